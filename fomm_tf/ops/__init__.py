@@ -1,0 +1,1 @@
+"""Pure functions of the method: no variables, no config, no Keras layers."""

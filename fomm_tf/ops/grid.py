@@ -1,0 +1,67 @@
+"""Sampling grids and the one place that turns normalised units into pixels.
+
+Convention (used by every op in `fomm_tf.ops`):
+  * points are `(x, y)`, x to the right, y down, in [-1, 1];
+  * the identity grid puts -1 and +1 at the CENTRES of the first and last pixel;
+    what a warp makes of them is its `align_corners` argument;
+  * images are NHWC;
+  * grids, points and Jacobians are float32 (or float64), also under mixed precision.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+
+def identity_grid(height: int | tf.Tensor, width: int | tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """The grid that names every pixel's own place.
+
+    Args:
+      height: rows, an int or an int32 scalar.
+      width: columns, an int or an int32 scalar.
+      dtype: float32 or float64.
+
+    Returns:
+      `[height, width, 2]`, (x, y); an axis of one pixel has its only point at -1.
+    """
+    x = tf.broadcast_to(_axis(width, dtype)[tf.newaxis, :], [height, width])
+    y = tf.broadcast_to(_axis(height, dtype)[:, tf.newaxis], [height, width])
+    return tf.stack([x, y], axis=-1)
+
+
+def _axis(size: int | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    if isinstance(size, int):
+        numpy_dtype = dtype.as_numpy_dtype
+        steps = np.arange(size, dtype=numpy_dtype) / numpy_dtype(max(size - 1, 1))
+        return tf.constant(numpy_dtype(2) * steps - numpy_dtype(1))
+    return 2.0 * (tf.cast(tf.range(size), dtype) / tf.cast(tf.maximum(size - 1, 1), dtype)) - 1.0
+
+
+def to_pixels(points: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, align_corners: bool) -> tf.Tensor:
+    """Normalised (x, y) to pixel places (row, column) in an image of `height` x `width`.
+
+    Convention:
+      * `align_corners=True`: -1 and +1 are the centres of the first and last pixel (torch before 1.3, what the
+        released weights learnt); `False`: their outer edges (torch's default since 1.3).
+
+    Args:
+      points: `[..., 2]` float, (x, y).
+      height: rows of the image.
+      width: columns of the image.
+      align_corners: see above.
+
+    Returns:
+      `[..., 2]`, (row, column) in pixels; 0 is the centre of the first pixel.
+    """
+    return tf.stack(
+        [_axis_to_pixels(points[..., 1], height, align_corners), _axis_to_pixels(points[..., 0], width, align_corners)],
+        axis=-1,
+    )
+
+
+def _axis_to_pixels(position: tf.Tensor, size: int | tf.Tensor, align_corners: bool) -> tf.Tensor:
+    size = tf.cast(size, position.dtype)
+    if align_corners:
+        return (position + 1.0) * 0.5 * (size - 1.0)
+    return ((position + 1.0) * size - 1.0) * 0.5

@@ -1,0 +1,107 @@
+"""Anti-aliased down-sampling and the image pyramid, as the reference computes them (B.1, Eq. 9).
+
+Convention: a scale in (0, 1] keeps every int(1 / scale)-th pixel, beginning with the first, after a Gaussian blur of
+sigma (1 / scale - 1) / 2 pixels with zeros outside the image; odd sizes therefore round up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from fomm_tf.ops import shapes
+
+
+def stride(scale: float) -> int:
+    """How many pixels of the input there are to one of the output at `scale`.
+
+    Raises:
+      ValueError: if `scale` is not in (0, 1].
+    """
+    if not 0.0 < scale <= 1.0:
+        raise ValueError(f"scale must be in (0, 1]; got {scale}.")
+    return int(1.0 / scale)
+
+
+def output_size(size: int, scale: float) -> int:
+    """Pixels along an axis of `size` pixels after `downsample` at `scale`."""
+    return -(-size // stride(scale))
+
+
+def antialias_kernel(scale: float) -> np.ndarray:
+    """The Gaussian that `downsample` blurs with.
+
+    Args:
+      scale: in (0, 1].
+
+    Returns:
+      `[k, k]` float32 that sums to one, k = 2 round(4 sigma) + 1 (banker's rounding); `[[1]]` at scale 1.
+
+    Raises:
+      ValueError: if `scale` is not in (0, 1].
+    """
+    stride(scale)
+    sigma = (1.0 / scale - 1.0) / 2.0
+    radius = round(4.0 * sigma)
+    if radius == 0:
+        return np.ones((1, 1), np.float32)
+    offset = np.arange(-radius, radius + 1, dtype=np.float32)
+    line = np.exp(-np.square(offset) / np.float32(2.0 * sigma**2))
+    kernel = line[:, np.newaxis] * line[np.newaxis, :]
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def downsample(image: tf.Tensor, scale: float, kernel: tf.Tensor | np.ndarray | None = None) -> tf.Tensor:
+    """A smaller copy of `image`, without aliasing.
+
+    Args:
+      image: `[B, H, W, C]` float.
+      scale: in (0, 1].
+      kernel: `[k, k]` or, one a channel, `[k, k, C, 1]`; default `antialias_kernel(scale)`. The models pass the
+        kernel that their checkpoint holds.
+
+    Returns:
+      `[B, ceil(H / s), ceil(W / s), C]` with s = int(1 / scale), dtype of `image`.
+
+    Raises:
+      ValueError: if `image` is not of rank 4 or `scale` is not in (0, 1].
+    """
+    shapes.check("image", image, "B H W C")
+    step = stride(scale)
+    if scale == 1.0:
+        return image
+    kernel = tf.cast(antialias_kernel(scale) if kernel is None else kernel, image.dtype)
+    if kernel.shape.rank == 2:
+        kernel = tf.tile(kernel[:, :, tf.newaxis, tf.newaxis], [1, 1, image.shape[-1], 1])
+    pad = kernel.shape[0] // 2
+    padded = tf.pad(image, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    return tf.nn.depthwise_conv2d(padded, kernel, strides=[1, step, step, 1], padding="VALID")
+
+
+def pyramid(image: tf.Tensor, scales: list[float] | tuple[float, ...]) -> dict[float, tf.Tensor]:
+    """`image` at each of `scales`, each from the full size (not from the next larger one), as the reference does.
+
+    Args:
+      image: `[B, H, W, C]` float.
+      scales: each in (0, 1].
+
+    Returns:
+      scale -> `[B, ceil(H / s), ceil(W / s), C]`.
+    """
+    return {scale: downsample(image, scale) for scale in scales}
+
+
+def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+    """Bilinear resize with half-pixel centres and no anti-aliasing (torch's `align_corners=False`).
+
+    Args:
+      image: `[B, H, W, C]` float.
+      height: rows of the result.
+      width: columns of the result.
+
+    Returns:
+      `[B, height, width, C]`, dtype of `image`.
+    """
+    if image.shape[1] == height and image.shape[2] == width and isinstance(height, int) and isinstance(width, int):
+        return image
+    return tf.cast(tf.image.resize(image, [height, width], method="bilinear", antialias=False), image.dtype)
