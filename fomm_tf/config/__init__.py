@@ -1,0 +1,41 @@
+"""The configuration: frozen dataclasses, read from strict YAML.
+
+A bad combination is refused when the file is read, not when the network is built.
+"""
+
+from fomm_tf.config.files import dump, load, override, parse, read_yaml, recipes
+from fomm_tf.config.sections import (
+    AnimateConfig,
+    AugmentConfig,
+    Config,
+    DataConfig,
+    DenseMotionConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    KeypointDetectorConfig,
+    LossWeightsConfig,
+    ModelConfig,
+    TrainConfig,
+    TransformConfig,
+)
+
+__all__ = [
+    "AnimateConfig",
+    "AugmentConfig",
+    "Config",
+    "DataConfig",
+    "DenseMotionConfig",
+    "DiscriminatorConfig",
+    "GeneratorConfig",
+    "KeypointDetectorConfig",
+    "LossWeightsConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "TransformConfig",
+    "dump",
+    "load",
+    "override",
+    "parse",
+    "read_yaml",
+    "recipes",
+]

@@ -1,0 +1,137 @@
+"""Strict YAML <-> sections: an unknown key is an error that lists the known ones.
+
+A recipe is a file of `configs/` by its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import types
+import typing
+from collections.abc import Sequence
+
+import yaml
+
+from fomm_tf import errors
+from fomm_tf.config.sections import Config
+
+
+def load(path: str | pathlib.Path) -> Config:
+    """Reads a config file.
+
+    Raises:
+      errors.UserError: if it cannot be read, is no YAML, or holds an unknown key or a bad value.
+    """
+    return parse(read_yaml(path), source=str(path))
+
+
+def read_yaml(path: str | pathlib.Path) -> dict:
+    """The mapping that a YAML file holds.
+
+    Raises:
+      errors.UserError: if it cannot be read or is no YAML mapping.
+    """
+    try:
+        tree = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.UserError(f"Cannot read the config {path}: {error}.") from error
+    except yaml.YAMLError as error:
+        raise errors.UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(tree, dict):
+        raise errors.UserError(f"{path} must hold a YAML mapping; got {type(tree).__name__}.")
+    return tree
+
+
+def parse(tree: dict, source: str = "config") -> Config:
+    """A `Config` from a mapping of sections; what is left out keeps its default.
+
+    Raises:
+      errors.UserError: for an unknown key or a value of the wrong kind; it starts with `source`.
+    """
+    try:
+        return _convert(tree, Config, "")
+    except errors.UserError as error:
+        raise errors.UserError(f"{source}: {error}") from error
+
+
+def override(config: Config, assignments: Sequence[str]) -> Config:
+    """`config` with `section.key=value` assignments carried out; values are YAML.
+
+    Raises:
+      errors.UserError: for an assignment without `=`, an unknown key or a bad value.
+    """
+    tree = dataclasses.asdict(config)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise errors.UserError(f"An override reads section.key=value; got {assignment!r}.")
+        *sections, key = path.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise errors.UserError(f"{assignment}: {section} is a value, not a section.")
+        node[key] = yaml.safe_load(text)
+    return parse(tree, source="override")
+
+
+def dump(config: Config) -> str:
+    """The whole resolved config as YAML."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+
+
+def recipes() -> dict[str, pathlib.Path]:
+    """The recipes by name: files of `configs/`, in the checkout or in the installed package."""
+    here = pathlib.Path(__file__).resolve().parent.parent
+    folder = next((folder for folder in (here / "configs", here.parent / "configs") if folder.is_dir()), None)
+    if folder is None:
+        return {}
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _convert(value: object, hint: object, path: str) -> object:
+    """`value` as the type that `hint` names, or an error that names `path`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _convert_section(value, hint, path)
+    if origin is types.UnionType:
+        return None if value is None else _convert(value, arguments[0], path)
+    if origin is typing.Literal:
+        if value in arguments:
+            return value
+    elif origin is tuple:
+        if isinstance(value, (list, tuple)) and (arguments[-1] is ... or len(value) == len(arguments)):
+            hints = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
+            return tuple(
+                _convert(item, hint, f"{path}[{i}]") for i, (item, hint) in enumerate(zip(value, hints, strict=True))
+            )
+    elif hint is float:
+        # YAML 1.1 reads 2e-4, without a point, as a string.
+        try:
+            if not isinstance(value, bool):
+                return float(value)
+        except (TypeError, ValueError):
+            pass
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    wanted = " | ".join(map(str, arguments)) if origin is typing.Literal else getattr(hint, "__name__", hint)
+    raise errors.UserError(f"{path} must be {wanted}; got {value!r}.")
+
+
+def _convert_section(value: object, section: type, path: str) -> object:
+    if not isinstance(value, dict):
+        raise errors.UserError(f"{path or 'the config'} must be a mapping; got {value!r}.")
+    hints = typing.get_type_hints(section)
+    unknown = [str(key) for key in value if key not in hints]
+    if unknown:
+        where = f"{path} has" if path else "the config has"
+        raise errors.UserError(f"{where} no key {', '.join(unknown)}; the known ones are {', '.join(hints)}.")
+    prefix = f"{path}." if path else ""
+    return section(**{key: _convert(item, hints[key], prefix + key) for key, item in value.items()})
