@@ -1,0 +1,184 @@
+"""The building blocks that the networks share (B.1), as the reference computes them.
+
+Convention: NHWC; `training` is a Python bool. Convolutions start from torch's initial weights (uniform within one over
+the square root of the fan-in), which the learning rates of the paper belong to.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fomm_tf.ops import resample
+
+layers = tf.keras.layers
+
+
+class Convolution(layers.Conv2D):
+    """A convolution with torch's initial weights, bias included."""
+
+    def __init__(self, filters: int, kernel_size: int, padding: str = "same", **kwargs) -> None:
+        uniform = tf.keras.initializers.VarianceScaling(scale=1.0 / 3.0, mode="fan_in", distribution="uniform")
+        super().__init__(filters, kernel_size, padding=padding, **{"kernel_initializer": uniform, **kwargs})
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        if isinstance(self.bias_initializer, tf.keras.initializers.Zeros):
+            limit = (input_shape[-1] * self.kernel_size[0] * self.kernel_size[1]) ** -0.5
+            self.bias_initializer = tf.keras.initializers.RandomUniform(-limit, limit)
+        super().build(input_shape)
+
+
+class BatchNorm(layers.Layer):
+    """Batch normalisation with torch's statistics, synchronised across replicas.
+
+    The moving variance is fed with the unbiased estimate over the GLOBAL batch; epsilon 1e-5, a tenth of each batch's
+    statistics enters the moving ones. Computes its statistics in float32 under mixed precision.
+    """
+
+    EPSILON = 1e-5
+    MOMENTUM = 0.9
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        shape = [input_shape[-1]]
+        self.gamma = self.add_weight("gamma", shape, tf.float32, "ones", experimental_autocast=False)
+        self.beta = self.add_weight("beta", shape, tf.float32, "zeros", experimental_autocast=False)
+        statistics = {
+            "trainable": False,
+            "experimental_autocast": False,
+            "synchronization": tf.VariableSynchronization.ON_READ,
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        }
+        self.moving_mean = self.add_weight("moving_mean", shape, tf.float32, "zeros", **statistics)
+        self.moving_variance = self.add_weight("moving_variance", shape, tf.float32, "ones", **statistics)
+        self.batches = self.add_weight("batches", [], tf.int64, "zeros", **statistics)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training:
+            return self._fused(inputs, self.moving_mean, self.moving_variance, training=False)[0]
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            outputs, mean, variance = self._synchronised(inputs, replica)
+        else:
+            # The fused kernel returns the unbiased variance; Keras' unfused and synchronised ones the biased one.
+            outputs, mean, variance = self._fused(inputs, None, None, training=True)
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.MOMENTUM + tf.stop_gradient(batch) * (1.0 - self.MOMENTUM))
+        self.batches.assign_add(1)
+        return outputs
+
+    def _fused(self, inputs: tf.Tensor, mean: tf.Tensor | None, variance: tf.Tensor | None, training: bool) -> tuple:
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma, self.beta, mean, variance, epsilon=self.EPSILON, is_training=training
+        )
+
+    def _synchronised(self, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext) -> tuple:
+        values = tf.cast(inputs, tf.float32)
+        axes = [0, 1, 2]
+        local_count = tf.cast(tf.size(values) / tf.shape(values)[-1], tf.float32)
+        count, total = replica.all_reduce("sum", [local_count, tf.reduce_sum(values, axes)])
+        mean = total / count
+        # A second pass over the deviations: a mean of squares less a squared mean loses digits in float32.
+        squares = replica.all_reduce("sum", tf.reduce_sum(tf.square(values - mean), axes))
+        scale = self.gamma * tf.math.rsqrt(squares / count + self.EPSILON)
+        outputs = (values - mean) * scale + self.beta
+        return tf.cast(outputs, inputs.dtype), mean, squares / tf.maximum(count - 1.0, 1.0)
+
+
+class AntiAlias(layers.Layer):
+    """Down-sampling whose kernel is part of the checkpoint, as in the reference."""
+
+    def __init__(self, scale: float, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        kernel = tf.tile(resample.antialias_kernel(self.scale)[:, :, None, None], [1, 1, input_shape[-1], 1])
+        self.kernel = self.add_weight("kernel", kernel.shape, initializer=lambda *_, **__: kernel, trainable=False)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return resample.downsample(inputs, self.scale, self.kernel)
+
+
+class DownBlock(layers.Layer):
+    """Convolution 3x3, normalisation, ReLU, average pool: half the size."""
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.conv = Convolution(filters, 3)
+        self.norm = BatchNorm()
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.nn.avg_pool2d(tf.nn.relu(self.norm(self.conv(inputs), training=training)), 2, 2, "VALID")
+
+
+class UpBlock(layers.Layer):
+    """Nearest neighbour to double the size, convolution 3x3, normalisation, ReLU."""
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.upsample = layers.UpSampling2D(2, interpolation="nearest")
+        self.conv = Convolution(filters, 3)
+        self.norm = BatchNorm()
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.nn.relu(self.norm(self.conv(self.upsample(inputs)), training=training))
+
+
+class SameBlock(layers.Layer):
+    """Convolution 7x7, normalisation, ReLU: the size is kept."""
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.conv = Convolution(filters, 7)
+        self.norm = BatchNorm()
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.nn.relu(self.norm(self.conv(inputs), training=training))
+
+
+class ResidualBlock(layers.Layer):
+    """Pre-activation: (normalisation, ReLU, convolution 3x3) twice, plus the input."""
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.norm1, self.norm2 = BatchNorm(), BatchNorm()
+        self.conv1, self.conv2 = Convolution(filters, 3), Convolution(filters, 3)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        hidden = self.conv1(tf.nn.relu(self.norm1(inputs, training=training)))
+        return inputs + self.conv2(tf.nn.relu(self.norm2(hidden, training=training)))
+
+
+class Hourglass(layers.Layer):
+    """U-Net of down and up blocks with skips; puts out `block_expansion` channels and the input itself.
+
+    Args:
+      block_expansion: channels before the first halving; each doubles them.
+      num_blocks: halvings; each side of the input must be a multiple of 2 to this power.
+      max_features: upper bound of the channels.
+    """
+
+    def __init__(self, block_expansion: int, num_blocks: int, max_features: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        widths = [min(max_features, block_expansion * 2**i) for i in range(num_blocks + 1)]
+        self.down_blocks = [DownBlock(width) for width in widths[1:]]
+        self.up_blocks = [UpBlock(width) for width in reversed(widths[:-1])]
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """`[B, h, w, C]` to `[B, h, w, block_expansion + C]`.
+
+        Raises:
+          ValueError: if a static side is not a multiple of 2 ** num_blocks.
+        """
+        multiple = 2 ** len(self.down_blocks)
+        if any(size is not None and size % multiple for size in inputs.shape[1:3]):
+            raise ValueError(
+                f"The hourglass got {inputs.shape[1]} x {inputs.shape[2]} pixels; each side must be a multiple of "
+                f"{multiple} ({len(self.down_blocks)} halvings)."
+            )
+        skips = [inputs]
+        for block in self.down_blocks:
+            skips.append(block(skips[-1], training=training))
+        outputs = skips.pop()
+        for block in self.up_blocks:
+            outputs = tf.concat([block(outputs, training=training), skips.pop()], axis=-1)
+        return outputs

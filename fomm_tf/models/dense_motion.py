@@ -1,0 +1,98 @@
+"""The dense motion network: keypoints of two frames to a deformation and an occlusion map (sec. 3.2, Eq. 4-7)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from fomm_tf import config
+from fomm_tf.models import blocks
+from fomm_tf.ops import keypoints, motion, shapes, warp
+
+
+class DenseMotion(NamedTuple):
+    """What moves where, at the network's own size h x w.
+
+    Attributes:
+      deformation: `[B, h, w, 2]` float32, the place in the source that each pixel comes from (Eq. 7).
+      occlusion: `[B, h, w, 1]` in [0, 1], 1 = visible; None if the model has no occlusion map.
+      mask: `[B, h, w, K + 1]`, the share of each local motion; the background's is the first.
+      sparse_deformed: `[B, K + 1, h, w, 3]`, the source under each local motion.
+    """
+
+    deformation: tf.Tensor
+    occlusion: tf.Tensor | None
+    mask: tf.Tensor
+    sparse_deformed: tf.Tensor
+
+
+class DenseMotionNetwork(tf.keras.Model):
+    """Hourglass over the heatmaps' differences and the locally warped sources.
+
+    Args:
+      settings: sizes; see `fomm_tf.config.ModelConfig`.
+    """
+
+    def __init__(self, settings: config.ModelConfig, **kwargs) -> None:
+        super().__init__(autocast=False, **kwargs)
+        sizes = settings.dense_motion
+        self.variance, self.align_corners = sizes.heatmap_variance, settings.align_corners
+        self.antialias = blocks.AntiAlias(settings.motion_scale) if settings.motion_scale != 1 else None
+        self.hourglass = blocks.Hourglass(sizes.block_expansion, sizes.num_blocks, sizes.max_features)
+        self.mask_head = blocks.Convolution(settings.num_keypoints + 1, 7)
+        self.occlusion_head = blocks.Convolution(1, 7) if settings.occlusion else None
+
+    def reduce(self, source: tf.Tensor) -> tf.Tensor:
+        """The source at the network's size: it depends on the source alone, so animation computes it once.
+
+        Args:
+          source: `[B, H, W, 3]` float in [0, 1].
+
+        Returns:
+          `[B, h, w, 3]`.
+        """
+        return source if self.antialias is None else self.antialias(source)
+
+    def call(
+        self,
+        reduced_source: tf.Tensor,
+        source_keypoints: keypoints.Keypoints,
+        driving_keypoints: keypoints.Keypoints,
+        training: bool = False,
+    ) -> DenseMotion:
+        """The motion from each driving frame back to its source.
+
+        Args:
+          reduced_source: `[B, h, w, 3]` from `reduce`; with a static batch of 1 it serves every driving frame.
+          source_keypoints: of the sources, batch as `reduced_source`.
+          driving_keypoints: of B driving frames.
+          training: normalise with the batch's statistics and move the running ones.
+
+        Returns:
+          `DenseMotion` of B frames.
+
+        Raises:
+          ValueError: if the hourglass does not divide h and w, or the keypoints do not fit.
+        """
+        _, height, width, channels = shapes.sizes(reduced_source)
+        motions = motion.local_motions(source_keypoints, driving_keypoints, height, width)
+        batch, count = shapes.sizes(motions)[:2]
+        # The K + 1 warps read one picture: their grids stand below each other, no copies of the picture are made.
+        grids = tf.reshape(motions, [batch, count * height, width, 2])
+        deformed = warp.backward_warp(reduced_source, grids, align_corners=self.align_corners)
+        deformed = tf.reshape(deformed, [batch, count, height, width, channels])
+
+        difference = keypoints.gaussian_heatmaps(driving_keypoints.value, height, width, self.variance)
+        difference -= keypoints.gaussian_heatmaps(source_keypoints.value, height, width, self.variance)
+        heatmap = tf.pad(tf.cast(difference, deformed.dtype), [[0, 0], [0, 0], [0, 0], [1, 0]])
+        by_motion = tf.concat([heatmap[..., tf.newaxis], tf.transpose(deformed, [0, 2, 3, 1, 4])], axis=-1)
+        features = self.hourglass(
+            tf.reshape(by_motion, [batch, height, width, count * (channels + 1)]), training=training
+        )
+
+        mask = tf.nn.softmax(tf.cast(self.mask_head(features), tf.float32))
+        occlusion = None
+        if self.occlusion_head is not None:
+            occlusion = tf.sigmoid(tf.cast(self.occlusion_head(features), tf.float32))
+        return DenseMotion(motion.combine(motions, mask), occlusion, mask, deformed)

@@ -1,0 +1,181 @@
+"""The multi-scale patch discriminator of the reference's adversarial fine-tuning (its `*-adv` configs)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from fomm_tf import config
+from fomm_tf.models import blocks
+from fomm_tf.ops import keypoints, shapes
+
+layers = tf.keras.layers
+
+
+class Judgement(NamedTuple):
+    """What the discriminator of one scale says.
+
+    Attributes:
+      features: `[B, h_i, w_i, C_i]` a block, for the feature matching.
+      prediction: `[B, h, w, 1]`, one value a patch; 1 = real.
+    """
+
+    features: list[tf.Tensor]
+    prediction: tf.Tensor
+
+
+class SpectralConvolution(blocks.Convolution):
+    """A convolution divided by its largest singular value; one power iteration a training forward, as in torch."""
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        super().build(input_shape)
+        columns = input_shape[-1] * self.kernel_size[0] * self.kernel_size[1]
+        estimate = {
+            "initializer": _random_direction,
+            "dtype": tf.float32,
+            "trainable": False,
+            "experimental_autocast": False,
+            "synchronization": tf.VariableSynchronization.ON_READ,
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        }
+        self.left = self.add_weight("left", [self.filters], **estimate)
+        self.right = self.add_weight("right", [columns], **estimate)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        kernel = tf.cast(self.kernel, tf.float32)
+        # torch's order of the columns, input channel first: `right` is part of its checkpoints.
+        matrix = tf.reshape(tf.transpose(kernel, [3, 2, 0, 1]), [self.filters, -1])
+        left, right = self.left.read_value(), self.right.read_value()
+        if training:
+            right = _normalise(tf.linalg.matvec(matrix, left, transpose_a=True))
+            left = _normalise(tf.linalg.matvec(matrix, right))
+            right, left = tf.stop_gradient(right), tf.stop_gradient(left)
+            self.right.assign(right)
+            self.left.assign(left)
+        largest = tf.tensordot(left, tf.linalg.matvec(matrix, right), 1)
+        outputs = tf.nn.conv2d(inputs, tf.cast(kernel / largest, inputs.dtype), 1, self.padding.upper())
+        return tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype))
+
+
+def _random_direction(shape: list[int], dtype: tf.DType = tf.float32, **_) -> tf.Tensor:
+    return _normalise(tf.random.normal(shape, dtype=dtype))
+
+
+def _normalise(vector: tf.Tensor) -> tf.Tensor:
+    return vector / tf.maximum(tf.norm(vector), 1e-12)
+
+
+class InstanceNorm(layers.Layer):
+    """Each picture's channel to mean 0 and variance 1, then an affine map."""
+
+    EPSILON = 1e-5
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        shape = [input_shape[-1]]
+        self.gamma = self.add_weight("gamma", shape, tf.float32, "ones", experimental_autocast=False)
+        self.beta = self.add_weight("beta", shape, tf.float32, "zeros", experimental_autocast=False)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        values = tf.cast(inputs, tf.float32)
+        mean, variance = tf.nn.moments(values, axes=[1, 2], keepdims=True)
+        outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.EPSILON)
+        return tf.cast(outputs, inputs.dtype)
+
+
+class DiscriminatorBlock(layers.Layer):
+    """Convolution 4x4 without padding, instance norm, leaky ReLU, average pool."""
+
+    def __init__(self, filters: int, norm: bool, pool: bool, spectral_norm: bool, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.conv = _convolution(spectral_norm)(filters, 4, padding="valid")
+        self.norm = InstanceNorm() if norm else None
+        self.pool = pool
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        outputs = self.conv(inputs, training=training)
+        if self.norm is not None:
+            outputs = self.norm(outputs)
+        outputs = tf.nn.leaky_relu(outputs, 0.2)
+        return tf.nn.avg_pool2d(outputs, 2, 2, "VALID") if self.pool else outputs
+
+
+class ScaleDiscriminator(layers.Layer):
+    """The patch discriminator of one scale.
+
+    Args:
+      sizes: see `fomm_tf.config.DiscriminatorConfig`.
+    """
+
+    def __init__(self, sizes: config.DiscriminatorConfig, **kwargs) -> None:
+        super().__init__(**kwargs)
+        last = sizes.num_blocks - 1
+        self.down_blocks = [
+            DiscriminatorBlock(
+                min(sizes.max_features, sizes.block_expansion * 2 ** (i + 1)),
+                norm=i != 0,
+                pool=i != last,
+                spectral_norm=sizes.spectral_norm,
+            )
+            for i in range(sizes.num_blocks)
+        ]
+        self.conv = _convolution(sizes.spectral_norm)(1, 1)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> Judgement:
+        features = []
+        for block in self.down_blocks:
+            inputs = block(inputs, training=training)
+            features.append(inputs)
+        return Judgement(features, tf.cast(self.conv(inputs, training=training), tf.float32))
+
+
+class Discriminator(tf.keras.Model):
+    """One patch discriminator a scale.
+
+    Args:
+      settings: sizes; see `fomm_tf.config.ModelConfig`.
+    """
+
+    def __init__(self, settings: config.ModelConfig, **kwargs) -> None:
+        super().__init__(autocast=False, **kwargs)
+        sizes = settings.discriminator
+        self.scales, self.variance, self.use_keypoints = sizes.scales, sizes.heatmap_variance, sizes.use_keypoints
+        self.by_scale = [ScaleDiscriminator(sizes) for _ in sizes.scales]
+
+    def call(
+        self, pyramid: dict[float, tf.Tensor], keypoint_values: tf.Tensor | None = None, training: bool = False
+    ) -> dict[float, Judgement]:
+        """Judges pictures at each scale.
+
+        Args:
+          pyramid: scale -> `[B, h, w, 3]`, from `fomm_tf.ops.resample.pyramid`.
+          keypoint_values: `[B, K, 2]` driving keypoints, needed if the config says `use_keypoints`.
+          training: do a power iteration of the spectral norm.
+
+        Returns:
+          scale -> `Judgement`.
+
+        Raises:
+          ValueError: if keypoints are needed and missing.
+        """
+        if self.use_keypoints and keypoint_values is None:
+            raise ValueError("This discriminator sees keypoints (use_keypoints): keypoint_values is needed.")
+        judgements = {}
+        for scale, judge in zip(self.scales, self.by_scale, strict=True):
+            picture = pyramid[scale]
+            if self.use_keypoints:
+                _, height, width, _ = shapes.sizes(picture)
+                heatmaps = keypoints.gaussian_heatmaps(keypoint_values, height, width, self.variance)
+                picture = tf.concat([picture, tf.cast(heatmaps, picture.dtype)], axis=-1)
+            judgements[scale] = judge(picture, training=training)
+        return judgements
+
+
+def _convolution(spectral_norm: bool) -> type[blocks.Convolution]:
+    return SpectralConvolution if spectral_norm else _PlainConvolution
+
+
+class _PlainConvolution(blocks.Convolution):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        del training
+        return super().call(inputs)

@@ -1,0 +1,90 @@
+"""The occlusion-aware generator: a source and a dense motion to a frame (sec. 3.2, Eq. 8)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fomm_tf import config
+from fomm_tf.models import blocks, dense_motion
+from fomm_tf.ops import resample, shapes, warp
+
+
+class Generator(tf.keras.Model):
+    """Encodes the source, warps and masks its features, decodes them.
+
+    Args:
+      settings: sizes; see `fomm_tf.config.ModelConfig`.
+    """
+
+    def __init__(self, settings: config.ModelConfig, **kwargs) -> None:
+        super().__init__(autocast=False, **kwargs)
+        sizes = settings.generator
+        self.align_corners = settings.align_corners
+        widths = [min(sizes.max_features, sizes.block_expansion * 2**i) for i in range(sizes.num_down_blocks + 1)]
+        self.first = blocks.SameBlock(widths[0])
+        self.down_blocks = [blocks.DownBlock(width) for width in widths[1:]]
+        self.bottleneck = [blocks.ResidualBlock(widths[-1]) for _ in range(sizes.num_residual_blocks)]
+        self.up_blocks = [blocks.UpBlock(width) for width in reversed(widths[:-1])]
+        self.final = blocks.Convolution(3, 7)
+
+    def encode(self, source: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The features of the source: they depend on it alone, so animation computes them once.
+
+        Args:
+          source: `[B, H, W, 3]` float in [0, 1]; sides multiples of 2 ** num_down_blocks.
+          training: normalise with the batch's statistics and move the running ones.
+
+        Returns:
+          `[B, h, w, C]`.
+        """
+        features = self.first(source, training=training)
+        for block in self.down_blocks:
+            features = block(features, training=training)
+        return features
+
+    def warp_features(self, features: tf.Tensor, motion: dense_motion.DenseMotion) -> tf.Tensor:
+        """Features under the motion, hidden where they are occluded (Eq. 8).
+
+        Args:
+          features: `[B, h, w, C]` from `encode`; with a static batch of 1 they serve every frame of `motion`.
+          motion: of B frames.
+
+        Returns:
+          `[B, h, w, C]`.
+        """
+        warped = self.warp_image(features, motion.deformation)
+        if motion.occlusion is None:
+            return warped
+        _, height, width, _ = shapes.sizes(features)
+        return warped * tf.cast(resample.resize(motion.occlusion, height, width), warped.dtype)
+
+    def warp_image(self, image: tf.Tensor, deformation: tf.Tensor) -> tf.Tensor:
+        """`image` under `deformation`, which is resized to it: also the picture that the paper calls deformed.
+
+        Args:
+          image: `[B, H, W, C]`.
+          deformation: `[B, h, w, 2]`, (x, y).
+
+        Returns:
+          `[B, H, W, C]`.
+        """
+        _, height, width, _ = shapes.sizes(image)
+        return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
+
+    def decode(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Warped features to a picture.
+
+        Args:
+          features: `[B, h, w, C]` from `warp_features`.
+          training: normalise with the batch's statistics and move the running ones.
+
+        Returns:
+          `[B, H, W, 3]` float32 in [0, 1].
+        """
+        for block in [*self.bottleneck, *self.up_blocks]:
+            features = block(features, training=training)
+        return tf.sigmoid(tf.cast(self.final(features), tf.float32))
+
+    def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
+        """The source as the motion has it: `encode`, `warp_features`, `decode`."""
+        return self.decode(self.warp_features(self.encode(source, training), motion), training)

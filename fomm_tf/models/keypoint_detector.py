@@ -1,0 +1,59 @@
+"""The keypoint detector: a frame to K keypoints with Jacobians (sec. 3.1, B.1)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fomm_tf import config
+from fomm_tf.models import blocks
+from fomm_tf.ops import keypoints
+
+
+class KeypointDetector(tf.keras.Model):
+    """Hourglass on a reduced frame, a head of K heatmaps, a head of Jacobian maps.
+
+    Args:
+      settings: sizes; see `fomm_tf.config.ModelConfig`.
+    """
+
+    def __init__(self, settings: config.ModelConfig, **kwargs) -> None:
+        super().__init__(autocast=False, **kwargs)
+        sizes = settings.keypoint_detector
+        self.temperature, self.pad = sizes.temperature, sizes.pad
+        self.antialias = blocks.AntiAlias(sizes.scale) if sizes.scale != 1 else None
+        self.hourglass = blocks.Hourglass(sizes.block_expansion, sizes.num_blocks, sizes.max_features)
+        self.keypoint_head = blocks.Convolution(settings.num_keypoints, 7, padding="valid")
+        self.jacobian_head = None
+        if settings.jacobian:
+            maps = 1 if sizes.single_jacobian_map else settings.num_keypoints
+            # Every map starts as the identity: at first, a keypoint's neighbourhood moves without turning.
+            self.jacobian_head = blocks.Convolution(
+                4 * maps,
+                7,
+                padding="valid",
+                kernel_initializer="zeros",
+                bias_initializer=tf.keras.initializers.Constant([1.0, 0.0, 0.0, 1.0] * maps),
+            )
+
+    def call(self, frame: tf.Tensor, training: bool = False) -> keypoints.Keypoints:
+        """Finds the keypoints of B frames.
+
+        Args:
+          frame: `[B, H, W, 3]` float in [0, 1].
+          training: normalise with the batch's statistics and move the running ones.
+
+        Returns:
+          `Keypoints` of B frames, float32.
+
+        Raises:
+          ValueError: if the hourglass does not divide the frame's size.
+        """
+        reduced = frame if self.antialias is None else self.antialias(frame)
+        features = self.hourglass(reduced, training=training)
+        if self.pad:
+            features = tf.pad(features, [[0, 0], [self.pad, self.pad], [self.pad, self.pad], [0, 0]])
+        heatmap = keypoints.spatial_softmax(self.keypoint_head(features), self.temperature)
+        jacobian = None
+        if self.jacobian_head is not None:
+            jacobian = keypoints.average_jacobian(heatmap, self.jacobian_head(features))
+        return keypoints.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
