@@ -1,0 +1,193 @@
+"""A reference checkpoint to a run in memory, and the way back."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from fomm_tf import checkpoint, config, errors, optimizer
+from fomm_tf.torch_import import names, reference_config
+
+_STATES = {"kp_detector": "detector", "generator": "generator", "discriminator": "discriminator"}
+
+
+def pick_config(tree: Mapping, wanted: str | None, source: str) -> config.Config:
+    """The config of a reference checkpoint.
+
+    Args:
+      tree: what the checkpoint holds.
+      wanted: a YAML file of the reference or of ours, the name of a recipe, or None to tell it from the tensors.
+      source: the checkpoint's name, for the errors.
+
+    Raises:
+      errors.UserError: if there is no such config, or the tensors do not determine it.
+    """
+    if wanted is None:
+        shapes = {name: _shapes(tree[name]) for name in _STATES if name in tree}
+        return reference_config.from_tensors(
+            shapes["kp_detector"], shapes["generator"], shapes.get("discriminator"), source
+        )
+    path = pathlib.Path(wanted)
+    if not path.is_file():
+        recipes = config.recipes()
+        if wanted not in recipes:
+            raise errors.UserError(
+                f"--config {wanted} is neither a file nor a recipe; the recipes are {', '.join(recipes)}."
+            )
+        path = recipes[wanted]
+    content = config.read_yaml(path)
+    if reference_config.is_reference(content):
+        return reference_config.from_yaml(content, str(path))
+    return config.parse(content, str(path))
+
+
+def import_checkpoint(tree: Mapping, wanted: str | None, align_corners: bool, source: str) -> checkpoint.Run:
+    """A reference checkpoint as a run: weights and, where present, discriminator, optimiser moments, epoch.
+
+    Args:
+      tree: what `fomm_tf.weights.load` read.
+      wanted: see `pick_config`.
+      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.grid.to_pixels`.
+      source: the checkpoint's name, for the errors.
+
+    Raises:
+      errors.UserError: if a network, a tensor or a moment is missing, surplus or misshapen; it names it.
+    """
+    for name in ("kp_detector", "generator"):
+        if not isinstance(tree.get(name), Mapping):
+            raise errors.UserError(
+                f"{source} holds no state dictionary {name!r}; it holds {', '.join(map(str, tree)) or 'nothing'}."
+            )
+    settings = pick_config(tree, wanted, source)
+    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, align_corners=align_corners))
+    optimizers = [f"optimizer_{name}" for name in _STATES if name in tree]
+    run = checkpoint.build(
+        settings,
+        discriminator=isinstance(tree.get("discriminator"), Mapping),
+        optimizers=all(isinstance(tree.get(name), Mapping) for name in optimizers),
+    )
+    run.epoch = _whole_number(tree.get("epoch", 0), f"{source}: epoch")
+    entries = _entries(run)
+    for name, table in entries.items():
+        restore_state(table, tree[name], f"{source}: {name}")
+    for name, stepper in run.optimizers.items():
+        theirs = f"optimizer_{_reference_name(name)}"
+        _restore_moments(stepper, names.parameters(entries[_reference_name(name)]), tree[theirs], f"{source}: {theirs}")
+    return run
+
+
+def export_checkpoint(run: checkpoint.Run) -> dict:
+    """A run as the tree of a reference checkpoint, for `fomm_tf.weights.save`."""
+    entries = _entries(run)
+    tree: dict = {
+        name: {entry.name: entry.to_torch(entry.variable.numpy()) for entry in table} for name, table in entries.items()
+    }
+    for name, stepper in run.optimizers.items():
+        theirs = _reference_name(name)
+        tree[f"optimizer_{theirs}"] = _moments(stepper, names.parameters(entries[theirs]))
+    return tree | {"epoch": run.epoch}
+
+
+def restore_state(entries: list[names.Entry], state: Mapping, source: str) -> None:
+    """Assigns a whole state dictionary, or nothing of it.
+
+    Args:
+      entries: the variables that it must fill.
+      state: name -> array.
+      source: what to call it in the error.
+
+    Raises:
+      errors.UserError: if a tensor is missing, surplus, misshapen or no tensor.
+    """
+    known = {entry.name for entry in entries}
+    for kind, wrong in (
+        ("lacks", [entry.name for entry in entries if entry.name not in state]),
+        ("has the surplus", [str(name) for name in state if name not in known]),
+    ):
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise errors.UserError(
+                f"{source} {kind} tensor {wrong[0]}{more}; this is not the config's model: give --config of this one."
+            )
+    for entry in entries:
+        value = state[entry.name]
+        shape = getattr(value, "shape", None)
+        if shape != entry.torch_shape:
+            got = type(value).__name__ if shape is None else list(shape)
+            raise errors.UserError(
+                f"{source}: {entry.name} must be {list(entry.torch_shape)}; got {got}: give --config of this model."
+            )
+    for entry in entries:
+        entry.variable.assign(entry.from_torch(state[entry.name]))
+
+
+def _entries(run: checkpoint.Run) -> dict[str, list[names.Entry]]:
+    detector, dense_motion, generator = run.networks
+    entries = {
+        "generator": names.generator_entries(dense_motion, generator),
+        "kp_detector": names.detector_entries(detector),
+    }
+    if run.discriminator is not None:
+        entries["discriminator"] = names.discriminator_entries(run.discriminator)
+    return entries
+
+
+def _reference_name(name: str) -> str:
+    return {ours: theirs for theirs, ours in _STATES.items()}[name]
+
+
+def _restore_moments(stepper: optimizer.Adam, parameters: list[names.Entry], stored: Mapping, source: str) -> None:
+    try:
+        (group,) = stored["param_groups"]
+        order, states = group["params"], stored["state"]
+        stepper.learning_rate.assign(float(group["lr"]))
+        counts = {_whole_number(state["step"], source) for state in states.values()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.UserError(f"{source} is not the state of torch's Adam ({error!r}).") from error
+    if len(order) != len(parameters) or len(counts) > 1:
+        raise errors.UserError(
+            f"{source} must hold {len(parameters)} parameters after one number of steps; got {len(order)} after "
+            f"{sorted(counts)}."
+        )
+    for key, entry in zip(order, parameters, strict=True):
+        for name, moment in zip(("exp_avg", "exp_avg_sq"), stepper.moments(entry.variable), strict=True):
+            if key not in states:
+                continue
+            value = states[key].get(name)
+            if getattr(value, "shape", None) != entry.torch_shape:
+                raise errors.UserError(f"{source}: {name} of {entry.name} must be {list(entry.torch_shape)}.")
+            moment.assign(entry.from_torch(value))
+    stepper.iterations.assign(max(counts, default=0))
+
+
+def _moments(stepper: optimizer.Adam, parameters: list[names.Entry]) -> dict:
+    """The state of torch's Adam."""
+    steps = int(stepper.iterations.numpy())
+    state = {}
+    for i, entry in enumerate(parameters) if steps else ():
+        first, second = (entry.to_torch(moment.numpy()) for moment in stepper.moments(entry.variable))
+        state[i] = {"step": np.float32(steps).reshape(()), "exp_avg": first, "exp_avg_sq": second}
+    group = {
+        # The shortest decimal of the float32 is the number that the config gave.
+        "lr": float(str(stepper.learning_rate.numpy())),
+        "betas": (stepper.beta_1, stepper.beta_2),
+        "eps": stepper.epsilon,
+        "weight_decay": 0,
+        "amsgrad": False,
+        "params": list(range(len(parameters))),
+    }
+    return {"state": state, "param_groups": [group]}
+
+
+def _whole_number(value: object, source: str) -> int:
+    number = np.asarray(value)
+    if number.shape != () or number.dtype.kind not in "iuf" or number < 0 or number != int(number):
+        raise errors.UserError(f"{source} must be a whole number; got {value!r}.")
+    return int(number)
+
+
+def _shapes(state: Mapping) -> dict[str, tuple[int, ...]]:
+    return {str(name): tuple(getattr(value, "shape", ())) for name, value in state.items()}
