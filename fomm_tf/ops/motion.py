@@ -82,13 +82,17 @@ def transfer(
       adapt_scale: see above; without effect in absolute mode.
 
     Returns:
-      B keypoints, float32.
+      B keypoints, float32. NumPy arrays are taken for tensors.
 
     Raises:
       ValueError: if `mode` is unknown.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}.")
+    source, driving, initial = (
+        Keypoints(*(None if part is None else tf.convert_to_tensor(part) for part in keypoints))
+        for keypoints in (source, driving, initial)
+    )
     if mode == "absolute":
         return driving
     movement = driving.value - initial.value

@@ -1,0 +1,7 @@
+"""`python -m fomm_tf` is `fomm`."""
+
+import sys
+
+from fomm_tf import cli
+
+sys.exit(cli.main())

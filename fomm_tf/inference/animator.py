@@ -1,0 +1,150 @@
+"""The animator: composes the networks, encodes a source once and renders it many times."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fomm_tf import checkpoint, config, errors, models
+from fomm_tf.ops import keypoints as keypoint_ops
+
+
+class EncodedSource(NamedTuple):
+    """All that is computed from the source picture alone.
+
+    Attributes:
+      image: `[1, H, W, 3]` float32 in [0, 1].
+      features: `[1, h, w, C]`, the generator's.
+      keypoints: of batch 1.
+      reduced: `[1, h', w', 3]`, the picture at the dense motion network's size.
+    """
+
+    image: tf.Tensor
+    features: tf.Tensor
+    keypoints: keypoint_ops.Keypoints
+    reduced: tf.Tensor
+
+
+class Rendering(NamedTuple):
+    """N frames and how they came about; the last four only where details were asked for.
+
+    Attributes:
+      prediction: `[N, H, W, 3]` float32 in [0, 1].
+      deformed: `[N, H, W, 3]`, the source warped, without inpainting.
+      occlusion: `[N, h, w, 1]`, 1 = visible, or None.
+      deformation: `[N, h, w, 2]`, (x, y) in the source, or None.
+      mask: `[N, h, w, K + 1]`, or None.
+      sparse_deformed: `[N, K + 1, h, w, 3]`, or None.
+    """
+
+    prediction: tf.Tensor
+    deformed: tf.Tensor
+    occlusion: tf.Tensor | None = None
+    deformation: tf.Tensor | None = None
+    mask: tf.Tensor | None = None
+    sparse_deformed: tf.Tensor | None = None
+
+
+class Animator:
+    """A trained model, ready to animate.
+
+    Frames are NHWC, uint8 or float in [0, 1], of any size that the networks divide; NumPy or tensors.
+
+    Args:
+      settings: the run's config.
+      networks: built and restored.
+    """
+
+    def __init__(self, settings: config.Config, networks: models.Networks) -> None:
+        self.config = settings
+        self.networks = networks
+        # One trace a frame size: the batch is generalised when it first changes, as in a video's last batch.
+        self._detect = tf.function(networks.detector, reduce_retracing=True, autograph=False)
+        self._encode = tf.function(self._encode_source, reduce_retracing=True, autograph=False)
+        self._render = tf.function(self._render_details, reduce_retracing=True, autograph=False)
+
+    @classmethod
+    def load(cls, folder: str | pathlib.Path) -> Animator:
+        """The model of a run folder.
+
+        Raises:
+          errors.UserError: if it is no run folder or its checkpoint does not fit its config.
+        """
+        run = checkpoint.load(folder)
+        return cls(run.config, run.networks)
+
+    def detect(self, frames: np.ndarray | tf.Tensor) -> keypoint_ops.Keypoints:
+        """Keypoints of N frames, `[N, H, W, 3]`.
+
+        Raises:
+          errors.UserError: if the frames are not such.
+        """
+        return self._detect(self._as_frames(frames))
+
+    def encode_source(self, image: np.ndarray | tf.Tensor) -> EncodedSource:
+        """Computes what depends on the source alone.
+
+        Args:
+          image: `[H, W, 3]` or `[1, H, W, 3]`.
+
+        Raises:
+          errors.UserError: if it is not such.
+        """
+        image = image[np.newaxis] if len(image.shape) == 3 else image
+        if len(image.shape) != 4 or image.shape[0] != 1:
+            raise errors.UserError(f"The source must be one picture, [H, W, 3]; got shape {list(image.shape)}.")
+        return self._encode(self._as_frames(image))
+
+    def render(self, source: EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False) -> Rendering:
+        """The source as N driving frames have it.
+
+        Args:
+          source: from `encode_source`.
+          keypoints: of N driving frames, from `detect` or `fomm_tf.transfer`.
+          details: fill the last four fields of the result.
+
+        Raises:
+          errors.UserError: if the keypoints are not of this model.
+        """
+        keypoints = keypoint_ops.Keypoints(
+            *(None if part is None else tf.convert_to_tensor(part) for part in keypoints)
+        )
+        count = self.config.model.num_keypoints
+        if keypoints.value.shape.rank != 3 or keypoints.value.shape[1:] != (count, 2):
+            raise errors.UserError(f"This model's keypoints are [N, {count}, 2]; got {list(keypoints.value.shape)}.")
+        if (keypoints.jacobian is None) == self.config.model.jacobian:
+            needs = "needs keypoints with" if self.config.model.jacobian else "takes keypoints without"
+            raise errors.UserError(f"This model {needs} Jacobians.")
+        rendering = self._render(source, keypoints)
+        return rendering if details else Rendering(*rendering[:2])
+
+    def _encode_source(self, image: tf.Tensor) -> EncodedSource:
+        detector, dense_motion, generator = self.networks
+        return EncodedSource(image, generator.encode(image), detector(image), dense_motion.reduce(image))
+
+    def _render_details(self, source: EncodedSource, keypoints: keypoint_ops.Keypoints) -> Rendering:
+        _, dense_motion, generator = self.networks
+        motion = dense_motion(source.reduced, source.keypoints, keypoints)
+        prediction = generator.decode(generator.warp_features(source.features, motion))
+        deformed = generator.warp_image(source.image, motion.deformation)
+        return Rendering(
+            prediction, deformed, motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed
+        )
+
+    def _as_frames(self, frames: np.ndarray | tf.Tensor) -> tf.Tensor:
+        if len(frames.shape) != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+            raise errors.UserError(f"Frames must be [N, H, W, 3] and not empty; got shape {list(frames.shape)}.")
+        self.config.model.check_frame_size(*frames.shape[1:3])
+        frames = tf.convert_to_tensor(frames)
+        if frames.dtype == tf.uint8:
+            return tf.cast(frames, tf.float32) / 255.0
+        if not frames.dtype.is_floating:
+            raise errors.UserError(f"Frames must be uint8 or float in [0, 1]; got {frames.dtype.name}.")
+        frames = tf.cast(frames, tf.float32)
+        low, high = float(tf.reduce_min(frames)), float(tf.reduce_max(frames))
+        if not (low >= 0.0 and high <= 1.0):
+            raise errors.UserError(f"Float frames must lie in [0, 1] without NaN; got {low:g} to {high:g}.")
+        return frames
