@@ -128,7 +128,7 @@ def load(folder: str | pathlib.Path, training: bool = False) -> Run:
       errors.UserError: if the folder is no run folder or its checkpoint does not fit its config.
     """
     settings, prefix = read_config(folder), newest(folder)
-    stored = _stored_names(prefix)
+    stored = stored_shapes(folder)
     has = {name: any(key.startswith(f"{name}/") for key in stored) for name in ("discriminator", "optimizers")}
     run = build(settings, has["discriminator"] and training, has["optimizers"] and training)
     target = _checkpoint(run)
@@ -173,6 +173,31 @@ def newest(folder: str | pathlib.Path) -> str:
     return prefix
 
 
+def stored_shapes(folder: str | pathlib.Path) -> dict[str, tuple[int, ...]]:
+    """The tensors of a run folder's newest checkpoint, `part/path/to/it` -> shape, without reading them.
+
+    Raises:
+      errors.UserError: if there is no readable checkpoint.
+    """
+    prefix = newest(folder)
+    try:
+        variables = tf.train.list_variables(prefix)
+    except (tf.errors.OpError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise errors.UserError(f"{prefix} is not a readable checkpoint: {reason}") from error
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+    return {name.removesuffix(suffix): tuple(shape) for name, shape in variables if name.endswith(suffix)}
+
+
+def read_epoch(folder: str | pathlib.Path) -> int:
+    """The epoch of a run folder's newest checkpoint.
+
+    Raises:
+      errors.UserError: if there is no checkpoint.
+    """
+    return int(tf.train.load_variable(newest(folder), "epoch/.ATTRIBUTES/VARIABLE_VALUE"))
+
+
 def _checkpoint(run: Run) -> tf.train.Checkpoint:
     parts = dict(zip(NETWORKS, run.networks, strict=True))
     if run.discriminator is not None:
@@ -180,13 +205,3 @@ def _checkpoint(run: Run) -> tf.train.Checkpoint:
     if run.optimizers:
         parts["optimizers"] = tf.train.Checkpoint(**run.optimizers)
     return tf.train.Checkpoint(epoch=tf.Variable(run.epoch, dtype=tf.int64, trainable=False), **parts)
-
-
-def _stored_names(prefix: str) -> list[str]:
-    """The stored variables, `part/path/to/it/...`."""
-    try:
-        names = [name for name, _ in tf.train.list_variables(prefix)]
-    except (tf.errors.OpError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise errors.UserError(f"{prefix} is not a readable checkpoint: {reason}") from error
-    return [name for name in names if name.endswith("VARIABLE_VALUE")]

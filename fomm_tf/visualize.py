@@ -1,0 +1,42 @@
+"""What a model sees, as pictures in the paper's manner. Pictures are uint8 RGB numpy arrays."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+
+
+def rainbow(count: int) -> np.ndarray:
+    """`count` colours around the colour circle, `[count, 3]` uint8: one a keypoint, the same in every picture."""
+    hues = np.arange(count) / max(count, 1) * 0.85
+    return np.array([[round(255 * part) for part in colorsys.hsv_to_rgb(hue, 1.0, 1.0)] for hue in hues], np.uint8)
+
+
+def draw_keypoints(frame: np.ndarray, value: np.ndarray, jacobian: np.ndarray | None = None) -> np.ndarray:
+    """A frame with its keypoints as dots, and their Jacobians as what they make of a small cross.
+
+    Args:
+      frame: `[H, W, 3]` uint8.
+      value: `[K, 2]`, (x, y) in [-1, 1].
+      jacobian: `[K, 2, 2]`, or None.
+
+    Returns:
+      `[H, W, 3]` uint8, a copy.
+    """
+    picture = np.ascontiguousarray(frame.copy())
+    height, width = frame.shape[:2]
+    side = min(height, width)
+    scale = (np.array([width, height]) - 1) / 2
+    centres = (np.asarray(value) + 1) * scale
+    arm = 0.06 * side
+    for k, (centre, colour) in enumerate(zip(centres, rainbow(len(centres)), strict=True)):
+        # OpenCV takes places in 1/16 pixel here, so that a dot of a small picture sits where it belongs.
+        place = tuple(int(c) for c in np.round(np.clip(centre, -side, 2 * side) * 16))
+        for column in range(2) if jacobian is not None else ():
+            direction = np.clip(np.asarray(jacobian)[k, :, column], -4, 4) * arm
+            end = tuple(int(c) for c in np.round((np.clip(centre, -side, 2 * side) + direction) * 16))
+            cv2.line(picture, place, end, colour.tolist(), max(1, side // 128), cv2.LINE_AA, 4)
+        cv2.circle(picture, place, max(16, side * 16 // 64), colour.tolist(), cv2.FILLED, cv2.LINE_AA, 4)
+    return picture
