@@ -6,10 +6,10 @@ import json
 import pathlib
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from fomm_tf import video, visualize
+from fomm_tf.opencv import cv2
 
 
 def draw_face(size: int, turn: float = 0.0, smile: float = 0.5) -> np.ndarray:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import colorsys
 
-import cv2
 import numpy as np
+
+from fomm_tf.opencv import cv2
 
 
 def rainbow(count: int) -> np.ndarray:

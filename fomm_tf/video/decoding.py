@@ -7,8 +7,10 @@ Convention:
     repeated, where it runs ahead, frames are left out. Motion keeps its pace and sound stays in step.
 """
 
+import contextlib
 import itertools
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -94,15 +96,15 @@ def probe(path: Path) -> Probe:
         if stream.codec_context is None:
             raise errors.UserError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
         first, stamps = None, []
-        for packet, frames, _ in _decoded(container, stream):
+        for time, frames, _ in _packets(container, stream):
             first = first or next(iter(frames), None)
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
-                stamps.append(float(stamp * packet.time_base))
+            if time is not None:
+                stamps.append(time)
             if first is not None and len(stamps) >= _PROBED_PACKETS:
                 break
         if first is None:
-            raise errors.UserError(f"{path} has a video track without a frame that can be decoded; give another video.")
+            message = f"{path} has a video track without a frame that can be decoded: it is empty, damaged or cut off."
+            raise errors.UserError(message)
         return Probe(
             fps=_rate(stream.average_rate, stamps),
             width=max(1, round(first.width * (stream.sample_aspect_ratio or 1))),
@@ -114,25 +116,26 @@ def probe(path: Path) -> Probe:
 
 
 def _rate(declared: Fraction | None, stamps: list[float]) -> Fraction:
-    """The declared rate, unless the time stamps belie it.
+    """The declared rate, unless it drifts a frame away from the time stamps, holds left out.
 
     It is far off for browser recordings (1000 frames a second) and for gifs that hold their last frame.
     """
     gaps = np.diff(np.unique(stamps))
     if not len(gaps):
         return declared or DEFAULT_FPS
-    measured = 1 / gaps[gaps < 2 * np.median(gaps)].mean()
-    if declared and 0.8 < declared / measured < 1.25:
+    gaps = gaps[gaps < 1.9 * np.median(gaps)]
+    if declared and abs(gaps.sum() * declared - len(gaps)) < 1:
         return declared
-    return Fraction(measured).limit_denominator(100)
+    return Fraction(len(gaps) / gaps.sum()).limit_denominator(100)
 
 
 def _end(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
-    if "DURATION" in stream.metadata:  # Matroska and WebM keep the length of a track in a tag
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - origin(container)
+    # Matroska and WebM keep the length of a track in a tag.
+    tag = re.match(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    if tag:
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - origin(container)
     return None
 
 
@@ -142,23 +145,22 @@ def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[n
     Warns:
       UserWarning: if the file turns out to be damaged or cut off; the iteration then ends where the file does.
     """
-    # A rate that is not the video's own asks for the nearest frame, not for every one.
+    # Only the video's own rate asks for every frame; of another one, each place takes the frame nearest to it.
     tolerance = 1 if fps == probed.fps else 0.5
-    frames = _frames_near(path, probed, start)
-    shown, held, place = 0, None, 0.0
-    for time, duration, frame in itertools.chain(frames, [(None, 0, None)]):
-        place = place if time is None else (time - start) * fps
-        if time is not None and shown == 0 and place < -0.5:
-            held, place = frame, place + duration * fps
-            continue
-        held = held or frame
-        while held is not None and place >= shown + tolerance:
-            yield _upright(held, probed)
-            shown += 1
-        if frame is not None and place > shown - tolerance:
-            yield _upright(frame, probed)
-            shown += 1
-        held, place = frame, place + duration * fps
+    shown, last, end = 0, None, start
+    for time, duration, frame in _read_near(path, probed, start):
+        place = (time - start) * fps
+        if shown or place > -0.5:
+            while place >= shown + tolerance:
+                yield _upright(last or frame, probed)
+                shown += 1
+            if place > shown - tolerance:
+                yield _upright(frame, probed)
+                shown += 1
+        last, end = frame, time + duration
+    while last is not None and (end - start) * fps >= shown + tolerance:
+        yield _upright(last, probed)
+        shown += 1
 
 
 def _upright(frame: av.VideoFrame, probed: Probe) -> np.ndarray:
@@ -166,5 +168,54 @@ def _upright(frame: av.VideoFrame, probed: Probe) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(picture, probed.turns)) if probed.turns else picture
 
 
-def _frames_near(path, probed, start): ...
-def _decoded(container, stream): ...
+_TimedFrame = tuple[float, float, av.VideoFrame]  # time, duration, frame
+
+
+def _read_near(path: Path, probed: Probe, start: float) -> Iterator[_TimedFrame]:
+    """Yields frames from the one at `start` or an earlier one on."""
+    if start > 0:
+        frames = _read(path, probed, start)
+        first = next(frames, None)
+        # Not every container keeps what it takes to seek, and some land behind the place.
+        if first is not None and first[0] <= start:
+            return itertools.chain([first], frames)
+        frames.close()
+    return _read(path, probed)
+
+
+def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[_TimedFrame]:
+    with open_container(path) as container:
+        stream, zero = video_stream(container), origin(container)
+        stream.thread_type = "AUTO"
+        if seek_to > 0:
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(int((zero + seek_to) / stream.time_base), stream=stream)
+        count, end, damaged = 0, 0.0, False
+        for _, frames, intact in _packets(container, stream):
+            damaged = damaged or not intact
+            for frame in frames:
+                time = end if frame.time is None else frame.time - zero
+                duration = float(frame.duration * frame.time_base) if frame.duration else float(1 / probed.fps)
+                count, end = count + 1, time + duration
+                yield time, duration, frame
+    if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
+        of = f" of {probed.end:.1f}" if probed.end is not None else ""
+        warnings.warn(f"{path} is damaged or cut off: it could be read up to {end:.1f}{of} s.", stacklevel=2)
+
+
+def _packets(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[tuple[float | None, list[av.VideoFrame], bool]]:
+    """Yields the time stamp, the frames that came out and whether all was well, packet by packet, whatever happens."""
+    try:
+        for packet in container.demux(stream):
+            stamp = packet.dts if packet.pts is None else packet.pts
+            time = None if stamp is None else float(stamp * packet.time_base)
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                yield time, [], False
+            else:
+                yield time, frames, not packet.is_corrupt
+    except av.FFmpegError:
+        yield None, [], False

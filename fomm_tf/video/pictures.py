@@ -1,7 +1,5 @@
 """Pictures: read, write, resize, and floats to bytes."""
 
-import functools
-import types
 import warnings
 from pathlib import Path
 
@@ -176,23 +174,9 @@ def resize(frame: np.ndarray, size: tuple[int, int], fit: str = "crop") -> np.nd
 
 
 def _scale(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    cv2 = _cv2()
+    from fomm_tf.opencv import cv2  # reading and writing can do without, where a slim image lacks its libraries
+
     # One axis may shrink while the other grows, and INTER_AREA works only where both shrink.
     smaller = (min(size[0], frame.shape[0]), min(size[1], frame.shape[1]))
     frame = cv2.resize(frame, smaller[::-1], interpolation=cv2.INTER_AREA)
     return cv2.resize(frame, tuple(size)[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-@functools.cache
-def _cv2() -> types.ModuleType:
-    # Here and not at the top: on a slim image the import fails, and reading and writing can do without.
-    try:
-        import cv2
-    except ImportError as error:
-        if "cannot open shared object file" not in str(error):
-            raise
-        raise errors.UserError(
-            f"OpenCV lacks a system library ({error}); apt-get install libgl1 libglib2.0-0, "
-            "or pip install opencv-python-headless in place of opencv-python."
-        ) from error
-    return cv2

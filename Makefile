@@ -1,0 +1,56 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+# opencv-python needs the system's libGL and glib; slim images lack them, and the headless build does without.
+OPENCV := $(BIN)/python -c "import cv2" 2>/dev/null || \
+	$(BIN)/pip install -q --force-reinstall --no-deps "opencv-python-headless<4.12"
+
+.PHONY: demo test quick lint bench compat clean
+
+demo: .venv/core
+	rm -rf outputs/demo
+	$(BIN)/fomm convert tests/parity/data/tiny-checkpoint.pth.tar --config tests/parity/data/tiny.yaml --out outputs/demo/run
+	$(BIN)/fomm demo --run outputs/demo/run --out outputs/demo
+	@echo "The model is a small reference checkpoint with random weights: no trained one is bundled yet."
+
+test: .venv/all
+	$(BIN)/python -m pytest
+
+quick: .venv/all
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/all
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m pytest -q tests/test_rooms.py
+
+bench: .venv/all
+	$(BIN)/python tests/bench/animator.py
+
+compat: .venv/all .venv-torch/done
+	rm -rf outputs/compat
+	$(BIN)/fomm convert tests/parity/data/tiny-step5-checkpoint.pth.tar --config tests/parity/data/tiny.yaml --out outputs/compat/run
+	$(BIN)/fomm convert outputs/compat/run --to-torch outputs/compat/back.pth.tar
+	.venv-torch/bin/python tests/compat/torch_loads.py outputs/compat/back.pth.tar tests/parity/data/tiny-step5-checkpoint.pth.tar
+
+clean:
+	rm -rf .venv .venv-torch outputs
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade pip
+
+.venv/core: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install -q -e .
+	$(OPENCV)
+	touch $@
+
+.venv/all: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install -q -e ".[all]"
+	$(OPENCV)
+	$(BIN)/pip check
+	touch $@ .venv/core
+
+.venv-torch/done: Makefile
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/pip install -q torch==2.13.0 "numpy<2"
+	touch $@

@@ -1,0 +1,166 @@
+"""Videos of every kind as one: a container, a folder of frames, a stacked picture."""
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fomm_tf import errors
+from fomm_tf.video import decoding, files, pictures
+from fomm_tf.video.decoding import DEFAULT_FPS
+
+_FRAME_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """Frames of one size at a constant rate; each iteration reads the file anew and keeps no frame.
+
+    Attributes:
+      path: where it comes from.
+      fps: frames a second.
+      size: `(H, W)` of a frame, after rotation.
+      frame_count: how many frames to expect: exact for a folder or a stacked picture, what the header promises
+        for a container; None if it does not say.
+      has_audio: whether there is a sound track.
+    """
+
+    path: Path
+    fps: Fraction
+    size: tuple[int, int]
+    frame_count: int | None
+    has_audio: bool
+    _read: Callable[[], Iterator[np.ndarray]] = dataclasses.field(repr=False)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yields `[H, W, 3]` uint8 RGB."""
+        return self._read()
+
+
+def open_video(
+    path: str | Path,
+    start: float | None = None,
+    duration: float | None = None,
+    fps: float | Fraction | None = None,
+) -> Video:
+    """Opens a video for reading; it stays open only while frames are taken from it.
+
+    Args:
+      path: any video ffmpeg reads, gif among them; a folder of frames, in natural order of their names; or a stacked
+        picture, square frames side by side.
+      start: seconds from the first frame; the one nearest to it comes first.
+      duration: seconds to read from there; at least one frame comes.
+      fps: for a folder or a stacked picture its rate, 25 if not given; a video is resampled to it.
+
+    Raises:
+      UserError: if there is no video under `path`, or if it has no frame at `start`.
+    """
+    path = Path(path)
+    if start is not None and not 0 <= start < math.inf:
+        raise errors.UserError(f"start is {start:g} s; give 0 or more.")
+    if duration is not None and not 0 < duration < math.inf:
+        raise errors.UserError(f"duration is {duration:g} s; give more than 0.")
+    fps = None if fps is None else frame_rate(fps)
+    if path.is_dir():
+        return _open_folder(path, start or 0, duration, fps or DEFAULT_FPS)
+    files.check_input(path)
+    image = pictures.open_image(path)
+    if image is not None:
+        with image:
+            if not _moves(image):
+                return _open_stacked(path, image.size[::-1], start or 0, duration, fps or DEFAULT_FPS)
+    return _open_container(path, start or 0, duration, fps)
+
+
+def frame_rate(fps: float | Fraction) -> Fraction:
+    """The exact rate meant by `fps`: 29.97002997 is 30000/1001.
+
+    Raises:
+      UserError: if it is not above 0 and at most 1000.
+    """
+    if not 0 < fps <= 1000:
+        raise errors.UserError(f"fps is {fps:g}; give a rate above 0 and at most 1000.")
+    return Fraction(fps).limit_denominator(1001)
+
+
+def _moves(image: Image.Image) -> bool:
+    return image.format in ("GIF", "MPEG") or (image.format == "PNG" and image.is_animated)
+
+
+def _open_container(path: Path, start: float, duration: float | None, fps: Fraction | None) -> Video:
+    probed = decoding.probe(path)
+    fps = fps or probed.fps
+    if start > 0 and probed.end is not None and start >= probed.end:
+        raise _starts_late(path, start, probed.end)
+    wanted = None if duration is None else max(1, round(duration * fps))
+    promised = None if probed.end is None else max(1, round((probed.end - start) * fps))
+    count = min((number for number in (wanted, promised) if number is not None), default=None)
+
+    def read() -> Iterator[np.ndarray]:
+        frames = itertools.islice(decoding.decode(path, probed, fps, start), wanted)
+        first = next(frames, None)
+        if first is None:
+            raise _starts_late(path, start, probed.end)
+        yield first
+        yield from frames
+
+    size = (probed.width, probed.height) if probed.turns % 2 else (probed.height, probed.width)
+    return Video(path, fps, size, count, probed.has_audio, read)
+
+
+def _open_folder(path: Path, start: float, duration: float | None, fps: Fraction) -> Video:
+    names = [file for file in path.iterdir() if file.suffix.lower() in _FRAME_SUFFIXES and file.name[0] != "."]
+    if not names:
+        raise errors.UserError(f"{path} is a folder without pictures; give a video or a folder of png or jpg frames.")
+    names = _clip(path, sorted(names, key=_natural), start, duration, fps)
+    size = pictures.read_image(names[0]).shape[:2]
+
+    def read() -> Iterator[np.ndarray]:
+        for name in names:
+            frame = pictures.read_image(name)
+            if frame.shape[:2] != size:
+                got = f"{frame.shape[1]} x {frame.shape[0]}, but {names[0].name} is {size[1]} x {size[0]}"
+                raise errors.UserError(f"{name} is {got}; give frames of one size.")
+            yield frame
+
+    return Video(path, fps, size, len(names), False, read)
+
+
+def _natural(file: Path) -> list[int | str]:
+    """Sorts frame2 before frame10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
+
+
+def _open_stacked(path: Path, size: tuple[int, int], start: float, duration: float | None, fps: Fraction) -> Video:
+    side, width = size
+    if width <= side or width % side:
+        raise errors.UserError(
+            f"{path} is one picture of {width} x {side}; give a video, a folder of frames, or square frames side by "
+            "side in one picture."
+        )
+    places = _clip(path, range(0, width, side), start, duration, fps)
+
+    def read() -> Iterator[np.ndarray]:
+        stacked = pictures.read_image(path)
+        for left in places:
+            yield stacked[:, left : left + side].copy()
+
+    return Video(path, fps, (side, side), len(places), False, read)
+
+
+def _clip(path: Path, frames: list | range, start: float, duration: float | None, fps: Fraction) -> list | range:
+    first = round(start * fps)
+    if first >= len(frames):
+        raise _starts_late(path, start, len(frames) / fps)
+    return frames[first:] if duration is None else frames[first : first + max(1, round(duration * fps))]
+
+
+def _starts_late(path: Path, start: float, end: float | None) -> errors.UserError:
+    length = "" if end is None else f", which lasts {float(end):.2f} s"
+    return errors.UserError(f"start {start:g} s lies behind the last frame of {path}{length}; give an earlier start.")

@@ -1,0 +1,294 @@
+"""Frames to a video file or a folder of pictures, one by one."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from fomm_tf import errors
+from fomm_tf.video import audio, files, pictures, reading
+
+
+class _Format(NamedTuple):
+    """How a suffix is written.
+
+    Attributes:
+      codec, options: the video encoder's.
+      muxer: options of the container.
+      even: whether the encoder wants even sides; an odd one then gets its last row or column once more.
+      copied: sound that the container holds and browsers play.
+      audio: what other sound is encoded with.
+    """
+
+    codec: str
+    options: dict[str, str]
+    muxer: dict[str, str]
+    even: bool
+    copied: set[str]
+    audio: str
+
+
+# crf 18 and 24: what the eye takes for the original. faststart puts the index first, so that a browser plays at once.
+_H264 = _Format("libx264", {"crf": "18"}, {"movflags": "+faststart"}, True, {"aac", "mp3"}, "aac")
+_VP9 = _Format(
+    "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}, {}, False, {"opus", "vorbis"}, "libopus"
+)
+_CONTAINERS = {".mp4": _H264, ".mov": _H264, ".webm": _VP9}
+SUFFIXES = (*_CONTAINERS, ".gif")
+
+# H.264 and VP9 in BT.709, and said so in the file: players guess the matrix of an untagged file from its size.
+_BT709 = 1
+_LIMITED_RANGE = 1
+
+# Viewers show a gif's frames of 1/100 s for 1/10 s.
+_GIF_MAX_FPS = 50
+
+
+class VideoWriter:
+    """What `write_video` gives: takes frames one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size: tuple[int, int] | None = None
+        self.count = 0
+
+    def write(self, frame: np.ndarray) -> None:
+        """Appends a frame.
+
+        Args:
+          frame: `[H, W, 3]` uint8, or float in [0, 1]; all of one size.
+
+        Raises:
+          UserError: if a float is not finite or outside [0, 1].
+          ValueError: if the shape is not that of the first frame.
+        """
+        frame = np.ascontiguousarray(pictures.to_uint8(frame))
+        if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ValueError(f"frame is {list(frame.shape)}; give [H, W, 3].")
+        if self._size is None:
+            self._size = frame.shape[:2]
+            self._open(*self._size)
+        if frame.shape[:2] != self._size:
+            raise ValueError(f"frame is {list(frame.shape[:2])}, the first was {list(self._size)}; give one size.")
+        self._append(frame)
+        self.count += 1
+
+    def finish(self) -> None:
+        """Writes what is still held back and completes the file."""
+        if self._size is None:
+            raise errors.UserError(f"there is no frame to write to {self._path}; give at least one.")
+
+    def close(self) -> None:
+        """Lets go of the files, complete or not."""
+
+    def _open(self, height: int, width: int) -> None:
+        raise NotImplementedError
+
+    def _append(self, frame: np.ndarray) -> None:
+        raise NotImplementedError
+
+
+class _FolderWriter(VideoWriter):
+    """Lossless: 00000.png, 00001.png, ..."""
+
+    def __init__(self, path: Path, tag: str | None) -> None:
+        super().__init__(path)
+        self._tag = tag
+
+    def _open(self, height: int, width: int) -> None:
+        self._path.mkdir()
+
+    def _append(self, frame: np.ndarray) -> None:
+        pictures.save_image(self._path / f"{self.count:05d}.png", frame, self._tag)
+
+
+class _ContainerWriter(VideoWriter):
+    def __init__(self, path: Path, fps: Fraction, audio_from: Path | None, audio_start: float, tag: str | None) -> None:
+        super().__init__(path)
+        self._format, self._fps = _CONTAINERS[path.suffix.lower()], fps
+        self._audio_from, self._audio_start, self._tag = audio_from, audio_start, tag
+        self._container = self._audio = None
+
+    def _open(self, height: int, width: int) -> None:
+        self._container = av.open(str(self._path), "w", options=self._format.muxer)
+        if self._tag:
+            self._container.metadata["comment"] = self._tag
+        self._padding = (height % 2, width % 2) if self._format.even else (0, 0)
+        self._stream = self._container.add_stream(self._format.codec, rate=self._fps, options=self._format.options)
+        self._stream.height, self._stream.width = height + self._padding[0], width + self._padding[1]
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED_RANGE
+        if self._audio_from is not None:
+            self._audio = audio.AudioTrack(
+                self._audio_from, self._audio_start, self._container, self._format.copied, self._format.audio
+            )
+
+    def _append(self, frame: np.ndarray) -> None:
+        if any(self._padding):
+            frame = np.pad(frame, [(0, padding) for padding in (*self._padding, 0)], mode="edge")
+        picture = av.VideoFrame.from_ndarray(frame, "rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE)
+        picture.pts, picture.time_base = self.count, 1 / self._fps
+        self._container.mux(self._stream.encode(picture))
+        if self._audio is not None:
+            self._audio.advance(float((self.count + 1) / self._fps))
+
+    def finish(self) -> None:
+        super().finish()
+        self._container.mux(self._stream.encode(None))
+        if self._audio is not None:
+            self._audio.finish()
+        self._container.close()
+
+    def close(self) -> None:
+        if self._audio is not None:
+            self._audio.close()
+        if self._container is not None:
+            self._container.close()
+
+
+class _GifWriter(VideoWriter):
+    """A palette for each frame: one for all would need all frames in memory."""
+
+    def __init__(self, path: Path, fps: Fraction, tag: str | None) -> None:
+        super().__init__(path)
+        self._fps, self._tag = fps, tag
+        self._container = None
+
+    def _open(self, height: int, width: int) -> None:
+        self._rate = min(self._fps, Fraction(_GIF_MAX_FPS))
+        self._place = -1
+        self._container = av.open(str(self._path), "w")
+        self._stream = self._container.add_stream("gif", rate=self._rate)
+        self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "pal8"
+        self._graph = av.filter.Graph()
+        source = self._graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("rgb24"), time_base=1 / self._rate
+        )
+        split, generate = self._graph.add("split"), self._graph.add("palettegen", "stats_mode=single")
+        use, sink = self._graph.add("paletteuse", "new=1"), self._graph.add("buffersink")
+        for start, end, output, entry in (
+            (source, split, 0, 0),
+            (split, generate, 0, 0),
+            (split, use, 1, 0),
+            (generate, use, 0, 1),
+            (use, sink, 0, 0),
+        ):
+            start.link_to(end, output, entry)
+        self._graph.configure()
+
+    def _append(self, frame: np.ndarray) -> None:
+        place = int(self.count * self._rate / self._fps)
+        if place == self._place:
+            return
+        self._place = place
+        picture = av.VideoFrame.from_ndarray(frame, "rgb24")
+        picture.pts, picture.time_base = place, 1 / self._rate
+        self._graph.vpush(picture)
+        self._drain()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+            while True:
+                self._container.mux(self._stream.encode(self._graph.vpull()))
+
+    def finish(self) -> None:
+        super().finish()
+        self._graph.vpush(None)
+        self._drain()
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        if self._tag:
+            _comment_gif(self._path, self._tag)
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+
+
+def _comment_gif(path: Path, comment: str) -> None:
+    """ffmpeg writes no comment into a gif: puts a comment extension in front of the trailer."""
+    text = comment.encode()[:255]
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x21\xfe" + bytes([len(text)]) + text + b"\x00" + b"\x3b")
+
+
+def _is_folder(path: str | Path) -> bool:
+    return os.fspath(path).endswith(("/", os.sep)) or not Path(path).suffix
+
+
+def check_output(path: str | Path) -> None:
+    """Refuses a name that `write_video` would refuse; to be asked before long work.
+
+    Raises:
+      UserError: if the suffix is unknown, or if something else stands under the name.
+    """
+    target = Path(path)
+    if _is_folder(path):
+        if target.is_dir() and any(not (file.stem.isdecimal() and file.suffix == ".png") for file in target.iterdir()):
+            raise errors.UserError(f"{target} holds other files than numbered frames; give a new folder.")
+        if target.exists() and not target.is_dir():
+            raise errors.UserError(f"{target} is a file; give a folder, or a name in {', '.join(SUFFIXES)}.")
+        return
+    if target.suffix.lower() not in SUFFIXES:
+        known = f"{', '.join(SUFFIXES)}, or no suffix for a folder of png frames"
+        raise errors.UserError(f"{target} ends in {target.suffix!r}, which is not written; give {known}.")
+    if target.is_dir():
+        raise errors.UserError(f"{target} is a folder; name a file.")
+
+
+@contextlib.contextmanager
+def write_video(
+    path: str | Path,
+    fps: float | Fraction,
+    *,
+    audio_from: str | Path | None = None,
+    audio_start: float = 0.0,
+    tag: str | None = None,
+) -> Iterator[VideoWriter]:
+    """Writes a video by its suffix; it appears under its name when the block ends well, and else not at all.
+
+    Args:
+      path: .mp4 and .mov (H.264, yuv420p, plays in browsers; an odd side grows by a pixel, the last row or column
+        once more), .webm (VP9), .gif (a palette a frame, at most 50 frames a second); without a suffix, or with a
+        slash at the end, a folder of png frames, lossless. What is there already is replaced.
+      fps: frames a second.
+      audio_from: a file whose sound to lay under the frames, for as long as they last; nothing if it has none, or if
+        a gif or a folder is written. Copied where the container holds its codec, else encoded anew.
+      audio_start: seconds from the start of that file's video.
+      tag: text for the file's comment.
+
+    Yields:
+      The writer, with `write(frame)`.
+
+    Raises:
+      UserError: if the name or the rate will not do, there was no frame, `audio_from` cannot be read, or the disk
+        is full.
+    """
+    check_output(path)
+    fps = reading.frame_rate(fps)
+    audio_from = None if audio_from is None else Path(audio_from)
+    if audio_from is not None and not audio_from.is_dir():
+        files.check_input(audio_from)
+    with files.replacing(Path(path)) as temporary:
+        if _is_folder(path):
+            writer = _FolderWriter(temporary, tag)
+        elif temporary.suffix.lower() == ".gif":
+            writer = _GifWriter(temporary, fps, tag)
+        else:
+            writer = _ContainerWriter(temporary, fps, audio_from, audio_start, tag)
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            # Closing writes the end of the file, which cannot go well any more where the rest did not.
+            with contextlib.suppress(av.FFmpegError):
+                writer.close()

@@ -1,0 +1,35 @@
+"""Run by `make compat` in an environment with torch: a checkpoint of ours loads there and equals the original."""
+
+import sys
+
+import torch
+
+
+def compare(ours, theirs, path=""):
+    """Counts equal tensors; raises where anything differs."""
+    if isinstance(theirs, torch.Tensor):
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), path
+        return 1
+    if isinstance(theirs, dict):
+        return sum(compare(ours[key], value, f"{path}/{key}") for key, value in theirs.items() if key in ours)
+    if isinstance(theirs, list) and len(theirs) == len(ours):
+        return sum(compare(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(ours, theirs, strict=True)))
+    assert ours == theirs, (path, ours, theirs)
+    return 0
+
+
+def main():
+    ours, theirs = (torch.load(path, weights_only=True) for path in sys.argv[1:])
+    for network in ("generator", "kp_detector", "discriminator"):
+        assert list(ours[network]) == list(theirs[network]), f"{network}: other tensors or another order"
+    parameters = [torch.nn.Parameter(t.clone()) for n, t in ours["kp_detector"].items() if "running" not in n]
+    parameters = [p for p in parameters if p.dim() > 0][: len(ours["optimizer_kp_detector"]["state"])]
+    optimizer = torch.optim.Adam(parameters)
+    optimizer.load_state_dict(ours["optimizer_kp_detector"])
+    equal = compare(ours, theirs)
+    expected = compare(theirs, theirs)
+    assert equal == expected, f"{equal} of {expected} tensors are there"
+    print(f"torch {torch.__version__}: loads with weights_only=True, {equal} tensors equal, Adam takes its state")
+
+
+main()

@@ -1,0 +1,613 @@
+"""Checkpoint files: what is read, what is written, and what is refused without running or allocating anything."""
+
+import io
+import os
+import pathlib
+import pickle
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+import torch_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fomm_tf import errors, weights
+
+DATA = pathlib.Path(__file__).parent / "parity" / "data"
+CONTAINERS = ("zip", "legacy")
+ORDERED = b"ccollections\nOrderedDict\n"
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+FLOATS = np.arange(6, dtype="<f4").tobytes()
+TUPLE_NEST = b")" + b"q\x00h\x00\x86" * 60  # its hash takes 2**60 steps
+SHALLOW_NEST = b")" + b"q\x00h\x00\x86" * 28  # 2**28 tuples to whoever walks it
+ADAM = {"lr", "betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused",
+        "decoupled_weight_decay", "params"}  # fmt: skip
+
+
+def write(container, path, body, storage=FLOATS, keys=("0",)):
+    """Writes a crafted pickle with at most one storage."""
+    if container == "zip":
+        torch_files.write_zip(path, body, {f"data/{key}": storage for key in keys})
+    else:
+        storages = [struct.pack("<q", len(storage) // 4) + storage for _ in keys]
+        path.write_bytes(torch_files.pack_legacy(body, keys) + b"".join(storages))
+
+
+def refuse(path):
+    """Loads what must be refused, and returns the message."""
+    start = time.process_time()
+    with pytest.raises(errors.UserError) as caught:
+        weights.load(path)
+    message = str(caught.value)
+    assert time.process_time() - start < 2
+    assert str(path) in message and "\n" not in message and len(message) < len(str(path)) + 400
+    return message
+
+
+def assert_equal(left, right):
+    assert type(left) is type(right)
+    if isinstance(left, dict):
+        assert list(left) == list(right)
+        for key in left:
+            assert_equal(left[key], right[key])
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_equal(one, other)
+    elif isinstance(left, np.ndarray):
+        assert (left.dtype, left.shape) == (right.dtype, right.shape)
+        assert left.tobytes() == right.tobytes()
+    else:
+        assert left == right
+
+
+def make_tree():
+    random = np.random.default_rng(0)
+    return {
+        "generator": {
+            "first.conv.weight": random.standard_normal((4, 3, 2, 2)).astype("f4"),
+            "first.norm.num_batches_tracked": np.array(12345678901, "i8"),
+            "empty": np.zeros((0, 3), "f4"),
+        },
+        "optimizer": {
+            "state": {0: {"step": np.array(5, "f4"), "exp_avg": random.standard_normal(7)}, 94030040710544: {}},
+            "param_groups": [
+                {"lr": 2e-4, "betas": (0.5, 0.999), "foreach": None, "amsgrad": False, "fused": True, "params": [0, -1]}
+            ],
+        },
+        "all": [np.array([0, 1, 1]).astype(kind) for kind in ("f4", "f8", "f2", "i8", "i4", "i2", "i1", "u1", "?")],
+        "name": "vöx",
+        "nothing": ((), [], {}),
+        "epoch": 100,
+        "large": (2**40, -(2**40), 2**31 - 1, -(2**31)),
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "counts", "epoch"),
+    [
+        ("tiny", "zip", {"generator": 112, "kp_detector": 47, "discriminator": 26}, 0),
+        ("tiny-step5", "zip", {"generator": 112, "kp_detector": 47, "discriminator": 26}, 5),
+        ("tiny-legacy-cuda", "legacy", {"generator": 112, "kp_detector": 47}, 0),
+        ("tiny-disc2", "zip", {"discriminator": 24}, 0),
+        ("single-jacobian", "zip", {"generator": 112, "kp_detector": 47}, 0),
+        ("wide", "zip", {"generator": 70, "kp_detector": 33}, 0),
+        ("zero-order", "zip", {"generator": 110, "kp_detector": 45}, 0),
+    ],
+)
+def test_a_reference_checkpoint_loads_whole(name, container, counts, epoch):
+    path = DATA / f"{name}-checkpoint.pth.tar"
+    tree = weights.load(path)
+    assert weights.describe(path) == container
+    assert {key: len(part) for key, part in tree.items() if key != "epoch" and "optimizer" not in key} == counts
+    assert tree["epoch"] == epoch
+    for part in counts:
+        for key, array in tree[part].items():
+            counter = key.endswith("num_batches_tracked")
+            assert array.dtype == ("i8" if counter else "f4")
+            assert (array.ndim == 0) == counter
+            assert np.isfinite(array).all() and array.flags.writeable
+
+
+def test_shapes_are_those_of_torch():
+    tree = weights.load(DATA / "tiny-checkpoint.pth.tar")
+    assert tree["generator"]["dense_motion_network.hourglass.encoder.down_blocks.0.conv.weight"].shape == (16, 24, 3, 3)
+    assert tree["discriminator"]["discs.1.down_blocks.0.conv.weight_u"].shape == (16,)
+    assert tree["kp_detector"]["predictor.encoder.down_blocks.0.norm.num_batches_tracked"].shape == ()
+
+
+def test_optimiser_state_is_read_with_its_moments():
+    tree = weights.load(DATA / "tiny-step5-checkpoint.pth.tar")
+    for name, count in (("generator", 66), ("discriminator", 16), ("kp_detector", 28)):
+        optimizer = tree[f"optimizer_{name}"]
+        assert list(optimizer) == ["state", "param_groups"]
+        assert list(optimizer["state"]) == list(range(count))
+        shapes = [moments["exp_avg"].shape for moments in optimizer["state"].values()]
+        assert sorted(shapes) == sorted(
+            array.shape for key, array in tree[name].items()
+            if not key.endswith(("running_mean", "running_var", "num_batches_tracked", "down.weight", "_u", "_v"))
+        )  # fmt: skip
+        for moments in optimizer["state"].values():
+            assert list(moments) == ["step", "exp_avg", "exp_avg_sq"]
+            assert moments["step"].shape == () and moments["step"] == 5
+            assert moments["exp_avg"].shape == moments["exp_avg_sq"].shape
+        (group,) = optimizer["param_groups"]
+        assert set(group) == ADAM and group["betas"] == (0.5, 0.999) and group["params"] == list(range(count))
+
+
+def test_the_two_containers_agree():
+    legacy = weights.load(DATA / "tiny-legacy-cuda-checkpoint.pth.tar")
+    today = weights.load(DATA / "tiny-checkpoint.pth.tar")
+    for part in ("generator", "kp_detector"):
+        assert_equal(legacy[part], today[part])
+
+
+@pytest.mark.parametrize("name", ["tiny-step5", "tiny-legacy-cuda"])
+def test_a_reference_checkpoint_survives_saving(name, tmp_path):
+    tree = weights.load(DATA / f"{name}-checkpoint.pth.tar")
+    weights.save(tmp_path / "again.pth.tar", tree)
+    assert_equal(weights.load(tmp_path / "again.pth.tar"), tree)
+
+
+def test_what_is_saved_loads_bit_equal(tmp_path):
+    weights.save(tmp_path / "a.pth.tar", make_tree())
+    assert_equal(weights.load(tmp_path / "a.pth.tar"), make_tree())
+    assert os.listdir(tmp_path) == ["a.pth.tar"]
+
+
+def test_the_same_tree_makes_the_same_bytes(tmp_path):
+    weights.save(tmp_path / "a.pth", make_tree())
+    weights.save(tmp_path / "b.pth", make_tree())
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_what_torch_1_0_would_have_saved_loads_bit_equal(device, tmp_path):
+    torch_files.write_legacy(tmp_path / "a.pth.tar", make_tree(), device)
+    assert weights.describe(tmp_path / "a.pth.tar") == "legacy"
+    assert_equal(weights.load(tmp_path / "a.pth.tar"), make_tree())
+
+
+def test_saving_lays_out_views_byte_orders_and_scalars(tmp_path):
+    array = np.arange(24, dtype="f4").reshape(2, 3, 4)
+    views = {"t": array.T, "back": array[:, ::-2]}
+    weights.save(tmp_path / "a.pth", views | {"big": array.astype(">f4"), "n": np.float32(3), "flag": np.bool_(True)})
+    plain = views | {"big": array, "n": np.array(3, "f4"), "flag": np.array(True)}
+    assert_equal(weights.load(tmp_path / "a.pth"), plain)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_strides_offsets_and_shared_storages_are_followed(container, tmp_path):
+    first = torch_files.pickle_tensor((2, 3), (1, 2))
+    second = torch_files.pickle_tensor((2,), (3,), offset=1)
+    scalar = torch_files.pickle_tensor((), (), offset=5)
+    void = torch_files.pickle_tensor((0, 4), (4, 1), offset=99)
+    write(container, tmp_path / "a", torch_files.pickle_dict(a=first, b=second, c=scalar, d=void))
+    tree = weights.load(tmp_path / "a")
+    np.testing.assert_array_equal(tree["a"], [[0, 2, 4], [1, 3, 5]])
+    np.testing.assert_array_equal(tree["b"], [1, 4])
+    assert tree["c"] == 5 and tree["c"].shape == () and tree["d"].shape == (0, 4)
+    assert np.shares_memory(tree["a"], tree["b"])
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_bfloat16_becomes_float32(container, tmp_path):
+    halves = (np.array([1, -2.5, np.inf, 3.140625], "<f4").view("<u4") >> 16).astype("<u2")
+    body = torch_files.pickle_dict(a=torch_files.pickle_tensor((2, 2), (1, 2), count=4, kind="BFloat16Storage"))
+    if container == "zip":
+        torch_files.write_zip(tmp_path / "a", body, {"data/0": halves.tobytes()})
+    else:
+        (tmp_path / "a").write_bytes(torch_files.pack_legacy(body, ["0"]) + struct.pack("<q", 4) + halves.tobytes())
+    array = weights.load(tmp_path / "a")["a"]
+    assert array.dtype == "f4"
+    np.testing.assert_array_equal(array, [[1, np.inf], [-2.5, 3.140625]])
+
+
+def test_a_legacy_view_of_a_storage_is_followed(tmp_path):
+    body = torch_files.pickle_dict(a=torch_files.pickle_tensor((2,), (1,), offset=1, view=("7", 2, 3)))
+    write("legacy", tmp_path / "a", body)
+    np.testing.assert_array_equal(weights.load(tmp_path / "a")["a"], [3, 4])
+    body = torch_files.pickle_dict(a=torch_files.pickle_tensor((2,), (1,), view=("7", 5, 2)))
+    write("legacy", tmp_path / "b", body)
+    assert "a view leaves its storage" in refuse(tmp_path / "b")
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_parameters_sizes_and_metadata_are_known(container, tmp_path):
+    tensor = torch_files.pickle_tensor((2,), (1,))
+    parameter = b"ctorch._utils\n_rebuild_parameter\n(" + tensor + b"\x88" + ORDERED + b")RtR"
+    old = tensor.replace(REBUILD, b"ctorch._utils\n_rebuild_tensor\n").replace(b"\x89" + ORDERED + b")R", b"")
+    size = b"ctorch\nSize\n" + torch_files.put(((1, 2),)) + b"R"
+    metadata = torch_files.put({"_metadata": {"": {"version": 1}}})
+    state = ORDERED + b")R(" + torch_files.put("w") + tensor + b"u" + metadata + b"b"
+    write(container, tmp_path / "a", torch_files.pickle_dict(p=parameter, o=old, n=size, s=state))
+    tree = weights.load(tmp_path / "a")
+    assert tree["n"] == (1, 2) and list(tree["s"]) == ["w"]
+    assert tree["p"].tolist() == tree["o"].tolist() == tree["s"]["w"].tolist() == [0, 1]
+
+
+# Hostile files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_pickle_that_runs_a_command_is_refused_and_runs_nothing(container, protocol, tmp_path):
+    marker = tmp_path / "marker"
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {marker}",)
+
+    write(container, tmp_path / "evil.pth.tar", pickle.dumps({"x": Evil()}, protocol), keys=())
+    message = refuse(tmp_path / "evil.pth.tar")
+    assert (
+        "has no place in a checkpoint" in message if protocol in (0, 4) else "system', as no checkpoint does" in message
+    )
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Evil(), protocol))
+    assert marker.exists(), "the test's own weapon is blunt"
+
+
+def test_a_bare_pickle_is_no_torch_file(tmp_path):
+    (tmp_path / "a.pth").write_bytes(torch_files.pickle_call("os.system", f"touch {tmp_path}/marker"))
+    assert "it starts like no torch file" in refuse(tmp_path / "a.pth")
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize(
+    "name",
+    ["os.system", "builtins.eval", "builtins.getattr", "torch.load", "torch.nn.modules.linear.Linear",
+     "torch._utils._rebuild_tensor_v3", "numpy.core.multiarray._reconstruct", "fomm_tf.weights.save", "a.\x1b[31mb"],
+)  # fmt: skip
+def test_every_other_name_is_refused_by_name(container, name, tmp_path):
+    write(container, tmp_path / "a", torch_files.pickle_call(name, "x"), keys=())
+    assert f"asks for {name!a}, as no checkpoint does; nothing was run" in refuse(tmp_path / "a")
+
+
+def call(function, arguments):
+    return b"\x80\x02}" + torch_files.put("x") + function + arguments + b"Rs."
+
+
+PID = torch_files.pickle_tensor((), ()).removeprefix(REBUILD + b"(").partition(b"Q")[0] + b"Q"
+HOSTILE = {
+    "attributes of a function": (torch_files.pickle_dict(x=REBUILD + torch_files.put({"__code__": 1}) + b"b"),
+                                 "sets attributes"),
+    "attributes of a tensor": (torch_files.pickle_dict(x=torch_files.pickle_tensor((), ()) + b"}b"), "sets attributes"),
+    "a function as a value": (torch_files.pickle_dict(x=REBUILD), "it holds a function"),
+    "a storage as a value": (torch_files.pickle_dict(x=PID), "it holds a _Storage"),
+    "a list that holds itself": (torch_files.pickle_dict(x=b"]q\x00h\x00a"), "contains itself"),
+    "a dictionary that holds itself": (b"\x80\x02}q\x00" + torch_files.put("x") + b"h\x00s.", "contains itself"),
+    "2**28 tuples": (torch_files.pickle_dict(x=SHALLOW_NEST), "contains itself, or is far"),
+    "half a million nested lists": (torch_files.pickle_dict(x=b"]" * 500_000 + b"a" * 499_999), "or is far deeper"),
+    "a million values": (torch_files.pickle_dict(x=b"](" + b"N" * 10**6 + b"e"), "contains itself, or is far"),
+    "a key that hashes for ever": (b"\x80\x02}" + TUPLE_NEST + b"Ns.", "neither a string nor an integer"),
+    "keys that hash for ever": (b"\x80\x02}(" + TUPLE_NEST + b"Nu.", "neither a string nor an integer"),
+    "keys that collide": (b"\x80\x02}(\x8a\x09" + (2**61 - 1).to_bytes(9, "little") + b"Nu.", "neither a string nor"),
+    "items set on a list": (torch_files.pickle_dict(x=b"]NaK\x00K\x01s"), "neither a string nor an integer"),
+    "a dictionary copied from arguments": (call(ORDERED, torch_files.put(({},))), "TypeError"),
+    "a call of a string": (call(torch_files.put("x"), b")"), "TypeError"),
+    "a size made of a list": (call(b"ctorch\nSize\n", torch_files.put(([1],))), "torch.Size"),
+    "a string of four GB": (b"\x80\x02}X\xff\xff\xff\xffx.", "Error"),
+    "a whole module": (torch_files.pickle_dict(x=torch_files.put(("module", "a", "b", "c")) + b"Q"), "a whole module"),
+    "a list at the top": (b"\x80\x02].", "it holds a list, not a dictionary"),
+    "None at the top": (b"\x80\x02N.", "it holds a NoneType, not a dictionary"),
+    "an empty stack": (b"\x80\x02.", "IndexError"),
+    "nothing": (b"", ""),
+    "a protocol of the future": (b"\x80\x63}.", "ValueError"),
+    "an unknown memo": (b"\x80\x02h\x99.", "Memo"),
+    "bytes": (b"\x80\x03}U\x01xC\x00s.", "has no place in a checkpoint"),
+    "a string that is not UTF-8": (b"\x80\x02}X\x01\x00\x00\x00\xffNs.", "UnicodeDecodeError"),
+    "stride 0": ((10**6, 10**6), (0, 0)),
+    "stride 0, seven times": ((7,), (0,)),
+    "an overlap": ((7, 7), (0, 1)),
+    "one step too far": ((2, 3), (3, 2)),
+    "an offset too far": ((6,), (1,), 1),
+    "more strides than sizes": ((6,), (1, 1)),
+    "thirty-three dimensions": ((1,) * 33, (1,) * 33),
+    "a negative size": ((-6,), (1,)),
+    "a negative stride": ((6,), (-1,), 5),
+    "a negative offset": ((1,), (1,), -1),
+    "a size that is a float": ((6.0,), (1,)),
+    "a size that is a bool": ((True,), (1,)),
+    "a size that is a string": (("6",), (1,)),
+    "an empty tensor of absurd size": ((0, 2**59, 2**59), (1, 1, 1)),
+    "a storage of a PB": ((1,), (1,), 0, 2**48),
+    "a storage of a negative length": ((0,), (1,), 0, -1),
+    "a storage a little too large": ((6,), (1,), 0, 7),
+    "a storage a little too small": ((5,), (1,), 0, 5),
+    "a storage of another kind": ((5,), (1,), 0, 6, "DoubleStorage"),
+    "a storage of no kind": ((5,), (1,), 0, 6, "Size"),
+    "a storage that is not there": ((5,), (1,), 0, 6, "FloatStorage", None, "../0"),
+    "a storage named by a number": ((5,), (1,), 0, 6, "FloatStorage", None, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_pickle_is_refused_with_little_memory(container, case, tmp_path):
+    first, *rest = HOSTILE[case]
+    reason = ""
+    if isinstance(first, bytes):
+        body, reason = first, rest[0]
+    else:
+        body = torch_files.pickle_dict(x=torch_files.pickle_tensor(first, *rest))
+    write(container, tmp_path / "a.pth.tar", body, keys=("0",) if b"storage" in body else ())
+    tracemalloc.start()
+    message = refuse(tmp_path / "a.pth.tar")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # An opcode of one byte makes a list of 56 bytes, so that two MB of pickle can take a hundred.
+    assert peak < 2 << 20 or ("million" in case and peak < 100 << 20)
+    assert f"{tmp_path}/a.pth.tar is not a readable torch checkpoint (" in message and "no archive to unpack" in message
+    assert reason in message
+
+
+@pytest.mark.parametrize(("size", "stride", "offset"), [((2, 3), (3, 2), 0), ((6,), (1,), 1), ((), (), 6)])
+def test_a_tensor_that_leaves_its_storage_is_refused_with_the_numbers(size, stride, offset, tmp_path):
+    write("zip", tmp_path / "a", torch_files.pickle_dict(x=torch_files.pickle_tensor(size, stride, offset)))
+    numbers = f"a tensor of {np.prod(size, dtype=int)} elements up to number {6 if len(size) < 2 else 7}"
+    assert f"{numbers} in a storage of 6" in refuse(tmp_path / "a")
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_memo_index_of_four_billion_costs_nothing(container, tmp_path):
+    write(container, tmp_path / "a", b"\x80\x02}r\xff\xff\xff\xff.", keys=())
+    tracemalloc.start()
+    assert weights.load(tmp_path / "a") == {}
+    assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_names_of_storages_are_not_hashed_blindly(container, tmp_path):
+    for kind, key in ((TUPLE_NEST, b"N"), (b"N", TUPLE_NEST), (torch_files.put("IntStorage"), TUPLE_NEST)):
+        pid = b"(" + torch_files.put("storage") + kind + key + b"NK\x01tQ"
+        write(container, tmp_path / "a", torch_files.pickle_dict(x=pid))
+        assert "without name, kind or length" in refuse(tmp_path / "a")
+
+
+def test_a_storage_cannot_be_declared_twice_in_two_ways(tmp_path):
+    first = torch_files.pickle_tensor((1,), (1,))
+    for count, kind in ((6, "IntStorage"), (5, "FloatStorage")):
+        second = torch_files.pickle_tensor((1,), (1,), count=count, kind=kind)
+        write("zip", tmp_path / "a", torch_files.pickle_dict(x=first, y=second))
+        assert "storage '0' is declared twice" in refuse(tmp_path / "a")
+
+
+def test_records_that_overlap_do_not_multiply_memory(tmp_path):
+    count = 1 << 18
+    tensors = {f"k{i}": torch_files.pickle_tensor((1,), (1,), count=count, key=str(i)) for i in range(100)}
+    torch_files.write_zip(tmp_path / "a", torch_files.pickle_dict(**tensors), {"data/0": bytes(4 * count)})
+    with zipfile.ZipFile(tmp_path / "a", "a") as archive:
+        first = archive.getinfo("archive/data/0")
+        for index in range(1, 100):
+            twin = zipfile.ZipInfo(f"archive/data/{index}")
+            twin.header_offset, twin.CRC = first.header_offset, first.CRC
+            twin.file_size, twin.compress_size = first.file_size, first.compress_size
+            archive.filelist.append(twin)
+        archive._didModify = True
+    refuse(tmp_path / "a")
+
+
+# Damaged files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-legacy-cuda"])
+def test_a_truncated_checkpoint_is_refused_wherever_it_is_cut(name, tmp_path):
+    whole = (DATA / f"{name}-checkpoint.pth.tar").read_bytes()
+    for length in [*range(1, 40), *range(40, len(whole), len(whole) // 40), len(whole) - 1]:
+        (tmp_path / "cut.pth.tar").write_bytes(whole[:length])
+        assert "not a readable torch checkpoint" in refuse(tmp_path / "cut.pth.tar")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"P", b"not a checkpoint\n" * 50, b"\x1f\x8b\x08\x00", b"<!DOCTYPE html>" * 99]
+)
+def test_another_kind_of_file_is_refused(content, tmp_path):
+    (tmp_path / "a.pth.tar").write_bytes(content)
+    message = refuse(tmp_path / "a.pth.tar")
+    assert "it starts like no torch file" in message and "a .pth.tar is no archive to unpack" in message
+    with pytest.raises(errors.UserError, match="it starts like no torch file"):
+        weights.describe(tmp_path / "a.pth.tar")
+
+
+def test_a_real_tar_archive_is_refused_as_such(tmp_path):
+    with tarfile.open(tmp_path / "a.pth.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("weights"), io.BytesIO())
+    message = refuse(tmp_path / "a.pth.tar")
+    assert "a real tar archive, and there is nothing in it to load" in message and "no archive to unpack" in message
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path):
+    assert "is a folder; give the checkpoint itself: a .pth.tar is no archive to unpack" in refuse(tmp_path)
+    assert "is no file; give the path" in refuse(tmp_path / "absent.pth.tar")
+
+
+def test_a_torchscript_program_is_refused_as_such(tmp_path):
+    for record in ("constants.pkl", "code/__torch__.py"):
+        torch_files.write_zip(tmp_path / "a.pt", b"\x80\x02}.", {record: b""})
+        assert "TorchScript program of torch.jit.save" in refuse(tmp_path / "a.pt")
+
+
+def test_zip_archives_of_other_kinds_are_refused(tmp_path):
+    torch_files.write_zip(tmp_path / "a", b"\x80\x02}.", compression=zipfile.ZIP_DEFLATED)
+    assert "record 'data.pkl' is compressed or larger than it may be" in refuse(tmp_path / "a")
+    torch_files.write_zip(tmp_path / "a", b"\x80\x02}.", {"byteorder": b"big"})
+    assert "big-endian" in refuse(tmp_path / "a")
+    torch_files.write_zip(tmp_path / "a", b"\x80\x02}.", root="deep/er")
+    assert "without the data.pkl" in refuse(tmp_path / "a")
+    torch_files.write_zip(tmp_path / "a", b"\x80\x02}" + b" " * (5 << 20))
+    assert "larger than it may be" in refuse(tmp_path / "a")
+
+
+def test_the_root_folder_may_have_any_name(tmp_path):
+    torch_files.write_zip(tmp_path / "a", torch_files.pickle_dict(epoch=torch_files.put(3)), root="vox-cpk.pth")
+    assert weights.load(tmp_path / "a") == {"epoch": 3}
+
+
+def test_a_record_that_declares_more_than_the_file_is_refused(tmp_path):
+    write("zip", tmp_path / "a", torch_files.pickle_dict(x=torch_files.pickle_tensor((1,), (1,), count=2**28)))
+    data = bytearray((tmp_path / "a").read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 20 : entry + 28] = struct.pack("<II", 2**30, 2**30)
+    (tmp_path / "a").write_bytes(data)
+    assert "it declares more data than the file holds" in refuse(tmp_path / "a")
+
+
+def test_a_flipped_bit_in_a_weight_is_noticed_in_a_zip(tmp_path):
+    weights.save(tmp_path / "a", {"w": np.full(100, 7, "f4")})
+    data = (tmp_path / "a").read_bytes().replace(np.full(100, 7, "f4").tobytes(), np.full(100, 8, "f4").tobytes())
+    (tmp_path / "a").write_bytes(data)
+    assert "Bad CRC-32" in refuse(tmp_path / "a")
+
+
+def test_legacy_files_that_contradict_themselves_are_refused(tmp_path):
+    body = torch_files.pickle_dict(x=torch_files.pickle_tensor((6,), (1,)))
+    storage = struct.pack("<q", 6) + FLOATS
+    path = tmp_path / "a"
+    for data, reason in (
+        (torch_files.pack_legacy(body, ["0"], protocol=1002) + storage, "its protocol is not 1001"),
+        (torch_files.pack_legacy(body, ["0"], {"little_endian": False}) + storage, "big-endian"),
+        (torch_files.pack_legacy(body, ["0"], [1]) + storage, "TypeError"),
+        (torch_files.pack_legacy(body, []) + storage, "list of storages does not fit"),
+        (torch_files.pack_legacy(body, ["0", "0"]) + storage * 2, "list of storages does not fit"),
+        (torch_files.pack_legacy(body, ["0", "1"]) + storage * 2, "list of storages does not fit"),
+        (torch_files.pack_legacy(body, ["0"]) + struct.pack("<q", 5) + FLOATS, "has another length"),
+        (torch_files.pack_legacy(body, ["0"]) + struct.pack("<q", -1) + FLOATS, "has another length"),
+        (torch_files.pack_legacy(body, ["0"]) + storage[:-1], "it is cut short"),
+    ):
+        path.write_bytes(data)
+        assert reason in refuse(path)
+
+
+@pytest.fixture(scope="module")
+def small(folder):
+    """A small valid file of each container, and a pickle, as bytes."""
+    tree = {
+        "generator": {"w": np.arange(6, dtype="f4").reshape(2, 3), "n": np.array(1)},
+        "group": [{"betas": (0.5, 1)}],
+    }
+    weights.save(folder / "zip", tree)
+    torch_files.write_legacy(folder / "legacy", tree, "cuda:0")
+    with zipfile.ZipFile(folder / "zip") as archive:
+        body = archive.read("archive/data.pkl")
+    return {"zip": (folder / "zip").read_bytes(), "legacy": (folder / "legacy").read_bytes(), "pickle": body}
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
+@settings(max_examples=300, deadline=2000)
+@given(data=st.data())
+def test_no_damage_raises_anything_but_a_user_error(kind, small, folder, data):
+    damaged = bytearray(small[kind])
+    places = st.integers(0, len(damaged) - 1)
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=8)):
+        damaged[place] = value
+    damaged = damaged[: data.draw(st.one_of(st.just(len(damaged)), places))]
+    path = folder / "damaged"
+    if kind == "pickle":
+        # Through the zip's checksums, which otherwise stop nearly all damage at the door.
+        torch_files.write_zip(path, bytes(damaged), {"data/0": bytes(24), "data/1": bytes(8)})
+    else:
+        path.write_bytes(damaged)
+    try:
+        tree = weights.load(path)
+    except errors.UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(tree, dict)
+
+
+# Saving -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exception", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_save_that_fails_midway_leaves_the_old_file_and_nothing_else(exception, tmp_path, monkeypatch):
+    weights.save(tmp_path / "a.pth.tar", {"epoch": 1})
+    before = (tmp_path / "a.pth.tar").read_bytes()
+    honest, written = weights._write_record, []
+
+    def fail_at_third(archive, name, data):
+        written.append(name)
+        if len(written) == 3:
+            raise exception
+        honest(archive, name, data)
+
+    monkeypatch.setattr(weights, "_write_record", fail_at_third)
+    for name in ("a.pth.tar", "new.pth.tar"):
+        written.clear()
+        with pytest.raises((errors.UserError, KeyboardInterrupt)) as caught:
+            weights.save(tmp_path / name, make_tree())
+        if isinstance(exception, OSError):
+            assert f"{name} cannot be written (No space left on device); check the folder" in str(caught.value)
+    assert os.listdir(tmp_path) == ["a.pth.tar"] and (tmp_path / "a.pth.tar").read_bytes() == before
+
+
+def test_saving_into_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(errors.UserError, match=r"cannot be written \(No such file or directory\)"):
+        weights.save(tmp_path / "absent" / "a.pth", {})
+
+
+@pytest.mark.parametrize(
+    ("tree", "what"),
+    [
+        ([1], "a checkpoint is a dictionary, got list"),
+        ({"g": {"w": np.zeros(2, complex)}}, r"tree\.g\.w is a array of complex128"),
+        ({"g": [1, {1}]}, r"tree\.g\.1 is a set"),
+        ({"g": {(1, 2): 1}}, r"tree\.g is a dict with other keys"),
+        ({"g": {True: 1}}, r"tree\.g is a dict with other keys"),
+        ({"g": 1 << 70}, r"tree\.g is a int"),
+        ({"g": np.array(["x"])}, r"tree\.g is a array of <U1"),
+    ],
+)
+def test_what_a_checkpoint_cannot_hold_is_refused_by_place(tree, what, tmp_path):
+    with pytest.raises(errors.UserError, match=what):
+        weights.save(tmp_path / "a.pth", tree)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_tree_that_holds_itself_is_not_saved(tmp_path):
+    tree = {}
+    tree["self"] = tree
+    with pytest.raises(errors.UserError, match="recursion"):
+        weights.save(tmp_path / "a.pth", tree)
+    assert os.listdir(tmp_path) == []
+
+
+def test_loading_a_large_file_takes_its_size_in_memory_and_no_more(tmp_path):
+    tree = {"w": np.ones((40, 1 << 18), "f4"), "v": np.ones(1 << 20, "f8")}
+    size = sum(array.nbytes for array in tree.values())
+    weights.save(tmp_path / "zip", tree)
+    torch_files.write_legacy(tmp_path / "legacy", tree)
+    for container in CONTAINERS:
+        tracemalloc.start()
+        loaded = weights.load(tmp_path / container)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert size <= peak < size + (8 << 20)
+        assert_equal(loaded, tree)
+    tracemalloc.start()
+    weights.save(tmp_path / "zip", tree)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_neither_torch_nor_tensorflow_is_imported():
+    code = (
+        "import sys; from fomm_tf import weights; weights.load(sys.argv[1]); "
+        "print([name for name in ('torch', 'tensorflow', 'keras') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(DATA / "tiny-checkpoint.pth.tar")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "[]"

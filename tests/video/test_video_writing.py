@@ -1,0 +1,245 @@
+import subprocess
+import sys
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from fomm_tf import errors, video
+
+TAG = "animated with fomm-tf"
+
+
+def _smooth(index: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A coloured ramp that moves."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 2 + index, y * 4, np.full_like(x, 4 * index)], -1).astype(np.uint8)
+
+
+def _write(path, count=30, fps=25, size=(48, 64), **options):
+    with video.write_video(path, fps, **options) as writer:
+        for index in range(count):
+            writer.write(_smooth(index, *size))
+    return path
+
+
+def _properties(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate, dict(container.metadata)
+
+
+@pytest.mark.parametrize("fps", [25, 29.97002997, Fraction(60)])
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "h264"), (".MOV", "h264"), (".webm", "vp9")])
+def test_a_video_comes_back(tmp_path, suffix, codec, fps):
+    path = _write(tmp_path / "new folder" / f"a b ü{suffix}", fps=fps, tag=TAG)
+    got_codec, pix_fmt, rate, metadata = _properties(path)
+    assert (got_codec, pix_fmt) == (codec, "yuv420p")
+    assert float(rate) == pytest.approx(fps, rel=1e-6)
+    assert {name.lower(): value for name, value in metadata.items()}["comment"] == TAG
+    opened = video.open_video(path)
+    assert (opened.size, opened.frame_count, opened.has_audio) == ((48, 64), 30, False)
+    assert float(opened.fps) == pytest.approx(fps, rel=1e-6)
+    frames = list(opened)
+    assert len(frames) == 30
+    for index, frame in enumerate(frames):
+        assert np.abs(frame.astype(int) - _smooth(index)).mean() < 3
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_an_mp4_starts_with_its_index_so_that_browsers_play_it_at_once(tmp_path):
+    data = _write(tmp_path / "a.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_colours_are_tagged_and_kept(tmp_path, suffix):
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]], np.uint8)
+    with video.write_video(tmp_path / f"a{suffix}", 25) as writer:
+        for colour in colours:
+            writer.write(np.broadcast_to(colour, (64, 64, 3)))
+    with av.open(str(tmp_path / f"a{suffix}")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+    for frame, colour in zip(video.open_video(tmp_path / f"a{suffix}"), colours, strict=True):
+        assert np.abs(frame[32, 32].astype(int) - colour).max() < 8
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+@pytest.mark.parametrize("size", [(47, 63), (1, 1), (48, 63)])
+def test_odd_sizes_are_written(tmp_path, suffix, size):
+    path = _write(tmp_path / f"a{suffix}", 3, size=size)
+    opened = video.open_video(path)
+    grown = tuple(side + side % 2 for side in size)
+    assert opened.size == (grown if suffix == ".mp4" else size)
+    frames = list(opened)
+    assert np.abs(frames[2][: size[0], : size[1]].astype(int) - _smooth(2, *size)).mean() < 12
+    if suffix == ".mp4":  # the last row and column once more
+        assert np.abs(frames[2][-1].astype(int) - frames[2][-2]).mean() < 6
+
+
+def test_a_gif_comes_back(tmp_path):
+    path = _write(tmp_path / "a.gif", tag=TAG)
+    opened = video.open_video(path)
+    assert (opened.fps, opened.size) == (25, (48, 64))
+    frames = list(opened)
+    assert len(frames) == 30
+    for index, frame in enumerate(frames):
+        assert np.abs(frame.astype(int) - _smooth(index)).mean() < 8
+    with Image.open(path) as image:
+        assert (image.n_frames, image.info["loop"]) == (30, 0)
+        image.seek(29)
+    assert _properties(path)[3] == {"comment": TAG}
+
+
+def test_a_fast_gif_keeps_its_pace_with_fewer_frames(tmp_path):
+    path = _write(tmp_path / "a.gif", 60, fps=60)
+    opened = video.open_video(path)
+    assert opened.fps == 50
+    assert len(list(opened)) == 50
+
+
+@pytest.mark.parametrize("name", ["frames", "frames v1.5/"])
+def test_a_folder_of_frames_is_lossless(tmp_path, name):
+    target = f"{tmp_path}/{name}"
+    frames = np.random.default_rng(0).integers(0, 256, (12, 7, 9, 3), np.uint8)
+    for _ in range(2):  # the second time an earlier output is replaced
+        with video.write_video(target, 25, tag=TAG) as writer:
+            for frame in frames:
+                writer.write(frame)
+    np.testing.assert_array_equal(list(video.open_video(target)), frames)
+    files = sorted((tmp_path / name).iterdir())
+    assert [file.name for file in files[:2]] == ["00000.png", "00001.png"]
+    assert Image.open(files[0]).text == {"Comment": TAG}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_floats_are_written_and_bad_ones_refused(tmp_path):
+    with video.write_video(tmp_path / "frames", 25) as writer:
+        writer.write(_smooth(1) / np.float32(255))
+    np.testing.assert_array_equal(next(iter(video.open_video(tmp_path / "frames"))), _smooth(1))
+    for bad, message in ((np.nan, "NaN"), (1.5, "from 0 to 1.5")):
+        with pytest.raises(errors.UserError, match=message), video.write_video(tmp_path / "a.mp4", 25) as writer:
+            writer.write(np.full((4, 4, 3), bad))
+    assert [file.name for file in tmp_path.iterdir()] == ["frames"]
+
+
+def test_frames_of_another_shape_are_a_bug(tmp_path):
+    with pytest.raises(ValueError, match="give one size"), video.write_video(tmp_path / "a.mp4", 25) as writer:
+        writer.write(_smooth(0))
+        writer.write(_smooth(0, 48, 66))
+    with pytest.raises(ValueError, match="give \\[H, W, 3\\]"), video.write_video(tmp_path / "a.mp4", 25) as writer:
+        writer.write(_smooth(0)[..., 0])
+
+
+class _Stopped(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm", "a.gif", "frames"])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, _Stopped])
+def test_what_is_broken_off_leaves_nothing_and_spares_what_was_there(tmp_path, name, error):
+    def broken_off():
+        with pytest.raises(error), video.write_video(tmp_path / name, 25) as writer:
+            for index in range(60):
+                writer.write(_smooth(index))
+            raise error
+
+    broken_off()
+    assert list(tmp_path.iterdir()) == []
+    _write(tmp_path / name, 5)
+    broken_off()
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert len(list(video.open_video(tmp_path / name))) == 5
+
+
+def test_no_frame_is_refused(tmp_path):
+    for name in ("a.mp4", "a.gif", "frames"):
+        with (
+            pytest.raises(errors.UserError, match="there is no frame to write"),
+            video.write_video(tmp_path / name, 25),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_will_not_do_are_refused_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for name, message in (
+        (
+            "a.xyz",
+            r"ends in '\.xyz', which is not written; give \.mp4, \.mov, \.webm, \.gif, or no suffix for a folder",
+        ),
+        ("a.avi", r"ends in '\.avi', which is not written"),
+        ("file/a.mp4", "file is not a folder; choose another place"),
+        ("file/deeper/a.mp4", "is not a folder; choose another place"),
+        ("folder.mp4", "is a folder; name a file"),
+        ("file", "is a file; give a folder"),
+        ("full", "holds other files than numbered frames"),
+    ):
+        with pytest.raises(errors.UserError, match=message), video.write_video(tmp_path / name, 25):
+            pytest.fail("the block was entered")
+    for fps in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(errors.UserError, match="fps is"), video.write_video(tmp_path / "a.mp4", fps):
+            pytest.fail("the block was entered")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_place_that_may_not_be_written_to_is_refused():
+    with pytest.raises(errors.UserError, match=r"cannot write /proc/fomm/a\.mp4 .*choose another place"):
+        _write("/proc/fomm/a.mp4")
+
+
+_ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from fomm_tf import errors, video
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+frames = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), np.uint8)
+
+def write(path):
+    with video.write_video(path, 25, tag="tag") as writer:
+        for frame in frames:
+            writer.write(frame)
+
+write(folder / "whole" / name)
+whole = folder / "whole" / name
+size = (whole if whole.is_file() else whole / "00000.png").stat().st_size
+for limit in (1, 100, size // 2, size - 5000, size - 300, size - 1):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
+    try:
+        write(folder / "limited" / name)
+    except errors.UserError as error:
+        assert "File too large" in str(error) and "make room" in str(error) and "\\n" not in str(error), error
+    else:
+        raise SystemExit(f"no error at {limit} of {size}")
+    assert not list((folder / "limited").iterdir()), limit
+"""
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif", "frames"])
+def test_a_full_disk_is_told_in_a_line_and_leaves_nothing(tmp_path, name):
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_A_FULL_DISK, str(tmp_path), name], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_writing_keeps_memory_flat(tmp_path, resident):
+    frame = np.zeros((128, 192, 3), np.uint8)
+    for name in ("a.mp4", "a.gif"):
+        with video.write_video(tmp_path / name, 25) as writer:
+            for index in range(1000):
+                frame[:, index % 192] = index % 256
+                writer.write(frame)
+                if index == 300:
+                    before = resident()
+        assert resident() - before < 15e6
