@@ -50,6 +50,7 @@ class BatchNorm(layers.Layer):
         self.moving_mean = self.add_weight("moving_mean", shape, tf.float32, "zeros", **statistics)
         self.moving_variance = self.add_weight("moving_variance", shape, tf.float32, "ones", **statistics)
         self.batches = self.add_weight("batches", [], tf.int64, "zeros", **statistics)
+        super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training:
@@ -93,6 +94,7 @@ class AntiAlias(layers.Layer):
     def build(self, input_shape: tf.TensorShape) -> None:
         kernel = tf.tile(resample.antialias_kernel(self.scale)[:, :, None, None], [1, 1, input_shape[-1], 1])
         self.kernel = self.add_weight("kernel", kernel.shape, initializer=lambda *_, **__: kernel, trainable=False)
+        super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return resample.downsample(inputs, self.scale, self.kernel)

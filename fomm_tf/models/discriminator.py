@@ -75,6 +75,7 @@ class InstanceNorm(layers.Layer):
         shape = [input_shape[-1]]
         self.gamma = self.add_weight("gamma", shape, tf.float32, "ones", experimental_autocast=False)
         self.beta = self.add_weight("beta", shape, tf.float32, "zeros", experimental_autocast=False)
+        super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         values = tf.cast(inputs, tf.float32)

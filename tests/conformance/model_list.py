@@ -1,0 +1,39 @@
+"""The one list of models that every cross-cutting property is tested on."""
+
+from fomm_tf import config
+
+_TINY = {
+    "frame_size": [64, 64],
+    "num_keypoints": 5,
+    "keypoint_detector": {"block_expansion": 8, "max_features": 16, "num_blocks": 3},
+    "dense_motion": {"block_expansion": 8, "max_features": 16, "num_blocks": 3},
+    "generator": {"block_expansion": 8, "max_features": 32, "num_residual_blocks": 2},
+    "discriminator": {"block_expansion": 8, "max_features": 16, "num_blocks": 3},
+}
+
+
+def _changed(**changes):
+    tree = {key: dict(value) if isinstance(value, dict) else value for key, value in _TINY.items()}
+    for key, value in changes.items():
+        tree[key] = tree[key] | value if isinstance(value, dict) else value
+    return config.parse({"model": tree}).model
+
+
+MODELS = {
+    "tiny": _changed(),
+    "align-corners-false": _changed(align_corners=False),
+    "tall": _changed(frame_size=[128, 64]),
+    "one-keypoint": _changed(num_keypoints=1),
+    "zeroth-order": _changed(jacobian=False),
+    "no-occlusion": _changed(occlusion=False),
+    "zeroth-order-no-occlusion": _changed(jacobian=False, occlusion=False),
+    "single-jacobian-map": _changed(keypoint_detector={"single_jacobian_map": True}),
+    "padded": _changed(keypoint_detector={"pad": 3}),
+    "full-scale": _changed(frame_size=[32, 32], motion_scale=1.0, keypoint_detector={"scale": 1.0}),
+    "third-scale": _changed(frame_size=[72, 96], motion_scale=1 / 3, keypoint_detector={"scale": 1 / 3}),
+    "uneven-scales": _changed(frame_size=[64, 96], motion_scale=0.5, keypoint_detector={"scale": 0.25}),
+    "one-down-block": _changed(generator={"num_down_blocks": 1}),
+    "no-residual-blocks": _changed(generator={"num_residual_blocks": 0}),
+    "spectral-keypoint-discriminator": _changed(discriminator={"spectral_norm": True, "use_keypoints": True}),
+    "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
+}

@@ -1,0 +1,219 @@
+"""Every cross-cutting property, on every model of the list."""
+
+import functools
+
+import model_list
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf import checkpoint, config, models, torch_import, weights
+from fomm_tf.inference import animator
+from fomm_tf.ops import keypoints, resample
+
+EVERY_MODEL = pytest.mark.parametrize("name", model_list.MODELS)
+
+
+def shake(variables, seed=7):
+    """Non-trivial weights: Jacobian heads, norms and statistics away from where they start."""
+    for i, variable in enumerate(variables):
+        if variable.dtype.is_floating and "anti_alias" not in variable.name:
+            noise = tf.random.stateless_normal(variable.shape, [seed, i], stddev=0.1)
+            variable.assign(tf.abs(variable + noise) if "variance" in variable.name else variable + noise)
+
+
+@functools.cache
+def build(name):
+    tf.random.set_seed(3)
+    networks = models.build(model_list.MODELS[name])
+    for network in networks:
+        shake(network.weights)
+    return animator.Animator(config.Config(model=model_list.MODELS[name]), networks)
+
+
+def frames_of(name, count, seed=5):
+    return tf.random.stateless_uniform([count, *model_list.MODELS[name].frame_size, 3], [seed, 1])
+
+
+def animate(model, frames, details=False):
+    return model.render(model.encode_source(frames[:1]), model.detect(frames), details=details)
+
+
+@EVERY_MODEL
+def test_shapes_and_ranges_are_what_the_interface_says(name):
+    settings, model = model_list.MODELS[name], build(name)
+    frames = frames_of(name, 3)
+    found = model.detect(frames)
+    count = settings.num_keypoints
+    assert found.value.shape == (3, count, 2) and np.abs(found.value).max() <= 1
+    assert (None if found.jacobian is None else found.jacobian.shape) == (
+        (3, count, 2, 2) if settings.jacobian else None
+    )
+    rendering = animate(model, frames, details=True)
+    height, width = settings.frame_size
+    reduced = [resample.output_size(size, settings.motion_scale) for size in (height, width)]
+    assert rendering.prediction.shape == rendering.deformed.shape == (3, height, width, 3)
+    assert rendering.deformation.shape == (3, *reduced, 2)
+    assert rendering.mask.shape == (3, *reduced, count + 1)
+    assert rendering.sparse_deformed.shape == (3, count + 1, *reduced, 3)
+    np.testing.assert_allclose(tf.reduce_sum(rendering.mask, -1), 1, atol=1e-5)
+    if settings.occlusion:
+        assert rendering.occlusion.shape == (3, *reduced, 1)
+        assert float(tf.reduce_min(rendering.occlusion)) >= 0 and float(tf.reduce_max(rendering.occlusion)) <= 1
+    else:
+        assert rendering.occlusion is None
+    assert float(tf.reduce_min(rendering.prediction)) >= 0 and float(tf.reduce_max(rendering.prediction)) <= 1
+    assert animate(model, frames).mask is None
+
+
+@EVERY_MODEL
+def test_a_batch_is_its_frames_one_by_one(name):
+    model, frames = build(name), frames_of(name, 3)
+    source, together = model.encode_source(frames[0]), animate(model, frames)
+    for i in range(3):
+        alone = model.render(source, model.detect(frames[i : i + 1]))
+        np.testing.assert_allclose(alone.prediction[0], together.prediction[i], atol=2e-5)
+
+
+@EVERY_MODEL
+def test_one_source_for_many_frames_is_many_copies_of_the_source(name):
+    networks, frames = build(name).networks, frames_of(name, 2)
+    copies = tf.repeat(frames[:1], 2, axis=0)
+    found = networks.detector(frames)
+    motion = networks.dense_motion(networks.dense_motion.reduce(copies), networks.detector(copies), found)
+    expected = networks.generator(copies, motion)
+    np.testing.assert_allclose(animate(build(name), frames).prediction, expected, atol=2e-5)
+
+
+@pytest.mark.slow
+@EVERY_MODEL
+def test_eager_graph_with_unknown_sizes_and_xla_agree(name):
+    model, frames = build(name), frames_of(name, 2)
+
+    def run(images):
+        detector, dense_motion, generator = model.networks
+        found = detector(images)
+        motion = dense_motion(dense_motion.reduce(images), found, found)
+        return found.value, motion.deformation, generator(images, motion)
+
+    unknown = tf.function(run, input_signature=[tf.TensorSpec([None, None, None, 3])])
+    compiled = tf.function(run, jit_compile=True)
+    for other in (unknown, compiled):
+        for mine, theirs in zip(run(frames), other(frames), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=5e-5)
+
+
+@pytest.mark.slow
+@EVERY_MODEL
+def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
+    model = build(name)
+    run = checkpoint.Run(model.config, model.networks, models.build_discriminator(model.config.model))
+    checkpoint.save(tmp_path / "run", run, "test")
+    loaded = checkpoint.load(tmp_path / "run", training=True)
+    assert loaded.config == run.config
+    pairs = zip((*run.networks, run.discriminator), (*loaded.networks, loaded.discriminator), strict=True)
+    for mine, theirs in pairs:
+        for variable, other in zip(mine.weights, theirs.weights, strict=True):
+            np.testing.assert_array_equal(variable.numpy(), other.numpy())
+
+
+@pytest.mark.slow
+@EVERY_MODEL
+def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
+    model = build(name)
+    run = checkpoint.Run(model.config, model.networks, models.build_discriminator(model.config.model))
+    shake(run.discriminator.weights)
+    weights.save(tmp_path / "model.pth.tar", torch_import.export_checkpoint(run))
+    recipe = tmp_path / "config.yaml"
+    recipe.write_text(config.dump(run.config))
+    corners = run.config.model.align_corners
+    back = torch_import.import_checkpoint(weights.load(tmp_path / "model.pth.tar"), str(recipe), corners, "test")
+    assert back.config == run.config
+    pairs = zip((*run.networks, run.discriminator), (*back.networks, back.discriminator), strict=True)
+    for mine, theirs in pairs:
+        for variable, other in zip(mine.weights, theirs.weights, strict=True):
+            np.testing.assert_array_equal(variable.numpy(), other.numpy())
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize("value", [0.0, 1e-20], ids=["singular", "near-singular"])
+def test_a_singular_driving_jacobian_makes_no_nan(name, value):
+    if not model_list.MODELS[name].jacobian:
+        return
+    model, frames = build(name), frames_of(name, 2)
+    found = model.detect(frames)
+    singular = keypoints.Keypoints(found.value, tf.ones_like(found.jacobian) * value)
+    rendering = model.render(model.encode_source(frames[0]), singular, details=True)
+    for array in (rendering.prediction, rendering.deformed, rendering.deformation, rendering.sparse_deformed):
+        assert np.isfinite(array).all()
+
+
+@pytest.mark.slow
+@EVERY_MODEL
+def test_gradients_reach_every_trainable_variable(name):
+    tf.random.set_seed(3)
+    detector, dense_motion, generator = networks = models.build(model_list.MODELS[name])
+    for network in networks:
+        shake(network.weights)
+    source, driving = frames_of(name, 2), frames_of(name, 2, seed=6)
+    with tf.GradientTape() as tape:
+        motion = dense_motion(
+            dense_motion.reduce(source),
+            detector(source, training=True),
+            detector(driving, training=True),
+            training=True,
+        )
+        loss = tf.reduce_mean(tf.abs(generator(source, motion, training=True) - driving))
+    variables = [variable for network in networks for variable in network.trainable_variables]
+    for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        assert gradient is not None, variable.name
+        assert np.isfinite(gradient).all(), variable.name
+
+
+@EVERY_MODEL
+def test_the_discriminator_judges_each_scale(name):
+    settings = model_list.MODELS[name]
+    discriminator = models.build_discriminator(settings)
+    pyramid = resample.pyramid(frames_of(name, 2), settings.discriminator.scales)
+    judgements = discriminator(pyramid, tf.zeros([2, settings.num_keypoints, 2]), training=True)
+    assert list(judgements) == list(settings.discriminator.scales)
+    for judgement in judgements.values():
+        assert len(judgement.features) == settings.discriminator.num_blocks
+        assert judgement.prediction.shape[-1] == 1 and judgement.prediction.shape[0] == 2
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", ["tiny", "zeroth-order", "single-jacobian-map"])
+def test_under_mixed_precision_motion_stays_float32(name, policy):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        mixed = models.build(model_list.MODELS[name])
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    exact = build(name).networks
+    for mine, theirs in zip(mixed, exact, strict=True):
+        for variable, other in zip(mine.weights, theirs.weights, strict=True):
+            variable.assign(other)
+    frames = frames_of(name, 2)
+    found = mixed.detector(frames)
+    motion = mixed.dense_motion(mixed.dense_motion.reduce(frames), found, found)
+    features = mixed.generator.encode(frames)
+    prediction = mixed.generator(frames, motion)
+    assert features.dtype == tf.as_dtype(policy.removeprefix("mixed_"))
+    for tensor in (found.value, found.jacobian, motion.deformation, motion.mask, prediction):
+        assert tensor is None or tensor.dtype == tf.float32
+    tolerance = 0.01 if policy == "mixed_float16" else 0.08
+    np.testing.assert_allclose(found.value, exact.detector(frames).value, atol=tolerance)
+    exact_motion = exact.dense_motion(exact.dense_motion.reduce(frames), *[exact.detector(frames)] * 2)
+    np.testing.assert_allclose(prediction, exact.generator(frames, exact_motion), atol=tolerance)
+
+
+def test_a_frame_that_the_networks_cannot_halve_is_refused():
+    with pytest.raises(ValueError, match=r"\[60, 64\] times model.motion_scale 0.25 is \[15, 16\].*multiple of 8"):
+        build("tiny").detect(np.zeros([1, 60, 64, 3], np.float32))
+
+
+def test_a_model_animates_frames_of_another_size_than_its_config_s():
+    model = build("tiny")
+    frames = tf.random.stateless_uniform([2, 96, 128, 3], [1, 2])
+    assert animate(model, frames).prediction.shape == (2, 96, 128, 3)

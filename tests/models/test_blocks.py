@@ -1,0 +1,133 @@
+"""The shared blocks: normalisation as torch's (also across replicas), initial weights, sizes."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf.models import blocks, discriminator
+
+OPS = np.load(pathlib.Path(__file__).parent.parent / "parity" / "data" / "ops.npz")
+STATE = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def nhwc(array):
+    return np.moveaxis(array, 1, -1)
+
+
+def make_norm():
+    norm = blocks.BatchNorm()
+    norm.build(tf.TensorShape([None, None, None, 4]))
+    for ours, theirs in STATE.items():
+        getattr(norm, ours).assign(OPS[f"bn_before_{theirs}"])
+    return norm
+
+
+def assert_state_after_one_step(norm):
+    for ours, theirs in STATE.items():
+        np.testing.assert_allclose(getattr(norm, ours), OPS[f"bn_after_{theirs}"], rtol=1e-6, atol=1e-6, err_msg=ours)
+    assert int(norm.batches.numpy()) == 1
+
+
+@pytest.mark.parametrize("compiled", [None, False, True], ids=["eager", "graph", "xla"])
+def test_batch_norm_steps_as_the_reference_does(compiled):
+    norm, inputs = make_norm(), tf.constant(nhwc(OPS["bn_x"]))
+    call = norm if compiled is None else tf.function(norm, jit_compile=compiled)
+    np.testing.assert_allclose(call(inputs, training=True), nhwc(OPS["bn_y_train"]), atol=2e-6)
+    assert_state_after_one_step(norm)
+    np.testing.assert_allclose(call(inputs, training=False), nhwc(OPS["bn_y_eval_after"]), atol=2e-6)
+
+
+@pytest.mark.parametrize("split", [(1, 1), (2, 4)], ids=["even", "uneven"])
+def test_batch_norm_of_two_replicas_is_that_of_the_whole_batch(split):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    inputs = tf.constant(nhwc(OPS["bn_x"]))
+    if split == (2, 4):
+        inputs = tf.concat([inputs, inputs * 0.5 + 1.0, inputs[:, ::-1] * 2.0], axis=0)
+    weights = tf.random.stateless_normal(inputs.shape, [1, 2])
+    alone = make_norm()
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        expected = alone(inputs, training=True)
+        total = tf.reduce_sum(expected * weights)
+    expected_gradients = tape.gradient(total, [inputs, alone.gamma, alone.beta])
+
+    with strategy.scope():
+        norm = make_norm()
+
+    def step(part, part_weights):
+        with tf.GradientTape() as tape:
+            tape.watch(part)
+            outputs = norm(part, training=True)
+            total = tf.reduce_sum(outputs * part_weights)
+        return outputs, tape.gradient(total, [part, norm.gamma, norm.beta])
+
+    @tf.function
+    def run():
+        parts = [
+            strategy.experimental_distribute_values_from_function(
+                lambda context, tensor=tensor: tf.split(tensor, split)[context.replica_id_in_sync_group]
+            )
+            for tensor in (inputs, weights)
+        ]
+        return strategy.run(step, args=parts)
+
+    outputs, (d_inputs, d_gamma, d_beta) = run()
+    joined = tf.concat(strategy.experimental_local_results(outputs), 0)
+    np.testing.assert_allclose(joined, expected, atol=5e-6)
+    joined = tf.concat(strategy.experimental_local_results(d_inputs), 0)
+    np.testing.assert_allclose(joined, expected_gradients[0], atol=2e-5)
+    for got, whole in ((d_gamma, expected_gradients[1]), (d_beta, expected_gradients[2])):
+        np.testing.assert_allclose(sum(strategy.experimental_local_results(got)), whole, atol=5e-5)
+    np.testing.assert_allclose(norm.moving_mean.numpy(), alone.moving_mean, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), alone.moving_variance, rtol=2e-6, atol=1e-6)
+    assert int(norm.batches.numpy()) == 1
+
+
+def test_instance_norm_is_the_reference_s():
+    norm = discriminator.InstanceNorm()
+    norm.build(tf.TensorShape([None, None, None, 4]))
+    norm.gamma.assign(OPS["bn_before_weight"])
+    norm.beta.assign(OPS["bn_before_bias"])
+    np.testing.assert_allclose(norm(tf.constant(nhwc(OPS["bn_x"]))), nhwc(OPS["instnorm_y"]), atol=2e-6)
+
+
+def test_nearest_upsampling_is_the_reference_s():
+    block = blocks.UpBlock(3)
+    np.testing.assert_array_equal(block.upsample(nhwc(OPS["nearest2_in"])), nhwc(OPS["nearest2_out"]))
+
+
+def test_convolutions_start_uniform_within_one_over_the_square_root_of_the_fan_in():
+    convolution = blocks.Convolution(64, 3)
+    convolution.build(tf.TensorShape([None, None, None, 32]))
+    limit = (32 * 9) ** -0.5
+    for values in (convolution.kernel.numpy(), convolution.bias.numpy()):
+        assert np.abs(values).max() <= limit and np.abs(values).max() > 0.9 * limit
+        assert abs(values.std() / (limit / 3**0.5) - 1) < 0.15
+
+
+def test_spectral_norm_divides_by_the_largest_singular_value():
+    tf.random.set_seed(1)
+    layer = discriminator.SpectralConvolution(6, 4, padding="valid")
+    layer.build(tf.TensorShape([None, 8, 8, 3]))
+    picture = tf.random.stateless_normal([1, 8, 8, 3], [1, 2])
+    for _ in range(100):
+        layer(picture, training=True)
+    kernel, left = layer.kernel.numpy(), layer.left.numpy()
+    largest = np.linalg.svd(kernel.reshape(-1, 6), compute_uv=False)[0]
+    expected = tf.nn.conv2d(picture, kernel / largest, 1, "VALID") + layer.bias
+    np.testing.assert_allclose(layer(picture, training=False), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(layer.left.numpy(), left)
+
+
+def test_hourglass_refuses_a_size_that_it_cannot_halve():
+    with pytest.raises(ValueError, match=r"got 24 x 20 pixels; each side must be a multiple of 8 \(3 halvings\)"):
+        blocks.Hourglass(4, 3, 16)(tf.zeros([1, 24, 20, 3]))
+
+
+def test_hourglass_puts_out_its_expansion_and_its_input():
+    inputs = tf.random.stateless_normal([2, 16, 24, 3], [1, 2])
+    outputs = blocks.Hourglass(4, 3, 16)(inputs)
+    assert outputs.shape == (2, 16, 24, 7)
+    np.testing.assert_array_equal(outputs[..., 4:], inputs)
