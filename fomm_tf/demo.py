@@ -1,4 +1,4 @@
-"""`fomm demo`: what a model does, on a face that is drawn here, so that nothing needs to be downloaded."""
+"""What a model does, on a face that is drawn here, so that nothing needs to be downloaded."""
 
 from __future__ import annotations
 
@@ -46,8 +46,22 @@ def draw_face(size: int, turn: float = 0.0, smile: float = 0.5) -> np.ndarray:
     return video.resize(picture, (size, size))
 
 
+def draw_clip(size: int, count: int = 50) -> Iterator[np.ndarray]:
+    """The drawn face turning its head to and fro and smiling, once around.
+
+    Args:
+      size: side of the frames in pixels.
+      count: how many frames.
+
+    Yields:
+      `[size, size, 3]` uint8 RGB.
+    """
+    for angle in np.linspace(0, 2 * np.pi, count, endpoint=False):
+        yield draw_face(size, turn=np.sin(angle), smile=0.5 - 0.5 * np.cos(2 * angle))
+
+
 def run(folder: str, output: pathlib.Path) -> Iterator[str]:
-    """Finds the keypoints of the drawn face and writes them as a picture and as numbers.
+    """Animates a drawn picture by a drawn clip and shows the keypoints that the model finds.
 
     Args:
       folder: run folder of the model.
@@ -59,17 +73,31 @@ def run(folder: str, output: pathlib.Path) -> Iterator[str]:
     Raises:
       errors.UserError: if the folder is no run folder or the output cannot be written.
     """
-    from fomm_tf.inference import animator
+    from fomm_tf.inference import animate, animator
 
     model = animator.Animator.load(folder)
+    yield f"device: {animator.describe_device()}"
     height, width = model.config.model.frame_size
-    face = video.resize(draw_face(max(height, width)), (height, width))
-    keypoints = model.detect(face[np.newaxis])
-    value = keypoints.value[0].numpy()
-    jacobian = None if keypoints.jacobian is None else keypoints.jacobian[0].numpy()
-    output.mkdir(parents=True, exist_ok=True)
-    picture = visualize.draw_keypoints(video.resize(face, (4 * height, 4 * width)), value, jacobian)
-    video.write_image(output / "keypoints.png", picture)
+    picture = draw_face(max(height, width), turn=-0.3)
+    source, driving, animated = output / "source.png", output / "driving.mp4", output / "animated.mp4"
+    video.write_image(source, picture)
+    with video.write_video(driving, 25) as writer:
+        for frame in draw_clip(max(height, width)):
+            writer.write(frame)
+    count = animate.animate_file(
+        model,
+        str(source),
+        video.open_video(driving),
+        animate.Output(str(animated), side_by_side=True, visualize=str(output / "visualize")),
+        animate.Transfer(),
+    )
+    yield f"{animated}: the drawn face, the clip that drives it and the result, {count} frames"
+
+    keypoints = model.detect(video.resize(picture, (height, width))[np.newaxis])
+    value, jacobian = (None if part is None else part[0].numpy() for part in keypoints)
+    large = video.resize(picture, (4 * height, 4 * width))
+    video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, value, jacobian))
     numbers = {"value": value.tolist(), "jacobian": None if jacobian is None else jacobian.tolist()}
     (output / "keypoints.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    yield f"{output / 'keypoints.png'}: the drawn face with its {len(value)} keypoints ({output / 'keypoints.json'})"
+    yield f"{output / 'keypoints.png'}: the face with its {len(value)} keypoints ({output / 'keypoints.json'})"
+    yield f"{output / 'visualize'}: what the model saw (overview.png first)"

@@ -41,3 +41,33 @@ def draw_keypoints(frame: np.ndarray, value: np.ndarray, jacobian: np.ndarray | 
             cv2.line(picture, place, end, colour.tolist(), max(1, side // 128), cv2.LINE_AA, 4)
         cv2.circle(picture, place, max(16, side * 16 // 64), colour.tolist(), cv2.FILLED, cv2.LINE_AA, 4)
     return picture
+
+
+def show_occlusion(occlusion: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An occlusion map in grey: white = taken from the source, black = painted anew.
+
+    Args:
+      occlusion: `[h, w, 1]` in [0, 1].
+      size: (height, width) of the picture.
+
+    Returns:
+      `[H, W, 3]` uint8.
+    """
+    grey = np.rint(np.asarray(occlusion)[..., 0] * 255).astype(np.uint8)
+    return cv2.resize(grey, size[::-1], interpolation=cv2.INTER_LINEAR)[..., np.newaxis].repeat(3, axis=2)
+
+
+def show_masks(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which local motion moves what: each keypoint's colour where its mask is, black for the background.
+
+    Args:
+      mask: `[h, w, K + 1]`, sums to one; the background's is the first.
+      size: (height, width) of the picture.
+
+    Returns:
+      `[H, W, 3]` uint8.
+    """
+    mask = np.asarray(mask)
+    colours = np.concatenate([np.zeros((1, 3)), rainbow(mask.shape[-1] - 1)])
+    picture = np.rint(mask @ colours).clip(0, 255).astype(np.uint8)
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -22,9 +22,9 @@ MAY_IMPORT = {
     "checkpoint": {"config", "models", "optimizer", "weights"},
     "torch_import": {"weights", "checkpoint", "config", "models", "optimizer"},
     "inference": {"checkpoint", "config", "ops", "models", "video", "data", "detectors", "visualize"},
-    "info": {"weights", "checkpoint"},
+    "fetch": set(),
     "demo": {"video", "visualize", "inference", "opencv"},
-    "cli": {"weights", "checkpoint", "torch_import", "info", "demo", "inference", "video", "config"},
+    "cli": {"weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config"},
     "__init__": set(),
     "__main__": {"cli"},
 }
@@ -36,7 +36,7 @@ ONLY = {
     "cv2": {"opencv"},
     "tqdm": {"inference"},
 }
-WITHOUT_TENSORFLOW = {"errors", "opencv", "config", "video", "weights", "visualize", "cli", "__init__", "__main__"}
+WITHOUT_TENSORFLOW = {"errors", "opencv", "config", "video", "weights", "visualize", "fetch", "cli", "__init__", "__main__"}
 
 
 def files():

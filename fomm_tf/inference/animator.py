@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, models
+from fomm_tf.inference import animate
 from fomm_tf.ops import keypoints as keypoint_ops
 
 
@@ -121,6 +124,48 @@ class Animator:
         rendering = self._render(source, keypoints)
         return rendering if details else Rendering(*rendering[:2])
 
+    def animate(
+        self,
+        source_image: np.ndarray | tf.Tensor,
+        driving_frames: Iterable[np.ndarray | tf.Tensor],
+        mode: str | None = None,
+        adapt_scale: bool | None = None,
+        relative_jacobian: bool | None = None,
+        best_frame: int = 0,
+        batch_size: int = animate.DEFAULT_BATCH,
+    ) -> Iterator[np.ndarray]:
+        """Moves a picture as a video does; memory does not grow with the video's length.
+
+        Args:
+          source_image: `[H, W, 3]`.
+          driving_frames: any iterable of frames `[H, W, 3]`, read once.
+          mode: `relative` or `absolute`; default, as that of the next two, the config's.
+          adapt_scale: see `fomm_tf.transfer`.
+          relative_jacobian: see `fomm_tf.transfer`.
+          best_frame: number of the driving frame whose pose is closest to the source's; relative motion starts there.
+          batch_size: driving frames a batch.
+
+        Yields:
+          Frames `[H, W, 3]`: float32 in [0, 1] where the first driving frame was float, else uint8.
+
+        Raises:
+          errors.UserError: if there is no frame, the frames are not such, or there is no best frame.
+        """
+        defaults = self.config.animate
+        transfer = animate.Transfer(
+            defaults.mode if mode is None else mode,
+            defaults.relative_jacobian if relative_jacobian is None else relative_jacobian,
+            defaults.adapt_scale if adapt_scale is None else adapt_scale,
+            best_frame,
+        )
+        stream = iter(driving_frames)
+        first = list(itertools.islice(stream, 1))
+        floating = bool(first) and tf.convert_to_tensor(first[0]).dtype.is_floating
+        source = self.encode_source(source_image)
+        for _, rendering in animate.render_stream(self, source, itertools.chain(first, stream), transfer, batch_size):
+            frames = rendering.prediction.numpy()
+            yield from frames if floating else np.rint(frames * 255).astype(np.uint8)
+
     def _encode_source(self, image: tf.Tensor) -> EncodedSource:
         detector, dense_motion, generator = self.networks
         return EncodedSource(image, generator.encode(image), detector(image), dense_motion.reduce(image))
@@ -148,3 +193,12 @@ class Animator:
         if not (low >= 0.0 and high <= 1.0):
             raise errors.UserError(f"Float frames must lie in [0, 1] without NaN; got {low:g} to {high:g}.")
         return frames
+
+
+def describe_device() -> str:
+    """The device that TensorFlow uses, in words."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU (TensorFlow finds no GPU)"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return f"GPU ({', '.join(names)})"

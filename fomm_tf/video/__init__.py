@@ -13,13 +13,14 @@ OpenCV resizes.
 
 from fomm_tf.video.pictures import MAX_PIXELS, read_image, resize, to_uint8, write_image
 from fomm_tf.video.reading import DEFAULT_FPS, Video, open_video
-from fomm_tf.video.writing import SUFFIXES, check_output, write_video
+from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 
 __all__ = [
     "DEFAULT_FPS",
     "MAX_PIXELS",
     "SUFFIXES",
     "Video",
+    "VideoWriter",
     "check_output",
     "open_video",
     "read_image",

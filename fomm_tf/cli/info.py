@@ -1,14 +1,27 @@
-"""What `fomm info` says of a run folder or a checkpoint."""
+"""`fomm info`: what a run folder or a checkpoint holds."""
 
 from __future__ import annotations
 
+import argparse
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
 
 from fomm_tf import errors, weights
 
+TEXT = "say what a run folder or a checkpoint holds, and which device would be used"
 _PARTS = ("generator", "kp_detector", "discriminator")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("input", metavar="RUN|FILE")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints what there is to say."""
+    for line in describe(pathlib.Path(arguments.input)):
+        print(line)
 
 
 def describe(path: pathlib.Path) -> Iterator[str]:
@@ -21,18 +34,10 @@ def describe(path: pathlib.Path) -> Iterator[str]:
       errors.UserError: if it is neither.
     """
     yield from _describe_run(path) if path.is_dir() else _describe_file(path)
-    yield f"device: {device()}"
 
+    from fomm_tf.inference import animator
 
-def device() -> str:
-    """The device that TensorFlow would use, in words."""
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-        return f"GPU ({', '.join(names)})"
-    return "CPU (TensorFlow finds no GPU)"
+    yield f"device: {animator.describe_device()}"
 
 
 def _describe_run(folder: pathlib.Path) -> Iterator[str]:
@@ -71,6 +76,7 @@ def _describe_file(path: pathlib.Path) -> Iterator[str]:
         yield f"{part}: {len(tensors)} tensors, {sum(value.size for value in tensors):,} values"
     moments = [part for part in known if isinstance(tree.get(f"optimizer_{part}"), Mapping)]
     yield f"Adam moments: {', '.join(moments) if moments else 'no'}"
-    if "kp_detector" in known and hasattr(tree["kp_detector"].get("kp.weight"), "shape"):
-        yield f"keypoints: {tree['kp_detector']['kp.weight'].shape[0]}"
+    shape = getattr(tree["kp_detector"].get("kp.weight"), "shape", ()) if "kp_detector" in known else ()
+    if shape:
+        yield f"keypoints: {shape[0]}"
     yield "to use it: fomm convert FILE --config REFERENCE.yaml --out RUN"
