@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import signal
 import sys
@@ -43,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         if not arguments.verbose:
-            # TensorFlow reads this before its first import.
+            # TensorFlow reads the first before its first import; the second is its Python side.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
         with _terminable(), _one_line_warnings():
             arguments.run(arguments)
     except errors.UserError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from fomm_tf import errors, video
+from fomm_tf import video
 
 if TYPE_CHECKING:
     from fomm_tf.inference import animator
@@ -144,5 +144,5 @@ def _best_frame(text: str) -> int:
     if text == "off":
         return 0
     if not text.isdecimal():
-        raise errors.UserError(f"--best-frame is {text!r}; give off, or a frame's number counted from 0.")
+        raise argparse.ArgumentTypeError(f"it is {text!r}; give off, or a frame's number counted from 0")
     return int(text)

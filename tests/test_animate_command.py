@@ -1,0 +1,370 @@
+"""`fomm animate` and `fomm animate-set` through the command itself."""
+
+import errno
+import json
+import pathlib
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import av
+import faces
+import numpy as np
+import pytest
+from PIL import Image
+
+from fomm_tf import checkpoint, cli, config, demo, video
+
+DATA = pathlib.Path(__file__).parent / "parity" / "data"
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    checkpoint_file, recipe = DATA / "tiny-checkpoint.pth.tar", DATA / "tiny.yaml"
+    assert cli.main(["convert", str(checkpoint_file), "--config", str(recipe), "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory):
+    """A drawn picture and a drawn clip of 20 frames without sound."""
+    folder = tmp_path_factory.mktemp("footage")
+    video.write_image(folder / "source.png", demo.draw_face(96, turn=-0.3))
+    with video.write_video(folder / "driving.mp4", 25) as writer:
+        for frame in demo.draw_clip(96, 20):
+            writer.write(frame)
+    return folder
+
+
+@pytest.fixture
+def arguments(run_folder, footage, tmp_path):
+    def make(**changes):
+        values = {
+            "run": run_folder,
+            "source": footage / "source.png",
+            "driving": footage / "driving.mp4",
+            "out": tmp_path / "out.mp4",
+        } | changes
+        return ["animate", *(str(part) for key, value in values.items() for part in (f"--{key}", value))]
+
+    return make
+
+
+def assert_refused(capsys, argv, *words):
+    capsys.readouterr()
+    assert cli.main(argv) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def folder_of(tmp_path):
+    return sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_the_command_animates_in_a_process_of_its_own_without_noise(arguments, tmp_path):
+    command = [sys.executable, "-m", "fomm_tf", *arguments(), "--visualize", str(tmp_path / "sights")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["device: CPU (TensorFlow finds no GPU)", f"{tmp_path / 'out.mp4'}: 20 frames"]
+    clip = video.open_video(tmp_path / "out.mp4")
+    assert (clip.fps, clip.size, clip.frame_count) == (25, (64, 64), 20)
+    panels = {"keypoints": (64, 128), "deformed": (64, 64), "occlusion": (64, 64), "masks": (64, 64)}
+    for name, size in panels.items():
+        panel = video.open_video(tmp_path / "sights" / f"{name}.mp4")
+        assert (panel.size, len(list(panel))) == (size, 20), name
+    assert video.read_image(tmp_path / "sights" / "overview.png").shape[1] == 6 * 64
+
+
+def test_every_option_at_once_and_the_result_beside_picture_and_frame(arguments, tmp_path):
+    options = "--mode absolute --no-adapt-scale --fit pad --start 0.2 --duration 0.4 --batch-size 3 --side-by-side"
+    assert cli.main([*arguments(), *options.split(), "--no-audio", "--no-tag", "--quiet", "--best-frame", "2"]) == 0
+    clip = video.open_video(tmp_path / "out.mp4")
+    assert clip.size == (64, 192) and len(list(clip)) == 10
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.metadata.get("comment") is None
+
+
+def test_the_tag_is_in_the_metadata(arguments, tmp_path):
+    assert cli.main([*arguments(), "--duration", "0.1", "--quiet"]) == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.metadata["comment"] == "animated with fomm-tf"
+
+
+def test_quiet_prints_nothing(arguments, capsys):
+    capsys.readouterr()
+    assert cli.main([*arguments(), "--duration", "0.1", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".webm", ".gif", ""])
+def test_other_formats_are_written_by_suffix(arguments, suffix, tmp_path):
+    out = tmp_path / f"result{suffix}"
+    assert cli.main([*arguments(out=out), "--duration", "0.2"]) == 0
+    clip = video.open_video(out)
+    assert clip.size == (64, 64) and len(list(clip)) == 5
+
+
+def test_modes_differ_and_the_best_frame_matters(arguments, tmp_path):
+    results = {}
+    for name, options in {
+        "relative": [],
+        "absolute": ["--mode", "absolute"],
+        "adapted": ["--adapt-scale"],
+        "best": ["--best-frame", "10"],
+    }.items():
+        assert cli.main([*arguments(out=tmp_path / name), *options, "--quiet"]) == 0
+        results[name] = np.stack(list(video.open_video(tmp_path / name))).astype(int)
+    for name in ("absolute", "adapted", "best"):
+        assert np.abs(results[name] - results["relative"]).max() > 3, name
+
+
+# What can be wrong with the input.
+
+
+def huge_png(path):
+    """A whole png of 20,000 x 20,000 pixels by its header, with a few bytes of data."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    pieces = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + pieces)
+
+
+def test_missing_files_are_named(arguments, capsys, tmp_path):
+    assert_refused(capsys, arguments(source="no.png"), "no.png")
+    assert_refused(capsys, arguments(driving="no.mp4"), "no.mp4")
+    assert_refused(capsys, arguments(run=tmp_path / "no-run"), "no-run", "does not exist", "fomm convert")
+    assert folder_of(tmp_path) == []
+
+
+def test_what_is_no_video_is_refused(arguments, capsys, tmp_path):
+    for name, content in {"text.mp4": b"not a video, just a line of text\n" * 20, "empty.mp4": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        assert_refused(capsys, arguments(driving=tmp_path / name), name)
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros([1, 1024], np.int16), "s16", "mono")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert_refused(capsys, arguments(driving=tmp_path / "sound.mp4"), "sound.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_truncated_video_is_animated_as_far_as_it_goes(arguments, footage, capsys, tmp_path):
+    with video.write_video(tmp_path / "whole.webm", 25) as writer:
+        for frame in demo.draw_clip(96, 100):
+            writer.write(frame)
+    whole = (tmp_path / "whole.webm").read_bytes()
+    (tmp_path / "cut.webm").write_bytes(whole[: len(whole) // 2])
+    capsys.readouterr()
+    assert cli.main(arguments(driving=tmp_path / "cut.webm")) == 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("fomm: warning: ") and "cut.webm" in lines[0]
+    assert 10 < len(list(video.open_video(tmp_path / "out.mp4"))) < 100
+
+
+def test_a_picture_of_one_pixel_is_animated(arguments, tmp_path):
+    Image.new("RGB", (1, 1), (200, 10, 10)).save(tmp_path / "dot.png")
+    assert cli.main([*arguments(source=tmp_path / "dot.png"), "--duration", "0.1"]) == 0
+
+
+def test_a_huge_picture_is_refused_before_it_is_decoded(arguments, capsys, tmp_path):
+    huge_png(tmp_path / "huge.png")
+    before = time.monotonic()
+    assert_refused(capsys, arguments(source=tmp_path / "huge.png"), "huge.png", "pixels")
+    assert time.monotonic() - before < 2
+
+
+def test_a_run_folder_of_another_architecture_is_refused(arguments, run_folder, capsys, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "other")
+    settings = config.override(config.load(run_folder / "config.yaml"), ["model.num_keypoints=4"])
+    (tmp_path / "other" / "config.yaml").write_text(config.dump(settings))
+    assert_refused(capsys, arguments(run=tmp_path / "other"), "does not hold the model")
+
+
+def test_output_that_cannot_be_written_is_refused(arguments, capsys, tmp_path):
+    (tmp_path / "file").write_text("a file")
+    assert_refused(capsys, arguments(out=tmp_path / "file" / "out.mp4"), "file")
+    assert_refused(capsys, arguments(out=tmp_path / "out.docx"), ".docx", ".mp4")
+    assert folder_of(tmp_path) == ["file"]
+
+
+def test_wrong_options_are_refused_in_one_line(arguments, capsys, tmp_path):
+    for options, word in (
+        (["--best-frame", "auto"], "counted from 0"),
+        (["--best-frame", "99"], "there are 20 driving frames"),
+        (["--batch-size", "0"], "batch size"),
+        (["--start", "99"], "99"),
+        (["--duration", "-1"], "duration"),
+        (["--fps", "0"], "fps"),
+        (["--fit", "cover"], "crop"),
+    ):
+        assert_refused(capsys, [*arguments(), *options], word)
+    assert_refused(capsys, ["animate"], "--source")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_video_without_sound_makes_one_without_sound(arguments, tmp_path):
+    assert cli.main([*arguments(), "--audio", "--duration", "0.2"]) == 0
+    assert not video.open_video(tmp_path / "out.mp4").has_audio
+
+
+def test_a_full_disk_leaves_nothing_behind(arguments, tmp_path):
+    def no_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    command = [sys.executable, "-m", "fomm_tf", *arguments()]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=no_room, check=False)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "out.mp4" in done.stderr
+    assert folder_of(tmp_path) == []
+
+
+def test_a_full_disk_elsewhere_is_one_line_too(monkeypatch, capsys, run_folder):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr(checkpoint, "read_config", fail)
+    assert_refused(capsys, ["info", str(run_folder)], "x cannot be written: No space left on device")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_an_interrupted_run_leaves_nothing_behind(arguments, stop, footage, tmp_path):
+    with video.write_video(tmp_path / "long.mp4", 25) as writer:
+        for _ in range(20):
+            for frame in demo.draw_clip(96, 100):
+                writer.write(frame)
+    command = [sys.executable, "-m", "fomm_tf", *arguments(driving=tmp_path / "long.mp4"), "--batch-size", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("device")
+    while not any(name.startswith(".") for name in folder_of(tmp_path)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and len(err.strip().splitlines()) == 1
+    assert folder_of(tmp_path) == ["long.mp4"]
+
+
+# Many pairs.
+
+
+def test_animate_set_animates_every_pair_it_can(run_folder, footage, capsys, tmp_path):
+    (tmp_path / "pairs.csv").write_text("source,driving\nsource.png,driving.mp4\nno.png,driving.mp4\n")
+    argv = ["animate-set", "--run", run_folder, "--pairs", tmp_path / "pairs.csv", "--data", footage]
+    argv += ["--out", tmp_path / "out", "--duration", "0.2"]
+    capsys.readouterr()
+    assert cli.main([str(part) for part in argv]) == 2
+    assert "1 of 2 pairs" in capsys.readouterr().err
+    assert folder_of(tmp_path / "out") == ["source--driving.mp4"]
+    assert len(list(video.open_video(tmp_path / "out" / "source--driving.mp4"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [("a,b\n1,2\n", "it has a, b"), ("source,driving\n", "row below"), ("source,driving\na,b\na,b\n", "two pairs")],
+)
+def test_a_bad_list_of_pairs_is_refused(run_folder, table, word, capsys, tmp_path):
+    (tmp_path / "pairs.csv").write_text(table)
+    argv = [
+        "animate-set",
+        "--run",
+        run_folder,
+        "--pairs",
+        tmp_path / "pairs.csv",
+        "--data",
+        tmp_path,
+        "--out",
+        tmp_path,
+    ]
+    assert_refused(capsys, [str(part) for part in argv], word)
+
+
+# Real footage.
+
+
+@pytest.fixture(scope="session")
+def astronaut(tmp_path_factory):
+    data = pytest.importorskip("skimage.data")
+    path = tmp_path_factory.mktemp("astronaut") / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("model", ["tiny", "vox-256"])
+def test_a_portrait_is_driven_by_a_talking_face(model, arguments, astronaut, tmp_path):
+    clip = faces.faces()["franck.mp4"]
+    folder, size, seconds = None, 64, 4
+    if model == "vox-256":
+        folder, size, seconds = tmp_path / "vox", 256, 0.5
+        checkpoint.save(folder, checkpoint.build(config.load(config.recipes()["vox-256"])), "random weights")
+    changes = {"source": astronaut, "driving": clip} | ({"run": folder} if folder else {})
+    options = ["--start", "2", "--duration", str(seconds), "--visualize", str(tmp_path / "sights")]
+    done = subprocess.run(
+        [sys.executable, "-m", "fomm_tf", *arguments(**changes), *options], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    result = video.open_video(tmp_path / "out.mp4")
+    count = round(24 * seconds)
+    assert (result.size, result.fps, len(list(result))) == ((size, size), 24, count)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        (stream,) = container.streams.video
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert len(container.streams.audio) == len(av.open(str(clip)).streams.audio)
+    assert video.read_image(tmp_path / "sights" / "overview.png").shape[1] == 6 * size
+
+
+FLAT = """
+import json, sys
+from fomm_tf import video
+from fomm_tf.inference import animate, animator
+
+run, source, driving, out, best = sys.argv[1:]
+clip, resident = video.open_video(driving), {}
+
+class Watched:
+    def __getattr__(self, name):
+        return getattr(clip, name)
+    def __iter__(self):
+        for number, frame in enumerate(clip):
+            if number % 100 == 0:
+                with open("/proc/self/statm") as file:
+                    resident[number] = int(file.read().split()[1]) * 4096
+            yield frame
+
+model = animator.Animator.load(run)
+count = animate.animate_file(
+    model, source, Watched(), animate.Output(out), animate.Transfer(best_frame=int(best)), batch_size=16
+)
+print(json.dumps({"count": count, "resident": resident}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("best", [0, 2000])
+def test_memory_is_flat_over_a_long_video(best, run_folder, astronaut, tmp_path):
+    clip = faces.faces()["franck.mp4"]
+    command = [sys.executable, "-c", FLAT, run_folder, astronaut, clip, tmp_path / "out.mp4", best]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    measured = json.loads(done.stdout.strip().splitlines()[-1])
+    assert measured["count"] == 4800
+    resident = {int(number): size for number, size in measured["resident"].items()}
+    start = resident[500] if best == 0 else max(size for number, size in resident.items() if number <= 500)
+    growth = (max(size for number, size in resident.items() if number > 500) - start) / 2**20
+    assert growth < 30, f"{growth:.1f} MB"
