@@ -74,6 +74,7 @@ def render_stream(
     transfer: Transfer,
     batch_size: int = DEFAULT_BATCH,
     details: bool = False,
+    initial: keypoint_ops.Keypoints | None = None,
 ) -> Iterator[tuple[keypoint_ops.Keypoints, animator.Rendering]]:
     """Renders batch after batch.
 
@@ -84,6 +85,7 @@ def render_stream(
       transfer: how the motion is carried over.
       batch_size: driving frames a batch.
       details: fill all fields of the renderings.
+      initial: keypoints of the best frame, where they are known beforehand; nothing has to wait then.
 
     Yields:
       The keypoints that were found in a batch of driving frames, and its rendering.
@@ -93,7 +95,7 @@ def render_stream(
     """
     if batch_size < 1:
         raise errors.UserError(f"The batch size is {batch_size}; give 1 or more.")
-    initial, seen, waiting = None, 0, []
+    seen, waiting = 0, []
     for frames in _batches(driving, batch_size):
         found = model.detect(frames)
         if initial is None and transfer.best_frame < seen + len(frames):
@@ -109,9 +111,7 @@ def render_stream(
     if not seen:
         raise errors.UserError("There is no driving frame; give at least one.")
     if initial is None:
-        raise errors.UserError(
-            f"The best frame is number {transfer.best_frame}, counted from 0, but there are {seen} driving frames."
-        )
+        raise _no_best_frame(transfer.best_frame, seen)
 
 
 def animate_file(
@@ -154,6 +154,8 @@ def animate_file(
     def frames() -> Iterator[np.ndarray]:
         return (video.resize(frame, size, fit) for frame in driving)
 
+    # A pass of its own for the best frame keeps the renderings in step with the frames.
+    initial = find_initial(model, frames(), transfer.best_frame) if transfer.best_frame else None
     count = 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(
@@ -167,9 +169,10 @@ def animate_file(
         bar = stack.enter_context(
             tqdm.tqdm(total=driving.frame_count, unit="frame", disable=None if progress else True)
         )
-        # Keypoints may run ahead of the renderings, so whoever shows the driving frames reads them once more.
-        shown = frames() if output.side_by_side or sights else itertools.repeat(picture)
-        for found, rendering in render_stream(model, source, frames(), transfer, batch_size, sights is not None):
+        clip, shown = frames(), itertools.repeat(picture)
+        if output.side_by_side or sights:
+            clip, shown = itertools.tee(clip)  # `shown` lags by a batch at most
+        for found, rendering in render_stream(model, source, clip, transfer, batch_size, sights is not None, initial):
             predictions = video.to_uint8(rendering.prediction.numpy())
             for i, prediction in enumerate(predictions):
                 frame = next(shown)
@@ -182,9 +185,35 @@ def animate_file(
     return count
 
 
+def find_initial(
+    model: animator.Animator, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int
+) -> keypoint_ops.Keypoints:
+    """Keypoints of one driving frame, of batch 1.
+
+    Args:
+      model: the animator.
+      driving: frames, `[H, W, 3]` each; read up to that one.
+      best_frame: its number, from 0.
+
+    Raises:
+      errors.UserError: if there are not so many frames.
+    """
+    number = -1
+    for number, frame in enumerate(driving):
+        if number == best_frame:
+            return model.detect(np.asarray(frame)[np.newaxis])
+    raise _no_best_frame(best_frame, number + 1)
+
+
 def pick(values: Record, index: int) -> Record:
     """Entry `index` of each batch in a NamedTuple, as NumPy, with a batch axis of 1."""
     return type(values)(*(None if part is None else part[index : index + 1].numpy() for part in values))
+
+
+def _no_best_frame(best_frame: int, count: int) -> errors.UserError:
+    return errors.UserError(
+        f"The best frame is number {best_frame}, counted from 0, but there are {count} driving frames."
+    )
 
 
 def _batches(frames: Iterable[np.ndarray | tf.Tensor], size: int) -> Iterator[np.ndarray]:
