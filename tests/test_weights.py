@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fomm_tf import errors, weights
+from fomm_tf.weights import files
 
 DATA = pathlib.Path(__file__).parent / "parity" / "data"
 CONTAINERS = ("zip", "legacy")
@@ -537,7 +538,7 @@ def test_no_damage_raises_anything_but_a_user_error(kind, small, folder, data):
 def test_a_save_that_fails_midway_leaves_the_old_file_and_nothing_else(exception, tmp_path, monkeypatch):
     weights.save(tmp_path / "a.pth.tar", {"epoch": 1})
     before = (tmp_path / "a.pth.tar").read_bytes()
-    honest, written = weights._write_record, []
+    honest, written = files._write_record, []
 
     def fail_at_third(archive, name, data):
         written.append(name)
@@ -545,7 +546,7 @@ def test_a_save_that_fails_midway_leaves_the_old_file_and_nothing_else(exception
             raise exception
         honest(archive, name, data)
 
-    monkeypatch.setattr(weights, "_write_record", fail_at_third)
+    monkeypatch.setattr(files, "_write_record", fail_at_third)
     for name in ("a.pth.tar", "new.pth.tar"):
         written.clear()
         with pytest.raises((errors.UserError, KeyboardInterrupt)) as caught:

@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from fomm_tf import weights
+from fomm_tf.weights import pickling, unpickling
 
 
-class _LegacyPickler(weights._Pickler):
+class _LegacyPickler(pickling.Pickler):
     """Names storages as torch 1.0 did: by address, on a device, with the (absent) view of a storage."""
 
     def __init__(self, device: str) -> None:
@@ -38,7 +38,7 @@ def write_legacy(path: str | os.PathLike[str], tree: dict[Any, Any], device: str
         file.write(pack_legacy(pickler.finish(), pickler.keys))
         for _, array in sorted(zip(pickler.keys, pickler.arrays, strict=True), key=lambda pair: pair[0]):
             file.write(struct.pack("<q", array.size))
-            file.write(weights._as_bytes(array))
+            file.write(pickling.as_bytes(array))
 
 
 def pack_legacy(body: bytes, keys: Any = (), system: Any = None, protocol: int = 1001) -> bytes:
@@ -72,9 +72,9 @@ def write_zip(
 
 def pickle_call(name: str, *arguments: Any) -> bytes:
     """The pickle of `{"x": name(*arguments)}`, with `name` as in `os.system`."""
-    pickler = weights._Pickler()
+    pickler = pickling.Pickler()
     module, _, function = name.rpartition(".")
-    pickler.put(weights._Name(module, function))
+    pickler.put(unpickling.Name(module, function))
     pickler.put(arguments)
     value = pickler.finish()[2:-1] + pickle.REDUCE
     return b"\x80\x02}" + put("x") + value + b"s."
@@ -90,7 +90,7 @@ def pickle_tensor(
     key: Any = "0",
 ) -> bytes:
     """The instructions that leave one tensor on the stack, over storage 0 of `count` elements unless told otherwise."""
-    storage = b"(" + put("storage") + put(weights._Name("torch", kind)) + put(key) + put("cpu") + put(count)
+    storage = b"(" + put("storage") + put(unpickling.Name("torch", kind)) + put(key) + put("cpu") + put(count)
     storage += (b"" if view is None else put(view)) + b"tQ"
     arguments = storage + put(offset) + put(size) + put(stride) + put(False) + b"ccollections\nOrderedDict\n)R"
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + arguments + b"tR"
@@ -103,6 +103,6 @@ def pickle_dict(**entries: bytes) -> bytes:
 
 def put(value: Any) -> bytes:
     """The instructions that leave `value` on the stack."""
-    pickler = weights._Pickler()
+    pickler = pickling.Pickler()
     pickler.put(value)
     return pickler.finish()[2:-1]

@@ -1,0 +1,181 @@
+"""A pickle machine for checkpoints alone: plain values and tensors, and nothing else (see the package)."""
+
+import math
+import pickle
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LARGEST_NUMBER = 1 << 60  # of a size or an integer key (torch 1.0 keys optimiser state by address)
+
+STORAGES = {
+    "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": "<u2", "LongStorage": "<i8",
+    "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "|i1", "ByteStorage": "|u1", "BoolStorage": "|b1",
+}  # fmt: skip
+STORAGE_OF_DTYPE = {np.dtype(dtype): name for name, dtype in STORAGES.items() if name != "BFloat16Storage"}
+
+
+class Name(NamedTuple):
+    """A global that a pickle refers to."""
+
+    module: str
+    name: str
+
+
+class Storage(NamedTuple):
+    """A one-dimensional piece of memory that tensors are views of.
+
+    Attributes:
+      kind: torch's class, a key of `STORAGES`.
+      values: what tensors view.
+      elements: where the file's elements go: `values`, or its upper halves for bfloat16.
+    """
+
+    kind: str
+    values: np.ndarray
+    elements: np.ndarray
+
+
+def _new_dict() -> dict[Any, Any]:
+    return {}
+
+
+def _as_size(size: tuple[int, ...]) -> tuple[int, ...]:
+    require(type(size) is tuple, "a torch.Size is not made of a tuple")
+    return size
+
+
+def _rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=None) -> np.ndarray:
+    require(
+        type(storage) is Storage and type(size) is type(stride) is tuple and len(size) == len(stride) <= 32,
+        "a tensor without storage, size or stride",
+    )
+    require(all(map(is_size, (offset, *size, *stride))), "a tensor's size, stride or offset is no natural number")
+    values, count = storage.values, math.prod(size)
+    if count == 0:
+        return np.empty(size, values.dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    require(
+        # The second rule stops stride 0 from making terabytes of one element.
+        last < len(values) and count <= len(values),
+        f"a tensor of {count} elements up to number {last} in a storage of {len(values)}",
+    )
+    width = values.itemsize
+    return np.ndarray(size, values.dtype, values, offset * width, [step * width for step in stride])
+
+
+def _rebuild_parameter(tensor, requires_grad, hooks) -> np.ndarray:
+    return tensor
+
+
+NAMES: dict[Name, Any] = {
+    Name("collections", "OrderedDict"): _new_dict,
+    Name("torch", "Size"): _as_size,
+    Name("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    Name("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    Name("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    **{Name("torch", kind): kind for kind in STORAGES},
+}
+
+
+class _Opcodes(dict[int, Callable[..., None]]):
+    """The pickle machine's instructions; those that torch never writes are refused."""
+
+    def __missing__(self, code: int) -> None:
+        raise pickle.UnpicklingError(f"pickle opcode {bytes([code])!r} has no place in a checkpoint")
+
+
+# The C unpickler keeps its memo in an array, so one LONG_BINPUT with a large index makes it allocate tens of GB; the
+# Python one keeps it in a dictionary, and lets us take instructions away.
+class Unpickler(pickle._Unpickler):
+    """Unpickles plain values and tensors, and nothing else.
+
+    Args:
+      file: where the pickle is.
+      room: how many bytes all storages together may take.
+      read: reads a storage when it is first met; where None, the caller does so later.
+    """
+
+    def __init__(self, file: Any, room: int, read: Callable[[str, np.ndarray], None] | None = None) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.storages: dict[str, Storage] = {}
+        self._room = room
+        self._read = read
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = NAMES.get(Name(module, name))
+        wanted = ascii(f"{module}.{name}")[:80]
+        require(known is not None, f"it asks for {wanted}, as no checkpoint does; nothing was run")
+        return known
+
+    def persistent_load(self, pid: Any) -> Storage:
+        require(type(pid) is tuple and pid[0] == "storage", "it holds a whole module, not a state dictionary")
+        _, kind, key, _, count, *view = pid
+        known = type(key) is type(kind) is str and kind in STORAGES and is_size(count)
+        require(known, "a storage without name, kind or length")
+        if key not in self.storages:
+            self.storages[key] = self._make_storage(kind, count)
+            if self._read:
+                self._read(key, self.storages[key].elements)
+        storage = self.storages[key]
+        require(storage.kind == kind and len(storage.values) == count, f"storage {ascii(key)[:40]} is declared twice")
+        if not view or view[0] is None:
+            return storage
+        _, start, count = view[0]
+        inside = is_size(start) and is_size(count) and start + count <= len(storage.values)
+        require(inside, "a view leaves its storage")
+        return storage._replace(values=storage.values[start : start + count])
+
+    def _make_storage(self, kind: str, count: int) -> Storage:
+        dtype = np.dtype(STORAGES[kind])
+        self._room -= count * dtype.itemsize
+        require(self._room >= 0, "it declares more data than the file holds")
+        if kind != "BFloat16Storage":
+            values = np.empty(count, dtype)
+            return Storage(kind, values, values)
+        values = np.zeros(count, "<f4")
+        return Storage(kind, values, values.view("<u2")[1::2])
+
+    def load_setitem(self) -> None:
+        self._check_items(self.stack[-3], self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        self._check_items(self.metastack[-1][-1], self.stack[::2])
+        super().load_setitems()
+
+    def load_build(self) -> None:
+        # A state dictionary carries the versions of its modules (`_metadata`), which nobody reads here.
+        self.stack.pop()
+        require(type(self.stack[-1]) is dict, "it sets attributes of something that is no state dictionary")
+
+    def _check_items(self, target: Any, keys: Iterable[Any]) -> None:
+        # Hashing a nest of tuples takes for ever, and integers can be made to collide.
+        fits = type(target) is dict and all(map(is_key, keys))
+        require(fits, "a dictionary's key is neither a string nor an integer")
+
+    dispatch = _Opcodes({
+        code[0]: pickle._Unpickler.dispatch[code[0]]
+        for code in (
+            pickle.PROTO, pickle.STOP, pickle.MARK, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT,
+            pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_DICT,
+            pickle.EMPTY_LIST, pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3,
+            pickle.APPEND, pickle.APPENDS, pickle.GLOBAL, pickle.REDUCE, pickle.BINPERSID, pickle.BINPUT,
+            pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET,
+        )
+    })  # fmt: skip
+    dispatch |= {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.BUILD[0]: load_build}
+
+
+def is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LARGEST_NUMBER
+
+
+def is_key(value: Any) -> bool:
+    return type(value) is str or (type(value) is int and abs(value) < LARGEST_NUMBER)
+
+
+def require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise pickle.UnpicklingError(reason)
