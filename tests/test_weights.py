@@ -288,7 +288,7 @@ HOSTILE = {
                                  "sets attributes"),
     "attributes of a tensor": (torch_files.pickle_dict(x=torch_files.pickle_tensor((), ()) + b"}b"), "sets attributes"),
     "a function as a value": (torch_files.pickle_dict(x=REBUILD), "it holds a function"),
-    "a storage as a value": (torch_files.pickle_dict(x=PID), "it holds a _Storage"),
+    "a storage as a value": (torch_files.pickle_dict(x=PID), "it holds a Storage"),
     "a list that holds itself": (torch_files.pickle_dict(x=b"]q\x00h\x00a"), "contains itself"),
     "a dictionary that holds itself": (b"\x80\x02}q\x00" + torch_files.put("x") + b"h\x00s.", "contains itself"),
     "2**28 tuples": (torch_files.pickle_dict(x=SHALLOW_NEST), "contains itself, or is far"),
