@@ -1,0 +1,47 @@
+"""The README says what is so: its commands parse, its map and its links exist."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from fomm_tf import cli
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands():
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S):
+        for line in block.splitlines():
+            yield line.split("#")[0].strip()
+    yield from re.findall(r"`((?:make|fomm) [^`]*)`", TEXT)
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_a_command_of_the_readme_exists(command):
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.M), command
+    elif len(arguments) == 1 and arguments[0] != "demo":
+        assert cli.main([*arguments, "--no-such-option"]) == 2
+    elif arguments != ["..."] and arguments != ["demo"]:
+        cli._parser().parse_args(arguments)
+
+
+def test_the_map_of_the_readme_is_the_tree():
+    fenced = re.split(r"^```.*$", TEXT, flags=re.M)[1::2]
+    block = next(block for block in fenced if "fomm_tf/\n" in block)
+    rooms = {name.rstrip("/") for name in re.findall(r"^  ([\w.]+/?)[ ,]", block, re.M)} | {"opencv.py"}
+    found = {path.name for path in (ROOT / "fomm_tf").iterdir() if not path.name.startswith("__")}
+    assert rooms == found
+
+
+def test_options_of_the_table_are_options_of_the_command():
+    parser = cli._parser()
+    animate = parser._subparsers._group_actions[0].choices["animate"]
+    known = {option for action in animate._actions for option in action.option_strings}
+    table = TEXT[TEXT.index("| option | |") : TEXT.index("`fomm animate-set` does")]
+    named = set(re.findall(r"--[a-z][a-z-]+", table))
+    assert named and named <= known
