@@ -8,6 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 MIN_DETERMINANT = 1e-8
+MAX_ENTRY = 1e9
 
 
 def inverse(matrix: tf.Tensor) -> tf.Tensor:
@@ -15,8 +16,9 @@ def inverse(matrix: tf.Tensor) -> tf.Tensor:
 
     A determinant that is smaller than `MIN_DETERMINANT` in size is replaced by that value with its sign (plus for 0),
     so the result is the adjugate times at most 1e8: finite for finite input, and equal to the inverse everywhere else.
-    No gradient flows through a replaced determinant. What such a matrix points at is mostly far outside of the image,
-    which `fomm_tf.ops.warp.backward_warp` reads as padding.
+    No gradient flows through a replaced determinant. Entries beyond `MAX_ENTRY` in size count as that (without a
+    gradient): the determinant of larger ones overflows float32, which makes NaN of finite input. What such a matrix
+    points at is mostly far outside of the image, which `fomm_tf.ops.warp.backward_warp` reads as padding.
 
     Args:
       matrix: `[..., 2, 2]` float.
@@ -29,6 +31,7 @@ def inverse(matrix: tf.Tensor) -> tf.Tensor:
     """
     if list(matrix.shape[-2:]) != [2, 2]:
         raise ValueError(f"matrix must be [..., 2, 2]; got shape {matrix.shape}.")
+    matrix = _bounded(matrix)
     a, b = matrix[..., 0, 0], matrix[..., 0, 1]
     c, d = matrix[..., 1, 0], matrix[..., 1, 1]
     determinant = a * d - b * c
@@ -39,10 +42,15 @@ def inverse(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def multiply(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """The product of 2x2 matrices, `[..., 2, 2]` each; leading axes broadcast."""
+    """The product of 2x2 matrices, `[..., 2, 2]` each; leading axes broadcast; entries are bounded as in `inverse`."""
+    left, right = _bounded(left), _bounded(right)
     return tf.reduce_sum(left[..., :, :, tf.newaxis] * right[..., tf.newaxis, :, :], axis=-2)
 
 
 def apply(matrix: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
     """The product of 2x2 matrices `[..., 2, 2]` and vectors `[..., 2]`; leading axes broadcast."""
     return tf.reduce_sum(matrix * vector[..., tf.newaxis, :], axis=-1)
+
+
+def _bounded(matrix: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(matrix, -MAX_ENTRY, MAX_ENTRY)

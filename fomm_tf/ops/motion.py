@@ -12,6 +12,8 @@ from fomm_tf.ops import hull, linalg, shapes
 from fomm_tf.ops.keypoints import Keypoints
 
 MODES = ("relative", "absolute")
+# Points on a slanted line have a hull of up to 2e-7 by the rounding of float32, in Qhull's eyes too.
+MIN_HULL_AREA = 1e-6
 
 
 def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
@@ -39,7 +41,10 @@ def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor
     offset = identity - driving.value[:, :, tf.newaxis, tf.newaxis, :]
     if driving.jacobian is not None:
         jacobian = linalg.multiply(source.jacobian, linalg.inverse(driving.jacobian))
-        offset = linalg.apply(jacobian[:, :, tf.newaxis, tf.newaxis, :, :], offset)
+        # Positions on one axis: the sixth axis of the product would be one more than TFLite slices.
+        batch, count, _ = shapes.sizes(driving.value)
+        flat = linalg.apply(jacobian[:, :, tf.newaxis], tf.reshape(offset, [batch, count, height * width, 2]))
+        offset = tf.reshape(flat, [batch, count, height, width, 2])
     moved = offset + source.value[:, :, tf.newaxis, tf.newaxis, :]
     background = tf.broadcast_to(identity, [shapes.sizes(driving.value)[0], 1, height, width, 2])
     return tf.concat([background, moved], axis=1)
@@ -71,7 +76,8 @@ def transfer(
 
     Relative: value = scale (value_D - value_D1) + value_S, Jacobian = J_D J_D1^-1 J_S. Absolute: `driving` as it is.
     scale is sqrt(hull area of S) / sqrt(hull area of D1) with `adapt_scale`, else 1; it is also 1 where either hull has
-    no area (fewer than three points, or all on a line). Hulls are SciPy's when called eagerly and in-graph otherwise.
+    no area (less than `MIN_HULL_AREA`: fewer than three points, or all on a line). Hulls are SciPy's when called
+    eagerly and in-graph otherwise.
 
     Args:
       source: keypoints of the source picture, batch 1 or B.
@@ -111,6 +117,6 @@ def _scale(source: tf.Tensor, initial: tf.Tensor) -> tf.Tensor:
     else:
         areas = [hull.area(source), hull.area(initial)]
     source_area, initial_area = areas
-    known = tf.logical_and(source_area > 0.0, initial_area > 0.0)
+    known = tf.logical_and(source_area > MIN_HULL_AREA, initial_area > MIN_HULL_AREA)
     ratio = tf.sqrt(source_area) / tf.sqrt(tf.where(known, initial_area, tf.ones_like(initial_area)))
     return tf.where(known, ratio, tf.ones_like(ratio))

@@ -102,6 +102,6 @@ def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) ->
     Returns:
       `[B, height, width, C]`, dtype of `image`.
     """
-    if image.shape[1] == height and image.shape[2] == width and isinstance(height, int) and isinstance(width, int):
+    if isinstance(height, int) and isinstance(width, int) and list(image.shape[1:3]) == [height, width]:
         return image
     return tf.cast(tf.image.resize(image, [height, width], method="bilinear", antialias=False), image.dtype)

@@ -30,6 +30,7 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
       * `align_corners` is what -1 and +1 mean to the image: see `fomm_tf.ops.grid.to_pixels`;
       * `padding` is what lies outside: zeros (the networks), the border pixel, or the image mirrored (the equivariance
         transform), as torch's `grid_sample` defines them;
+      * an image of less than float32 is interpolated in `grid`'s precision: in bfloat16 the sums alone are off by 1e-2;
       * a place that is NaN, infinite or further than 1e6 pixels away counts as outside: zeros under zero padding, the
         first row or column otherwise. No grid makes the gather leave the image;
       * bilinear sampling has a kink at every pixel centre. The gradient of a coordinate that lies exactly on one is 0
@@ -50,7 +51,9 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     """
     image, grid = tf.convert_to_tensor(image), tf.convert_to_tensor(grid)
     _check(image, grid, padding)
-    image_shape = image.shape[:3]
+    image_shape, image_dtype = image.shape[:3], image.dtype
+    if image_dtype.size < 4:
+        image = tf.cast(image, grid.dtype)
     _, image_height, image_width, channels = shapes.sizes(image)
     batch, height, width, _ = shapes.sizes(grid)
     pixels = _fold(grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners)
@@ -63,7 +66,7 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     else:
         queries = tf.reshape(pixels, [1 if image.shape[0] == 1 else batch, -1, 2])
         warped = tf.reshape(interpolate_bilinear(image, queries), [batch, height, width, channels])
-    return tf.ensure_shape(warped, [*grid.shape[:3], image.shape[-1]])
+    return tf.cast(tf.ensure_shape(warped, [*grid.shape[:3], image.shape[-1]]), image_dtype)
 
 
 def _check(image: tf.Tensor, grid: tf.Tensor, padding: str) -> None:

@@ -1,0 +1,183 @@
+"""Smaller and larger pictures, against loops over pixels."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fomm_tf.ops import resample
+
+# A first call of TensorFlow takes as long as a thousand later ones: no deadline.
+properties = settings(deadline=None, max_examples=30, derandomize=True)
+
+PICTURE = np.random.default_rng(0).uniform(size=(2, 7, 10, 3))
+
+
+def gaussian(scale):
+    """The kernel from its definition; the radius is rounded half to even."""
+    sigma = (1.0 / scale - 1.0) / 2.0
+    radius = round(4 * sigma)
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1))
+    for i in range(-radius, radius + 1):
+        for j in range(-radius, radius + 1):
+            kernel[i + radius, j + radius] = math.exp(-(i * i + j * j) / (2 * sigma * sigma)) if radius else 1.0
+    return kernel / kernel.sum()
+
+
+def blurred_and_thinned(image, kernel, step):
+    """`kernel` is `[k, k, C]`; outside of the image there are zeros."""
+    batch, height, width, channels = image.shape
+    radius = len(kernel) // 2
+    rows, columns = range(0, height, step), range(0, width, step)
+    result = np.zeros((batch, len(rows), len(columns), channels))
+    for b, i, j, c in np.ndindex(result.shape):
+        for u in range(-radius, radius + 1):
+            for v in range(-radius, radius + 1):
+                row, column = rows[i] + u, columns[j] + v
+                if 0 <= row < height and 0 <= column < width:
+                    result[b, i, j, c] += image[b, row, column, c] * kernel[u + radius, v + radius, c]
+    return result
+
+
+def stretched(image, height, width):
+    """Bilinear with half-pixel centres; beyond the outer centres the border pixel."""
+    batch, rows, columns, channels = image.shape
+    result = np.zeros((batch, height, width, channels))
+    for i in range(height):
+        for j in range(width):
+            y = min(max((i + 0.5) * rows / height - 0.5, 0.0), rows - 1.0)
+            x = min(max((j + 0.5) * columns / width - 0.5, 0.0), columns - 1.0)
+            top, left = min(int(y), rows - 2), min(int(x), columns - 2)
+            for u, wu in ((top, 1 - (y - top)), (top + 1, y - top)):
+                for v, wv in ((left, 1 - (x - left)), (left + 1, x - left)):
+                    result[:, i, j] += wu * wv * image[:, u, v]
+    return result
+
+
+@pytest.mark.parametrize(("scale", "size"), [(1.0, 1), (0.5, 5), (0.25, 13), (0.125, 29)])
+def test_the_antialias_kernel_is_the_gaussian_of_its_definition(scale, size):
+    kernel = resample.antialias_kernel(scale)
+    assert kernel.shape == (size, size)
+    assert kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel, gaussian(scale), atol=1e-7)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.25])
+def test_downsampling_equals_loops(scale):
+    kernel = np.repeat(resample.antialias_kernel(scale)[:, :, None].astype(np.float64), 3, axis=2)
+    expected = blurred_and_thinned(PICTURE, kernel, round(1 / scale))
+    np.testing.assert_allclose(resample.downsample(tf.constant(PICTURE), scale), expected, atol=1e-12)
+
+
+def test_downsampling_with_a_kernel_of_the_checkpoint_equals_loops():
+    kernel = np.random.default_rng(1).uniform(size=(5, 5, 3))
+    result = resample.downsample(tf.constant(PICTURE), 0.5, kernel[..., None])
+    np.testing.assert_allclose(result, blurred_and_thinned(PICTURE, kernel, 2), atol=1e-12)
+    result = resample.downsample(tf.constant(PICTURE), 0.5, kernel[..., 0])
+    np.testing.assert_allclose(result, blurred_and_thinned(PICTURE, np.repeat(kernel[..., :1], 3, 2), 2), atol=1e-12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(14, 20), (3, 5), (11, 4), (7, 13)])
+def test_resizing_equals_loops(height, width):
+    result = resample.resize(tf.constant(PICTURE, tf.float32), height, width)
+    np.testing.assert_allclose(result, stretched(PICTURE, height, width), atol=2e-6)
+
+
+@pytest.mark.parametrize("autograph", [True, False])
+@pytest.mark.parametrize("sizes", [(7, 10), (9, 4)])
+def test_resizing_to_sizes_known_only_at_run_time_gives_the_same(autograph, sizes):
+    image = tf.constant(PICTURE, tf.float32)
+    traced = tf.function(resample.resize, autograph=autograph)
+    result = traced(image, *map(tf.constant, sizes))
+    np.testing.assert_array_equal(result, resample.resize(image, *sizes))
+
+
+def test_each_level_of_the_pyramid_comes_from_the_full_size():
+    image = tf.constant(PICTURE)
+    levels = resample.pyramid(image, [1, 0.5, 0.25])
+    assert list(levels) == [1, 0.5, 0.25]
+    assert levels[1] is image
+    for scale, level in levels.items():
+        np.testing.assert_array_equal(level, resample.downsample(image, scale))
+    assert np.abs(levels[0.25] - resample.downsample(levels[0.5], 0.5)).max() > 1e-3
+
+
+@properties
+@given(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1.0, 0.5, 0.25, 0.125]))
+def test_output_size_is_the_size_of_the_output(height, width, scale):
+    result = resample.downsample(tf.zeros([1, height, width, 1]), scale)
+    assert result.shape == [1, resample.output_size(height, scale), resample.output_size(width, scale), 1]
+    assert resample.output_size(height, scale) == math.ceil(height * scale)
+
+
+@properties
+@given(st.sampled_from([0.5, 0.25, 0.125]), st.integers(2, 40))
+def test_far_from_the_border_a_constant_picture_keeps_its_value(scale, size):
+    radius = len(resample.antialias_kernel(scale)) // 2
+    side = 2 * radius + size
+    result = resample.downsample(tf.ones([1, side, side, 1]), scale).numpy()[0, :, :, 0]
+    step = resample.stride(scale)
+    inner = [i for i in range(len(result)) if radius <= i * step < side - radius]
+    np.testing.assert_allclose(result[np.ix_(inner, inner)], 1.0, atol=1e-6)
+    assert result[0, 0] < 0.9  # zeros outside
+
+
+@properties
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_resizing_keeps_constants_and_the_same_size_changes_no_bit(height, width):
+    image = tf.constant(PICTURE, tf.float32)
+    np.testing.assert_allclose(resample.resize(tf.fill([1, 5, 4, 2], 0.3), height, width), 0.3, atol=1e-6)
+    assert resample.resize(image, 7, 10) is image
+
+
+def test_gradients_are_the_numeric_ones(check_gradient):
+    image = np.random.default_rng(2).uniform(size=(1, 4, 5, 1))
+    check_gradient(lambda t: resample.downsample(t, 0.5), image)
+    check_gradient(lambda t: resample.pyramid(t, [1, 0.5])[0.5], image)
+
+
+def test_gradient_of_resizing_is_the_transpose_of_it():
+    """TensorFlow resizes in float32 alone, too coarse for differences; it is linear, so <R x, y> = <x, R' y>."""
+    generator = np.random.default_rng(3)
+    image, upstream = (tf.constant(generator.normal(size=s), tf.float32) for s in [(1, 4, 5, 2), (1, 7, 3, 2)])
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        resized = resample.resize(image, 7, 3)
+    gradient = tape.gradient(resized, image, upstream)
+    expected = np.zeros((4, 5))
+    for i in range(4):
+        for j in range(5):
+            one = np.zeros((1, 4, 5, 1))
+            one[0, i, j] = 1.0
+            expected[i, j] = (stretched(one, 7, 3)[..., 0] * upstream[..., 1]).numpy().sum()
+    np.testing.assert_allclose(gradient[0, :, :, 1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "step"), [(1.0, 1), (0.7, 1), (0.5, 2), (0.25, 4), (0.3, 3)])
+def test_stride_is_the_whole_part_of_the_reciprocal(scale, step):
+    assert resample.stride(scale) == step
+
+
+@pytest.mark.parametrize("scale", [0, -0.5, 1.5, float("nan")])
+@pytest.mark.parametrize(
+    "call",
+    [
+        resample.stride,
+        resample.antialias_kernel,
+        lambda scale: resample.output_size(8, scale),
+        lambda scale: resample.downsample(tf.zeros([1, 8, 8, 1]), scale),
+        lambda scale: resample.pyramid(tf.zeros([1, 8, 8, 1]), [1, scale]),
+    ],
+)
+def test_a_scale_outside_of_zero_to_one_is_refused(call, scale):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'scale must be in (0, 1]; got {scale}.')}$"):
+        call(scale)
+
+
+def test_a_picture_without_a_batch_is_refused():
+    with pytest.raises(ValueError, match=re.escape("image must be [B, H, W, C]; got shape (8, 8, 3).")):
+        resample.downsample(tf.zeros([8, 8, 3]), 0.5)
