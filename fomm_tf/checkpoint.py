@@ -14,6 +14,8 @@ import tensorflow as tf
 from fomm_tf import config, errors, models, optimizer
 
 NETWORKS = ("detector", "dense_motion", "generator")
+# What TensorFlow raises for a damaged checkpoint; a file that is cut short is an IndexError.
+_UNREADABLE = (IndexError, ValueError, tf.errors.OpError)
 
 
 @dataclasses.dataclass
@@ -135,10 +137,10 @@ def load(folder: str | pathlib.Path, training: bool = False) -> Run:
     try:
         status = target.restore(prefix).expect_partial()
         status.assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (AssertionError, *_UNREADABLE) as error:
         reason = str(error).strip().splitlines()[0]
         raise errors.UserError(f"{prefix} does not hold the model of {folder}/config.yaml: {reason}") from error
-    for name, network in zip(NETWORKS, run.networks, strict=True):
+    for name, network in _networks(run).items():
         surplus = sum(key.startswith(f"{name}/") for key in stored) - len(network.weights)
         if surplus:
             raise errors.UserError(
@@ -182,7 +184,7 @@ def stored_shapes(folder: str | pathlib.Path) -> dict[str, tuple[int, ...]]:
     prefix = newest(folder)
     try:
         variables = tf.train.list_variables(prefix)
-    except (tf.errors.OpError, ValueError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0]
         raise errors.UserError(f"{prefix} is not a readable checkpoint: {reason}") from error
     suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -193,15 +195,23 @@ def read_epoch(folder: str | pathlib.Path) -> int:
     """The epoch of a run folder's newest checkpoint.
 
     Raises:
-      errors.UserError: if there is no checkpoint.
+      errors.UserError: if there is no readable checkpoint.
     """
-    return int(tf.train.load_variable(newest(folder), "epoch/.ATTRIBUTES/VARIABLE_VALUE"))
+    prefix = newest(folder)
+    try:
+        return int(tf.train.load_variable(prefix, "epoch/.ATTRIBUTES/VARIABLE_VALUE"))
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0]
+        raise errors.UserError(f"{prefix} is not a readable checkpoint: {reason}") from error
+
+
+def _networks(run: Run) -> dict[str, tf.keras.Model]:
+    parts = dict(zip(NETWORKS, run.networks, strict=True))
+    return parts if run.discriminator is None else parts | {"discriminator": run.discriminator}
 
 
 def _checkpoint(run: Run) -> tf.train.Checkpoint:
-    parts = dict(zip(NETWORKS, run.networks, strict=True))
-    if run.discriminator is not None:
-        parts["discriminator"] = run.discriminator
+    parts: dict = _networks(run)
     if run.optimizers:
         parts["optimizers"] = tf.train.Checkpoint(**run.optimizers)
     return tf.train.Checkpoint(epoch=tf.Variable(run.epoch, dtype=tf.int64, trainable=False), **parts)

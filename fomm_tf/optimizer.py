@@ -8,7 +8,7 @@ import tensorflow as tf
 class Adam(tf.keras.optimizers.Adam):
     """Adam with epsilon added AFTER the bias correction; Keras adds it before.
 
-    At a gradient of 1e-8 torch's first step is half the learning rate, Keras' is a thirtieth of that.
+    At a gradient of 1e-8 torch's first step is half the learning rate, Keras' a thirty-third of the learning rate.
 
     Args:
       learning_rate: a float.

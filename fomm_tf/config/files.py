@@ -36,7 +36,8 @@ def read_yaml(path: str | pathlib.Path) -> dict:
         tree = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise errors.UserError(f"Cannot read the config {path}: {error}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML lets a ValueError through for a date that does not exist.
         raise errors.UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(tree, dict):
         raise errors.UserError(f"{path} must hold a YAML mapping; got {type(tree).__name__}.")
@@ -72,7 +73,10 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
                 raise errors.UserError(f"{assignment}: {section} is a value, not a section.")
-        node[key] = yaml.safe_load(text)
+        try:
+            node[key] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:
+            raise errors.UserError(f"{assignment}: the value is not valid YAML.") from error
     return parse(tree, source="override")
 
 
@@ -117,7 +121,7 @@ def _convert(value: object, hint: object, path: str) -> object:
         try:
             if not isinstance(value, bool):
                 return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value

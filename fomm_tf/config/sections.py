@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import typing
 
 from fomm_tf import errors
 
 Pair = tuple[float, float]
+
+# What a network needs to be one: the least value of each size in `ModelConfig`, and what must be above 0.
+_LEAST = {
+    "num_keypoints": 1,
+    "keypoint_detector.block_expansion": 1,
+    "keypoint_detector.max_features": 1,
+    "keypoint_detector.num_blocks": 1,
+    "keypoint_detector.pad": 0,
+    "dense_motion.block_expansion": 1,
+    "dense_motion.max_features": 1,
+    "dense_motion.num_blocks": 1,
+    "generator.block_expansion": 1,
+    "generator.max_features": 1,
+    "generator.num_down_blocks": 0,
+    "generator.num_residual_blocks": 0,
+    "discriminator.block_expansion": 1,
+    "discriminator.max_features": 1,
+    "discriminator.num_blocks": 1,
+}
+_POSITIVE = ("keypoint_detector.temperature", "dense_motion.heatmap_variance", "discriminator.heatmap_variance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +179,17 @@ class ModelConfig:
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
     def __post_init__(self) -> None:
-        if self.num_keypoints < 1:
-            raise errors.UserError(f"model.num_keypoints must be at least 1; got {self.num_keypoints}.")
+        for path, least in _LEAST.items():
+            value = operator.attrgetter(path)(self)
+            if value < least:
+                raise errors.UserError(f"model.{path} must be at least {least}; got {value}.")
+        for path in _POSITIVE:
+            value = operator.attrgetter(path)(self)
+            if not value > 0:
+                raise errors.UserError(f"model.{path} must be greater than 0; got {value}.")
+        scales = self.discriminator.scales
+        if not scales or not all(0 < scale <= 1 for scale in scales):
+            raise errors.UserError(f"model.discriminator.scales must be one or more in (0, 1]; got {list(scales)}.")
         self.check_frame_size(*self.frame_size)
 
     def check_frame_size(self, height: int, width: int) -> None:
@@ -185,6 +215,12 @@ class ModelConfig:
                     f"model.frame_size [{height}, {width}] times {key} {scale:g} is {reduced}; each side must be a "
                     f"multiple of {2**blocks} ({blocks} halvings in the hourglass)."
                 )
+        # The last `reduced` is the detector's; its 7x7 heads leave a map, which needs two pixels to span [-1, 1].
+        if min(reduced) + 2 * detector.pad < 8:
+            raise errors.UserError(
+                f"model.frame_size [{height}, {width}] times model.keypoint_detector.scale {detector.scale:g} is "
+                f"{reduced}; each side must be at least {8 - 2 * detector.pad} (heads of 7x7 pixels)."
+            )
         multiple = 2**self.generator.num_down_blocks
         if height % multiple or width % multiple:
             raise errors.UserError(

@@ -26,7 +26,7 @@ def pick_config(tree: Mapping, wanted: str | None, source: str) -> config.Config
       errors.UserError: if there is no such config, or the tensors do not determine it.
     """
     if wanted is None:
-        shapes = {name: _shapes(tree[name]) for name in _STATES if name in tree}
+        shapes = {name: _shapes(tree[name]) for name in _STATES if isinstance(tree.get(name), Mapping)}
         return reference_config.from_tensors(
             shapes["kp_detector"], shapes["generator"], shapes.get("discriminator"), source
         )
@@ -63,13 +63,14 @@ def import_checkpoint(tree: Mapping, wanted: str | None, align_corners: bool, so
             )
     settings = pick_config(tree, wanted, source)
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, align_corners=align_corners))
+    epoch = _whole_number(tree.get("epoch", 0), f"{source}: epoch")
     optimizers = [f"optimizer_{name}" for name in _STATES if name in tree]
     run = checkpoint.build(
         settings,
         discriminator=isinstance(tree.get("discriminator"), Mapping),
         optimizers=all(isinstance(tree.get(name), Mapping) for name in optimizers),
     )
-    run.epoch = _whole_number(tree.get("epoch", 0), f"{source}: epoch")
+    run.epoch = epoch
     entries = _entries(run)
     for name, table in entries.items():
         restore_state(table, tree[name], f"{source}: {name}")
@@ -87,7 +88,8 @@ def export_checkpoint(run: checkpoint.Run) -> dict:
     }
     for name, stepper in run.optimizers.items():
         theirs = _reference_name(name)
-        tree[f"optimizer_{theirs}"] = _moments(stepper, names.parameters(entries[theirs]))
+        initial_rate = getattr(run.config.train, f"learning_rate_{name}")
+        tree[f"optimizer_{theirs}"] = _moments(stepper, names.parameters(entries[theirs]), initial_rate)
     return tree | {"epoch": run.epoch}
 
 
@@ -144,14 +146,17 @@ def _restore_moments(stepper: optimizer.Adam, parameters: list[names.Entry], sto
         (group,) = stored["param_groups"]
         order, states = group["params"], stored["state"]
         stepper.learning_rate.assign(float(group["lr"]))
-        counts = {_whole_number(state["step"], source) for state in states.values()}
-    except (KeyError, TypeError, ValueError) as error:
+        counts = {_whole_number(state["step"], "step") for state in states.values()}
+        surplus = set(states) - set(order)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise errors.UserError(f"{source} is not the state of torch's Adam ({error!r}).") from error
     if len(order) != len(parameters) or len(counts) > 1:
         raise errors.UserError(
             f"{source} must hold {len(parameters)} parameters after one number of steps; got {len(order)} after "
             f"{sorted(counts)}."
         )
+    if surplus:
+        raise errors.UserError(f"{source} has moments of {len(surplus)} parameters that its param_groups do not name.")
     for key, entry in zip(order, parameters, strict=True):
         for name, moment in zip(("exp_avg", "exp_avg_sq"), stepper.moments(entry.variable), strict=True):
             if key not in states:
@@ -163,7 +168,7 @@ def _restore_moments(stepper: optimizer.Adam, parameters: list[names.Entry], sto
     stepper.iterations.assign(max(counts, default=0))
 
 
-def _moments(stepper: optimizer.Adam, parameters: list[names.Entry]) -> dict:
+def _moments(stepper: optimizer.Adam, parameters: list[names.Entry], initial_rate: float) -> dict:
     """The state of torch's Adam."""
     steps = int(stepper.iterations.numpy())
     state = {}
@@ -173,6 +178,8 @@ def _moments(stepper: optimizer.Adam, parameters: list[names.Entry]) -> dict:
     group = {
         # The shortest decimal of the float32 is the number that the config gave.
         "lr": float(str(stepper.learning_rate.numpy())),
+        # torch's schedulers refuse to go on without the rate that they started from.
+        "initial_lr": initial_rate,
         "betas": (stepper.beta_1, stepper.beta_2),
         "eps": stepper.epsilon,
         "weight_decay": 0,
@@ -184,7 +191,7 @@ def _moments(stepper: optimizer.Adam, parameters: list[names.Entry]) -> dict:
 
 def _whole_number(value: object, source: str) -> int:
     number = np.asarray(value)
-    if number.shape != () or number.dtype.kind not in "iuf" or number < 0 or number != int(number):
+    if number.shape != () or number.dtype.kind not in "iuf" or not 0 <= number < 2**53 or number % 1:
         raise errors.UserError(f"{source} must be a whole number; got {value!r}.")
     return int(number)
 

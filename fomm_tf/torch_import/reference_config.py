@@ -71,7 +71,7 @@ _KEYS = {
     "animate_params.normalization_params.adapt_movement_scale": "animate.adapt_scale",
 }
 _CONVERSIONS = {
-    "model.frame_size": lambda shape: list(shape)[:2],
+    "model.frame_size": lambda shape: shape[:2] if isinstance(shape, list) else shape,
     "data.augment.crop": bool,
     "animate.mode": lambda relative: "relative" if relative else "absolute",
 }
@@ -94,7 +94,7 @@ def from_yaml(tree: Mapping, source: str) -> config.Config:
     """
     ours: dict = {"data": {"augment": {"horizontal_flip": False, "time_flip": False}}}
     for path, value in _leaves(tree):
-        if path.startswith("model_params.") and path not in _KEYS:
+        if path.split(".")[0] == "model_params" and path not in _KEYS:
             raise errors.UserError(f"{source} has the key {path}, which no config of the reference has; take it out.")
         if path.endswith(".num_channels") and value != 3:
             raise errors.UserError(f"{source}: {path} is {value}; only pictures of 3 channels are supported.")

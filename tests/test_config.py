@@ -1,0 +1,426 @@
+"""Configs: strict YAML both ways, overrides, frame sizes, and the recipes of the eight released models."""
+
+import dataclasses
+import typing
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fomm_tf import config, errors
+
+# compatibility.md's table, a line a row: (epochs, repeats), milestones, batch, ...
+NAMES = ("vox", "vox-adv", "taichi", "taichi-adv", "fashion", "mgif", "nemo", "bair")
+TABLE = {
+    "epochs": (100, 150, 100, 150, 100, 100, 100, 20),
+    "repeats": (75, 75, 150, 150, 50, 25, 8, 1),
+    "milestones": ((60, 90), (), (60, 90), (), (60, 90), (60, 90), (60, 90), (12, 18)),
+    "batch": (40, 36, 30, 27, 27, 36, 36, 36),
+    "generator_gan": (0, 1, 0, 1, 1, 1, 1, 1),
+    "spectral_norm": (True, False, False, False, False, True, True, True),
+    "use_keypoints": (False, True, False, True, False, False, False, False),
+    "detector_rate": (2e-4, 2e-4, 2e-4, 0, 2e-4, 2e-4, 2e-4, 2e-4),
+    "single_jacobian_map": (False, False, False, False, False, True, False, False),
+    "brightness, contrast, saturation": (0.1, 0.1, 0.1, 0.1, 0, 0, 0, 0.1),
+    "hue": (0.1, 0.1, 0.1, 0.1, 0.1, 0.5, 0, 0.1),
+    "by_identity": (True, True, True, True, False, False, False, False),
+}
+
+
+def refuse(tree):
+    with pytest.raises(errors.UserError) as caught:
+        config.parse(tree, "a.yaml")
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix("a.yaml: ")
+
+
+def sections(section=config.Config, prefix=""):
+    """Every section's dotted name and class."""
+    yield prefix, section
+    for name, hint in typing.get_type_hints(section).items():
+        if dataclasses.is_dataclass(hint):
+            yield from sections(hint, f"{prefix}.{name}".strip("."))
+
+
+def nest(path, value):
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+# There and back -----------------------------------------------------------------------------------------------------
+
+
+def test_the_default_survives_dumping():
+    text = config.dump(config.Config())
+    assert config.parse(yaml.safe_load(text)) == config.Config()
+    assert list(yaml.safe_load(text)) == ["data", "model", "train", "animate"]
+    assert "!!" not in text
+
+
+def test_an_empty_mapping_is_the_default():
+    assert config.parse({}) == config.parse({"model": {}, "train": {"loss_weights": {}}}) == config.Config()
+
+
+positive = st.floats(1e-30, 1e30)
+OVERRIDES = {
+    "data.root": st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20),
+    "data.repeats": st.integers(-(10**12), 10**12),
+    "data.sample_by_identity": st.booleans(),
+    "data.augment.hue": st.floats(allow_nan=False),
+    "data.augment.resize": st.none() | st.tuples(positive, positive),
+    "model.frame_size": st.tuples(*[st.integers(1, 20).map(lambda n: 128 * n)] * 2),
+    "model.num_keypoints": st.integers(1, 100),
+    "model.keypoint_detector.temperature": positive,
+    "model.discriminator.scales": st.lists(st.sampled_from([1.0, 0.5, 0.25]), min_size=1).map(tuple),
+    "train.milestones": st.lists(st.integers(0, 500)).map(tuple),
+    "train.learning_rate_generator": positive,
+    "train.loss_weights.perceptual": st.lists(st.floats(0, 1e9)).map(tuple),
+    "animate.mode": st.sampled_from(["relative", "absolute"]),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=OVERRIDES))
+@settings(deadline=None)
+def test_whatever_is_overridden_arrives_and_survives_dumping(values):
+    as_yaml = {path: list(value) if isinstance(value, tuple) else value for path, value in values.items()}
+    assignments = [f"{path}={yaml.safe_dump(value)}" for path, value in as_yaml.items()]
+    found = config.override(config.Config(), assignments)
+    for path, value in values.items():
+        node = found
+        for part in path.split("."):
+            node = getattr(node, part)
+        assert node == value and type(node) is type(value)
+    assert config.parse(yaml.safe_load(config.dump(found))) == found
+
+
+def test_a_file_survives_loading_and_dumping(tmp_path):
+    settings_ = config.override(config.Config(), ["data.root=vidéos/日本", "train.epochs=3"])
+    (tmp_path / "a.yaml").write_text(config.dump(settings_), encoding="utf-8")
+    assert config.load(tmp_path / "a.yaml") == settings_
+
+
+# Wrong keys and values ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "section"), sections(), ids=lambda value: value if isinstance(value, str) else "")
+def test_an_unknown_key_is_refused_with_the_known_ones(path, section):
+    tree = nest(path, {"colour": 1}) if path else {"colour": 1}
+    known = ", ".join(field.name for field in dataclasses.fields(section))
+    assert refuse(tree) == f"{path or 'the config'} has no key colour; the known ones are {known}."
+
+
+def test_several_unknown_keys_are_named_together():
+    assert "the config has no key modle, 5; the known ones are" in refuse({"modle": {}, 5: {}})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.num_keypoints", "ten", "model.num_keypoints must be int; got 'ten'."),
+        ("model.num_keypoints", 10.0, "model.num_keypoints must be int; got 10.0."),
+        ("model.num_keypoints", True, "model.num_keypoints must be int; got True."),
+        ("model.num_keypoints", None, "model.num_keypoints must be int; got None."),
+        ("model.jacobian", 1, "model.jacobian must be bool; got 1."),
+        ("model.jacobian", "yes", "model.jacobian must be bool; got 'yes'."),
+        ("model.motion_scale", "quarter", "model.motion_scale must be float; got 'quarter'."),
+        ("model.motion_scale", False, "model.motion_scale must be float; got False."),
+        ("model.motion_scale", None, "model.motion_scale must be float; got None."),
+        ("model.motion_scale", [0.25], "model.motion_scale must be float; got [0.25]."),
+        ("train.learning_rate_generator", 10**400, "train.learning_rate_generator must be float; got 1000"),
+        ("data.root", 5, "data.root must be str; got 5."),
+        ("data.root", None, "data.root must be str; got None."),
+        ("model.frame_size", 256, "model.frame_size must be tuple; got 256."),
+        ("model.frame_size", [256], "model.frame_size must be tuple; got [256]."),
+        ("model.frame_size", [256, 256, 3], "model.frame_size must be tuple; got [256, 256, 3]."),
+        ("model.frame_size", [256, "256"], "model.frame_size[1] must be int; got '256'."),
+        ("model.frame_size", "256x256", "model.frame_size must be tuple; got '256x256'."),
+        ("train.milestones", 60, "train.milestones must be tuple; got 60."),
+        ("train.milestones", [60, 90.5], "train.milestones[1] must be int; got 90.5."),
+        ("train.loss_weights.perceptual", [10, "x"], "train.loss_weights.perceptual[1] must be float; got 'x'."),
+        ("data.augment.resize", [0.9], "data.augment.resize must be tuple; got [0.9]."),
+        ("data.augment.resize", 0.9, "data.augment.resize must be tuple; got 0.9."),
+        ("animate.mode", "copy", "animate.mode must be relative | absolute; got 'copy'."),
+        ("animate.mode", ["relative"], "animate.mode must be relative | absolute; got ['relative']."),
+        ("model.generator", 5, "model.generator must be a mapping; got 5."),
+        ("model.generator", None, "model.generator must be a mapping; got None."),
+        ("model", [1], "model must be a mapping; got [1]."),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_its_path(path, value, message):
+    assert refuse(nest(path, value)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found"),
+    [
+        ("train.learning_rate_generator", "2e-4", 2e-4),
+        ("train.learning_rate_generator", 1, 1.0),
+        ("data.augment.resize", None, None),
+        ("data.augment.resize", [1, 2], (1.0, 2.0)),
+        ("train.milestones", [], ()),
+    ],
+)
+def test_a_value_of_a_near_kind_is_taken_as_what_it_means(path, value, found):
+    node = config.parse(nest(path, value))
+    for part in path.split("."):
+        node = getattr(node, part)
+    assert node == found and type(node) is type(found)
+
+
+def test_the_config_itself_must_be_a_mapping():
+    assert refuse([1]) == "the config must be a mapping; got [1]."
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "bound"),
+    [
+        ("num_keypoints", 0, "at least 1"),
+        ("num_keypoints", -3, "at least 1"),
+        ("keypoint_detector.num_blocks", 0, "at least 1"),
+        ("keypoint_detector.block_expansion", 0, "at least 1"),
+        ("keypoint_detector.max_features", 0, "at least 1"),
+        ("keypoint_detector.pad", -1, "at least 0"),
+        ("keypoint_detector.temperature", 0.0, "greater than 0"),
+        ("keypoint_detector.temperature", float("nan"), "greater than 0"),
+        ("dense_motion.num_blocks", -1, "at least 1"),
+        ("dense_motion.block_expansion", -8, "at least 1"),
+        ("dense_motion.max_features", 0, "at least 1"),
+        ("dense_motion.heatmap_variance", 0.0, "greater than 0"),
+        ("generator.num_down_blocks", -1, "at least 0"),
+        ("generator.num_residual_blocks", -1, "at least 0"),
+        ("generator.block_expansion", 0, "at least 1"),
+        ("generator.max_features", 0, "at least 1"),
+        ("discriminator.num_blocks", 0, "at least 1"),
+        ("discriminator.block_expansion", 0, "at least 1"),
+        ("discriminator.max_features", 0, "at least 1"),
+        ("discriminator.heatmap_variance", -0.1, "greater than 0"),
+    ],
+)
+def test_a_size_that_makes_no_network_is_refused_with_its_bound(path, value, bound):
+    assert refuse(nest(f"model.{path}", value)) == f"model.{path} must be {bound}; got {value}."
+
+
+@pytest.mark.parametrize("scales", [[], [0.0], [2.0], [1.0, -0.5]])
+def test_scales_that_are_no_shares_of_the_frame_are_refused(scales):
+    message = refuse({"model": {"discriminator": {"scales": scales}}})
+    assert message == f"model.discriminator.scales must be one or more in (0, 1]; got {scales}."
+
+
+def test_a_network_without_down_or_residual_blocks_is_a_network():
+    found = config.parse({"model": {"generator": {"num_down_blocks": 0, "num_residual_blocks": 0}}})
+    assert (found.model.generator.num_down_blocks, found.model.generator.num_residual_blocks) == (0, 0)
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"model: [", "is not valid YAML: "),
+        (b"a: b: c", "is not valid YAML: "),
+        (b"a: !!python/object/apply:os.system [touch marker]", "is not valid YAML: could not determine a constructor"),
+        (b"data: {root: 2020-13-45}", "is not valid YAML: month must be in 1..12"),
+        (b"{[1]: 2}", "is not valid YAML: "),
+        (b"", "must hold a YAML mapping; got NoneType."),
+        (b"- 1", "must hold a YAML mapping; got list."),
+        (b"vox-256", "must hold a YAML mapping; got str."),
+        (b"\xff\xfe\x00", "Cannot read the config "),
+        (b"model: {num_kp: 5}", ": model has no key num_kp; the known ones are frame_size, "),
+    ],
+)
+def test_a_file_that_holds_no_config_is_refused_in_one_line(content, message, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    with pytest.raises(errors.UserError) as caught:
+        config.load(path)
+    assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    for path in (tmp_path / "absent.yaml", tmp_path):
+        with pytest.raises(errors.UserError, match=f"^Cannot read the config {path}: "):
+            config.load(path)
+
+
+# Overrides ----------------------------------------------------------------------------------------------------------
+
+
+def test_overrides_are_carried_out_in_order_and_leave_the_rest():
+    before = config.override(config.Config(), ["data.root=a"])
+    found = config.override(
+        before, ["train.epochs=3", "model.frame_size=[128, 384]", "train.epochs=4", "data.root=b=c"]
+    )
+    assert found == dataclasses.replace(
+        before,
+        data=config.DataConfig(root="b=c"),
+        model=config.ModelConfig(frame_size=(128, 384)),
+        train=config.TrainConfig(epochs=4),
+    )
+    assert before.data.root == "a" and config.override(before, []) == before
+
+
+def test_an_override_may_give_a_section_in_part_or_null():
+    found = config.override(config.Config(), ["data.augment={hue: 0.5, resize: [0.9, 1.1]}"])
+    assert found.data.augment == config.AugmentConfig(hue=0.5, resize=(0.9, 1.1))
+    assert config.override(found, ["data.augment.resize=null"]).data.augment.resize is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.epochs", "An override reads section.key=value; got 'train.epochs'."),
+        ("train.epochs 5", "An override reads section.key=value; got 'train.epochs 5'."),
+        ("", "An override reads section.key=value; got ''."),
+        ("train.epoch=5", "override: train has no key epoch; the known ones are epochs, batch_size, "),
+        ("trian.epochs=5", "override: the config has no key trian; the known ones are data, model, train, animate."),
+        ("epochs=5", "override: the config has no key epochs; the known ones are data, model, train, animate."),
+        ("=5", "override: the config has no key "),
+        ("train.epochs.more=5", "train.epochs.more=5: epochs is a value, not a section."),
+        ("model.frame_size.height=5", "model.frame_size.height=5: frame_size is a value, not a section."),
+        ("train.epochs=", "override: train.epochs must be int; got None."),
+        ("train.epochs=five", "override: train.epochs must be int; got 'five'."),
+        ("train.epochs=[", "train.epochs=[: the value is not valid YAML."),
+        ("data.root=2020-13-45", "data.root=2020-13-45: the value is not valid YAML."),
+        ("model=5", "override: model must be a mapping; got 5."),
+        ("model.num_keypoints=0", "override: model.num_keypoints must be at least 1; got 0."),
+    ],
+)
+def test_a_wrong_override_is_refused(assignment, message):
+    with pytest.raises(errors.UserError) as caught:
+        config.override(config.Config(), ["data.repeats=2", assignment])
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+# Frame sizes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_that_the_hourglass_cannot_halve_is_refused_with_what_got_and_cure():
+    assert refuse({"model": {"frame_size": [100, 100]}}) == (
+        "model.frame_size [100, 100] times model.motion_scale 0.25 is [25, 25]; each side must be a multiple of 32 "
+        "(5 halvings in the hourglass)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frame_size": [256, 250]}, "[256, 250] times model.motion_scale 0.25 is [64, 63]; each side must be a mul"),
+        ({"frame_size": [0, 0]}, "[0, 0] times model.motion_scale 0.25 is [0, 0]; each side must be a multiple of 32"),
+        ({"frame_size": [-128, 128]}, "[-128, 128] times model.motion_scale 0.25 is [-32, 32]; each side must be a"),
+        ({"frame_size": [64, 64]}, "[64, 64] times model.motion_scale 0.25 is [16, 16]; each side must be a multi"),
+        (
+            {"frame_size": [64, 64], "motion_scale": 1.0},
+            "[64, 64] times model.keypoint_detector.scale 0.25 is [16, 16]; each side must be a multiple of 32 (5 hal",
+        ),
+        (
+            {"frame_size": [66, 64], "motion_scale": 0.5, "dense_motion": {"num_blocks": 1},
+             "keypoint_detector": {"num_blocks": 1, "scale": 0.5}},
+            "[66, 64] times model.motion_scale 0.5 is [33, 32]; each side must be a multiple of 2 (1 halvings",
+        ),
+        (
+            {"frame_size": [128, 128], "generator": {"num_down_blocks": 8}},
+            "is [128, 128]; each side must be a multiple of 256 (8 halvings in the generator).",
+        ),
+        (
+            {"frame_size": [16, 16], "dense_motion": {"num_blocks": 1}, "keypoint_detector": {"num_blocks": 2}},
+            "[16, 16] times model.keypoint_detector.scale 0.25 is [4, 4]; each side must be at least 8 (heads of 7x7",
+        ),
+    ],
+)  # fmt: skip
+def test_a_frame_of_the_wrong_size_is_refused(changes, message):
+    assert refuse({"model": changes}).startswith(f"model.frame_size {message}")
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.25, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("path", ["motion_scale", "keypoint_detector.scale"])
+def test_a_scale_that_is_no_share_is_refused(path, scale):
+    assert refuse(nest(f"model.{path}", scale)) == f"model.{path} must be in (0, 1]; got {scale}."
+
+
+@pytest.mark.parametrize("size", [(256, 256), (128, 128), (128, 384), (512, 256)])
+def test_the_frames_that_the_released_networks_divide_are_taken(size):
+    assert config.ModelConfig(frame_size=size).frame_size == size
+
+
+def test_a_frame_that_only_rounds_up_to_what_the_hourglass_divides_is_refused():
+    with pytest.raises(
+        errors.UserError, match=r"^model.frame_size is \[253, 256\]; each side must be a multiple of 4 "
+    ):
+        config.ModelConfig(frame_size=(253, 256))
+
+
+def test_a_small_map_is_taken_where_it_is_padded():
+    sizes = {"num_blocks": 2, "pad": 2}
+    found = config.parse({
+        "model": {"frame_size": [16, 16], "dense_motion": {"num_blocks": 1}, "keypoint_detector": sizes}
+    })  # fmt: skip
+    assert found.model.keypoint_detector.pad == 2
+
+
+def test_another_frame_size_can_be_asked_about():
+    model = config.ModelConfig()
+    model.check_frame_size(384, 512)
+    with pytest.raises(errors.UserError, match=r"^model.frame_size \[300, 512\] times"):
+        model.check_frame_size(300, 512)
+
+
+# Recipes ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_eight_released_models_have_recipes():
+    assert {f"{name}-256" for name in NAMES} <= set(config.recipes())
+
+
+@pytest.mark.parametrize("name", config.recipes())
+def test_a_recipe_loads_and_says_its_command(name):
+    path = config.recipes()[name]
+    assert isinstance(config.load(path), config.Config)
+    head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    assert any("fomm " in line or "train.py" in line for line in head) and any("Expect" in line for line in head)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_says_what_the_table_says(name):
+    row = {key: values[NAMES.index(name)] for key, values in TABLE.items()}
+    found = config.load(config.recipes()[f"{name}-256"])
+    augment, train, model = found.data.augment, found.train, found.model
+    assert row == {
+        "epochs": train.epochs,
+        "repeats": found.data.repeats,
+        "milestones": train.milestones,
+        "batch": train.batch_size,
+        "generator_gan": train.loss_weights.generator_gan,
+        "spectral_norm": model.discriminator.spectral_norm,
+        "use_keypoints": model.discriminator.use_keypoints,
+        "detector_rate": train.learning_rate_detector,
+        "single_jacobian_map": model.keypoint_detector.single_jacobian_map,
+        "brightness, contrast, saturation": augment.brightness,
+        "hue": augment.hue,
+        "by_identity": found.data.sample_by_identity,
+    }
+    assert augment.brightness == augment.contrast == augment.saturation
+    assert (augment.resize, augment.crop) == (((0.9, 1.1), True) if name == "mgif" else (None, False))
+    assert augment.horizontal_flip and augment.time_flip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_has_the_sizes_that_all_released_models_share(name):
+    found = config.load(config.recipes()[f"{name}-256"])
+    model, train = found.model, found.train
+    detector, discriminator = model.keypoint_detector, model.discriminator
+    assert (model.num_keypoints, model.frame_size, model.jacobian, model.occlusion) == (10, (256, 256), True, True)
+    assert (detector.block_expansion, detector.max_features, detector.num_blocks) == (32, 1024, 5)
+    assert (detector.temperature, detector.scale, detector.pad) == (0.1, 0.25, 0)
+    assert model.generator == config.GeneratorConfig(64, 512, 2, 6)
+    assert model.dense_motion == config.DenseMotionConfig(64, 1024, 5, 0.01) and model.motion_scale == 0.25
+    assert (discriminator.block_expansion, discriminator.max_features, discriminator.num_blocks) == (32, 512, 4)
+    assert discriminator.scales == (1.0,) and model.align_corners
+    assert train.transform == config.TransformConfig(0.05, 0.005, 5)
+    assert train.learning_rate_generator == train.learning_rate_discriminator == 2e-4
+    assert train.pyramid_scales == (1.0, 0.5, 0.25, 0.125)
+    assert train.loss_weights.perceptual == (10.0,) * 5 and train.loss_weights.feature_matching == (10.0,) * 4
+    assert found.animate == config.AnimateConfig("relative", True, False)

@@ -1,0 +1,132 @@
+"""Adam: torch's trajectory, its epsilon, and the same steps in a graph and across replicas."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf import optimizer
+
+OPS = np.load(pathlib.Path(__file__).parent / "parity" / "data" / "ops.npz")
+START, GRADIENTS, TRAJECTORY = OPS["adam_p0"], OPS["adam_grads"], OPS["adam_p"]
+
+
+def assert_torch_s(found, expected):
+    """One unit in the last place of the largest parameter is 2.4e-7."""
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "in a tf.function"])
+def test_the_trajectory_is_torch_s(graph):
+    stepper, parameters = optimizer.Adam(), tf.Variable(START)
+    stepper.build([parameters])
+
+    def step(gradient):
+        stepper.apply_gradients([(gradient, parameters)])
+
+    step = tf.function(step) if graph else step
+    for number, (gradient, expected) in enumerate(zip(GRADIENTS, TRAJECTORY, strict=True), start=1):
+        step(tf.constant(gradient))
+        assert_torch_s(parameters.numpy(), expected)
+        assert stepper.iterations == number
+
+
+def test_the_trajectory_goes_on_where_it_was_interrupted():
+    first, parameters = optimizer.Adam(), tf.Variable(START)
+    for gradient in GRADIENTS[:3]:
+        first.apply_gradients([(tf.constant(gradient), parameters)])
+    second = optimizer.Adam()
+    second.build([parameters])
+    for ours, theirs in zip(second.moments(parameters), first.moments(parameters), strict=True):
+        ours.assign(theirs)
+    second.iterations.assign(3)
+    for gradient in GRADIENTS[3:]:
+        second.apply_gradients([(tf.constant(gradient), parameters)])
+    assert_torch_s(parameters.numpy(), TRAJECTORY[-1])
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.25, 0.75)])
+def test_two_replicas_step_as_one(shares):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        stepper, parameters = optimizer.Adam(), tf.Variable(START)
+        stepper.build([parameters])
+
+    @tf.function
+    def step(gradient):
+        def on_a_replica(share):
+            stepper.apply_gradients([(share * gradient, parameters)])
+
+        strategy.run(on_a_replica, [per_replica])
+
+    per_replica = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(shares[context.replica_id_in_sync_group])
+    )
+    assert strategy.num_replicas_in_sync == 2
+    for gradient, expected in zip(GRADIENTS, TRAJECTORY, strict=True):
+        step(tf.constant(gradient))
+        for copy in strategy.experimental_local_results(parameters):
+            assert_torch_s(copy.numpy(), expected)
+    assert stepper.iterations == len(GRADIENTS)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_epsilon_is_added_after_the_bias_correction(sign):
+    parameters, theirs = tf.Variable([0.0]), tf.Variable([0.0])
+    gradient = tf.constant([sign * 1e-8])
+    optimizer.Adam(2e-4).apply_gradients([(gradient, parameters)])
+    np.testing.assert_allclose(parameters.numpy(), -sign * 1e-4, rtol=1e-5)
+    keras = tf.keras.optimizers.Adam(2e-4, 0.5, 0.999, 1e-8)
+    keras.apply_gradients([(gradient, theirs)])
+    np.testing.assert_allclose(theirs.numpy(), -sign * 6.1e-6, rtol=1e-2)
+
+
+def test_a_gradient_of_zero_moves_nothing():
+    parameters = tf.Variable([3.0])
+    stepper = optimizer.Adam()
+    for _ in range(3):
+        stepper.apply_gradients([(tf.constant([0.0]), parameters)])
+    assert parameters.numpy() == 3.0 and stepper.iterations == 3
+
+
+def test_a_learning_rate_of_zero_moves_the_moments_alone():
+    parameters = tf.Variable([3.0])
+    stepper = optimizer.Adam(0.0)
+    stepper.apply_gradients([(tf.constant([2.0]), parameters)])
+    assert parameters.numpy() == 3.0
+    np.testing.assert_allclose(stepper.moments(parameters), [[1.0], [0.004]], rtol=1e-6)
+
+
+def test_the_learning_rate_can_be_changed_between_steps_of_a_graph():
+    parameters, stepper = tf.Variable([0.0]), optimizer.Adam(2e-4)
+    stepper.build([parameters])
+    step = tf.function(lambda: stepper.apply_gradients([(tf.constant([1.0]), parameters)]))
+    step()
+    before = parameters.numpy()
+    stepper.learning_rate = 2e-5
+    step()
+    np.testing.assert_allclose(before, -2e-4, rtol=1e-5)
+    np.testing.assert_allclose(parameters.numpy() - before, -2e-5, rtol=1e-4)
+
+
+def test_the_moments_are_those_of_the_variable_asked_for():
+    variables = [tf.Variable([[1.0, 2.0]]), tf.Variable(5.0), tf.Variable([[1.0, 2.0]])]
+    stepper = optimizer.Adam()
+    stepper.build(variables)
+    gradients = [tf.constant([[1.0, -2.0]]), tf.constant(3.0), tf.constant([[4.0, 8.0]])]
+    stepper.apply_gradients(zip(gradients, variables, strict=True))
+    for gradient, variable in zip(gradients, variables, strict=True):
+        mean, square = stepper.moments(variable)
+        np.testing.assert_allclose(mean, gradient * 0.5, rtol=1e-6)
+        np.testing.assert_allclose(square, gradient**2 * 0.001, rtol=1e-4)
+    with pytest.raises(KeyError):
+        stepper.moments(tf.Variable(1.0))
+
+
+def test_the_moments_start_at_zero_in_the_variable_s_shape():
+    variable = tf.Variable(tf.ones([2, 3]))
+    stepper = optimizer.Adam()
+    stepper.build([variable])
+    for moment in stepper.moments(variable):
+        np.testing.assert_array_equal(moment, np.zeros([2, 3], "f4"))

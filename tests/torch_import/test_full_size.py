@@ -1,0 +1,205 @@
+"""The eight released models at full size, as torch 1.0 wrote them on a GPU: there and back, in time and in memory.
+
+The weights are drawn; names and shapes are the reference's (`released-shapes.json`).
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch_files
+
+from fomm_tf import checkpoint, config, torch_import, weights
+
+pytestmark = pytest.mark.slow
+
+DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
+SHAPES = json.loads((DATA / "released-shapes.json").read_text())
+COMMON = "all configs, but for the entries below"
+RECIPES = sorted(set(SHAPES) - {COMMON})
+STATES = ("generator", "kp_detector", "discriminator")
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "down.weight", "weight_u", "weight_v")
+SECONDS, GIB = 60, 2.0**30
+# A tiny process in between: what a child took at most counts what it was forked from.
+MEASURE = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+)
+
+
+def shapes_of(recipe, part):
+    return SHAPES[COMMON].get(part, {}) | SHAPES[recipe].get(part, {})
+
+
+def draw_state(recipe, part, random):
+    """A state dictionary with values that tell every tensor from every other."""
+    state = {}
+    for name, shape in shapes_of(recipe, part).items():
+        if name.endswith("num_batches_tracked"):
+            state[name] = np.array(random.integers(2**40), "i8")
+        else:
+            state[name] = random.standard_normal(shape, "f4")
+        if name.endswith(("running_var", "down.weight")):
+            state[name] = np.abs(state[name]) + np.float32(0.01)
+    return state
+
+
+def draw_adam(state, steps, random):
+    """The state of torch 1.0's Adam: parameters go by their addresses, steps are plain integers."""
+    parameters = [name for name in state if not name.endswith(BUFFERS)]
+    addresses = [140000000000000 + int(number) for number in random.permutation(len(parameters)) * 72]
+    moments = {
+        address: {
+            "step": steps,
+            "exp_avg": random.random(state[name].shape, "f4") - np.float32(0.5),
+            "exp_avg_sq": random.random(state[name].shape, "f4"),
+        }
+        for address, name in sorted(zip(addresses, parameters, strict=True))
+    }
+    group = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False, "initial_lr": 2e-4}
+    return {"state": moments, "param_groups": [group | {"params": addresses}]}
+
+
+def draw_tree(recipe, moments=False):
+    random = np.random.default_rng(RECIPES.index(recipe))
+    tree = {part: draw_state(recipe, part, random) for part in STATES}
+    if moments:
+        steps = {"generator": 40001, "discriminator": 40002, "kp_detector": 40003}
+        tree |= {f"optimizer_{part}": draw_adam(tree[part], steps[part], random) for part in STATES}
+    return tree | {"epoch": 99}
+
+
+def measure(*arguments):
+    """Runs the command; returns its output, the seconds and the GiB at most."""
+    start = time.monotonic()
+    command = [sys.executable, "-c", MEASURE, sys.executable, "-m", "fomm_tf", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - start
+    assert (done.returncode, done.stderr) == (0, "")
+    *lines, kilobytes = done.stdout.splitlines()
+    return lines, seconds, int(kilobytes) * 1024 / GIB
+
+
+def assert_bit_equal(left, right):
+    assert list(left) == list(right)
+    for name, array in left.items():
+        assert (array.dtype, array.shape) == (right[name].dtype, right[name].shape), name
+        assert array.tobytes() == right[name].tobytes(), name
+
+
+def assert_same_adam(theirs, ours):
+    (their_group,), (our_group,) = theirs["param_groups"], ours["param_groups"]
+    assert our_group["params"] == list(range(len(their_group["params"])))
+    assert list(ours["state"]) == our_group["params"]
+    for key in ("lr", "betas", "eps", "weight_decay", "amsgrad", "initial_lr"):
+        assert our_group[key] == their_group[key], key
+    for ordinal, address in enumerate(their_group["params"]):
+        left, right = theirs["state"][address], ours["state"][ordinal]
+        assert right["step"] == left["step"]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            assert left[moment].shape == right[moment].shape and left[moment].tobytes() == right[moment].tobytes()
+
+
+def as_recipe(told):
+    """The model told from the tensors, with the bound of 512 that the generator's 256 channels do not reach."""
+    assert told.generator.max_features == 256
+    return dataclasses.replace(told, generator=dataclasses.replace(told.generator, max_features=512))
+
+
+def report(record_property, name, seconds, gib):
+    record_property(name, f"{seconds:.1f} s, {gib:.2f} GiB")
+    print(f"{name}: {seconds:.1f} s, {gib:.2f} GiB")
+
+
+def test_the_drawn_models_have_as_many_parameters_as_the_released_ones():
+    def count(recipe, part):
+        return sum(
+            int(np.prod(shape, dtype=int))
+            for name, shape in shapes_of(recipe, part).items()
+            if not name.endswith(BUFFERS)
+        )
+
+    for recipe in RECIPES:
+        assert count(recipe, "generator") == 45_575_391
+        assert count(recipe, "kp_detector") == (14_153_592 if recipe == "mgif-256" else 14_215_368)
+        assert count(recipe, "discriminator") == (2_769_089 if "adv" in recipe else 2_758_849)
+        assert len(shapes_of(recipe, "generator")) == 196 and len(shapes_of(recipe, "kp_detector")) == 75
+    assert len(RECIPES) == 8
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_released_model_converts_in_a_minute_and_two_gib_and_comes_back_bit_equal(recipe, tmp_path, record_property):
+    file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
+    tree = draw_tree(recipe)
+    torch_files.write_legacy(file, tree, "cuda:0")
+    lines, seconds, gib = measure("convert", file, "--config", recipe, "--out", run)
+    report(record_property, recipe, seconds, gib)
+    assert lines == [f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator."]
+    assert seconds < SECONDS and gib < 2
+    assert config.load(run / "config.yaml") == config.load(config.recipes()[recipe])
+    file.unlink()
+
+    weights.save(back, torch_import.export_checkpoint(checkpoint.load(run, training=True)))
+    again = weights.load(back)
+    assert set(again) == set(tree) and again["epoch"] == 99
+    for part in STATES:
+        assert_bit_equal(tree[part], again[part])
+    back.unlink()
+    shutil.rmtree(run)
+
+
+def test_adam_moments_come_along_under_three_gib_and_come_back_bit_equal(tmp_path, record_property):
+    recipe = "vox-adv-256"
+    file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
+    tree = draw_tree(recipe, moments=True)
+    torch_files.write_legacy(file, tree, "cuda:0")
+    lines, seconds, gib = measure("convert", file, "--config", recipe, "--out", run)
+    report(record_property, f"{recipe} with moments", seconds, gib)
+    assert lines == [f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator, with Adam moments."]
+    assert seconds < SECONDS and gib < 3
+    file.unlink()
+
+    _, seconds, gib = measure("convert", run, "--to-torch", back)
+    report(record_property, f"{recipe} with moments, back", seconds, gib)
+    assert seconds < SECONDS and gib < 3
+    again = weights.load(back)
+    assert set(again) == set(tree) and again["epoch"] == 99
+    for part in STATES:
+        assert_bit_equal(tree[part], again[part])
+        assert_same_adam(tree[f"optimizer_{part}"], again[f"optimizer_{part}"])
+    back.unlink()
+    shutil.rmtree(run)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_tensors_of_a_released_model_tell_the_recipe_s_model(recipe):
+    class Tensor:
+        def __init__(self, shape):
+            self.shape = shape
+
+    tree = {part: {name: Tensor(tuple(shape)) for name, shape in shapes_of(recipe, part).items()} for part in STATES}
+    told = torch_import.pick_config(tree, None, "cpk.pth.tar")
+    assert as_recipe(told.model) == config.load(config.recipes()[recipe]).model
+    assert told == dataclasses.replace(config.Config(), model=told.model)
+
+
+@pytest.mark.parametrize("recipe", ["vox-256", "mgif-256"])
+def test_a_released_model_converts_without_a_config(recipe, tmp_path, record_property):
+    file, run = tmp_path / "cpk.pth.tar", tmp_path / "run"
+    torch_files.write_legacy(file, draw_tree(recipe), "cuda:0")
+    lines, seconds, gib = measure("convert", file, "--out", run)
+    report(record_property, f"{recipe} without --config", seconds, gib)
+    assert lines == [
+        f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator.",
+        "The tensors do not tell the frames' size; the released models' 256x256 is assumed (else give --config).",
+    ]
+    assert seconds < SECONDS and gib < 2
+    assert as_recipe(config.load(run / "config.yaml").model) == config.load(config.recipes()[recipe]).model
+    file.unlink()
+    shutil.rmtree(run)
