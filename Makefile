@@ -4,6 +4,8 @@ BIN := .venv/bin
 OPENCV := $(BIN)/python -c "import cv2" 2>/dev/null || \
 	$(BIN)/pip install -q --force-reinstall --no-deps "opencv-python-headless<4.12"
 
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
 .PHONY: demo test quick lint bench compat clean
 
 demo: .venv/core
@@ -13,10 +15,10 @@ demo: .venv/core
 	@echo "The model is a small reference checkpoint with random weights: no trained one is bundled yet."
 
 test: .venv/all
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: .venv/all
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/all
 	$(BIN)/ruff check

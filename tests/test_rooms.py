@@ -18,6 +18,8 @@ MAY_IMPORT = {
     "weights": set(),
     "optimizer": set(),
     "models": {"ops", "config"},
+    "losses": {"models", "ops", "config", "weights"},
+    "training": {"checkpoint", "config", "ops", "models", "losses"},
     "visualize": {"ops", "opencv"},
     "checkpoint": {"config", "models", "optimizer", "weights"},
     "torch_import": {"weights", "checkpoint", "config", "models", "optimizer"},

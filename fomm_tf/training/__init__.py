@@ -1,0 +1,1 @@
+"""The training step: forward pass, losses, gradients, optimisers."""
