@@ -38,7 +38,18 @@ ONLY = {
     "cv2": {"opencv"},
     "tqdm": {"inference"},
 }
-WITHOUT_TENSORFLOW = {"errors", "opencv", "config", "video", "weights", "visualize", "fetch", "cli", "__init__", "__main__"}
+WITHOUT_TENSORFLOW = {
+    "errors",
+    "opencv",
+    "config",
+    "video",
+    "weights",
+    "visualize",
+    "fetch",
+    "cli",
+    "__init__",
+    "__main__",
+}
 
 
 def files():
