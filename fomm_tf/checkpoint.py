@@ -67,6 +67,17 @@ def build(settings: config.Config, discriminator: bool = False, optimizers: bool
     return run
 
 
+def refuse_existing(folder: str | pathlib.Path) -> None:
+    """Refuses a name that is taken; to be asked before long work.
+
+    Raises:
+      errors.UserError: if there is a file or a folder that is not empty.
+    """
+    folder = pathlib.Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise errors.UserError(f"{folder} exists already; give another --out, or delete it first.")
+
+
 @contextlib.contextmanager
 def new_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder to fill, which gets the name `folder` only when the block ends without an exception.
@@ -75,8 +86,7 @@ def new_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
       errors.UserError: if `folder` exists and is not empty, or cannot be made.
     """
     folder = pathlib.Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise errors.UserError(f"{folder} exists already; give another --out, or delete it first.")
+    refuse_existing(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

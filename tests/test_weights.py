@@ -47,7 +47,7 @@ def refuse(path):
     with pytest.raises(errors.UserError) as caught:
         weights.load(path)
     message = str(caught.value)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 5
     assert str(path) in message and "\n" not in message and len(message) < len(str(path)) + 400
     return message
 

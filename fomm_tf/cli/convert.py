@@ -55,6 +55,7 @@ def _convert_from_torch(arguments: argparse.Namespace) -> None:
 
     from fomm_tf import checkpoint, torch_import
 
+    checkpoint.refuse_existing(arguments.out)
     run = torch_import.import_checkpoint(tree, arguments.config, arguments.align_corners == "true", str(source))
     del tree
     with source.open("rb") as file:

@@ -65,7 +65,7 @@ def combine(motions: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 def transfer(
-    source: Keypoints,
+    source_keypoints: Keypoints,
     driving: Keypoints,
     initial: Keypoints,
     mode: str = "relative",
@@ -80,7 +80,7 @@ def transfer(
     eagerly and in-graph otherwise.
 
     Args:
-      source: keypoints of the source picture, batch 1 or B.
+      source_keypoints: of the source picture, batch 1 or B.
       driving: keypoints of B driving frames.
       initial: keypoints of the first driving frame (or the best one), batch 1 or B.
       mode: one of `MODES`.
@@ -97,7 +97,7 @@ def transfer(
         raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}.")
     source, driving, initial = (
         Keypoints(*(None if part is None else tf.convert_to_tensor(part) for part in keypoints))
-        for keypoints in (source, driving, initial)
+        for keypoints in (source_keypoints, driving, initial)
     )
     if mode == "absolute":
         return driving
