@@ -103,7 +103,7 @@ class World:
 
     def sets(self, **packages):
         sets = {name: fetch.Assets(tuple(chosen), "The terms.") for name, chosen in packages.items()}
-        self.monkeypatch.setattr(fetch, "SETS", sets)
+        self.monkeypatch.setattr(fetch.cache, "SETS", sets)
 
     def npm_calls(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
@@ -393,7 +393,7 @@ def test_an_interrupted_fetch_leaves_nothing(world, number):
         "import signal, sys; signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from fomm_tf import fetch\n"
-        "fetch.SETS = {'halves': fetch.Assets((fetch.Package('npm', 'halves', '1.0', 1, {'a/left.mp4': ''}),), '')}\n"
+        "fetch.cache.SETS = {'halves': fetch.Assets((fetch.Package('npm', 'halves', '1.0', 1, {'a/left.mp4': ''}),), '')}\n"
         "try: fetch.fetch('halves')\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
