@@ -393,7 +393,8 @@ def test_an_interrupted_fetch_leaves_nothing(world, number):
         "import signal, sys; signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from fomm_tf import fetch\n"
-        "fetch.cache.SETS = {'halves': fetch.Assets((fetch.Package('npm', 'halves', '1.0', 1, {'a/left.mp4': ''}),), '')}\n"
+        "package = fetch.Package('npm', 'halves', '1.0', 1, {'a/left.mp4': ''})\n"
+        "fetch.cache.SETS = {'halves': fetch.Assets((package,), '')}\n"
         "try: fetch.fetch('halves')\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )

@@ -43,11 +43,11 @@ def write(container, path, body, storage=FLOATS, keys=("0",)):
 
 def refuse(path):
     """Loads what must be refused, and returns the message."""
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(errors.UserError) as caught:
         weights.load(path)
     message = str(caught.value)
-    assert time.process_time() - start < 5
+    assert time.thread_time() - start < 5
     assert str(path) in message and "\n" not in message and len(message) < len(str(path)) + 400
     return message
 
