@@ -69,6 +69,7 @@ def folder_of(tmp_path):
     return sorted(path.name for path in tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_animates_in_a_process_of_its_own_without_noise(arguments, tmp_path):
     command = [sys.executable, "-m", "fomm_tf", *arguments(), "--visualize", str(tmp_path / "sights")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -104,6 +105,7 @@ def test_quiet_prints_nothing(arguments, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mov", ".webm", ".gif", ""])
 def test_other_formats_are_written_by_suffix(arguments, suffix, tmp_path):
     out = tmp_path / f"result{suffix}"
@@ -112,6 +114,7 @@ def test_other_formats_are_written_by_suffix(arguments, suffix, tmp_path):
     assert clip.size == (64, 64) and len(list(clip)) == 5
 
 
+@pytest.mark.slow
 def test_modes_differ_and_the_best_frame_matters(arguments, tmp_path):
     results = {}
     for name, options in {
@@ -220,6 +223,7 @@ def test_a_video_without_sound_makes_one_without_sound(arguments, tmp_path):
     assert not video.open_video(tmp_path / "out.mp4").has_audio
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_behind(arguments, tmp_path):
     def no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
@@ -239,6 +243,7 @@ def test_a_full_disk_elsewhere_is_one_line_too(monkeypatch, capsys, run_folder):
     assert_refused(capsys, ["info", str(run_folder)], "x cannot be written: No space left on device")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
 def test_an_interrupted_run_leaves_nothing_behind(arguments, stop, footage, tmp_path):
     with video.write_video(tmp_path / "long.mp4", 25) as writer:

@@ -81,6 +81,7 @@ def assert_same_state(left, right):
 # There and back -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tiny-step5", "single-jacobian", "wide", "zero-order"])
 def test_a_loaded_run_holds_what_was_saved_bit_for_bit(model, run, tmp_path):
     run = run if model == "tiny-step5" else make_run(model, model)
@@ -299,6 +300,7 @@ def test_a_broken_config_is_refused_with_the_key(folder):
 # Another model ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -324,6 +326,7 @@ def test_the_config_of_another_model_is_refused(change, what, folder):
     assert message.endswith(what) and len(message) < len(str(folder)) * 2 + 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -66,6 +66,7 @@ def test_shapes_and_ranges_are_what_the_interface_says(name):
     assert animate(model, frames).mask is None
 
 
+@pytest.mark.slow
 @EVERY_MODEL
 def test_a_batch_is_its_frames_one_by_one(name):
     model, frames = build(name), frames_of(name, 3)
@@ -75,6 +76,7 @@ def test_a_batch_is_its_frames_one_by_one(name):
         np.testing.assert_allclose(alone.prediction[0], together.prediction[i], atol=2e-5)
 
 
+@pytest.mark.slow
 @EVERY_MODEL
 def test_one_source_for_many_frames_is_many_copies_of_the_source(name):
     networks, frames = build(name).networks, frames_of(name, 2)
@@ -135,6 +137,7 @@ def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
             np.testing.assert_array_equal(variable.numpy(), other.numpy())
 
 
+@pytest.mark.slow
 @EVERY_MODEL
 @pytest.mark.parametrize("value", [0.0, 1e-20], ids=["singular", "near-singular"])
 def test_a_singular_driving_jacobian_makes_no_nan(name, value):
@@ -182,6 +185,7 @@ def test_the_discriminator_judges_each_scale(name):
         assert judgement.prediction.shape[-1] == 1 and judgement.prediction.shape[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("name", ["tiny", "zeroth-order", "single-jacobian-map"])
 def test_under_mixed_precision_motion_stays_float32(name, policy):

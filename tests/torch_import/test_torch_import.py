@@ -65,6 +65,7 @@ build_once = functools.cache(checkpoint.build)
 # There and back -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_reference_checkpoint_comes_back_bit_equal_through_a_run_folder(name, tmp_path):
     tree = load(name)

@@ -48,6 +48,7 @@ def test_sound_is_copied_packet_by_packet(tmp_path, clip, pitches):
     assert video.open_video(path).has_audio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 1, 2.5])
 @pytest.mark.parametrize(
     ("name", "sound_codec", "out", "expected"),

@@ -233,6 +233,7 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_nothing(tmp_path, name):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_writing_keeps_memory_flat(tmp_path, resident):
     frame = np.zeros((128, 192, 3), np.uint8)
     for name in ("a.mp4", "a.gif"):
