@@ -89,7 +89,7 @@ def run(folder: str, output: pathlib.Path) -> Iterator[str]:
         str(source),
         video.open_video(driving),
         animate.Output(str(animated), side_by_side=True, visualize=str(output / "visualize")),
-        animate.Transfer(),
+        model.config.animate,
     )
     yield f"{animated}: the drawn face, the clip that drives it and the result, {count} frames"
 

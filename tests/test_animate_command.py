@@ -357,7 +357,7 @@ class Watched:
 
 model = animator.Animator.load(run)
 count = animate.animate_file(
-    model, source, Watched(), animate.Output(out), animate.Transfer(best_frame=int(best)), batch_size=16
+    model, source, Watched(), animate.Output(out), model.config.animate, best_frame=int(best), batch_size=16
 )
 print(json.dumps({"count": count, "resident": resident}))
 """

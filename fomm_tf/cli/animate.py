@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING
 
 from fomm_tf import video
@@ -120,19 +121,15 @@ def animate(
     """
     from fomm_tf.inference import animate as streaming
 
-    defaults = model.config.animate
-    transfer = streaming.Transfer(
-        mode=arguments.mode or defaults.mode,
-        relative_jacobian=defaults.relative_jacobian,
-        adapt_scale=defaults.adapt_scale if arguments.adapt_scale is None else arguments.adapt_scale,
-        best_frame=arguments.best_frame,
-    )
+    chosen = {"mode": arguments.mode, "adapt_scale": arguments.adapt_scale}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     return streaming.animate_file(
         model,
         source,
         open_driving(arguments, driving),
         streaming.Output(out, arguments.audio, arguments.side_by_side, visualize, not arguments.no_tag),
-        transfer,
+        dataclasses.replace(model.config.animate, **chosen),
+        arguments.best_frame,
         arguments.batch_size,
         arguments.fit,
         arguments.start or 0.0,

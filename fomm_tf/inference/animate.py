@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from fomm_tf import errors, video
+from fomm_tf import config, errors, video
 from fomm_tf.inference import visualizer
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
@@ -28,24 +28,6 @@ Record = TypeVar("Record")
 
 DEFAULT_BATCH = 8
 TAG = "animated with fomm-tf"
-
-
-@dataclasses.dataclass(frozen=True)
-class Transfer:
-    """How the driving motion is carried over.
-
-    Attributes:
-      mode: `relative` or `absolute`; see `fomm_tf.ops.motion.transfer`.
-      relative_jacobian: likewise.
-      adapt_scale: likewise.
-      best_frame: number of the driving frame that is closest in pose to the source, and that relative motion starts
-        from; 0 is the first.
-    """
-
-    mode: str = "relative"
-    relative_jacobian: bool = True
-    adapt_scale: bool = False
-    best_frame: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +53,8 @@ def render_stream(
     model: animator.Animator,
     source: animator.EncodedSource,
     driving: Iterable[np.ndarray | tf.Tensor],
-    transfer: Transfer,
+    transfer: config.AnimateConfig,
+    best_frame: int = 0,
     batch_size: int = DEFAULT_BATCH,
     details: bool = False,
     initial: keypoint_ops.Keypoints | None = None,
@@ -83,6 +66,8 @@ def render_stream(
       source: the encoded source.
       driving: frames, `[H, W, 3]` each, uint8 or float in [0, 1]; read once.
       transfer: how the motion is carried over.
+      best_frame: number, from 0, of the driving frame that is closest in pose to the source: relative motion starts
+        from it.
       batch_size: driving frames a batch.
       details: fill all fields of the renderings.
       initial: keypoints of the best frame, where they are known beforehand; nothing has to wait then.
@@ -98,8 +83,8 @@ def render_stream(
     seen, waiting = 0, []
     for frames in _batches(driving, batch_size):
         found = model.detect(frames)
-        if initial is None and transfer.best_frame < seen + len(frames):
-            initial = pick(found, transfer.best_frame - seen)
+        if initial is None and best_frame < seen + len(frames):
+            initial = pick(found, best_frame - seen)
         seen += len(frames)
         waiting.append(found)
         while initial is not None and waiting:
@@ -111,7 +96,7 @@ def render_stream(
     if not seen:
         raise errors.UserError("There is no driving frame; give at least one.")
     if initial is None:
-        raise _no_best_frame(transfer.best_frame, seen)
+        raise _no_best_frame(best_frame, seen)
 
 
 def animate_file(
@@ -119,7 +104,8 @@ def animate_file(
     source_path: str,
     driving: video.Video,
     output: Output,
-    transfer: Transfer,
+    transfer: config.AnimateConfig,
+    best_frame: int = 0,
     batch_size: int = DEFAULT_BATCH,
     fit: str = "crop",
     audio_start: float = 0.0,
@@ -133,6 +119,7 @@ def animate_file(
       driving: from `fomm_tf.video.open_video`.
       output: what to write.
       transfer: how the motion is carried over.
+      best_frame: see `render_stream`.
       batch_size: driving frames a batch.
       fit: how pictures get the model's size; see `fomm_tf.video.resize`.
       audio_start: where in the driving file's sound the video begins, in seconds.
@@ -155,7 +142,7 @@ def animate_file(
         return (video.resize(frame, size, fit) for frame in driving)
 
     # A pass of its own for the best frame keeps the renderings in step with the frames.
-    initial = find_initial(model, frames(), transfer.best_frame) if transfer.best_frame else None
+    initial = find_initial(model, frames(), best_frame) if best_frame else None
     count = 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(
@@ -172,7 +159,9 @@ def animate_file(
         clip, shown = frames(), itertools.repeat(picture)
         if output.side_by_side or sights:
             clip, shown = itertools.tee(clip)  # `shown` lags by a batch at most
-        for found, rendering in render_stream(model, source, clip, transfer, batch_size, sights is not None, initial):
+        for found, rendering in render_stream(
+            model, source, clip, transfer, best_frame, batch_size, sights is not None, initial
+        ):
             predictions = video.to_uint8(rendering.prediction.numpy())
             for i, prediction in enumerate(predictions):
                 frame = next(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -151,18 +152,15 @@ class Animator:
         Raises:
           errors.UserError: if there is no frame, the frames are not such, or there is no best frame.
         """
-        defaults = self.config.animate
-        transfer = animate.Transfer(
-            defaults.mode if mode is None else mode,
-            defaults.relative_jacobian if relative_jacobian is None else relative_jacobian,
-            defaults.adapt_scale if adapt_scale is None else adapt_scale,
-            best_frame,
-        )
+        chosen = {"mode": mode, "adapt_scale": adapt_scale, "relative_jacobian": relative_jacobian}
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        transfer = dataclasses.replace(self.config.animate, **chosen)
         stream = iter(driving_frames)
         first = list(itertools.islice(stream, 1))
         floating = bool(first) and tf.convert_to_tensor(first[0]).dtype.is_floating
         source = self.encode_source(source_image)
-        for _, rendering in animate.render_stream(self, source, itertools.chain(first, stream), transfer, batch_size):
+        driving = itertools.chain(first, stream)
+        for _, rendering in animate.render_stream(self, source, driving, transfer, best_frame, batch_size):
             frames = rendering.prediction.numpy()
             yield from frames if floating else np.rint(frames * 255).astype(np.uint8)
 
