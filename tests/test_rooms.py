@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "models": {"ops", "config"},
     "losses": {"models", "ops", "config", "weights"},
     "training": {"checkpoint", "config", "ops", "models", "losses"},
+    "data": {"video", "config", "ops", "detectors", "opencv"},
     "visualize": {"ops", "opencv"},
     "checkpoint": {"config", "models", "optimizer", "weights"},
     "torch_import": {"weights", "checkpoint", "config", "models", "optimizer"},
@@ -36,7 +37,7 @@ ONLY = {
     "av": {"video"},
     "PIL": {"video"},
     "cv2": {"opencv"},
-    "tqdm": {"inference"},
+    "tqdm": {"inference", "data"},
 }
 WITHOUT_TENSORFLOW = {
     "errors",

@@ -33,8 +33,8 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
       * an image of less than float32 is interpolated in `grid`'s precision: in bfloat16 the sums alone are off by 1e-2;
       * a place that is NaN, infinite or further than 1e6 pixels away counts as outside: zeros under zero padding, the
         first row or column otherwise. No grid makes the gather leave the image;
-      * bilinear sampling has a kink at every pixel centre. The gradient of a coordinate that lies exactly on one is 0
-        (torch takes the slope to its right).
+      * bilinear sampling has a kink at every pixel centre. There the gradient of a coordinate is the slope to its
+        right, and 0 on the edge of a border or reflection, as torch has it.
 
     Args:
       image: `[B, H, W, C]` float, any range, H and W at least 2. With a static B of 1, all of `grid`'s batch reads the
@@ -62,10 +62,10 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
         image = tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]])
         pixels = pixels + 1.0
     if image_shape.is_fully_defined() and image_shape == grid.shape[:3]:
-        warped = _warp_by_flow(image, pixels, framed=padding == "zeros")
+        warped = _sample_by_flow(image, pixels) if padding != "zeros" else _sample_framed(image, pixels)
     else:
         queries = tf.reshape(pixels, [1 if image.shape[0] == 1 else batch, -1, 2])
-        warped = tf.reshape(interpolate_bilinear(image, queries), [batch, height, width, channels])
+        warped = tf.reshape(_sample(image, queries), [batch, height, width, channels])
     return tf.cast(tf.ensure_shape(warped, [*grid.shape[:3], image.shape[-1]]), image_dtype)
 
 
@@ -86,21 +86,72 @@ def _fold(pixels: tf.Tensor, padding: str, image: tf.Tensor, align_corners: bool
     """Pixel places, each finite and where the padding has its value."""
     outside = -1.0 if padding == "zeros" else 0.0
     pixels = tf.where(tf.abs(pixels) < _FAR, pixels, tf.constant(outside, pixels.dtype))
-    if padding != "reflection":
+    if padding == "zeros":
         return pixels
     last = tf.cast(tf.stack(shapes.sizes(image)[1:3]), pixels.dtype) - 1.0
-    low, span = (0.0, last) if align_corners else (-0.5, last + 1.0)
-    distance = tf.abs(pixels - low)
-    distance = distance - 2.0 * span * tf.floor(distance / (2.0 * span))
-    return tf.clip_by_value(span - tf.abs(distance - span) + low, 0.0, last)
+    if padding == "reflection":
+        low, span = (0.0, last) if align_corners else (-0.5, last + 1.0)
+        distance = tf.abs(pixels - low)
+        distance = distance - 2.0 * span * tf.floor(distance / (2.0 * span))
+        pixels = span - tf.abs(distance - span) + low
+    inside = tf.logical_and(pixels > 0.0, pixels < last)
+    return tf.where(inside, pixels, tf.stop_gradient(tf.clip_by_value(pixels, 0.0, last)))
 
 
-def _warp_by_flow(image: tf.Tensor, pixels: tf.Tensor, framed: bool) -> tf.Tensor:
-    """`dense_image_warp` in absolute places; it wants a flow of the image's size, frame of zeros included."""
-    if framed:
-        pixels = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]])
+def _exact_at_centres(read):
+    """Gives a bilinear sampler the gradient that torch's has.
+
+    tensorflow_addons clamps its weights, and TensorFlow's gradient of a clamp is 0 at its end: at every pixel centre.
+    """
+
+    @tf.custom_gradient
+    def sample(image: tf.Tensor, pixels: tf.Tensor) -> tuple:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(image)
+                values = read(image, pixels)
+            return tape.gradient(values, image, upstream), _slopes(image, pixels, upstream)
+
+        return read(image, pixels), gradient
+
+    return sample
+
+
+def _slopes(image: tf.Tensor, pixels: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradient with respect to `pixels`: differences of neighbours, interpolated along the other axis."""
+    batch, height, width, channels = shapes.sizes(image)
+    shape = tf.shape(pixels)
+    pixels = tf.reshape(pixels, [batch, -1, 2])
+    upstream = tf.reshape(upstream, [batch, -1, channels])
+    row, column = tf.unstack(pixels, axis=-1)
+    below = tf.pad(image[:, 1:] - image[:, :-1], [[0, 0], [0, 1], [0, 0], [0, 0]])
+    right = tf.pad(image[:, :, 1:] - image[:, :, :-1], [[0, 0], [0, 0], [0, 1], [0, 0]])
+    slopes = []
+    for difference, place, size, point in (
+        (below, row, height, [tf.floor(row), column]),
+        (right, column, width, [row, tf.floor(column)]),
+    ):
+        slope = tf.reduce_sum(upstream * interpolate_bilinear(difference, tf.stack(point, axis=-1)), axis=-1)
+        within = tf.logical_and(place >= 0.0, place < tf.cast(size - 1, place.dtype))
+        slopes.append(tf.where(within, slope, tf.zeros_like(slope)))
+    return tf.reshape(tf.stack(slopes, axis=-1), shape)
+
+
+@_exact_at_centres
+def _sample(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """`[B, N, C]` at places `[B, N, 2]`."""
+    return interpolate_bilinear(image, pixels)
+
+
+@_exact_at_centres
+def _sample_by_flow(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """`[B, H, W, C]` at places `[B, H, W, 2]`: `dense_image_warp` wants the offset of each pixel from its own place."""
     _, height, width, _ = shapes.sizes(image)
     rows, columns = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
-    own = tf.cast(tf.stack([rows, columns], axis=-1), pixels.dtype)
-    warped = dense_image_warp(image, own - pixels)
-    return warped[:, 1:-1, 1:-1, :] if framed else warped
+    return dense_image_warp(image, tf.cast(tf.stack([rows, columns], axis=-1), pixels.dtype) - pixels)
+
+
+def _sample_framed(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """The same for an image with a frame of one pixel, which its flow must have too."""
+    pixels = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    return _sample_by_flow(image, pixels)[:, 1:-1, 1:-1, :]

@@ -24,7 +24,7 @@ def shake(variables, seed=7):
 
 @functools.cache
 def build(name):
-    tf.random.set_seed(3)
+    tf.keras.utils.set_random_seed(3)
     networks = models.build(model_list.MODELS[name])
     for network in networks:
         shake(network.weights)
@@ -154,7 +154,7 @@ def test_a_singular_driving_jacobian_makes_no_nan(name, value):
 @pytest.mark.slow
 @EVERY_MODEL
 def test_gradients_reach_every_trainable_variable(name):
-    tf.random.set_seed(3)
+    tf.keras.utils.set_random_seed(3)
     detector, dense_motion, generator = networks = models.build(model_list.MODELS[name])
     for network in networks:
         shake(network.weights)

@@ -108,7 +108,7 @@ def test_convolutions_start_uniform_within_one_over_the_square_root_of_the_fan_i
 
 
 def test_spectral_norm_divides_by_the_largest_singular_value():
-    tf.random.set_seed(1)
+    tf.keras.utils.set_random_seed(1)
     layer = discriminator.SpectralConvolution(6, 4, padding="valid")
     layer.build(tf.TensorShape([None, 8, 8, 3]))
     picture = tf.random.stateless_normal([1, 8, 8, 3], [1, 2])

@@ -50,12 +50,7 @@ def test_warp_and_its_gradients_are_grid_sample_s(padding, align_corners):
     image_gradient, grid_gradient = tape.gradient(total, [image, places])
     np.testing.assert_allclose(warped, nhwc(DATA[key]), atol=5e-6)
     np.testing.assert_allclose(image_gradient, nhwc(DATA[f"{key}_dinput"]), atol=1e-5)
-    # A coordinate exactly on a pixel centre sits on a kink, where any slope between both sides' is a gradient.
-    pixels = grid.to_pixels(places, 9, 12, align_corners).numpy()[..., ::-1]
-    smooth = np.abs(pixels - np.round(pixels)) > 1e-5
-    assert smooth.mean() > 0.95
-    expected = DATA[f"{key}_dgrid"]
-    np.testing.assert_allclose(grid_gradient.numpy()[smooth], expected[smooth], atol=5e-5, rtol=5e-6)
+    np.testing.assert_allclose(grid_gradient, DATA[f"{key}_dgrid"], atol=6e-5)
 
 
 @pytest.mark.parametrize("sizes", ["16x16_to_64x64", "32x32_to_16x16", "13x10_to_29x37", "29x37_to_13x10"])
