@@ -35,7 +35,7 @@ def run_folder(tmp_path_factory):
 def footage(tmp_path_factory):
     """A drawn picture and a drawn clip of 20 frames without sound."""
     folder = tmp_path_factory.mktemp("footage")
-    video.write_image(folder / "source.png", demo.draw_face(96, turn=-0.3))
+    video.write_image(folder / "source.png", demo.draw_picture(96))
     with video.write_video(folder / "driving.mp4", 25) as writer:
         for frame in demo.draw_clip(96, 20):
             writer.write(frame)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "torch_import": {"weights", "checkpoint", "config", "models", "optimizer"},
     "inference": {"checkpoint", "config", "ops", "models", "video", "data", "detectors", "visualize"},
     "fetch": set(),
-    "demo": {"video", "visualize", "inference", "opencv"},
+    "demo": {"video", "visualize", "inference", "data"},
     "cli": {"weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config"},
     "__init__": set(),
     "__main__": {"cli"},

@@ -1,0 +1,247 @@
+"""`python -m fomm_tf.data.puppets`: a set of puppets with its labels, as a data root that can be trained on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from fomm_tf import errors, video
+from fomm_tf.data.puppets import drawing, figure, motion
+from fomm_tf.data.puppets import identity as identities
+from fomm_tf.video import files
+
+_NAME = "python -m fomm_tf.data.puppets"
+_SPLITS = ("train", "test")
+_FPS = 25
+
+_TEXT = "Draws moving characters to train on: clips in OUT/train and OUT/test, and where their joints are."
+_LAYOUT = """\
+what is written:
+  OUT/train/IDENTITY#CLIP/00000.png ...   a clip: a folder of frames, lossless (a video codec blurs limbs of three
+  OUT/test/IDENTITY#CLIP/00000.png ...    pixels), of which a training pair reads two
+  OUT/labels/{train,test}/IDENTITY#CLIP.npz
+      joints [F,J,2] (x, y), -1 and 1 are the centres of the first and last pixel; visible [F,J]; joint_names [J];
+      poses [F,P], pose_names [P], identity_seed, motion_seed: all that a clip is drawn from
+  OUT/puppets.json                        how the set was made, and the mean motion between two frames of a clip
+
+No identity and no motion of a test set is in any training set, whatever the --seed. The same command gives the same
+bytes. OUT appears when it is complete; if the command is stopped, nothing is left.
+exit code: 0 done, 2 a mistake in the arguments or a full disk, 130 stopped
+"""
+
+
+class Clip(NamedTuple):
+    """What one clip is drawn from."""
+
+    split: str
+    name: str
+    identity_seed: int
+    motion_seed: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+      argv: the arguments; default those of the process.
+
+    Returns:
+      The exit code.
+    """
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is half-written goes, as with Ctrl-C
+    try:
+        options = vars(_parser().parse_args(argv))
+        out = options.pop("out")
+        print(write(out, **options))
+    except errors.UserError as error:
+        print(f"puppets: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("puppets: interrupted; nothing is left half-written.", file=sys.stderr)
+        return 130
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def write(
+    out: pathlib.Path,
+    identities: int,
+    clips: int,
+    frames: int,
+    size: tuple[int, int],
+    seed: int,
+    test_identities: int | None = None,
+    amount: float = 1.0,
+) -> str:
+    """Writes a set.
+
+    Args:
+      out: folder to make; it may exist if it is empty.
+      identities: how many in train.
+      clips: of each identity.
+      frames: of each clip, at least 2.
+      size: `(H, W)`.
+      seed: another one is another set.
+      test_identities: how many in test; default a tenth of those in train, at least one.
+      amount: of motion, see `sample_motion`.
+
+    Returns:
+      A line that says what was written.
+
+    Raises:
+      UserError: if there is something at `out`, an argument will not do or the disk is full.
+    """
+    size = drawing.check_size(size)
+    test_identities = max(1, round(identities / 10)) if test_identities is None else test_identities
+    for name, value, least in (
+        ("identities", identities, 1),
+        ("test-identities", test_identities, 1),
+        ("clips", clips, 1),
+        ("frames", frames, 2),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise errors.UserError(f"--{name} is {value}; give at least {least}.")
+    if not 0 < amount <= 1:
+        raise errors.UserError(f"--amount is {amount:g}; give a number above 0, at most 1.")
+    if out.exists() and not out.is_dir():
+        raise errors.UserError(f"{out} is a file; name a folder.")
+    if out.is_dir() and any(out.iterdir()):
+        raise errors.UserError(f"{out} is not empty; name a new folder, or remove it first.")
+
+    motions: dict[str, list[float]] = {split: [] for split in _SPLITS}
+    counts = dict(zip(_SPLITS, (identities, test_identities), strict=True))
+    with (
+        files.replacing(out) as folder,
+        tqdm.tqdm(total=sum(counts.values()) * clips * frames, unit="frame", disable=None) as bar,
+    ):
+        for clip in plan(seed, counts, clips):
+            joints = _write_clip(folder, clip, frames, size, amount, bar)
+            motions[clip.split].append(mean_motion(joints))
+        measured = {split: round(float(np.mean(values)), 4) for split, values in motions.items()}
+        record = {
+            "identities": identities,
+            "test_identities": test_identities,
+            "clips": clips,
+            "frames": frames,
+            "size": list(size),
+            "seed": seed,
+            "amount": amount,
+            "mean_motion": measured,
+        }
+        (folder / "puppets.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return (
+        f"{out}: {identities * clips} clips of {identities} identities in train, {test_identities * clips} of "
+        f"{test_identities} others in test, {frames} frames of {size[0]}x{size[1]} each; between two frames of a clip "
+        f"a joint moves by {100 * measured['train']:.1f} % of the side"
+    )
+
+
+def plan(seed: int, counts: dict[str, int], clips: int) -> Iterator[Clip]:
+    """The clips of a set.
+
+    All seeds of train are even and all of test odd: whatever `seed` is, the two share nothing.
+
+    Args:
+      seed: of the set.
+      counts: identities of each split.
+      clips: of each identity.
+    """
+    first = 0
+    for parity, (split, count) in enumerate(counts.items()):
+        for index in range(count):
+            who, *moves = np.random.SeedSequence([seed, parity, index]).generate_state(1 + clips, np.uint64).tolist()
+            for number, moved in enumerate(moves):
+                yield Clip(
+                    split, f"{first + index:05d}#{number:03d}", who - who % 2 + parity, moved - moved % 2 + parity
+                )
+        first += count
+
+
+def mean_motion(joints: np.ndarray) -> float:
+    """Mean distance that a joint moves between two different frames, as a share of the frame's side.
+
+    Args:
+      joints: `[F, J, 2]` in [-1, 1].
+    """
+    chosen = joints[:: max(1, len(joints) // 32)] / 2
+    first, second = np.triu_indices(len(chosen), 1)
+    return float(np.linalg.norm(chosen[first] - chosen[second], axis=-1).mean())
+
+
+def _write_clip(
+    folder: pathlib.Path, clip: Clip, frames: int, size: tuple[int, int], amount: float, bar: tqdm.tqdm
+) -> np.ndarray:
+    identity = identities.sample_identity(clip.identity_seed)
+    poses = motion.sample_motion(clip.motion_seed, frames, amount)
+    with video.write_video(folder / clip.split / clip.name, _FPS) as writer:
+        for pose in poses:
+            writer.write(drawing.draw(identity, pose, size))
+            bar.update()
+    labels = [drawing.label(identity, pose, size) for pose in poses]
+    joints = np.stack([one.value for one in labels])
+    target = folder / "labels" / clip.split
+    target.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        target / f"{clip.name}.npz",
+        joints=joints,
+        visible=np.stack([one.visible for one in labels]),
+        joint_names=np.array(figure.JOINTS),
+        poses=np.array(poses),
+        pose_names=np.array(motion.Pose._fields),
+        identity_seed=np.uint64(clip.identity_seed),
+        motion_seed=np.uint64(clip.motion_seed),
+    )
+    return joints
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise errors.UserError(f"{message}; see {self.prog} --help.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=_NAME, description=_TEXT, epilog=_LAYOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--identities", type=int, default=100, metavar="N", help="characters in train (default 100)")
+    parser.add_argument(
+        "--test-identities", type=int, metavar="N", help="others, in test (default a tenth of --identities)"
+    )
+    parser.add_argument("--clips", type=int, default=4, metavar="M", help="clips of each character (default 4)")
+    parser.add_argument("--frames", type=int, default=64, metavar="F", help="frames of each clip (default 64)")
+    parser.add_argument(
+        "--size", type=_size, default=(64, 64), metavar="HxW", help="of the frames: 48x64, or 64 for 64x64 (default)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="K", help="another one is another set (default 0)")
+    parser.add_argument(
+        "--amount",
+        type=float,
+        default=1.0,
+        metavar="A",
+        help="of motion, above 0 to 1 (default 1: about 15 %% of the side between two frames)",
+    )
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give HxW, or one number for a square")
+    height = int(match[1])
+    return height, int(match[2] or height)

@@ -1,0 +1,295 @@
+"""How a puppet's parts and joints lie in a pose: forward kinematics in the plane, and the turn of the head in depth.
+
+Convention: places are (x, y) in figure units from the frame's centre, y down. The parts are listed from the back to
+the front; each is carried by one affine map from its own coordinates, so that a surface point is known in all frames.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from fomm_tf.data.puppets.identity import Head, Identity
+from fomm_tf.data.puppets.motion import Pose
+
+JOINTS = (
+    "head", "left_eye", "right_eye", "nose", "mouth", "chest", "pelvis",
+    "left_shoulder", "left_elbow", "left_hand", "right_shoulder", "right_elbow", "right_hand",
+    "left_knee", "left_foot", "right_knee", "right_foot",
+)  # fmt: skip
+
+# What turns away from the viewer further than this is not drawn.
+_EDGE = 0.04
+# The torso is this much as deep as wide.
+_FLATNESS = 0.65
+
+
+class Affine(NamedTuple):
+    """(x, y) -> (xx x + xy y + x0, yx x + yy y + y0)."""
+
+    xx: float = 1.0
+    xy: float = 0.0
+    x0: float = 0.0
+    yx: float = 0.0
+    yy: float = 1.0
+    y0: float = 0.0
+
+    def of(self, inner: Affine) -> Affine:
+        """The map that applies `inner` first."""
+        return Affine(
+            self.xx * inner.xx + self.xy * inner.yx,
+            self.xx * inner.xy + self.xy * inner.yy,
+            self.xx * inner.x0 + self.xy * inner.y0 + self.x0,
+            self.yx * inner.xx + self.yy * inner.yx,
+            self.yx * inner.xy + self.yy * inner.yy,
+            self.yx * inner.x0 + self.yy * inner.y0 + self.y0,
+        )
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point goes."""
+        return self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0
+
+
+class Part(NamedTuple):
+    """One sprite in its place.
+
+    Attributes:
+      sprite: its name.
+      place: from the sprite's coordinates to the frame.
+      group: parts of a group do not hide each other's joints.
+      inside: index of the part whose shape cuts this one off, or None.
+    """
+
+    sprite: str
+    place: Affine
+    group: str
+    inside: int | None = None
+
+
+class Joint(NamedTuple):
+    """A labelled point.
+
+    Attributes:
+      x, y: its place.
+      group: the part of the body that it is on.
+      faces: whether its surface is turned to the viewer.
+    """
+
+    x: float
+    y: float
+    group: str
+    faces: bool = True
+
+
+class Figure(NamedTuple):
+    """A posed puppet: parts from back to front, and joints by name."""
+
+    parts: list[Part]
+    joints: dict[str, Joint]
+
+
+def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1.0, 1.0)) -> Figure:
+    """Puts a puppet's parts in their places.
+
+    Args:
+      identity: whose.
+      pose: its pose.
+      aspect: the frame's half width and half height, in figure units.
+    """
+    body = identity.body
+    parts: list[Part] = []
+    joints: dict[str, Joint] = {}
+    root = _move(pose.x * aspect[0], pose.y * aspect[1]).of(_turn(pose.roll, pose.scale))
+    trunk = root.of(_turn(pose.lean))
+    turned = math.sin(pose.body_yaw)
+    breadth = math.hypot(math.cos(pose.body_yaw), _FLATNESS * turned)
+    skull = _skull_frame(identity.head, root, pose, body.neck)
+
+    _add_behind(parts, identity.head, skull, pose)
+    for side in ("left", "right"):
+        if not getattr(pose, f"{side}_before"):
+            arm = _arm(identity, pose, side, trunk, breadth, joints)
+            parts.extend(arm)
+    for side in ("left", "right"):
+        parts.extend(_leg(identity, pose, side, trunk, breadth, joints))
+    parts.append(Part("neck", root.of(_turn(0.5 * pose.head_roll)).of(_move(0, -body.neck - 0.1)), "torso"))
+    parts.append(Part("torso", trunk.of(Affine(xx=breadth)), "torso"))
+    chest = trunk.of(_move(0.75 * body.shoulders * turned, 0.42 * body.torso))
+    parts.append(Part("emblem", chest.of(Affine(xx=math.cos(pose.body_yaw))), "torso", inside=len(parts) - 1))
+    joints["chest"] = Joint(chest.x0, chest.y0, "torso")
+    joints["pelvis"] = Joint(*trunk.at(0, body.torso), "torso")
+
+    # Upper arms before the torso and behind the head, forearms before all.
+    before = [
+        _arm(identity, pose, side, trunk, breadth, joints)
+        for side in ("left", "right")
+        if getattr(pose, f"{side}_before")
+    ]
+    parts.extend(arm[0] for arm in before)
+    _add_head(parts, joints, identity.head, skull, pose)
+    for arm in before:
+        parts.extend(arm[1:])
+    return Figure(parts, joints)
+
+
+def _move(x: float, y: float) -> Affine:
+    return Affine(x0=x, y0=y)
+
+
+def _turn(angle: float, scale: float = 1.0) -> Affine:
+    """Clockwise in the picture."""
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    return Affine(cos, -sin, 0.0, sin, cos, 0.0)
+
+
+def _carry(frame: Affine, card: Affine) -> Affine:
+    """`frame` with its origin where that of `card` is."""
+    return frame._replace(x0=card.x0, y0=card.y0)
+
+
+def _arm(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
+    """Upper arm, forearm and hand; clockwise lifts the left arm outwards."""
+    body, sign, group = identity.body, 1 if side == "left" else -1, f"{side}_arm"
+    shoulder = -sign * (body.shoulders - 0.7 * body.arm) * breadth
+    upper = trunk.of(_move(shoulder, 0.045)).of(_turn(sign * getattr(pose, f"{side}_shoulder")))
+    lower = upper.of(_move(0, body.upper_arm)).of(_turn(sign * getattr(pose, f"{side}_elbow")))
+    hand = lower.of(_move(0, body.forearm + 0.5 * body.hand))
+    joints[f"{side}_shoulder"] = Joint(upper.x0, upper.y0, group)
+    joints[f"{side}_elbow"] = Joint(lower.x0, lower.y0, group)
+    joints[f"{side}_hand"] = Joint(hand.x0, hand.y0, group)
+    return [Part("upper_arm", upper, group), Part("forearm", lower, group), Part("hand", hand, group)]
+
+
+def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
+    body, sign, group = identity.body, 1 if side == "left" else -1, f"{side}_leg"
+    hip = -sign * (body.waist - 1.1 * body.leg) * breadth
+    thigh = trunk.of(_move(hip, body.torso)).of(_turn(sign * getattr(pose, f"{side}_hip") - 0.6 * pose.lean))
+    shin = thigh.of(_move(0, body.thigh)).of(_turn(sign * getattr(pose, f"{side}_knee")))
+    foot = shin.of(_move(-sign * 0.35 * body.foot, body.shin + 0.02))
+    joints[f"{side}_knee"] = Joint(shin.x0, shin.y0, group)
+    joints[f"{side}_foot"] = Joint(foot.x0, foot.y0, group)
+    return [Part("shin", shin, group), Part("foot", foot, group), Part("thigh", thigh, group)]
+
+
+class _Skull(NamedTuple):
+    """The head's middle in the frame and its turn in depth."""
+
+    frame: Affine
+    rotation: tuple[tuple[float, float, float], ...]
+    head: Head
+
+    def at(self, x: float, y: float, z: float) -> Affine:
+        """A flat card at a point of the head's own space, z towards the viewer, carried by the turn."""
+        (a, b, c), (d, e, f), _ = self.rotation
+        return self.frame.of(Affine(a, b, a * x + b * y + c * z, d, e, d * x + e * y + f * z))
+
+    def on(self, u: float, v: float) -> tuple[Affine, float]:
+        """A card that lies on the surface, and how far it faces the viewer, 1 to -1.
+
+        Args:
+          u: share of the half width, as seen from the front.
+          v: share of the half height.
+        """
+        a, b = self.head.width, self.head.height
+        w = math.sqrt(max(1 - u * u - v * v, 1e-4))
+        middle = (a * u, b * v, a * w)
+        along, down = (1.0, 0.0, -u / w), (0.0, 1.0, -a / b * v / w)
+        normal = (u / a, v / b, w / a)
+        facing = _dot(self.rotation[2], normal) / math.sqrt(_dot(normal, normal))
+        return self._card(middle, along, down), facing
+
+    def ear(self, sign: int) -> tuple[Affine, float]:
+        """A card that lies on the side of the head, -1 the left one, and how far it faces the viewer."""
+        middle = (sign * self.head.width, 0.05 * self.head.height, 0.0)
+        return self._card(middle, (0.0, 0.0, -sign), (0.0, 1.0, 0.0)), sign * self.rotation[2][0]
+
+    def _card(self, *vectors: tuple[float, float, float]) -> Affine:
+        (x, y), (xx, yx), (xy, yy) = ([_dot(row, vector) for row in self.rotation[:2]] for vector in vectors)
+        return self.frame.of(Affine(xx, xy, x, yx, yy, y))
+
+
+def _dot(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+    return sum(a * b for a, b in zip(first, second, strict=True))
+
+
+def _skull_frame(head: Head, root: Affine, pose: Pose, neck: float) -> _Skull:
+    cos, sin, up, tip = (f(angle) for angle in (pose.head_yaw, pose.head_pitch) for f in (math.cos, math.sin))
+    rotation = ((cos, 0.0, sin), (tip * sin, up, -tip * cos), (-up * sin, tip, up * cos))
+    frame = root.of(_turn(pose.head_roll)).of(_move(0.12 * head.width * sin, -neck - 0.92 * head.height))
+    return _Skull(frame, rotation, head)
+
+
+def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> None:
+    """What is behind the whole figure or behind the head: hair at the back, ears."""
+    a, b = head.width, head.height
+    if head.hair in ("bob", "long"):
+        parts.append(Part("mane", skull.frame.of(_move(-0.2 * a * math.sin(pose.head_yaw), 0.0)), "head"))
+    if head.hair == "tuft":
+        for angle in (-0.5, 0.0, 0.5):
+            tip = skull.at(0.0, -1.05 * b, 0.0)
+            parts.append(Part("tuft", tip.of(_turn(angle)).of(_move(0, -0.1 * a)), "head"))
+    if head.ears == "none":
+        return
+    for sign in (-1, 1):
+        if head.ears == "human":
+            centre = skull.at(sign * 1.02 * a, 0.05 * b, 0.0)
+            card = _carry(skull.frame, centre)
+        else:
+            tall = {"round": 0.95, "pointed": 1.0, "long": 1.15}[head.ears]
+            centre = skull.at(sign * (0.62 if head.ears != "long" else 0.42) * a, -tall * b, 0.0)
+            tilt = {"round": 0.4, "pointed": 0.45, "long": 0.18}[head.ears] * sign
+            squeeze = 0.55 + 0.45 * abs(math.cos(pose.head_yaw))
+            card = _carry(skull.frame, centre).of(_turn(tilt)).of(Affine(xx=squeeze)).of(_move(0, -0.2 * head.ear * a))
+        parts.append(Part("ear", card, "head"))
+
+
+def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _Skull, pose: Pose) -> None:
+    index = len(parts) + 1  # of the head within its outline, which cuts off all that is on it
+
+    def add(sprite: str, card: Affine, inside: int | None = index) -> int:
+        parts.append(Part(sprite, card, "head", inside))
+        return len(parts) - 1
+
+    add("skull", skull.frame, inside=None)
+    add("head", skull.frame, inside=None)
+    joints["head"] = Joint(skull.frame.x0, skull.frame.y0, "head")
+    if head.hair != "bald":
+        # A card as far forward as the rim of a cap of this size: its far edge then stays on the head's outline.
+        add("face", skull.at(0.0, 0.0, 0.5 * head.width))
+    for sign in (-1, 1) if head.ears == "human" else ():
+        card, facing = skull.ear(sign)
+        if facing > _EDGE:
+            add("ear", card)
+    if head.muzzle:
+        card, facing = skull.on(0.0, 0.45)
+        if facing > _EDGE:
+            add("muzzle", card)
+    for sign, side in ((-1, "left"), (1, "right")):
+        if head.cheeks:
+            card, facing = skull.on(sign * 0.58, head.eye_level + 0.36)
+            if facing > _EDGE:
+                add("cheek", card)
+        card, facing = skull.on(sign * head.eye_spacing, head.eye_level)
+        joints[f"{side}_eye"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
+        if facing > _EDGE:
+            eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)))
+            if pose.eyes > 0.05:
+                room = 1 - 0.8 * head.iris
+                look = _move(pose.gaze_x * room * head.eye, pose.gaze_y * room * head.eye * head.eye_tall)
+                add("iris", card.of(look), inside=eye)
+            add("lid", card.of(_move(0, (0.25 - pose.eyes) * head.eye * head.eye_tall)))
+        card, facing = skull.on(sign * head.eye_spacing * 1.02, head.eye_level - 0.3 - 0.06 * pose.brows)
+        if facing > _EDGE:
+            add("brow", card.of(_turn(sign * 0.2 * pose.brows)))
+    card, facing = skull.on(0.0, head.mouth_level)
+    joints["mouth"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
+    if facing > _EDGE:
+        card = card.of(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
+        mouth = add("mouth", card)
+        if pose.mouth > 0.1:
+            throat = add("throat", card, inside=mouth)
+            add("teeth", card.of(_move(0, -0.36 * head.mouth)), inside=throat)
+    card, facing = skull.on(0.0, 0.5 * (head.eye_level + head.mouth_level) - 0.04)
+    joints["nose"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
+    if facing > _EDGE:  # a ball, which does not narrow with the turn and sticks out of the head's outline
+        add("nose", _carry(skull.frame, card), inside=None)

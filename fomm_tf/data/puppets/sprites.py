@@ -1,0 +1,288 @@
+"""The parts that a puppet is put together from, each drawn once, flat, in its own coordinates.
+
+A part is a shape given by its signed distance (negative inside), so that edges are antialiased; a texture; shading as
+of a body lit from the upper left; and a dark outline. Drawing a frame moves these pictures and never draws a shape
+again: what a part looks like is the same in all frames, only its place differs.
+
+Limbs lie with their joint at the origin and extend along y; the other parts have their middle at the origin.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fomm_tf.data.puppets import identity as identity_module
+from fomm_tf.data.puppets import textures
+from fomm_tf.data.puppets.identity import Colour, Identity, Texture
+
+_OUTLINE = 0.016
+_LIGHT = (-0.45, -0.6, 0.66)
+_WHITE, _DARK = (0.97, 0.97, 0.95), (0.12, 0.08, 0.1)
+
+
+class Sprite(NamedTuple):
+    """A drawn part.
+
+    Attributes:
+      pixels: `[H, W, 4]` float32, premultiplied RGB and coverage in [0, 1].
+      left, top: where the centre of the first pixel lies, in figure units.
+      step: distance between pixels, in figure units.
+    """
+
+    pixels: np.ndarray
+    left: float
+    top: float
+    step: float
+
+
+class _Shape(NamedTuple):
+    """A signed distance and the box that holds all of its inside: left, top, right, bottom."""
+
+    distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    box: tuple[float, float, float, float]
+
+
+@functools.lru_cache(maxsize=4)
+def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
+    """All parts of an identity by name.
+
+    Args:
+      identity: whose.
+      density: pixels a figure unit.
+    """
+    body, head, colours = identity.body, identity.head, identity.colours
+    skin, trousers, shirt = colours.skin, identity.trousers, identity.shirt
+
+    def draw(
+        shape: _Shape, fill: Colour | Texture | Callable, depth: float = 0.07, outline: float = _OUTLINE
+    ) -> Sprite:
+        return _draw(shape, fill, density, depth, outline)
+
+    sleeve, leg = (shirt if body.long_sleeves else skin), (trousers if body.long_trousers else skin)
+    a, b = head.width, head.height
+    skull = _skull(a, b, head.jaw)
+    sprites = {
+        "thigh": draw(_limb(body.thigh, body.leg, 0.9 * body.leg), trousers),
+        "shin": draw(_limb(body.shin, 0.9 * body.leg, 0.75 * body.leg), leg),
+        "foot": draw(_ellipse(body.foot, 0.55 * body.foot), colours.shoes),
+        "torso": draw(_torso(body), _torso_fill(body, shirt, trousers, density), depth=0.14),
+        "emblem": draw(_ellipse(body.emblem, body.emblem), colours.emblem, depth=0.03, outline=0.01),
+        "neck": draw(_limb(body.neck + 0.1, 0.075, 0.075), _darker(skin, 0.85)),
+        "upper_arm": draw(_limb(body.upper_arm, 1.15 * body.arm, 0.95 * body.arm), shirt),
+        "forearm": draw(_limb(body.forearm, 0.95 * body.arm, 0.8 * body.arm), sleeve),
+        "hand": draw(_ellipse(body.hand, 1.1 * body.hand), colours.hands),
+        "skull": draw(skull, _darker(skin if head.hair == "bald" else colours.hair, 0.4), outline=0.0),
+        "head": draw(_shrunk(skull, _OUTLINE), _skull_fill(head, skin, colours.hair, density), 0.09, outline=0.0),
+        "eye": draw(_ellipse(head.eye, head.eye * head.eye_tall), _WHITE, depth=0.02, outline=0.02),
+        "iris": draw(_iris(head), _iris_fill(head, colours.iris, density), depth=0.01, outline=0.008),
+        "lid": draw(_bar(0.9 * head.eye, 0.014), _DARK, outline=0.0),
+        "brow": draw(_bar(head.brow, 0.017), _darker(colours.hair, 0.7), outline=0.0),
+        "nose": draw(_ellipse(head.nose, 0.9 * head.nose), colours.nose, depth=0.03, outline=0.008),
+        "mouth": draw(_mouth(head.mouth), colours.lips, depth=0.02, outline=0.012),
+        "throat": draw(_mouth(0.78 * head.mouth), (0.3, 0.06, 0.1), depth=0.01, outline=0.0),
+        "teeth": draw(_bar(0.6 * head.mouth, 0.02), _WHITE, outline=0.0),
+    }
+    if head.hair != "bald":
+        sprites["face"] = draw(_face(head), skin, depth=0.004, outline=0.0)
+    if head.hair in ("bob", "long"):
+        length = 0.75 if head.hair == "bob" else 1.25
+        sprites["mane"] = draw(_mane(1.12 * a, b, length * b), colours.hair, depth=0.15)
+    if head.hair == "tuft":
+        sprites["tuft"] = draw(_ellipse(0.3 * a, 0.36 * a), colours.hair)
+    if head.ears != "none":
+        width, height = _ear_size(head)
+        fur = skin if head.ears == "human" or head.hair == "bald" else colours.hair
+        sprites["ear"] = draw(_ear(head, width, height), _ear_fill(fur, skin, width, height, density))
+    if head.cheeks:
+        sprites["cheek"] = draw(_ellipse(0.16 * a, 0.13 * a), colours.cheeks, depth=0.2, outline=0.0)
+    if head.muzzle:
+        light = tuple(0.5 * part + 0.5 for part in skin)
+        sprites["muzzle"] = draw(_ellipse(0.5 * a, 0.36 * b), light, depth=0.08, outline=0.0)
+    return sprites
+
+
+def _draw(shape: _Shape, fill: Colour | Texture | Callable, density: float, depth: float, outline: float) -> Sprite:
+    margin = 2 / density
+    left, top, right, bottom = shape.box
+    left, top = left - margin, top - margin
+    width, height = int(np.ceil((right + margin - left) * density)), int(np.ceil((bottom + margin - top) * density))
+    x = np.broadcast_to(np.float32(left) + np.arange(width, dtype=np.float32) / np.float32(density), (height, width))
+    y = (np.float32(top) + np.arange(height, dtype=np.float32) / np.float32(density))[:, None]
+    y = np.broadcast_to(y, (height, width))
+    distance = shape.distance(x, y).astype(np.float32)
+    if isinstance(fill, Texture):
+        colour = textures.paint(fill, x, y, density)
+    elif callable(fill):
+        colour = fill(x, y)
+    else:
+        colour = np.broadcast_to(np.float32(fill), (height, width, 3))
+    colour = colour * _shade(distance, depth, density)[..., None]
+    if outline:
+        colour = colour * (0.4 + 0.6 * _inside(distance + outline, density))[..., None]
+    coverage = _inside(distance, density)[..., None]
+    pixels = np.concatenate([np.clip(colour, 0, 1) * coverage, coverage], axis=-1)
+    return Sprite(np.ascontiguousarray(pixels, np.float32), left, top, 1 / density)
+
+
+def _inside(distance: np.ndarray, density: float) -> np.ndarray:
+    """How much of a pixel is inside a shape."""
+    return np.clip(0.5 - distance * density, 0, 1)
+
+
+def _shade(distance: np.ndarray, depth: float, density: float) -> np.ndarray:
+    """Light on a pillow of this shape, flat from `depth` inwards."""
+    down, along = np.gradient(distance, 1 / density)
+    tilt = np.clip(1 + distance / depth, 0, 0.95)
+    light = tilt * (along * _LIGHT[0] + down * _LIGHT[1]) + np.sqrt(1 - tilt * tilt) * _LIGHT[2]
+    return 0.72 + 0.4 * light
+
+
+def _darker(colour: Colour, share: float) -> Colour:
+    return tuple(share * part for part in colour)
+
+
+def _ellipse(a: float, b: float) -> _Shape:
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        k = np.hypot(x / a, y / b)
+        return k * (k - 1) / np.maximum(np.hypot(x / a**2, y / b**2), 1e-6) - min(a, b) * (k < 1e-6)
+
+    return _Shape(distance, (-a, -b, a, b))
+
+
+def _limb(length: float, start: float, end: float) -> _Shape:
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        t = np.clip(y / length, 0, 1)
+        return np.hypot(x, y - t * length) - (start + (end - start) * t)
+
+    radius = max(start, end)
+    return _Shape(distance, (-radius, -start, radius, length + end))
+
+
+def _bar(half: float, radius: float) -> _Shape:
+    """A stroke, arched like a brow."""
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.hypot(np.maximum(np.abs(x) - half, 0), y - 0.25 * half * (x / half) ** 2) - radius
+
+    return _Shape(distance, (-half - radius, -radius, half + radius, radius + 0.3 * half))
+
+
+def _trapezoid(upper: float, lower: float, top: float, bottom: float, radius: float) -> _Shape:
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        half = upper + (lower - upper) * np.clip((y - top) / (bottom - top), 0, 1)
+        along, down = np.abs(x) - half + radius, np.abs(y - (top + bottom) / 2) - (bottom - top) / 2 + radius
+        outside = np.hypot(np.maximum(along, 0), np.maximum(down, 0))
+        return outside + np.minimum(np.maximum(along, down), 0) - radius
+
+    half = max(upper, lower)
+    return _Shape(distance, (-half, top, half, bottom))
+
+
+def _torso(body: identity_module.Body) -> _Shape:
+    return _trapezoid(body.shoulders, body.waist, -0.03, body.torso + 0.07, 0.09)
+
+
+def _torso_fill(body: identity_module.Body, shirt: Texture, trousers: Texture, density: float) -> Callable:
+    def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        below = np.clip(0.5 + (y - 0.86 * body.torso) * density, 0, 1)[..., None]
+        return textures.paint(shirt, x, y, density) * (1 - below) + textures.paint(trousers, x, y, density) * below
+
+    return fill
+
+
+def _skull(a: float, b: float, jaw: float) -> _Shape:
+    round_head = _ellipse(a, b)
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return round_head.distance(x / (1 - 0.35 * jaw * np.clip(y / b, 0, 1) ** 1.5), y)
+
+    return _Shape(distance, (-a, -b, a, b))
+
+
+def _shrunk(shape: _Shape, by: float) -> _Shape:
+    return _Shape(lambda x, y: shape.distance(x, y) + by, shape.box)
+
+
+def _skull_fill(head: identity_module.Head, skin: Colour, hair: Colour, density: float) -> Callable:
+    """Hair all over or down to the ears; the face is a part of its own that turns with the head."""
+    edge = {"bald": -9.0, "short": 0.15, "tuft": -0.05}.get(head.hair, 9.0) * head.height
+
+    def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        below = np.clip(0.5 + (y - edge) * density, 0, 1)[..., None]
+        return np.float32(hair) * (1 - below) + np.float32(skin) * below
+
+    return fill
+
+
+def _face(head: identity_module.Head) -> _Shape:
+    """Skin from the hairline down to well below the chin: the head's outline cuts it."""
+    a, b = head.width, head.height
+    sides = _trapezoid(0.84 * a, 0.95 * a, -0.8 * b, 1.7 * b, 0.6 * a)
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        waves = np.abs(np.sin(0.5 * np.pi * head.fringe_waves * (x / a - head.parting)))
+        line = -head.hairline * b + head.fringe * b * (waves - 0.5)
+        return np.maximum(sides.distance(x, y), (line - y) * 0.8)
+
+    return _Shape(distance, sides.box)
+
+
+def _mane(a: float, b: float, length: float) -> _Shape:
+    return _trapezoid(0.95 * a, 1.02 * a, -1.02 * b, length, 0.75 * a)
+
+
+def _mouth(half: float) -> _Shape:
+    """A smile: flat above, round below."""
+    bowl = _ellipse(half, 0.9 * half)
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.maximum(
+            bowl.distance(x, y + 0.35 * half), -(y + 0.35 * half) - 0.1 * half + 0.3 * half * (x / half) ** 2
+        )
+
+    return _Shape(distance, (-half, -0.5 * half, half, 0.6 * half))
+
+
+def _iris(head: identity_module.Head) -> _Shape:
+    radius = head.iris * head.eye * min(1.0, head.eye_tall) * 1.05
+    return _ellipse(radius, radius)
+
+
+def _iris_fill(head: identity_module.Head, iris: Colour, density: float) -> Callable:
+    radius = head.iris * head.eye
+
+    def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        pupil = _inside(np.hypot(x, y) - 0.55 * radius, density)[..., None]
+        glint = _inside(np.hypot(x + 0.3 * radius, y + 0.35 * radius) - 0.28 * radius, density)[..., None]
+        colour = np.float32(iris) * (1 - pupil) + np.float32(_DARK) * pupil
+        return colour * (1 - glint) + np.float32(1.15) * glint
+
+    return fill
+
+
+def _ear_size(head: identity_module.Head) -> tuple[float, float]:
+    tall = {"human": 0.8, "round": 1.0, "pointed": 1.35, "long": 2.6}[head.ears]
+    wide = {"human": 0.6, "round": 1.0, "pointed": 0.95, "long": 0.7}[head.ears]
+    return wide * head.ear * head.width, tall * head.ear * head.width
+
+
+def _ear(head: identity_module.Head, width: float, height: float) -> _Shape:
+    if head.ears != "pointed":
+        return _ellipse(width, height)
+    triangle = _trapezoid(0.12 * width, 1.2 * width, -height, height, 0.1 * width)
+    return _Shape(triangle.distance, triangle.box)
+
+
+def _ear_fill(fur: Colour, skin: Colour, width: float, height: float, density: float) -> Callable:
+    inner = _ellipse(0.5 * width, 0.6 * height)
+    flesh = np.float32([0.5 * skin[0] + 0.45, 0.5 * skin[1] + 0.2, 0.5 * skin[2] + 0.25])
+
+    def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        share = 0.8 * _inside(inner.distance(x, y - 0.15 * height), density)[..., None]
+        return np.float32(fur) * (1 - share) + flesh * share
+
+    return fill

@@ -1,0 +1,261 @@
+"""Puppets: the same from the same seeds, labelled where they are drawn, moving enough and different enough."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from scipy import interpolate
+
+from fomm_tf import errors, video
+from fomm_tf.data import puppets
+from fomm_tf.data.puppets import command, drawing, motion, sprites
+
+# A colour that no puppet wears, by which a part is found.
+MARK = (1.0, 0.0, 1.0)
+OTHER_MARK = (0.0, 1.0, 0.0)
+TWIN = {f"{a}_{part}": f"{b}_{part}" for part in ("hand", "foot") for a, b in (("left", "right"), ("right", "left"))}
+
+
+def _changed(identity, pose, size, **parts):
+    """Where a frame changes with the colour of a part: the pixels that show it."""
+    pictures = []
+    for mark in (MARK, OTHER_MARK):
+        marked = identity._replace(colours=identity.colours._replace(**dict.fromkeys(parts, mark)))
+        pictures.append(puppets.draw(marked, pose, size).astype(int))
+    return np.abs(pictures[0] - pictures[1]).max(axis=-1) > 60
+
+
+def _pixel(value, size):
+    height, width = (size, size) if isinstance(size, int) else size
+    return (value[1] + 1) / 2 * (height - 1), (value[0] + 1) / 2 * (width - 1)
+
+
+def _clips(count, frames, size=64):
+    """Joints of several clips, `[count, frames, J, 2]` in [-1, 1], and their visibility."""
+    labels = [
+        [puppets.label(puppets.sample_identity(100 + i), pose, size) for pose in puppets.sample_motion(i, frames)]
+        for i in range(count)
+    ]
+    value = np.array([[one.value for one in clip] for clip in labels])
+    return value, np.array([[one.visible for one in clip] for clip in labels])
+
+
+def test_the_same_seeds_give_the_same_bytes_and_others_do_not():
+    def draw(who, how):
+        sprites.draw_sprites.cache_clear()
+        drawing._background.cache_clear()
+        return [
+            puppets.draw(puppets.sample_identity(who), pose, 64).tobytes() for pose in puppets.sample_motion(how, 4)
+        ]
+
+    first = draw(3, 5)
+    assert draw(3, 5) == first
+    assert draw(4, 5) != first
+    assert draw(3, 6) != first
+
+
+def test_a_frame_does_not_depend_on_what_was_drawn_before_it():
+    identity, poses = puppets.sample_identity(1), puppets.sample_motion(1, 6)
+    forwards = [puppets.draw(identity, pose, 48) for pose in poses]
+    backwards = [puppets.draw(identity, pose, 48) for pose in poses[::-1]][::-1]
+    np.testing.assert_array_equal(forwards, backwards)
+
+
+@pytest.mark.parametrize("size", [32, (32, 32), (33, 47), (48, 128), (130, 40), 256])
+def test_a_frame_has_the_size_asked_for(size):
+    frame = puppets.draw(puppets.sample_identity(0), puppets.Pose(), size)
+    assert frame.shape == (*((size, size) if isinstance(size, int) else size), 3)
+    assert frame.dtype == np.uint8
+    assert frame.std() > 10
+
+
+@pytest.mark.parametrize("size", [31, (64, 8), (0, 64)])
+def test_a_size_below_32_is_refused(size):
+    with pytest.raises(errors.UserError, match="at least 32"):
+        puppets.draw(puppets.sample_identity(0), puppets.Pose(), size)
+    with pytest.raises(errors.UserError, match="at least 32"):
+        puppets.label(puppets.sample_identity(0), puppets.Pose(), size)
+
+
+def test_a_small_frame_is_a_large_one_reduced():
+    identity = puppets.sample_identity(2)
+    for pose in puppets.sample_motion(2, 4):
+        small = puppets.draw(identity, pose, 64).astype(int)
+        reduced = video.resize(puppets.draw(identity, pose, 256), (64, 64)).astype(int)
+        assert np.abs(small - reduced).mean() < 4
+
+
+def test_edges_are_antialiased_and_move_by_parts_of_a_pixel():
+    identity = puppets.sample_identity(5)
+    frames = [puppets.draw(identity, puppets.Pose(x=i / 1000), 64).astype(int) for i in range(12)]
+    steps = [np.abs(after - before).mean() for before, after in itertools.pairwise(frames)]
+    assert min(steps) > 0
+    assert max(steps) < 1.5
+
+
+def test_more_than_a_hundred_frames_a_second_are_drawn_at_64():
+    identity, poses = puppets.sample_identity(0), puppets.sample_motion(0, 50)
+    puppets.draw(identity, poses[0], 64)
+    rates = []
+    for _ in range(3):
+        start = time.process_time()
+        for pose in poses:
+            puppets.draw(identity, pose, 64)
+        rates.append(len(poses) / (time.process_time() - start))
+    assert max(rates) > 100
+
+
+@pytest.mark.parametrize("size", [128, (96, 160), (144, 96)])
+@pytest.mark.parametrize(("joint", "colour"), [("nose", "nose"), ("mouth", "lips"), ("chest", "emblem")])
+def test_a_label_is_in_the_middle_of_its_part(joint, colour, size):
+    number, distances = puppets.JOINTS.index(joint), []
+    for seed in range(4):
+        identity = puppets.sample_identity(seed)
+        for pose in puppets.sample_motion(seed, 12, amount=0.5):
+            labels = puppets.label(identity, pose, size)
+            rows, columns = np.nonzero(_changed(identity, pose, size, **{colour: True}))
+            # A part that is cut off at the head's edge or by an arm has its middle elsewhere.
+            if labels.visible[number] and max(abs(pose.head_yaw), abs(pose.body_yaw)) < 0.5 and len(rows) > 3:
+                row, column = _pixel(labels.value[number], size)
+                distances.append(np.hypot(rows.mean() - row, columns.mean() - column))
+    assert len(distances) >= 8
+    assert np.median(distances) < 0.015 * 128
+
+
+@pytest.mark.parametrize("joint", ["nose", "left_hand", "right_hand", "left_foot", "right_foot"])
+def test_a_visible_joint_is_on_its_part_and_a_hidden_one_is_not_seen(joint):
+    shown, hidden, size = [], [], (96, 160)
+    colour = {"hand": "hands", "foot": "shoes", "nose": "nose"}[joint.split("_")[-1]]
+    number = puppets.JOINTS.index(joint)
+    other = puppets.JOINTS.index(TWIN.get(joint, joint))
+    for seed in range(8):
+        identity = puppets.sample_identity(seed)
+        for pose in puppets.sample_motion(seed, 12):
+            labels = puppets.label(identity, pose, size)
+            mask = _changed(identity, pose, size, **{colour: True})
+            row, column = (round(float(place)) for place in _pixel(labels.value[number], size))
+            if not (0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]):
+                assert not labels.visible[number]
+            elif labels.visible[number]:
+                shown.append(mask[row, column])
+            elif other == number or np.linalg.norm(labels.value[number] - labels.value[other]) > 0.3:
+                hidden.append(mask[row, column])  # and not by its twin, which wears the same colour
+    assert len(shown) > 40
+    assert np.mean(shown) > 0.97
+    assert not hidden or np.mean(hidden) < 0.1
+
+
+def test_a_joint_out_of_the_frame_is_not_visible():
+    labels = puppets.label(puppets.sample_identity(0), puppets.Pose(x=3.0), 64)
+    assert not labels.visible.any()
+    assert (labels.value[:, 0] > 1).all()
+
+
+@pytest.mark.parametrize(("yaw", "far", "near"), [(1.25, "right", "left"), (-1.25, "left", "right")])
+def test_a_turned_head_hides_its_far_eye(yaw, far, near):
+    identity = puppets.sample_identity(0)
+    pose = puppets.Pose(head_yaw=yaw, scale=1.6, y=0.4)
+    labels = dict(zip(puppets.JOINTS, puppets.label(identity, pose, 128).visible, strict=True))
+    assert labels[f"{near}_eye"]
+    assert not labels[f"{far}_eye"]
+    both = _changed(identity, pose._replace(head_yaw=0.0), 128, iris=True).sum()
+    assert 0 < _changed(identity, pose, 128, iris=True).sum() < 0.6 * both
+
+
+def test_eyes_close_and_the_mouth_opens():
+    identity, pose = puppets.sample_identity(0), puppets.Pose(scale=1.6, y=0.4)
+    assert _changed(identity, pose, 128, iris=True).any()
+    assert not _changed(identity, pose._replace(eyes=0.0), 128, iris=True).any()
+    shut, wide = (puppets.draw(identity, pose._replace(mouth=mouth), 128).astype(int) for mouth in (0.0, 1.0))
+    assert (np.abs(shut - wide).max(axis=-1) > 60).sum() > 40
+
+
+def test_an_arm_is_before_the_body_or_behind_it():
+    identity = puppets.sample_identity(0)
+    pose = puppets.Pose(left_shoulder=0.0, left_elbow=-1.9)
+    number = puppets.JOINTS.index("left_hand")
+    assert puppets.label(identity, pose, 128).visible[number]
+    assert not puppets.label(identity, pose._replace(left_before=0.0), 128).visible[number]
+
+
+def test_another_identity_moves_alike_under_the_same_motion():
+    poses = puppets.sample_motion(4, 24)
+    first, second = (
+        np.array([puppets.label(puppets.sample_identity(seed), pose, 64).value for pose in poses]) for seed in (1, 2)
+    )
+    moves = [(clip - clip.mean(axis=0)).reshape(-1) for clip in (first, second)]
+    assert np.corrcoef(*moves)[0, 1] > 0.95
+    assert not np.allclose(first, second, atol=0.01)
+
+
+def test_the_spline_is_scipys():
+    controls = np.random.default_rng(0).normal(size=(9, 3))
+    stretches = len(controls) - 3
+    expected = interpolate.BSpline(np.arange(-3, stretches + 4), controls, 3)(np.linspace(0, stretches, 50))
+    np.testing.assert_allclose(motion.spline(controls, 50), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 8, 300])
+def test_a_motion_has_as_many_poses_as_asked_for_all_within_their_ranges(frames):
+    poses = puppets.sample_motion(7, frames)
+    assert len(poses) == frames
+    low, high = np.array(motion._RANGES).T
+    assert (np.array(poses) >= low - 1e-9).all()
+    assert (np.array(poses) <= high + 1e-9).all()
+    assert len({(pose.left_before, pose.right_before) for pose in poses}) == 1
+
+
+def test_joints_move_smoothly():
+    value, _ = _clips(10, 64)
+    speed = np.diff(value, axis=1)
+    assert np.linalg.norm(speed, axis=-1).max() < 0.35
+    assert np.linalg.norm(np.diff(speed, axis=1), axis=-1).mean() < 0.5 * np.linalg.norm(speed, axis=-1).mean()
+
+
+@pytest.mark.parametrize("frames", [8, 64])
+def test_two_frames_of_a_clip_differ_by_eight_percent_of_the_side_and_more(frames):
+    value, visible = _clips(20, frames)
+    first, second = np.random.default_rng(0).integers(0, frames, (2, 200))
+    apart = first != second
+    moved = np.linalg.norm(value[:, first[apart]] - value[:, second[apart]], axis=-1) / 2
+    assert moved.mean() > 0.10
+    assert moved.mean(axis=(1, 2)).min() > 0.06
+    assert visible.mean() > 0.85
+    np.testing.assert_allclose(np.mean([command.mean_motion(clip) for clip in value]), moved.mean(), rtol=0.1)
+
+
+def test_a_smaller_amount_moves_less():
+    identity = puppets.sample_identity(0)
+    means = [
+        command.mean_motion(np.array([puppets.label(identity, pose, 64).value for pose in poses]))
+        for poses in (puppets.sample_motion(0, 32, amount) for amount in (0.3, 0.6, 1.0))
+    ]
+    assert means == sorted(means)
+    assert means[0] < 0.4 * means[2]
+
+
+def test_two_hundred_identities_are_all_different_without_their_background():
+    background = puppets.sample_identity(0)
+    pictures = []
+    for seed in range(200):
+        identity = puppets.sample_identity(seed)._replace(
+            background_kind=background.background_kind, background=background.background
+        )
+        pictures.append(puppets.draw(identity, puppets.Pose(), 32).astype(np.float32).ravel())
+    pictures = np.array(pictures)
+    nearest = [np.sort(np.abs(pictures - picture).mean(axis=1))[1] for picture in pictures]
+    # In grey levels over the whole frame, of which the figure covers a fifth.
+    assert min(nearest) > 3
+    assert np.median(nearest) > 6
+
+
+def test_the_figure_stands_out_from_its_background():
+    contrasts = []
+    for seed in range(40):
+        identity = puppets.sample_identity(seed)
+        frame = puppets.draw(identity, puppets.Pose(), 48).astype(int)
+        empty = puppets.draw(identity, puppets.Pose(x=9.0), 48).astype(int)
+        difference = np.abs(frame - empty).max(axis=-1)
+        contrasts.append(difference[difference > 0].mean())
+    assert min(contrasts) > 40

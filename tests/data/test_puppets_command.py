@@ -1,0 +1,164 @@
+"""`python -m fomm_tf.data.puppets`: what it writes, what it refuses, and how it ends."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from fomm_tf import video
+from fomm_tf.data import puppets
+from fomm_tf.data.puppets import command, drawing
+
+
+def _contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _run(out, *extra):
+    arguments = ["--identities", "3", "--clips", "2", "--frames", "4", "--size", "32x40", "--seed", "1"]
+    return command.main(["--out", str(out), *arguments, *extra])
+
+
+def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again(tmp_path, capsys):
+    out = tmp_path / "deep" / "puppets"
+    assert _run(out) == 0
+    printed = capsys.readouterr().out
+    assert "6 clips of 3 identities in train, 2 of 1 others in test, 4 frames of 32x40" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["labels", "puppets.json", "test", "train"]
+    names = {split: sorted(path.name for path in (out / split).iterdir()) for split in ("train", "test")}
+    assert names["train"] == [f"{who:05d}#{clip:03d}" for who in range(3) for clip in range(2)]
+    assert names["test"] == ["00003#000", "00003#001"]
+    for split, clips in names.items():
+        assert [path.stem for path in sorted((out / "labels" / split).iterdir())] == clips
+        for clip in clips:
+            labels = np.load(out / "labels" / split / f"{clip}.npz")
+            assert tuple(labels["joint_names"]) == puppets.JOINTS
+            assert tuple(labels["pose_names"]) == puppets.Pose._fields
+            identity = puppets.sample_identity(int(labels["identity_seed"]))
+            assert puppets.sample_motion(int(labels["motion_seed"]), 4) == [
+                puppets.Pose(*row) for row in labels["poses"]
+            ]
+            for number, row in enumerate(labels["poses"]):
+                frame = video.read_image(out / split / clip / f"{number:05d}.png")
+                np.testing.assert_array_equal(frame, puppets.draw(identity, puppets.Pose(*row), (32, 40)))
+                again = puppets.label(identity, puppets.Pose(*row), (32, 40))
+                np.testing.assert_array_equal(labels["joints"][number], again.value)
+                np.testing.assert_array_equal(labels["visible"][number], again.visible)
+    assert json.loads((out / "puppets.json").read_text())["mean_motion"]["train"] > 0.06
+
+
+def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(tmp_path):
+    for name in ("first", "second"):
+        assert _run(tmp_path / name) == 0
+    assert _run(tmp_path / "other", "--seed", "2") == 0
+    first, second, other = (_contents(tmp_path / name) for name in ("first", "second", "other"))
+    assert first == second
+    assert not set(first.values()) & set(other.values())
+
+
+def test_no_identity_and_no_motion_of_any_test_set_is_in_any_training_set():
+    seeds = {split: set() for split in ("train", "test")}
+    for seed in range(50):
+        clips = list(command.plan(seed, {"train": 20, "test": 5}, 3))
+        assert len({clip.name for clip in clips}) == len(clips) == 75
+        for clip in clips:
+            seeds[clip.split] |= {clip.identity_seed, clip.motion_seed}
+    assert not seeds["train"] & seeds["test"]
+    assert len(seeds["train"]) == 50 * 20 * 4
+    assert len(seeds["test"]) == 50 * 5 * 4
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--size", "16"], "size is 16x16; a puppet needs at least 32 pixels"),
+        (["--size", "64x"], "'64x' is no size; give HxW"),
+        (["--identities", "0"], "--identities is 0; give at least 1"),
+        (["--test-identities", "0"], "--test-identities is 0; give at least 1"),
+        (["--clips", "-1"], "--clips is -1; give at least 1"),
+        (["--frames", "1"], "--frames is 1; give at least 2"),
+        (["--seed", "-5"], "--seed is -5; give at least 0"),
+        (["--seed", "x"], "invalid int value"),
+        (["--amount", "0"], "--amount is 0; give a number above 0"),
+        (["--amount", "nan"], "--amount is nan; give a number above 0"),
+        (["--wrong"], "unrecognized arguments: --wrong"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path, capsys, extra, message):
+    assert _run(tmp_path / "out", *extra) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("puppets: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert _run(tmp_path) == 2
+    assert "is not empty; name a new folder" in capsys.readouterr().err
+    assert _run(tmp_path / "mine.txt") == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
+    assert _run(tmp_path / "mine.txt" / "below") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    assert _run(out) == 0
+    assert (out / "puppets.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_interruption_ends_with_130_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    draw, count = drawing.draw, 0
+
+    def interrupt(*arguments):
+        nonlocal count
+        count += 1
+        if count > 10:
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    monkeypatch.setattr(drawing, "draw", interrupt)
+    assert _run(tmp_path / "out") == 130
+    assert "interrupted; nothing is left" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_terminated_process_ends_with_130_and_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fomm_tf.data.puppets", "--out", str(tmp_path / "out"), "--identities", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".fomm-*/out/train/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_says_what_is_written_and_no_tensorflow_is_loaded():
+    code = (
+        "import sys; from fomm_tf.data.puppets import command\n"
+        "try: command.main(['--help'])\n"
+        "finally: assert 'tensorflow' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for word in ("--identities", "joints [F,J,2]", "exit code"):
+        assert word in result.stdout
