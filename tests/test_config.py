@@ -66,10 +66,10 @@ def test_an_empty_mapping_is_the_default():
 positive = st.floats(1e-30, 1e30)
 OVERRIDES = {
     "data.root": st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20),
-    "data.repeats": st.integers(-(10**12), 10**12),
+    "data.repeats": st.integers(1, 10**12),
     "data.sample_by_identity": st.booleans(),
-    "data.augment.hue": st.floats(allow_nan=False),
-    "data.augment.resize": st.none() | st.tuples(positive, positive),
+    "data.augment.hue": st.floats(0, 0.5),
+    "data.augment.resize": st.none() | st.tuples(positive, positive).map(lambda pair: tuple(sorted(pair))),
     "model.frame_size": st.tuples(*[st.integers(1, 20).map(lambda n: 128 * n)] * 2),
     "model.num_keypoints": st.integers(1, 100),
     "model.keypoint_detector.temperature": positive,
@@ -424,3 +424,17 @@ def test_a_recipe_has_the_sizes_that_all_released_models_share(name):
     assert train.pyramid_scales == (1.0, 0.5, 0.25, 0.125)
     assert train.loss_weights.perceptual == (10.0,) * 5 and train.loss_weights.feature_matching == (10.0,) * 4
     assert found.animate == config.AnimateConfig("relative", True, False)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("data.augment.hue=0.6", "data.augment.hue must be between 0 and 0.5; got 0.6"),
+        ("data.augment.contrast=-0.1", "data.augment.contrast must be at least 0; got -0.1"),
+        ("data.augment.resize=[1.1,0.9]", r"data.augment.resize must be \[low, high\] above 0; got \[1.1, 0.9\]"),
+        ("data.repeats=0", "data.repeats must be at least 1; got 0"),
+    ],
+)
+def test_a_bad_augmentation_is_refused(assignment, message):
+    with pytest.raises(errors.UserError, match=message):
+        config.override(config.Config(), [assignment])

@@ -4,17 +4,19 @@ A bad combination is refused when the file is read, not when the network is buil
 """
 
 from fomm_tf.config.files import dump, load, override, parse, read_yaml, recipes
+from fomm_tf.config.model import (
+    DenseMotionConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    KeypointDetectorConfig,
+    ModelConfig,
+)
 from fomm_tf.config.sections import (
     AnimateConfig,
     AugmentConfig,
     Config,
     DataConfig,
-    DenseMotionConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    KeypointDetectorConfig,
     LossWeightsConfig,
-    ModelConfig,
     TrainConfig,
     TransformConfig,
 )

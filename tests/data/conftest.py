@@ -1,0 +1,36 @@
+"""Small clips made on the spot."""
+
+import numpy as np
+import pytest
+
+from fomm_tf import video
+from fomm_tf.data import frames
+
+
+def _picture(number: int, size: tuple[int, int], hue: int) -> np.ndarray:
+    """A colour ramp on which a white bar shows the frame's number."""
+    height, width = size
+    rows, columns = np.mgrid[0:height, 0:width]
+    picture = np.stack([columns * 200 // width, rows * 200 // height, np.full(size, hue)], axis=-1).astype(np.uint8)
+    picture[: height // 8, : (number + 1) * width // 16] = 255
+    return picture
+
+
+def _write_clip(path, count=8, size=(48, 48), hue=0):
+    with video.write_video(path, 25) as writer:
+        for number in range(count):
+            writer.write(_picture(number, size, hue))
+
+
+@pytest.fixture
+def write_clip():
+    return _write_clip
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory):
+    """Three identities with 3, 1 and 2 clips, at 48 x 48."""
+    root = tmp_path_factory.mktemp("clips")
+    for number, name in enumerate(["ann#1", "ann#2", "ann#3", "bob#1", "cid#1", "cid#2"]):
+        _write_clip(root / "train" / name, count=5 + number, hue=40 * number)
+    return frames.load(root, "train", (48, 48))

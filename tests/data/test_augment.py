@@ -1,0 +1,150 @@
+"""How pairs are varied: what is drawn, and what it does."""
+
+import colorsys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf import config
+from fomm_tf.data import augment
+
+ALL = config.AugmentConfig(
+    brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1, resize=(0.8, 1.3), crop=True, time_flip=False
+)
+NOTHING = augment.Variation(0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.5, 0.5)
+DRAWS = 10_000
+
+
+def drawn(**changes):
+    numbers = np.random.default_rng(0).random([DRAWS, augment.NUMBERS])
+    return augment.draw(config.AugmentConfig(**changes), numbers)
+
+
+def picture(height=24, width=32, seed=0):
+    return np.random.default_rng(seed).random([height, width, 3], np.float32)
+
+
+def applied(frame, settings=ALL, **changes):
+    variation = augment.Variation(*(tf.constant(value, tf.float32) for value in NOTHING._replace(**changes)))
+    return augment.apply(settings, variation, tf.constant(frame)).numpy()
+
+
+def close_to(share):
+    """Within four standard deviations of a share of `DRAWS`."""
+    return pytest.approx(share, abs=4 * np.sqrt(0.25 / DRAWS))
+
+
+def test_with_both_flips_half_are_reversed_and_a_quarter_mirrored_and_none_both():
+    made = drawn()
+    assert made.reverse.mean() == close_to(0.5)
+    assert made.mirror.mean() == close_to(0.25)
+    assert not (made.reverse * made.mirror).any()
+
+
+@pytest.mark.parametrize(
+    ("flips", "shares"), [((True, False), (0.5, 0)), ((False, True), (0, 0.5)), ((False, False), (0, 0))]
+)
+def test_a_flip_alone_comes_to_half(flips, shares):
+    made = drawn(time_flip=flips[0], horizontal_flip=flips[1])
+    assert made.reverse.mean() == close_to(shares[0])
+    assert made.mirror.mean() == close_to(shares[1])
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize(("most", "low", "high"), [(0.1, 0.9, 1.1), (1.5, 0.0, 2.5), (0.0, 1.0, 1.0)])
+def test_a_factor_is_uniform_around_one_and_never_negative(name, most, low, high):
+    assert_uniform(getattr(drawn(**{name: most}), name), low, high)
+
+
+@pytest.mark.parametrize("most", [0.0, 0.1, 0.5])
+def test_hue_is_uniform_around_none(most):
+    assert_uniform(drawn(hue=most).hue, -most, most)
+
+
+def test_size_and_place_are_uniform_or_fixed():
+    made = drawn(resize=(0.9, 1.1), crop=True)
+    assert_uniform(made.scale, 0.9, 1.1)
+    assert_uniform(made.top, 0, 1)
+    assert_uniform(made.left, 0, 1)
+    fixed = drawn()
+    assert set(fixed.scale) == {1} and set(fixed.top) == set(fixed.left) == {0.5}
+
+
+def assert_uniform(values, low, high):
+    assert values.min() >= np.float32(low) and values.max() <= np.float32(high)
+    shares = np.sort(values) if high == low else (np.sort(values) - low) / (high - low)
+    if high > low:  # Kolmogorov-Smirnov at 1e-4
+        assert np.abs(shares - np.linspace(0, 1, DRAWS)).max() < 2.2 / np.sqrt(DRAWS)
+
+
+def test_decisions_are_independent_of_each_other():
+    made = drawn(time_flip=False, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.1, resize=(0.9, 1.1), crop=True)
+    correlation = np.corrcoef(np.stack(made[1:]))
+    assert np.abs(correlation - np.eye(len(correlation))).max() < 4.5 / np.sqrt(DRAWS)
+
+
+def test_switching_one_on_leaves_the_others():
+    plain, more = drawn(brightness=0.1), drawn(brightness=0.1, hue=0.2, resize=(0.9, 1.1), crop=True)
+    assert np.array_equal(plain.brightness, more.brightness) and np.array_equal(plain.mirror, more.mirror)
+
+
+def test_nothing_drawn_changes_nothing():
+    frame = picture()
+    np.testing.assert_allclose(applied(frame), frame, atol=2e-6)
+    assert np.array_equal(applied(frame, config.AugmentConfig()), frame)
+
+
+def test_a_mirrored_frame_is_mirrored():
+    frame = picture()
+    assert np.array_equal(applied(frame, config.AugmentConfig(), mirror=1.0), frame[:, ::-1])
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.4])
+def test_jitter_is_torchvisions(factor):
+    frame = picture()
+    grey = frame @ np.array([0.299, 0.587, 0.114])
+    wanted = {
+        "brightness": frame * factor,
+        "contrast": grey.mean() + factor * (frame - grey.mean()),
+        "saturation": grey[..., None] + factor * (frame - grey[..., None]),
+    }
+    for name, expected in wanted.items():
+        got = applied(frame, config.AugmentConfig(**{name: 0.5}), **{name: factor})
+        np.testing.assert_allclose(got, np.clip(expected, 0, 1), atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("shift", [-0.5, -0.1, 0.3])
+def test_hue_turns_the_colour_circle(shift):
+    frame = picture(6, 5)
+    expected = np.zeros_like(frame)
+    for place in np.ndindex(frame.shape[:2]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*frame[place])
+        expected[place] = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
+    np.testing.assert_allclose(applied(frame, config.AugmentConfig(hue=0.5), hue=shift), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("top", "left"), [(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)])
+def test_an_enlarged_frame_is_cut_and_a_reduced_one_goes_on_to_its_sides(top, left):
+    frame = picture()
+    settings = config.AugmentConfig(resize=(0.5, 2), crop=True)
+    large = tf.image.resize(frame, [48, 64], antialias=True).numpy()
+    row, column = int(24 * top), int(32 * left)
+    got = applied(frame, settings, scale=2.0, top=top, left=left)
+    np.testing.assert_allclose(got, large[row : row + 24, column : column + 32], atol=1e-6)
+    small = tf.image.resize(frame, [12, 16], antialias=True).numpy()
+    above, before = 12 - int(12 * (1 - top)), 16 - int(16 * (1 - left))
+    padded = np.pad(small, [(above, 12 - above), (before, 16 - before), (0, 0)], mode="edge")
+    np.testing.assert_allclose(applied(frame, settings, scale=0.5, top=top, left=left), padded, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_draw_gives_finite_frames_in_range_and_of_the_size(seed):
+    settings = config.AugmentConfig(
+        brightness=2.0, contrast=2.0, saturation=2.0, hue=0.5, resize=(0.3, 3.0), crop=bool(seed % 2)
+    )
+    variation = augment.draw(settings, np.random.default_rng(seed).random(augment.NUMBERS))
+    for frame in (picture(seed=seed), np.zeros([24, 32, 3], np.float32), np.ones([24, 32, 3], np.float32)):
+        made = augment.apply(settings, augment.Variation(*map(tf.constant, variation)), tf.constant(frame)).numpy()
+        assert made.shape == frame.shape and made.dtype == np.float32
+        assert np.isfinite(made).all() and made.min() >= 0 and made.max() <= 1

@@ -1,0 +1,288 @@
+"""The index of videos and what it keeps of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from fomm_tf import errors, video
+from fomm_tf.data import frames
+
+SIZE = (48, 48)
+# Decodes a clip whose last frame comes again and again, and says when it is there.
+ENDLESS = """
+import itertools, sys, time
+from fomm_tf import video
+from fomm_tf.data import frames
+
+read = video.open_video
+
+def endless(path):
+    *most, last = read(path)
+    yield from most
+    print("half", flush=True)
+    for _ in itertools.count():
+        time.sleep(0.02)
+        yield last
+
+video.open_video = endless
+frames.load(sys.argv[1], "train", (48, 48))
+"""
+
+
+def names(index):
+    return [clip.path.name for clip in index.clips]
+
+
+def kept_files(root):
+    return [path for path in root.rglob("*") if path.is_file() and ".fomm-" in str(path)]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mov", "clip.webm", "clip.gif", "clip"])
+def test_each_kind_of_video_gives_its_frames(tmp_path, write_clip, name):
+    write_clip(tmp_path / "train" / name)
+    index = frames.load(tmp_path, "train", SIZE)
+    assert names(index) == [name] and len(index.clips[0]) == 8 and not index.skipped
+    for number, frame in enumerate(video.open_video(tmp_path / "train" / name)):
+        kept = index.clips[0].frame(number)
+        assert kept.dtype == np.uint8 and kept.shape == (*SIZE, 3)
+        assert np.abs(kept.astype(int) - frame).mean() < 3  # the gif's dots are the hardest
+
+
+def test_a_stacked_picture_gives_its_frames(tmp_path):
+    stacked = np.concatenate([np.full([48, 48, 3], 50 * number, np.uint8) for number in range(4)], axis=1)
+    video.write_image(tmp_path / "train" / "clip.png", stacked)
+    clip = frames.load(tmp_path, "train", SIZE).clips[0]
+    assert [int(clip.frame(number).mean()) for number in range(len(clip))] == [0, 50, 100, 150]
+
+
+def test_a_drawing_is_kept_without_loss(tmp_path):
+    picture = np.full([*SIZE, 3], 200, np.uint8)
+    picture[10:20, 13:37] = [255, 0, 40]
+    with video.write_video(tmp_path / "train" / "clip", 25) as writer:
+        writer.write(picture)
+        writer.write(picture[::-1])
+    clip = frames.load(tmp_path, "train", SIZE).clips[0]
+    assert np.array_equal(clip.frame(0), picture) and np.array_equal(clip.frame(1), picture[::-1])
+
+
+def test_a_filmed_clip_is_kept_within_two_grey_levels_in_a_fifth_of_the_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = video.resize(rng.integers(0, 256, [8, 8, 3], np.uint8), (128, 128)).astype(float)
+    shown = [np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8) for _ in range(3)]
+    with video.write_video(tmp_path / "train" / "clip", 25) as writer:
+        for frame in shown:
+            writer.write(frame)
+    clip = frames.load(tmp_path, "train", (128, 128)).clips[0]
+    assert clip.kept.stat().st_size < 3 * 128 * 128 * 3 / 4
+    assert np.abs(clip.frame(1).astype(int) - shown[1]).mean() < 2
+
+
+def test_frames_get_the_size_of_the_middle_of_the_picture(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "clip", size=(64, 96))
+    clip = frames.load(tmp_path, "train", (32, 40)).clips[0]
+    first = next(iter(video.open_video(tmp_path / "train" / "clip")))
+    assert np.abs(clip.frame(0).astype(int) - video.resize(first, (32, 40))).mean() < 2
+
+
+def test_train_and_test_folders_are_the_parts(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "a", count=2)
+    write_clip(tmp_path / "test" / "b", count=2)
+    assert names(frames.load(tmp_path, "train", SIZE)) == ["a"]
+    assert names(frames.load(tmp_path, "test", SIZE)) == ["b"]
+
+
+def test_a_split_keeps_identities_together_and_follows_the_seed(tmp_path, write_clip):
+    for identity in range(10):
+        for clip in range(2):
+            write_clip(tmp_path / f"id{identity}#{clip}", count=2, size=(8, 8))
+    tested = {seed: set(names(frames.load(tmp_path, "test", (8, 8), test_share=0.3, seed=seed))) for seed in range(4)}
+    for seed, test in tested.items():
+        train = set(names(frames.load(tmp_path, "train", (8, 8), test_share=0.3, seed=seed)))
+        assert len(test) == 6 and len(train) == 14 and not test & train
+        assert not {name.split("#")[0] for name in test} & {name.split("#")[0] for name in train}
+    assert len(set(map(frozenset, tested.values()))) > 1
+
+
+def test_clips_of_one_identity_are_split_themselves(tmp_path, write_clip):
+    for clip in range(3):
+        write_clip(tmp_path / f"id#{clip}", count=2, size=(8, 8))
+    parts = [names(frames.load(tmp_path, part, (8, 8))) for part in frames.SPLITS]
+    assert [len(part) for part in parts] == [2, 1] and len({*parts[0], *parts[1]}) == 3
+
+
+def test_a_single_clip_is_for_training(tmp_path, write_clip):
+    write_clip(tmp_path / "only", count=2)
+    assert names(frames.load(tmp_path, "train", SIZE)) == ["only"]
+    with pytest.raises(errors.UserError, match="no clip to test with"):
+        frames.load(tmp_path, "test", SIZE)
+
+
+def test_identity_is_what_stands_before_the_first_hash(index):
+    assert index.by_identity() == ((0, 1, 2), (3,), (4, 5))
+
+
+def test_bad_clips_among_good_ones_are_named_skipped_and_counted(tmp_path, write_clip):
+    train = tmp_path / "train"
+    for name in ("a", "z.mp4"):
+        write_clip(train / name)
+    (train / "broken.mp4").write_bytes(b"no video")
+    (train / "empty.mp4").write_bytes(b"")
+    (train / "no frames").mkdir()
+    write_clip(train / "still", count=1)
+    write_clip(train / "damaged")
+    (train / "damaged" / "00004.png").write_bytes((train / "damaged" / "00004.png").read_bytes()[:90])
+    (train / "nowhere.mp4").symlink_to(tmp_path / "gone.mp4")
+    (train / "notes.txt").write_text("not a clip")
+    (train / ".hidden.mp4").write_bytes(b"x")
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        index = frames.load(tmp_path, "train", SIZE)
+    assert names(index) == ["a", "z.mp4"]
+    assert len(index.skipped) == 6
+    for name in ("broken.mp4", "empty.mp4", "no frames", "still", "damaged", "nowhere"):
+        assert any(name in str(warning.message) for warning in caught), name
+        assert any(name in line for line in index.skipped), name
+    assert any("still has one frame, and a pair needs two" in line for line in index.skipped)
+    assert not [path for path in kept_files(tmp_path) if path.name.startswith(("broken", "damaged"))]
+
+
+def test_a_cut_off_video_serves_as_far_as_it_goes_and_is_named(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "a.webm", count=100)
+    path = tmp_path / "train" / "a.webm"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.warns(UserWarning, match=r"a\.webm is damaged or cut off"):
+        index = frames.load(tmp_path, "train", SIZE)
+    assert 2 <= len(index.clips[0]) < 100
+
+
+def test_an_empty_set_says_where_it_looked_and_what_it_takes(tmp_path):
+    with pytest.raises(errors.UserError, match=r"missing is not a folder.*\.mp4"):
+        frames.load(tmp_path / "missing", "train", SIZE)
+    (tmp_path / "test").mkdir()
+    with pytest.raises(errors.UserError, match=r"in .*train: 0 found.*\.mp4.*folders of frames"):
+        frames.load(tmp_path, "train", SIZE)
+    (tmp_path / "test" / "a.mp4").write_bytes(b"no video")
+    with (
+        pytest.warns(UserWarning, match=r"a\.mp4"),
+        pytest.raises(errors.UserError, match=r"1 found, 1 skipped \(.*a\.mp4"),
+    ):
+        frames.load(tmp_path, "test", SIZE)
+
+
+def test_a_clip_is_decoded_once(tmp_path, write_clip, monkeypatch):
+    for name in ("a", "b.mp4"):
+        write_clip(tmp_path / "train" / name)
+    first = frames.load(tmp_path, "train", SIZE)
+    monkeypatch.setattr(video, "open_video", lambda path: pytest.fail(f"{path} is decoded again"))
+    again = frames.load(tmp_path, "train", SIZE)
+    for before, after in zip(first.clips, again.clips, strict=True):
+        assert np.array_equal(before.offsets, after.offsets)
+        assert np.array_equal(before.frame(3), after.frame(3))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a"])
+def test_a_clip_that_changes_is_decoded_again(tmp_path, write_clip, name):
+    path = tmp_path / "train" / name
+    write_clip(path)
+    frames.load(tmp_path, "train", SIZE)
+    write_clip(path, count=5, hue=250)
+    clip = frames.load(tmp_path, "train", SIZE).clips[0]
+    assert len(clip) == 5 and clip.frame(0)[-1, 0, 2] > 200
+    assert len(kept_files(tmp_path)) == 1
+
+
+def test_a_frame_that_is_overwritten_in_place_is_noticed(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "a")
+    frames.load(tmp_path, "train", SIZE)
+    video.write_image(tmp_path / "train" / "a" / "00002.png", np.full([*SIZE, 3], 77, np.uint8))
+    assert frames.load(tmp_path, "train", SIZE).clips[0].frame(2).mean() == pytest.approx(77, abs=1)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a/00002.png"])
+def test_another_time_of_change_is_noticed(tmp_path, write_clip, name):
+    write_clip((tmp_path / "train" / name) if name == "a.mp4" else tmp_path / "train" / "a")
+    made = [frames.load(tmp_path, "train", SIZE).clips[0].kept.stat().st_mtime_ns]
+    for time_of_change in (1_000_000, 1_000_001):
+        os.utime(tmp_path / "train" / name, ns=(0, time_of_change))
+        made.append(frames.load(tmp_path, "train", SIZE).clips[0].kept.stat().st_mtime_ns)
+    assert len(set(made)) == 3
+
+
+def test_each_frame_size_is_kept_apart(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "a")
+    small, large = (frames.load(tmp_path, "train", size).clips[0] for size in ((16, 16), (32, 32)))
+    assert small.frame(0).shape == (16, 16, 3) and large.frame(0).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("keep", [0, 20, 700])
+def test_a_kept_file_that_lost_its_end_is_made_again(tmp_path, write_clip, keep):
+    write_clip(tmp_path / "train" / "a")
+    clip = frames.load(tmp_path, "train", SIZE).clips[0]
+    whole = clip.kept.read_bytes()
+    clip.kept.write_bytes(whole[:keep])
+    frames.load(tmp_path, "train", SIZE)
+    assert clip.kept.read_bytes() == whole
+
+
+def test_the_cache_may_lie_elsewhere_and_serve_two_sets_of_one_name(tmp_path, write_clip):
+    for number in range(2):
+        write_clip(tmp_path / str(number) / "set" / "train" / "a", count=3 + number)
+    for number in [0, 1, 0]:
+        index = frames.load(tmp_path / str(number) / "set", "train", SIZE, cache=tmp_path / "cache")
+        assert len(index.clips[0]) == 3 + number
+        assert not kept_files(tmp_path / str(number))
+    assert len(list((tmp_path / "cache").rglob("*.frames"))) == 2
+
+
+def test_a_cache_that_cannot_be_written_stops_with_one_line(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "a")
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(errors.UserError, match="cannot write"):
+        frames.load(tmp_path, "train", SIZE, cache=tmp_path / "cache")
+
+
+def test_a_full_disk_stops_and_leaves_nothing(tmp_path, write_clip, monkeypatch):
+    write_clip(tmp_path / "train" / "a")
+
+    def full(picture):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(frames, "_png", full)
+    with pytest.raises(errors.UserError, match="No space left"):
+        frames.load(tmp_path, "train", SIZE)
+    assert not kept_files(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_kill_while_a_clip_is_decoded_leaves_no_half_file(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "a", count=6)
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"half\n"
+        process.send_signal(signal.SIGKILL)
+    assert not [path for path in kept_files(tmp_path) if not path.parent.name.startswith(".fomm-")]
+    assert len(frames.load(tmp_path, "train", SIZE).clips[0]) == 6
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_and_leaves_nothing(tmp_path, write_clip):
+    write_clip(tmp_path / "train" / "a", count=6)
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"half\n"
+        begin = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) != 0
+    assert time.perf_counter() - begin < 30
+    assert not kept_files(tmp_path)
+
+
+def test_nothing_is_warned_of_or_printed_where_all_is_well(tmp_path, write_clip, capfd):
+    write_clip(tmp_path / "train" / "a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frames.load(tmp_path, "train", SIZE)
+    assert not os.isatty(2) and capfd.readouterr() == ("", "")
