@@ -11,6 +11,8 @@ from fomm_tf import checkpoint, config, models, torch_import, weights
 from fomm_tf.inference import animator
 from fomm_tf.ops import keypoints, resample
 
+# Each model is built and traced, which takes seconds; `make quick` has parity/test_networks.py.
+pytestmark = pytest.mark.slow
 EVERY_MODEL = pytest.mark.parametrize("name", model_list.MODELS)
 
 
@@ -66,7 +68,6 @@ def test_shapes_and_ranges_are_what_the_interface_says(name):
     assert animate(model, frames).mask is None
 
 
-@pytest.mark.slow
 @EVERY_MODEL
 def test_a_batch_is_its_frames_one_by_one(name):
     model, frames = build(name), frames_of(name, 3)
@@ -76,7 +77,6 @@ def test_a_batch_is_its_frames_one_by_one(name):
         np.testing.assert_allclose(alone.prediction[0], together.prediction[i], atol=2e-5)
 
 
-@pytest.mark.slow
 @EVERY_MODEL
 def test_one_source_for_many_frames_is_many_copies_of_the_source(name):
     networks, frames = build(name).networks, frames_of(name, 2)
@@ -87,7 +87,6 @@ def test_one_source_for_many_frames_is_many_copies_of_the_source(name):
     np.testing.assert_allclose(animate(build(name), frames).prediction, expected, atol=2e-5)
 
 
-@pytest.mark.slow
 @EVERY_MODEL
 def test_eager_graph_with_unknown_sizes_and_xla_agree(name):
     model, frames = build(name), frames_of(name, 2)
@@ -105,7 +104,6 @@ def test_eager_graph_with_unknown_sizes_and_xla_agree(name):
             np.testing.assert_allclose(mine, theirs, atol=5e-5)
 
 
-@pytest.mark.slow
 @EVERY_MODEL
 def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
     model = build(name)
@@ -119,7 +117,6 @@ def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
             np.testing.assert_array_equal(variable.numpy(), other.numpy())
 
 
-@pytest.mark.slow
 @EVERY_MODEL
 def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
     model = build(name)
@@ -137,7 +134,6 @@ def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
             np.testing.assert_array_equal(variable.numpy(), other.numpy())
 
 
-@pytest.mark.slow
 @EVERY_MODEL
 @pytest.mark.parametrize("value", [0.0, 1e-20], ids=["singular", "near-singular"])
 def test_a_singular_driving_jacobian_makes_no_nan(name, value):
@@ -151,7 +147,6 @@ def test_a_singular_driving_jacobian_makes_no_nan(name, value):
         assert np.isfinite(array).all()
 
 
-@pytest.mark.slow
 @EVERY_MODEL
 def test_gradients_reach_every_trainable_variable(name):
     tf.keras.utils.set_random_seed(3)
@@ -185,7 +180,6 @@ def test_the_discriminator_judges_each_scale(name):
         assert judgement.prediction.shape[-1] == 1 and judgement.prediction.shape[0] == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("name", ["tiny", "zeroth-order", "single-jacobian-map"])
 def test_under_mixed_precision_motion_stays_float32(name, policy):
