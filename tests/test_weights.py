@@ -509,7 +509,7 @@ def small(folder):
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300, deadline=10_000)
 @given(data=st.data())
 def test_no_damage_raises_anything_but_a_user_error(kind, small, folder, data):
     damaged = bytearray(small[kind])
