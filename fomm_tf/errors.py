@@ -1,5 +1,10 @@
 """The one exception that means "the user can put this right"."""
 
+import errno
+
+# What the system says of a disk or a quota that is used up, or of a file that may not grow further.
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 class UserError(ValueError):
     """A mistake of the user or of the user's files: one line that says what, got and cure.

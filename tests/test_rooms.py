@@ -12,6 +12,7 @@ PACKAGE = ROOT / "fomm_tf"
 MAY_IMPORT = {
     "errors": set(),
     "opencv": set(),
+    "console": set(),
     "config": set(),
     "ops": set(),
     "video": {"opencv"},
@@ -20,14 +21,14 @@ MAY_IMPORT = {
     "models": {"ops", "config"},
     "losses": {"models", "ops", "config", "weights"},
     "training": {"checkpoint", "config", "ops", "models", "losses"},
-    "data": {"video", "config", "ops", "detectors", "opencv"},
+    "data": {"video", "config", "ops", "detectors", "opencv", "console"},
     "visualize": {"ops", "opencv"},
     "checkpoint": {"config", "models", "optimizer", "weights"},
     "torch_import": {"weights", "checkpoint", "config", "models", "optimizer"},
     "inference": {"checkpoint", "config", "ops", "models", "video", "data", "detectors", "visualize"},
     "fetch": set(),
     "demo": {"video", "visualize", "inference", "data"},
-    "cli": {"weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config"},
+    "cli": {"console", "weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config"},
     "__init__": set(),
     "__main__": {"cli"},
 }
@@ -42,6 +43,7 @@ ONLY = {
 WITHOUT_TENSORFLOW = {
     "errors",
     "opencv",
+    "console",
     "config",
     "video",
     "weights",

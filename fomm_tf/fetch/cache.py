@@ -101,7 +101,7 @@ def _explaining(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in clients.FULL:
+        if error.errno in errors.DISK_FULL:
             raise clients.no_room(folder) from error
         raise errors.UserError(
             f"The cache folder {folder} cannot be used ({error.filename or folder}: {error.strerror}); put that right, "

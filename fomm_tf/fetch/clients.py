@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import importlib.util
 import os
@@ -18,8 +17,6 @@ import zlib
 
 from fomm_tf import errors
 from fomm_tf.fetch.sets import Package, list_names
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class UnavailableError(errors.UserError):
@@ -99,7 +96,9 @@ _NOISE = re.compile(r"(code|errno|syscall|path|dest|at) |A complete log|[{}]?$")
 _UNREACHABLE = re.compile(
     r"connection broken|failed, reason|ENOTFOUND|ECONN|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT"
 )
-_FULL_IN_WORDS = re.compile(r"ENOSPC|EDQUOT|EFBIG|" + "|".join(rf"\[Errno {number}\]" for number in sorted(FULL)))
+_FULL_IN_WORDS = re.compile(
+    r"ENOSPC|EDQUOT|EFBIG|" + "|".join(rf"\[Errno {number}\]" for number in sorted(errors.DISK_FULL))
+)
 
 
 def _client_error(package: Package, folder: pathlib.Path, code: int, output: str) -> errors.UserError:

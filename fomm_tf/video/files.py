@@ -1,15 +1,12 @@
 """What every reader and writer asks of the file system: a file that is there, and output that appears all at once."""
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from fomm_tf import errors
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def check_input(path: Path) -> None:
@@ -68,6 +65,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _refuse_if_full(path: Path, error: OSError) -> None:
-    if error.errno in _FULL:
+    if error.errno in errors.DISK_FULL:
         message = f"cannot write {path} ({os.strerror(error.errno)}); make room or choose another place."
         raise errors.UserError(message) from error

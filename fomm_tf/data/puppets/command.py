@@ -6,16 +6,13 @@ import argparse
 import json
 import pathlib
 import re
-import signal
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tqdm
 
-from fomm_tf import errors, video
+from fomm_tf import console, errors, video
 from fomm_tf.data.puppets import drawing, figure, motion
 from fomm_tf.data.puppets import identity as identities
 from fomm_tf.video import files
@@ -58,23 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       The exit code.
     """
-    before = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is half-written goes, as with Ctrl-C
-    try:
-        options = vars(_parser().parse_args(argv))
-        out = options.pop("out")
-        print(write(out, **options))
-    except errors.UserError as error:
-        print(f"puppets: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("puppets: interrupted; nothing is left half-written.", file=sys.stderr)
-        return 130
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-    return 0
+    return console.run("puppets", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    options = vars(_parser().parse_args(argv))
+    out = options.pop("out")
+    print(write(out, **options))
 
 
 def write(
@@ -209,13 +196,8 @@ def _write_clip(
     return joints
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise errors.UserError(f"{message}; see {self.prog} --help.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> console.Parser:
+    parser = console.Parser(
         prog=_NAME, description=_TEXT, epilog=_LAYOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="folder to make")
