@@ -78,6 +78,71 @@ SETS = {
         terms="Both packages are MIT-licensed, which does not cover the footage in them; its own licences are mostly "
         "not stated: use it for trials and tests, do not pass it on.",
     ),
+    "detectors": Assets(
+        packages=(
+            Package(
+                client="pip",
+                name="mediapipe",
+                version="0.10.21",
+                megabytes=35.6,
+                members={
+                    "mediapipe/modules/face_detection/face_detection_short_range.tflite": (
+                        "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8"
+                    ),
+                    "mediapipe/modules/face_landmark/face_landmark.tflite": (
+                        "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
+                    ),
+                    "mediapipe/modules/pose_detection/pose_detection.tflite": (
+                        "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c"
+                    ),
+                    "mediapipe/modules/pose_landmark/pose_landmark_full.tflite": (
+                        "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f"
+                    ),
+                },
+            ),
+            Package(
+                client="npm",
+                name="@vladmandic/face-api",
+                version="1.7.15",
+                megabytes=12.7,
+                members={
+                    "package/model/face_recognition_model.bin": (
+                        "b413e420d6840b2775fba32008db6f3cddb07d485967fb42cfcf379c16a8c589"
+                    ),
+                    "package/model/face_recognition_model-weights_manifest.json": (
+                        "cbaffa501b0b9275a12b63357a6843e7e30c054e1c9151e1a5f879b26e32986b"
+                    ),
+                },
+            ),
+        ),
+        terms="mediapipe is Apache-2.0-licensed, face-api MIT-licensed; on which pictures their networks were trained is told by "
+        "neither package.",
+    ),
+    "bodies": Assets(
+        packages=(
+            Package(
+                client="pip",
+                name="pose2sim",
+                version="0.10.49",
+                megabytes=51.2,
+                members={
+                    "Pose2Sim/Demo_SinglePerson/videos/cam01.mp4": (
+                        "cf4f2816c86bea4bfbea255333d8626ff32a3ecabdab8b0fb147cea9167fde3a"
+                    ),
+                    "Pose2Sim/Demo_SinglePerson/videos/cam02.mp4": (
+                        "94ff87cf978b8406e8aa36ab3c5362e72848994e87652f0dc7a33c315e8e0442"
+                    ),
+                    "Pose2Sim/Demo_SinglePerson/videos/cam03.mp4": (
+                        "b8b329f832f178f27ecb78d024d5026b96c6adb36c387bfe2c0af85eab8a11ca"
+                    ),
+                    "Pose2Sim/Demo_SinglePerson/videos/cam04.mp4": (
+                        "b5c0e7863fd70d008e7178d3c556b045b0ea5f78fcd61ca548a0b2e807e641f7"
+                    ),
+                },
+            ),
+        ),
+        terms="pose2sim is BSD-licensed, which need not cover the footage in it: use it for trials and tests, do not pass it on.",
+    ),
 }
 
 

@@ -1,0 +1,80 @@
+"""Faces: boxes and 468 landmarks, by MediaPipe's networks.
+
+Sources: Bazarevsky et al., BlazeFace (2019), arXiv:1907.05047; Kartynnik et al., Real-time Facial Surface Geometry from
+Monocular Video on Mobile GPUs (2019), arXiv:1907.06724.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from fomm_tf.detectors import boxes, lite, regions
+from fomm_tf.detectors.results import CERTAIN, Boxes, Points
+
+# Points of a face box: the eyes first, right and left as the person has them.
+_RIGHT_EYE, _LEFT_EYE = 0, 1
+_LAYOUT = boxes.Layout("face_detection_short_range.tflite", grids=((16, 2), (8, 6)))
+# How much larger than the box the landmarks' region is.
+_MARGIN = 1.5
+_LANDMARKS = 468
+
+
+class FaceBoxes:
+    """Finds faces that take up a fifth of the frame or more.
+
+    The points are the right and left eye (of the person), the tip of the nose, the mouth, the right and left ear.
+
+    Args:
+      threads: that the network may use.
+
+    Raises:
+      UserError: if the network cannot be fetched.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._network = boxes.BoxNetwork(_LAYOUT, threads)
+
+    def __call__(self, frames: Sequence[np.ndarray]) -> list[Boxes]:
+        """The faces of each frame; `frames` are `[H, W, 3]` uint8, not necessarily of one size."""
+        return [self._network(frame) for frame in frames]
+
+
+class FacePoints:
+    """Finds 468 landmarks of the best face, in the order of MediaPipe's face mesh; all are as visible as the face.
+
+    Args:
+      threads: that the networks may use.
+
+    Raises:
+      UserError: if a network cannot be fetched.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._faces = FaceBoxes(threads)
+        self._model = lite.LiteModel("face_landmark.tflite", threads)
+
+    def __call__(self, frames: Sequence[np.ndarray]) -> Points:
+        """The landmarks of N frames, P = 468; `frames` are `[H, W, 3]` uint8, not necessarily of one size."""
+        value = np.full([len(frames), _LANDMARKS, 2], np.nan, np.float32)
+        visibility = np.zeros([len(frames), _LANDMARKS], np.float32)
+        for number, (frame, found) in enumerate(zip(frames, self._faces(frames), strict=True)):
+            if not len(found.score):
+                continue
+            region = region_of(found)
+            raw, presence = self._model(regions.cut(frame, region, self._model.side).astype(np.float32) / 255)
+            presence = lite.sigmoid(presence.item())
+            if presence >= CERTAIN:
+                points = raw.reshape(_LANDMARKS, 3)[:, :2] / self._model.side
+                value[number], visibility[number] = regions.to_frame(points, region), presence
+        return Points(value, visibility)
+
+
+def region_of(found: Boxes) -> regions.Region:
+    """Where to look for the landmarks of the best face: around its box, with the eyes level."""
+    left, top, right, bottom = found.box[0].tolist()
+    across = found.points[0, _LEFT_EYE] - found.points[0, _RIGHT_EYE]
+    side = _MARGIN * max(right - left, bottom - top)
+    return regions.Region(((left + right) / 2, (top + bottom) / 2), side, math.atan2(across[1], across[0]))

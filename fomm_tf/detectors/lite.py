@@ -1,0 +1,65 @@
+"""The fetched TensorFlow Lite models as functions of one picture."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import numpy as np
+
+from fomm_tf import fetch
+
+SET = "detectors"
+
+
+def read(name: str) -> bytes:
+    """Reads a file of `fomm fetch detectors`, which is fetched if the cache has not got it whole.
+
+    TensorFlow Lite crashes on damaged models: none gets there whose sha256 is not right.
+
+    Raises:
+      UserError: if it can neither be found nor fetched.
+    """
+    return fetch.fetch(SET, report=functools.partial(print, file=sys.stderr))[name].read_bytes()
+
+
+class LiteModel:
+    """A model with one picture as its input; not for several threads of the caller at a time.
+
+    Args:
+      name: the file.
+      threads: that it may use.
+
+    Attributes:
+      side: of the square input, in pixels.
+
+    Raises:
+      UserError: see `read`.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        import tensorflow as tf
+
+        self._interpreter = tf.lite.Interpreter(model_content=read(name), num_threads=threads)
+        self._interpreter.allocate_tensors()
+        (entry,) = self._interpreter.get_input_details()
+        self._entry, self.side = entry["index"], int(entry["shape"][1])
+        self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
+
+    def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
+        """Runs it.
+
+        Args:
+          picture: `[side, side, 3]` float32, in the model's range.
+
+        Returns:
+          The outputs without their batch axis, float32.
+        """
+        self._interpreter.set_tensor(self._entry, picture[np.newaxis])
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^-x), without overflow."""
+    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
