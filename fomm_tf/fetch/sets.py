@@ -115,8 +115,8 @@ SETS = {
                 },
             ),
         ),
-        terms="mediapipe is Apache-2.0-licensed, face-api MIT-licensed; on which pictures their networks were trained is told by "
-        "neither package.",
+        terms="mediapipe is Apache-2.0-licensed, face-api MIT-licensed; the pictures that their networks were trained "
+        "on have terms of their own.",
     ),
     "bodies": Assets(
         packages=(
@@ -141,7 +141,8 @@ SETS = {
                 },
             ),
         ),
-        terms="pose2sim is BSD-licensed, which need not cover the footage in it: use it for trials and tests, do not pass it on.",
+        terms="pose2sim is BSD-licensed, which need not cover the footage in it: use it for trials and tests, do not "
+        "pass it on.",
     ),
 }
 
