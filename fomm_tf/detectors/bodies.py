@@ -19,6 +19,11 @@ _LAYOUT = boxes.Layout("pose_detection.tflite", grids=((28, 2), (14, 2), (7, 6))
 # How much larger than the box the points' region is.
 _MARGIN = 1.25
 _POINTS = 33
+# The same two points among those that follow the 33.
+_HIPS_AGAIN, _RIM_AGAIN = 33, 34
+# A second look, from where the first one sees the body, is steadier: under a shift of the frame by a few pixels the
+# points stay within 0.6 % of the box on the average, with one look within 1.6 %. A third flips sides more often.
+_LOOKS = 2
 # x, y, z, visibility, presence
 _VALUES = 5
 _VISIBILITY = 3
@@ -66,12 +71,16 @@ class BodyPoints:
         for number, (frame, found) in enumerate(zip(frames, self._bodies(frames), strict=True)):
             if not len(found.score):
                 continue
-            region = region_of(found)
-            raw, presence, *_ = self._model(regions.cut(frame, region, self._model.side).astype(np.float32) / 255)
+            points = found.points[0]
+            for _ in range(_LOOKS):
+                region = stand_up(points[_HIPS], points[_RIM])
+                raw, presence, *_ = self._model(regions.cut(frame, region, self._model.side).astype(np.float32) / 255)
+                raw = raw.reshape(-1, _VALUES)
+                places = regions.to_frame(raw[:, :2] / self._model.side, region)
+                points = places[[_HIPS_AGAIN, _RIM_AGAIN]]
             if presence.item() >= CERTAIN:
-                raw = raw.reshape(-1, _VALUES)[:_POINTS]
-                value[number] = regions.to_frame(raw[:, :2] / self._model.side, region)
-                visibility[number] = lite.sigmoid(raw[:, _VISIBILITY])
+                value[number] = places[:_POINTS]
+                visibility[number] = lite.sigmoid(raw[:_POINTS, _VISIBILITY])
         return Points(value, visibility)
 
 
@@ -82,9 +91,7 @@ def around_hips(found: Boxes) -> Boxes:
     return found._replace(box=np.concatenate([hips - radius, hips + radius], axis=1))
 
 
-def region_of(found: Boxes) -> regions.Region:
-    """Where to look for the points of the best body: around its hips, with the body upright."""
-    up = found.points[0, _RIM] - found.points[0, _HIPS]
-    return regions.Region(
-        tuple(found.points[0, _HIPS].tolist()), 2 * _MARGIN * math.hypot(*up), math.atan2(up[0], -up[1])
-    )
+def stand_up(hips: np.ndarray, rim: np.ndarray) -> regions.Region:
+    """Where to look for the points of a body: around its hips `[2]`, with the `rim` `[2]` above them."""
+    up = rim - hips
+    return regions.Region(tuple(hips.tolist()), 2 * _MARGIN * math.hypot(*up), math.atan2(up[0], -up[1]))

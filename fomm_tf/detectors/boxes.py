@@ -83,7 +83,7 @@ def decode(raw: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Returns:
       Upper left and lower right corners `[A, 2, 2]`, and points `[A, Q, 2]`, in the unit of the anchors.
     """
-    raw = raw.reshape(len(raw), -1, 2)
+    raw = raw.reshape(len(raw), raw.shape[1] // 2, 2)
     centre, half = raw[:, 0] + anchors, raw[:, 1] / 2
     return np.stack([centre - half, centre + half], axis=1), raw[:, 2:] + anchors[:, np.newaxis]
 
