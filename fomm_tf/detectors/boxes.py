@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fomm_tf.detectors import lite, regions
-from fomm_tf.detectors.results import CERTAIN, Boxes
+from fomm_tf.detectors.results import Boxes
 
 # Boxes that share this much of their union show the same object.
 _SAME = 0.3
@@ -27,10 +27,12 @@ class Layout:
     Attributes:
       file: the network.
       grids: cells a side and anchors a cell, in the order of the output.
+      certain: score from which on an object counts.
     """
 
     file: str
     grids: tuple[tuple[int, int], ...]
+    certain: float
 
 
 class BoxNetwork:
@@ -44,6 +46,7 @@ class BoxNetwork:
     def __init__(self, layout: Layout, threads: int) -> None:
         self._model = lite.LiteModel(layout.file, threads)
         self._anchors = place_anchors(layout.grids)
+        self._certain = layout.certain
 
     def __call__(self, frame: np.ndarray) -> Boxes:
         """The objects in one frame."""
@@ -51,7 +54,7 @@ class BoxNetwork:
         picture = regions.cut(frame, region, self._model.side)
         raw, logits = self._model(picture.astype(np.float32) / 127.5 - 1)
         score = lite.sigmoid(logits[:, 0])
-        sure = score >= CERTAIN
+        sure = score >= self._certain
         corners, points = decode(raw[sure] / self._model.side, self._anchors[sure])
         corners = regions.to_frame(corners, region)
         return suppress(Boxes(score[sure], corners.reshape(-1, 4), regions.to_frame(points, region)))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# From here on something counts as found or visible.
+# From here on an object that was looked at counts as found, and a point as visible.
 CERTAIN = 0.5
 
 

