@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fomm_tf.detectors import boxes, lite, regions
-from fomm_tf.detectors.results import CERTAIN, Boxes, Points
+from fomm_tf.detectors import boxes, landmarks, lite, regions
+from fomm_tf.detectors.results import Boxes, Points
 
 # Points of what the network finds; the circle around the first through the second holds the whole body.
 _HIPS, _RIM = 0, 1
@@ -67,22 +67,17 @@ class BodyPoints:
 
     def __call__(self, frames: Sequence[np.ndarray]) -> Points:
         """The points of N frames, P = 33; `frames` are `[H, W, 3]` uint8, not necessarily of one size."""
-        value = np.full([len(frames), _POINTS, 2], np.nan, np.float32)
-        visibility = np.zeros([len(frames), _POINTS], np.float32)
-        for number, (frame, found) in enumerate(zip(frames, self._bodies(frames), strict=True)):
-            if not len(found.score):
-                continue
-            points = found.points[0]
-            for _ in range(_LOOKS):
-                region = stand_up(points[_HIPS], points[_RIM])
-                raw, presence, *_ = self._model(regions.cut(frame, region, self._model.side).astype(np.float32) / 255)
-                raw = raw.reshape(-1, _VALUES)
-                places = regions.to_frame(raw[:, :2] / self._model.side, region)
-                points = places[[_HIPS_AGAIN, _RIM_AGAIN]]
-            if presence.item() >= CERTAIN:
-                value[number] = places[:_POINTS]
-                visibility[number] = lite.sigmoid(raw[:_POINTS, _VISIBILITY])
-        return Points(value, visibility)
+        return landmarks.gather(frames, self._bodies(frames), _POINTS, self._locate)
+
+    def _locate(self, frame: np.ndarray, found: Boxes) -> tuple[float, np.ndarray, np.ndarray]:
+        hips, rim = found.points[0, [_HIPS, _RIM]]
+        for _ in range(_LOOKS):
+            region = stand_up(hips, rim)
+            raw, presence, *_ = landmarks.look(self._model, frame, region)
+            raw = raw.reshape(-1, _VALUES)
+            places = regions.to_frame(raw[:, :2] / self._model.side, region)
+            hips, rim = places[[_HIPS_AGAIN, _RIM_AGAIN]]
+        return presence.item(), places[:_POINTS], lite.sigmoid(raw[:_POINTS, _VISIBILITY])
 
 
 def around_hips(found: Boxes) -> Boxes:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fomm_tf.detectors import boxes, lite, regions
-from fomm_tf.detectors.results import CERTAIN, Boxes, Points
+from fomm_tf.detectors import boxes, landmarks, lite, regions
+from fomm_tf.detectors.results import Boxes, Points
 
 # Points of a face box: the eyes first, right and left as the person has them.
 _RIGHT_EYE, _LEFT_EYE = 0, 1
@@ -59,18 +59,13 @@ class FacePoints:
 
     def __call__(self, frames: Sequence[np.ndarray]) -> Points:
         """The landmarks of N frames, P = 468; `frames` are `[H, W, 3]` uint8, not necessarily of one size."""
-        value = np.full([len(frames), _LANDMARKS, 2], np.nan, np.float32)
-        visibility = np.zeros([len(frames), _LANDMARKS], np.float32)
-        for number, (frame, found) in enumerate(zip(frames, self._faces(frames), strict=True)):
-            if not len(found.score):
-                continue
-            region = region_of(found)
-            raw, presence = self._model(regions.cut(frame, region, self._model.side).astype(np.float32) / 255)
-            presence = lite.sigmoid(presence.item())
-            if presence >= CERTAIN:
-                points = raw.reshape(_LANDMARKS, 3)[:, :2] / self._model.side
-                value[number], visibility[number] = regions.to_frame(points, region), presence
-        return Points(value, visibility)
+        return landmarks.gather(frames, self._faces(frames), _LANDMARKS, self._locate)
+
+    def _locate(self, frame: np.ndarray, found: Boxes) -> tuple[float, np.ndarray, float]:
+        region = region_of(found)
+        raw, presence = landmarks.look(self._model, frame, region)
+        presence = lite.sigmoid(presence.item())
+        return presence, regions.to_frame(raw.reshape(_LANDMARKS, 3)[:, :2] / self._model.side, region), presence
 
 
 def region_of(found: Boxes) -> regions.Region:
