@@ -61,7 +61,7 @@ def vgg19(seed: int = 0) -> dict[str, np.ndarray]:
         for _ in range(count):
             kernel = random.standard_normal((width, channels, 3, 3)) * np.sqrt(2.0 / (9 * channels))
             state[f"features.{position}.weight"] = kernel.astype(np.float32)
-            state[f"features.{position}.bias"] = random.uniform(-0.1, 0.1, width).astype(np.float32)
+            state[f"features.{position}.bias"] = (random.standard_normal(width) * 0.1).astype(np.float32)
             position, channels = position + 2, width
         position += 1
     return state
