@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "weights": set(),
     "optimizer": set(),
     "models": {"ops", "config"},
-    "losses": {"models", "ops", "config", "weights"},
+    "losses": {"models", "ops", "config", "weights", "fetch"},
     "training": {"checkpoint", "config", "ops", "models", "losses"},
     "data": {"video", "config", "ops", "detectors", "opencv", "console"},
     "visualize": {"ops", "opencv"},
