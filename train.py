@@ -36,9 +36,13 @@ def _run(argv: Sequence[str]) -> None:
     parser = console.Parser(
         prog="train.py", description=_TEXT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="a recipe; with --resume the run's own if left out")
+    parser.add_argument(
+        "config", nargs="?", metavar="CONFIG.yaml", help="a recipe; with --resume the run's own if left out"
+    )
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to it; values are YAML")
-    parser.add_argument("--run", type=pathlib.Path, metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
+    parser.add_argument(
+        "--run", type=pathlib.Path, metavar="DIR", help="run folder (default: runs/ and the recipe's name)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where the run stopped, bit for bit")
     parser.add_argument("--init-from", type=pathlib.Path, metavar="RUN", help="begin with the weights of another run")
     parser.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages too")

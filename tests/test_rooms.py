@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "optimizer": set(),
     "models": {"ops", "config"},
     "losses": {"models", "ops", "config", "weights", "fetch"},
-    "training": {"checkpoint", "config", "ops", "models", "losses"},
+    "training": {"checkpoint", "config", "ops", "models", "losses", "data", "visualize", "video"},
     "data": {"video", "config", "ops", "detectors", "opencv", "console"},
     "visualize": {"ops", "opencv"},
     "checkpoint": {"config", "models", "optimizer", "weights"},
@@ -38,7 +38,7 @@ ONLY = {
     "av": {"video"},
     "PIL": {"video"},
     "cv2": {"opencv"},
-    "tqdm": {"inference", "data"},
+    "tqdm": {"inference", "data", "training"},
 }
 WITHOUT_TENSORFLOW = {
     "errors",

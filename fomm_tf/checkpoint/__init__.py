@@ -1,4 +1,4 @@
-"""The run folder: config.yaml, ckpt-* + checkpoint (TensorFlow object checkpoints), README.txt, and `best/` beside them.
+"""The run folder: config.yaml, ckpt-* + checkpoint (TensorFlow object checkpoints), README.txt, `best/`.
 
 Convention:
   * a checkpoint is called `ckpt-N` after its step, or after its epoch if it was converted;

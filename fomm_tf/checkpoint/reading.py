@@ -52,7 +52,7 @@ def restore(
     prefix, stored = newest(folder), stored_shapes(folder)
     target = runs.trackable(run, parts, optimizers)
     try:
-        status = target.restore(prefix).expect_partial()
+        status = target.read(prefix).expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, *_UNREADABLE) as error:
         reason = str(error).strip().splitlines()[0]

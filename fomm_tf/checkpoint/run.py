@@ -69,7 +69,9 @@ def build(settings: config.Config, discriminator: bool = False, optimizers: bool
     return run
 
 
-def trackable(run: Run, parts: Collection[str] = PARTS, optimizers: Collection[str] | None = None) -> tf.train.Checkpoint:
+def trackable(
+    run: Run, parts: Collection[str] = PARTS, optimizers: Collection[str] | None = None
+) -> tf.train.Checkpoint:
     """The object whose checkpoints a run folder holds.
 
     Args:

@@ -19,8 +19,8 @@ class Losses:
     """Collects what steps return.
 
     Args:
-      scaled: whether the losses are scaled for float16. Its scale is found by trying: a step whose gradient overflows is
-        left out, so a gradient that is no number is nothing to stop for.
+      scaled: whether the losses are scaled for float16. The scale is found by trying, and a step whose gradient
+        overflows is left out: a gradient that is no number is nothing to stop for then.
     """
 
     def __init__(self, scaled: bool) -> None:

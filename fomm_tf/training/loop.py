@@ -1,7 +1,7 @@
 """The training loop: steps, logs, tests, checkpoints; it may be stopped at any moment and goes on as if nothing were.
 
-Convention: step s, counted from 0, trains on batch s and under the deformations of s, whatever happened before: both are
-functions of (seed, s). After it, s + 1 steps are done, and that is what logs and checkpoints say.
+Convention: step s, counted from 0, trains on batch s and under the deformations of s, whatever happened before: both
+are functions of (seed, s). After it, s + 1 steps are done, and that is what logs and checkpoints say.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ class Loop:
       report: takes lines for the user, if this process is the chief; else it says and writes nothing.
     """
 
-    def __init__(
-        self, session: setup.Session, folder: pathlib.Path, report: Callable[[str], object] = print
-    ) -> None:
+    def __init__(self, session: setup.Session, folder: pathlib.Path, report: Callable[[str], object] = print) -> None:
         self._session, self._run, self._train = session, session.run, session.settings.train
         self._chief = strategies.is_chief(session.strategy)
         self._together = strategies.count_workers(session.strategy) > 1
@@ -183,8 +181,8 @@ class Loop:
             if tests:
                 self._board.picture(self._run.step, self._gallery.draw())
         if score is not None:
-            self._board.curves(self._run.step, {"test/l1": score.l1, "test/l1_over_copying": score.l1 / score.copying})
+            share = score.l1 / score.copying
+            self._board.curves(self._run.step, {"test/l1": score.l1, "test/l1_over_copying": share})
             self._console.say(
-                f"step {self._run.step}: L1 {score.l1:.4f} on unseen clips, {score.l1 / score.copying:.3f} of copying the "
-                "source"
+                f"step {self._run.step}: L1 {score.l1:.4f} on unseen clips, {share:.3f} of copying the source"
             )

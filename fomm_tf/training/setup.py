@@ -64,8 +64,8 @@ def prepare(
     pairs.check_batch(train.batch_size, strategy.num_replicas_in_sync)
     if train.xla and strategy.num_replicas_in_sync > 1:
         raise errors.UserError(
-            f"train.xla compiles the step of one replica, and there are {strategy.num_replicas_in_sync}, which exchange "
-            "their statistics within it; set train.xla to false, or show TensorFlow one device."
+            f"train.xla compiles the step of one replica; got {strategy.num_replicas_in_sync}, which exchange "
+            "statistics within it: set train.xla to false, or show TensorFlow one device."
         )
     tf.keras.utils.set_random_seed(train.seed)
     training, test = _load_data(settings, strategies.count_workers(strategy) == 1, report)
@@ -99,9 +99,7 @@ def _policy(precision: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def reconcile(
-    settings: config.Config | None, folder: pathlib.Path, report: Callable[[str], object]
-) -> config.Config:
+def reconcile(settings: config.Config | None, folder: pathlib.Path, report: Callable[[str], object]) -> config.Config:
     """The config with which a run goes on: the folder's, with what the user has changed since.
 
     Args:
@@ -121,8 +119,8 @@ def reconcile(
     for key, (before, now) in config.differences(stored, settings).items():
         if key.startswith("model."):
             raise errors.UserError(
-                f"{folder} cannot go on with another model: {key} is {before} there and {now} here; begin a new run with "
-                "--init-from."
+                f"{folder} cannot go on with another model: {key} is {before} there and {now} here; begin a new run "
+                "with --init-from."
             )
         report(f"{key} is {now} from here on; it was {before}")
     return settings
@@ -142,9 +140,7 @@ def _load_data(
         report(puppets.write(pathlib.Path(data.root), size=size, **dataclasses.asdict(data.puppets)))
 
     def load(split: str) -> frames.Index:
-        return frames.load(
-            data.root, split, size, cache=data.cache, test_share=data.test_share, seed=data.split_seed
-        )
+        return frames.load(data.root, split, size, cache=data.cache, test_share=data.test_share, seed=data.split_seed)
 
     training = load("train")
     report(f"{data.root}: {_describe(training)} to train on")

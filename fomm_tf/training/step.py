@@ -89,7 +89,7 @@ def draw_transform(settings: config.TrainConfig, step: tf.Tensor) -> tps.Transfo
       As many deformations as this replica has pairs.
     """
     drawn = settings.transform
-    seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int64), step)
+    seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int64), step, alg="philox")
     whole = tps.sample(seed, settings.batch_size, drawn.sigma_affine, drawn.sigma_tps, drawn.points)
     replica = tf.distribute.get_replica_context()
     share = settings.batch_size // replica.num_replicas_in_sync
