@@ -81,12 +81,12 @@ def _pairs(network: tf.keras.Model, other: tf.keras.Model | None) -> Iterator[tu
     )
     for i in range(max(len(mine), len(theirs))):
         yield (mine[i] if i < len(mine) else None), (theirs[i] if i < len(theirs) else None)
-    if None not in kernels and kernels[0].shape == kernels[1].shape:
+    if all(kernel is not None for kernel in kernels) and kernels[0].shape == kernels[1].shape:
         yield tuple(kernels)
 
 
 def _fit(pairs: list[tuple[tf.Variable | None, tf.Variable | None]]) -> bool:
-    return all(None not in pair and pair[0].shape == pair[1].shape for pair in pairs)
+    return all(mine is not None and theirs is not None and mine.shape == theirs.shape for mine, theirs in pairs)
 
 
 def _differences(run: runs.Run, other: runs.Run) -> str:

@@ -16,7 +16,7 @@ from fomm_tf.checkpoint import run as runs
 
 BEST = "best"
 # What is being written; whatever carries these names when a run starts was left by one that was killed.
-_SAVING, _REPLACING = ".saving-", ".best-"
+_SAVING, _REPLACING, _NEW = ".saving-", ".best-", ".new"
 
 
 def refuse_existing(folder: str | pathlib.Path, cure: str = "give another --out, or delete it first") -> None:
@@ -102,6 +102,9 @@ class Keeper:
         self._folder, self._run, self._keep = folder, run, keep
         for leftover in [*folder.glob(f"{_SAVING}*"), *folder.glob(f"{_REPLACING}*")]:
             shutil.rmtree(leftover, ignore_errors=True)
+        incomplete = [path for path in folder.glob("ckpt-*.data-*") if not path.with_suffix(".index").exists()]
+        for leftover in [*incomplete, *folder.glob(f".*{_NEW}")]:
+            leftover.unlink()
         state = tf.train.get_checkpoint_state(str(folder))
         paths = state.all_model_checkpoint_paths if state else ()
         self._kept = [name for name in map(os.path.basename, paths) if (folder / f"{name}.index").exists()]
@@ -165,7 +168,7 @@ def _write_state(folder: pathlib.Path, names: Sequence[str]) -> None:
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name}{_NEW}")
     try:
         with beside.open("w", encoding="utf-8") as file:
             file.write(text)

@@ -16,7 +16,6 @@ from fomm_tf.ops import grid as grid_ops
 from fomm_tf.ops import shapes, warp
 
 _EPSILON = 1e-6
-_ALGORITHM = "philox"
 
 
 class Transform(NamedTuple):
@@ -51,10 +50,9 @@ def sample(
     Returns:
       A `Transform` of float32 tensors.
     """
-    # One named algorithm: TensorFlow would choose by the device, and draw other numbers under XLA.
-    affine_seed, tps_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2, alg=_ALGORITHM))
-    noise = tf.random.stateless_normal([batch, 2, 3], affine_seed, stddev=sigma_affine, alg=_ALGORITHM)
-    weights = tf.random.stateless_normal([batch, points * points], tps_seed, stddev=sigma_tps, alg=_ALGORITHM)
+    affine_seed, tps_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    noise = tf.random.stateless_normal([batch, 2, 3], affine_seed, stddev=sigma_affine)
+    weights = tf.random.stateless_normal([batch, points * points], tps_seed, stddev=sigma_tps)
     return Transform(noise + tf.eye(2, 3), weights)
 
 

@@ -117,16 +117,16 @@ class Loop:
     def _compile(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
         strategy, train = self._session.strategy, self._train
         step = steps.TrainStep(self._run, self._session.objective, train.batch_size)
+        if train.xla:
+            step = tf.function(step, jit_compile=True, autograph=False)
         names: list[str] = []
 
         def step_replica(batch: dict[str, tf.Tensor], number: tf.Tensor) -> tf.Tensor:
+            # Drawn outside of XLA, which would draw other numbers from the same seed.
             losses = step(batch["source"], batch["driving"], steps.draw_transform(train, number))
             names[:] = losses
             # One vector, so that replicas exchange once.
             return tf.stack(list(losses.values()))
-
-        if train.xla:
-            step_replica = tf.function(step_replica, jit_compile=True, autograph=False)
 
         @tf.function(autograph=False)
         def take(batch: dict[str, tf.Tensor], number: tf.Tensor) -> dict[str, tf.Tensor]:

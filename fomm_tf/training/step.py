@@ -68,10 +68,10 @@ class TrainStep:
         gradients, norms = tape.gradient(total, variables), {}
         first = self._run.optimizers[names[0]]
         for name in names:
-            optimizer, found = self._run.optimizers[name], gradients[name]
+            optimizer, inner, found = self._run.optimizers[name], self._run.optimizers[name], gradients[name]
             if isinstance(first, LossScaleOptimizer):
-                found = first.get_unscaled_gradients(found)
-            summed = optimizer.aggregate_gradients(list(zip(found, variables[name], strict=True)))
+                inner, found = optimizer.inner_optimizer, first.get_unscaled_gradients(found)
+            summed = inner.aggregate_gradients(list(zip(found, variables[name], strict=True)))
             norm = tf.linalg.global_norm([gradient for gradient, _ in summed])
             norms[NORM + name] = norm / tf.distribute.get_strategy().num_replicas_in_sync
             optimizer.apply_gradients(summed, skip_gradients_aggregation=True)
@@ -89,7 +89,7 @@ def draw_transform(settings: config.TrainConfig, step: tf.Tensor) -> tps.Transfo
       As many deformations as this replica has pairs.
     """
     drawn = settings.transform
-    seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int64), step, alg="philox")
+    seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int64), step)
     whole = tps.sample(seed, settings.batch_size, drawn.sigma_affine, drawn.sigma_tps, drawn.points)
     replica = tf.distribute.get_replica_context()
     share = settings.batch_size // replica.num_replicas_in_sync
