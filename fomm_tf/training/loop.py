@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config
 from fomm_tf.data import pairs
+from fomm_tf.ops import tps
 from fomm_tf.training import gallery, guard, interruption, journal, setup, strategies, validation
 from fomm_tf.training import step as steps
 
@@ -117,20 +118,22 @@ class Loop:
     def _compile(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
         strategy, train = self._session.strategy, self._train
         step = steps.TrainStep(self._run, self._session.objective, train.batch_size)
-        if train.xla:
-            step = tf.function(step, jit_compile=True, autograph=False)
         names: list[str] = []
 
-        def step_replica(batch: dict[str, tf.Tensor], number: tf.Tensor) -> tf.Tensor:
-            # Drawn outside of XLA, which would draw other numbers from the same seed.
-            losses = step(batch["source"], batch["driving"], steps.draw_transform(train, number))
+        def step_replica(batch: dict[str, tf.Tensor], transform: tps.Transform) -> tf.Tensor:
+            losses = step(batch["source"], batch["driving"], transform)
             names[:] = losses
             # One vector, so that replicas exchange once.
             return tf.stack(list(losses.values()))
 
+        if train.xla:
+            step_replica = tf.function(step_replica, jit_compile=True, autograph=False)
+
         @tf.function(autograph=False)
         def take(batch: dict[str, tf.Tensor], number: tf.Tensor) -> dict[str, tf.Tensor]:
-            summed = strategy.reduce("SUM", strategy.run(step_replica, args=(batch, number)), axis=None)
+            # Drawn outside of XLA, which would draw other numbers from the same seed.
+            transform = strategy.run(steps.draw_transform, args=(train, number))
+            summed = strategy.reduce("SUM", strategy.run(step_replica, args=(batch, transform)), axis=None)
             return dict(zip(names, tf.unstack(summed, num=len(names)), strict=True))
 
         return take

@@ -45,21 +45,24 @@ def read_until(process, start):
     raise AssertionError(process.stderr.read())
 
 
-def test_three_steps_then_a_kill_then_three_are_six_steps_bit_for_bit(write_config, make_config, one_replica, tmp_path):
-    adversarial = "train.loss_weights.generator_gan=1"
-    train(make_config(adversarial, "train.drops=[]"), tmp_path / "straight", one_replica)
+def test_three_steps_then_a_kill_then_three_are_six_steps_bit_for_bit(write_config, tmp_path):
+    terms = ("train.loss_weights.generator_gan=1", "train.drops=[]")
+    straight = spawn(write_config(*terms), tmp_path / "straight")
+    assert straight.wait(timeout=300) == 0, straight.stderr.read()
     # A longer run, so that the kill comes while it steps; without drops its first steps are the same.
-    longer = write_config(adversarial, "train.drops=[]", "train.steps=100000", "train.keep=1000000")
-    process = spawn(longer, tmp_path / "killed")
-    read_until(process, "step 3: L1")
-    process.kill()
-    process.wait()
+    longer = write_config(*terms, "train.steps=100000", "train.keep=1000000")
+    killed = spawn(longer, tmp_path / "killed")
+    read_until(killed, "step 3: L1")
+    killed.kill()
+    killed.wait()
+    # It may have come further than step 3 before the kill reached it.
     for path in (tmp_path / "killed").glob("ckpt-*"):
         if int(path.stem.removeprefix("ckpt-")) > 3:
             path.unlink()
     names = ('model_checkpoint_path: "ckpt-3"', 'all_model_checkpoint_paths: "ckpt-3"')
     (tmp_path / "killed" / "checkpoint").write_text("\n".join(names) + "\n")
-    train(make_config(adversarial, "train.drops=[]"), tmp_path / "killed", one_replica, resume=True)
+    resumed = spawn(write_config(*terms), tmp_path / "killed", "--resume")
+    assert resumed.wait(timeout=300) == 0, resumed.stderr.read()
     assert data_of(tmp_path / "killed", 6) == data_of(tmp_path / "straight", 6)
     rows = (tmp_path / "killed" / "history.csv").read_text()
     assert rows == (tmp_path / "straight" / "history.csv").read_text()
@@ -229,8 +232,11 @@ def assert_same(one, other):
             if not name.startswith("gradient_norm"):
                 assert mine[name] == pytest.approx(value, rel=1e-5), name
     for mine, theirs in zip(one[1], other[1], strict=True):
-        difference = np.linalg.norm(np.float64(mine) - np.float64(theirs))
-        assert difference <= 1e-5 * np.linalg.norm(np.float64(theirs)) + 1e-7
+        norm = np.linalg.norm(np.float64(theirs))
+        # What started from 0 (heads of Jacobians, offsets of norms) holds a sum of gradients and nothing else, and
+        # float32 allows those 1e-3 (five times that here); everything else holds weights.
+        tolerance = 1e-5 if norm > 1e-2 else 5e-3
+        assert np.linalg.norm(np.float64(mine) - np.float64(theirs)) <= tolerance * norm + 1e-7
 
 
 @pytest.fixture(scope="module")
