@@ -275,7 +275,7 @@ def test_an_override_may_give_a_section_in_part_or_null():
         ("train.epochs", "An override reads section.key=value; got 'train.epochs'."),
         ("train.epochs 5", "An override reads section.key=value; got 'train.epochs 5'."),
         ("", "An override reads section.key=value; got ''."),
-        ("train.epoch=5", "override: train has no key epoch; the known ones are epochs, batch_size, "),
+        ("train.epoch=5", "override: train has no key epoch; the known ones are epochs, milestones, steps, "),
         ("trian.epochs=5", "override: the config has no key trian; the known ones are data, model, train, animate."),
         ("epochs=5", "override: the config has no key epochs; the known ones are data, model, train, animate."),
         ("=5", "override: the config has no key "),
