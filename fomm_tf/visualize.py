@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fomm_tf.opencv import cv2
+
+if TYPE_CHECKING:
+    from fomm_tf.ops import keypoints
+
+PANELS = ("keypoints", "deformed", "occlusion", "masks")
 
 
 def rainbow(count: int) -> np.ndarray:
@@ -71,3 +78,44 @@ def show_masks(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     colours = np.concatenate([np.zeros((1, 3)), rainbow(mask.shape[-1] - 1)])
     picture = np.rint(mask @ colours).clip(0, 255).astype(np.uint8)
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def panels(
+    source: np.ndarray,
+    source_keypoints: keypoints.Keypoints,
+    driving: np.ndarray,
+    driving_keypoints: keypoints.Keypoints,
+    deformed: np.ndarray,
+    mask: np.ndarray,
+    occlusion: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """What a model sees of one pair of frames.
+
+    Args:
+      source: `[H, W, 3]` uint8.
+      source_keypoints: of one frame, `[K, 2]` and `[K, 2, 2]` or None.
+      driving: `[H, W, 3]` uint8.
+      driving_keypoints: of one frame.
+      deformed: `[H, W, 3]` uint8, the source warped.
+      mask: `[h, w, K + 1]`.
+      occlusion: `[h, w, 1]`, or None if the model has none.
+
+    Returns:
+      Pictures by the names in `PANELS`, without `occlusion` if there is none; `keypoints` shows both frames.
+    """
+    pairs = ((source, source_keypoints), (driving, driving_keypoints))
+    size = source.shape[:2]
+    found = {
+        "keypoints": np.concatenate([draw_keypoints(frame, *found) for frame, found in pairs], axis=1),
+        "deformed": deformed,
+        "masks": show_masks(mask, size),
+    }
+    if occlusion is not None:
+        found["occlusion"] = show_occlusion(occlusion, size)
+    return found
+
+
+def row(shown: Mapping[str, np.ndarray], prediction: np.ndarray) -> np.ndarray:
+    """The panels of one pair beside each other, the prediction after the two frames."""
+    others = [shown[name] for name in PANELS if name in shown and name != "keypoints"]
+    return np.concatenate([shown["keypoints"], prediction, *others], axis=1)

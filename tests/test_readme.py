@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from fomm_tf import cli
+from fomm_tf import cli, config
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +22,12 @@ def commands():
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_command_of_the_readme_exists(command):
     program, *arguments = shlex.split(command)
-    if program == "make":
+    if program == "python":
+        assert arguments[0] == "train.py" and (ROOT / "train.py").is_file()
+        files = [pathlib.Path(argument) for argument in arguments if argument.endswith(".yaml")]
+        assert all(config.load(ROOT / file) for file in files)
+        config.override(config.Config(), [argument for argument in arguments if "=" in argument])
+    elif program == "make":
         assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.M), command
     elif len(arguments) == 1 and arguments[0] != "demo":
         assert cli.main([*arguments, "--no-such-option"]) == 2

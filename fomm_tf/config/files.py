@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import yaml
 
@@ -70,7 +70,9 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
         *sections, key = path.split(".")
         node = tree
         for section in sections:
-            node = node.setdefault(section, {})
+            # A section that may be null is one that nobody has begun yet.
+            node[section] = {} if node.get(section) is None else node[section]
+            node = node[section]
             if not isinstance(node, dict):
                 raise errors.UserError(f"{assignment}: {section} is a value, not a section.")
         try:
@@ -83,6 +85,22 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
 def dump(config: Config) -> str:
     """The whole resolved config as YAML."""
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+
+
+def differences(one: Config, other: Config) -> dict[str, tuple[object, object]]:
+    """The keys `section.key` in which two configs differ, with both values."""
+    ones, others = (dict(_leaves(dataclasses.asdict(found))) for found in (one, other))
+    keys = [*ones, *(key for key in others if key not in ones)]
+    pairs = {key: (ones.get(key), others.get(key)) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def recipes() -> dict[str, pathlib.Path]:

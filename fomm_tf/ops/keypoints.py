@@ -24,6 +24,10 @@ class Keypoints(NamedTuple):
     value: tf.Tensor
     jacobian: tf.Tensor | None
 
+    def frame(self, number: int) -> Keypoints:
+        """Those of one frame, `[K, 2]` and `[K, 2, 2]`."""
+        return Keypoints(*(None if part is None else part[number] for part in self))
+
 
 def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:
     """Heatmaps that sum to one over the positions of each channel.

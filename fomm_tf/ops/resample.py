@@ -105,3 +105,21 @@ def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) ->
     if isinstance(height, int) and isinstance(width, int) and list(image.shape[1:3]) == [height, width]:
         return image
     return tf.cast(tf.image.resize(image, [height, width], method="bilinear", antialias=False), image.dtype)
+
+
+def double(image: tf.Tensor) -> tf.Tensor:
+    """Nearest neighbour to twice the size, whose gradient is a plain sum.
+
+    Args:
+      image: `[B, H, W, C]`.
+
+    Returns:
+      `[B, 2 H, 2 W, C]`.
+
+    Raises:
+      ValueError: if `image` is not of rank 4.
+    """
+    shapes.check("image", image, "B H W C")
+    batch, height, width, channels = shapes.sizes(image)
+    wide = tf.reshape(tf.concat([image, image], axis=3), [batch, height, 2 * width * channels])
+    return tf.reshape(tf.concat([wide, wide], axis=2), [batch, 2 * height, 2 * width, channels])

@@ -56,7 +56,6 @@ _KEYS = {
     "train_params.lr_kp_detector": "train.learning_rate_detector",
     "train_params.batch_size": "train.batch_size",
     "train_params.scales": "train.pyramid_scales",
-    "train_params.checkpoint_freq": "train.checkpoint_epochs",
     "train_params.transform_params.sigma_affine": "train.transform.sigma_affine",
     "train_params.transform_params.sigma_tps": "train.transform.sigma_tps",
     "train_params.transform_params.points_tps": "train.transform.points",

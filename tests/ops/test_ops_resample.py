@@ -181,3 +181,13 @@ def test_a_scale_outside_of_zero_to_one_is_refused(call, scale):
 def test_a_picture_without_a_batch_is_refused():
     with pytest.raises(ValueError, match=re.escape("image must be [B, H, W, C]; got shape (8, 8, 3).")):
         resample.downsample(tf.zeros([8, 8, 3]), 0.5)
+
+
+def test_doubling_is_keras_nearest_upsampling_and_its_gradient_a_sum(check_gradient):
+    image = np.random.default_rng(0).random([2, 3, 5, 4])
+    expected = np.repeat(np.repeat(image, 2, axis=1), 2, axis=2)
+    np.testing.assert_array_equal(resample.double(tf.constant(image)), expected)
+    np.testing.assert_array_equal(tf.keras.layers.UpSampling2D(2, dtype="float64")(image), expected)
+    check_gradient(lambda values: resample.double(values), image)
+    with pytest.raises(ValueError, match="image"):
+        resample.double(tf.zeros([3, 5, 4]))

@@ -189,7 +189,6 @@ def test_tiny_yaml_is_read_as_it_is():
             "batch_size": 2,
             "milestones": [6, 9],
             "pyramid_scales": [1.0, 0.5, 0.25],
-            "checkpoint_epochs": 5,
             "loss_weights": {"generator_gan": 1.0},
         },
     })  # fmt: skip

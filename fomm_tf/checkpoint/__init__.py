@@ -1,0 +1,31 @@
+"""The run folder: config.yaml, ckpt-* + checkpoint (TensorFlow object checkpoints), README.txt, `best/`.
+
+Convention:
+  * a checkpoint is called `ckpt-N` after its step, or after its epoch if it was converted;
+  * `best/`, where a run has been tested while it trained, is a run folder itself.
+"""
+
+from fomm_tf.checkpoint.reading import load, newest, read_config, read_count, stored_parts, stored_shapes
+from fomm_tf.checkpoint.run import NETWORKS, Run, build
+from fomm_tf.checkpoint.starting import initialise, resume
+from fomm_tf.checkpoint.writing import BEST, Keeper, describe, new_folder, refuse_existing, save
+
+__all__ = [
+    "BEST",
+    "NETWORKS",
+    "Keeper",
+    "Run",
+    "build",
+    "describe",
+    "initialise",
+    "load",
+    "new_folder",
+    "newest",
+    "read_config",
+    "read_count",
+    "refuse_existing",
+    "resume",
+    "save",
+    "stored_parts",
+    "stored_shapes",
+]

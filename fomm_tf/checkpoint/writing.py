@@ -1,0 +1,179 @@
+"""Writing run folders: a whole one at once, or a checkpoint after the other while a run trains."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from fomm_tf import config, errors
+from fomm_tf.checkpoint import run as runs
+
+BEST = "best"
+# What is being written; whatever carries these names when a run starts was left by one that was killed.
+_SAVING, _REPLACING, _NEW = ".saving-", ".best-", ".new"
+
+
+def refuse_existing(folder: str | pathlib.Path, cure: str = "give another --out, or delete it first") -> None:
+    """Refuses a name that is taken; to be asked before long work.
+
+    Args:
+      folder: the name.
+      cure: what to do about it.
+
+    Raises:
+      errors.UserError: if there is a file or a folder that is not empty.
+    """
+    folder = pathlib.Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise errors.UserError(f"{folder} exists already; {cure}.")
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to fill, which gets the name `folder` only when the block ends without an exception.
+
+    Raises:
+      errors.UserError: if `folder` exists and is not empty, or cannot be made.
+    """
+    folder = pathlib.Path(folder)
+    refuse_existing(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise errors.UserError(f"Cannot make the folder {folder}: {error}; give another --out.") from error
+    try:
+        yield work
+        work.chmod(0o755)
+        if folder.is_dir():
+            folder.rmdir()
+        work.rename(folder)
+    except OSError as error:
+        raise errors.UserError(f"Cannot write {folder}: {error}.") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def save(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
+    """Writes a new run folder; nothing is left if that fails.
+
+    Args:
+      folder: must not exist, or be empty.
+      run: what to write.
+      story: how the weights came about, for README.txt.
+
+    Raises:
+      errors.UserError: if `folder` exists already or cannot be written.
+    """
+    with new_folder(folder) as work:
+        describe(work, run.config, story)
+        try:
+            name = _write_checkpoint(work, run)
+        except tf.errors.OpError as error:
+            raise errors.UserError(f"Cannot write the weights to {folder}: {error.message}.") from error
+        _write_state(work, [name])
+
+
+def describe(folder: pathlib.Path, settings: config.Config, story: str) -> None:
+    """Writes config.yaml and README.txt into a folder; each appears whole."""
+    _write_text(folder / "config.yaml", config.dump(settings))
+    _write_text(folder / "README.txt", story.rstrip() + "\n")
+
+
+class Keeper:
+    """Keeps the checkpoints of a run that trains: the newest ones, and in `best/`, a run folder itself, the best.
+
+    Each appears whole or not at all, and an older one goes only when a newer one is there: a kill or a full disk at any
+    moment leaves the folder with the checkpoint that it had.
+
+    Args:
+      folder: the run folder, with its config.yaml and README.txt.
+      run: what to save.
+      keep: how many of the newest to keep.
+    """
+
+    def __init__(self, folder: pathlib.Path, run: runs.Run, keep: int) -> None:
+        self._folder, self._run, self._keep = folder, run, keep
+        for leftover in [*folder.glob(f"{_SAVING}*"), *folder.glob(f"{_REPLACING}*")]:
+            shutil.rmtree(leftover, ignore_errors=True)
+        incomplete = [path for path in folder.glob("ckpt-*.data-*") if not path.with_suffix(".index").exists()]
+        for leftover in [*incomplete, *folder.glob(f".*{_NEW}")]:
+            leftover.unlink()
+        state = tf.train.get_checkpoint_state(str(folder))
+        paths = state.all_model_checkpoint_paths if state else ()
+        self._kept = [name for name in map(os.path.basename, paths) if (folder / f"{name}.index").exists()]
+
+    def save(self) -> None:
+        """Writes the run as it is.
+
+        Raises:
+          errors.UserError: if it cannot be written; the checkpoint before it is still there.
+        """
+        try:
+            name = _write_checkpoint(self._folder, self._run)
+            kept = [*(kept for kept in self._kept if kept != name), name]
+            _write_state(self._folder, kept[-self._keep :])
+        except (tf.errors.OpError, OSError) as error:
+            reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+            last = f"{self._kept[-1]} is the last good one" if self._kept else "there is none before it"
+            raise errors.UserError(
+                f"Cannot write the checkpoint of step {self._run.step} to {self._folder}: {reason}; {last}. Make room, "
+                "then go on with --resume."
+            ) from error
+        for stale in kept[: -self._keep]:
+            for path in self._folder.glob(f"{stale}.*"):
+                path.unlink()
+        self._kept = kept[-self._keep :]
+
+    def mark_best(self) -> None:
+        """Makes the newest checkpoint the one in `best/`, without a second copy where the file system has links."""
+        name, target = self._kept[-1], self._folder / BEST
+        with tempfile.TemporaryDirectory(prefix=_REPLACING, dir=self._folder) as work:
+            made = pathlib.Path(work) / "made"
+            made.mkdir()
+            for path in [self._folder / "config.yaml", self._folder / "README.txt", *self._folder.glob(f"{name}.*")]:
+                try:
+                    os.link(path, made / path.name)
+                except OSError:
+                    shutil.copy2(path, made / path.name)
+            _write_state(made, [name])
+            if target.exists():
+                target.rename(pathlib.Path(work) / "replaced")
+            made.rename(target)
+
+
+def _write_checkpoint(folder: pathlib.Path, run: runs.Run) -> str:
+    """Writes `ckpt-N`, its index last: without the index it is none."""
+    name = f"ckpt-{run.step or run.epoch}"
+    with tempfile.TemporaryDirectory(prefix=_SAVING, dir=folder) as work:
+        runs.trackable(run).write(str(pathlib.Path(work) / name))
+        for path in sorted(pathlib.Path(work).glob(f"{name}.*")):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(path, folder / path.name)
+    return name
+
+
+def _write_state(folder: pathlib.Path, names: Sequence[str]) -> None:
+    """Says which checkpoints there are, by relative names: TensorFlow's manager notes absolute ones, and a run folder
+    may be moved."""
+    lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
+    _write_text(folder / "checkpoint", "\n".join(lines) + "\n")
+
+
+def _write_text(path: pathlib.Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}{_NEW}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""VGG-19 up to relu5_1, with torchvision's weights or those of Keras (Simonyan and Zisserman, arXiv:1409.1556)."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from fomm_tf import errors, weights
+from fomm_tf.losses.backbones import base
+
+# Channels and number of the convolutions of each block; a max pool lies between two blocks.
+_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
+_TORCH_FILE = "vgg19-dcbb9e9d.pth"
+_KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+
+class Vgg19(base.Backbone):
+    """VGG-19 as torchvision computes it; the taps are relu1_1, relu2_1, ... relu5_1.
+
+    Args:
+      state: `features.N.weight` (O,I,H,W) and `features.N.bias` of torchvision's state dictionary.
+      source: what to call it in the errors.
+
+    Raises:
+      errors.UserError: if a tensor is missing or misshapen.
+    """
+
+    relative = False
+    smallest_side = 16
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
+    def __init__(self, state: Mapping[str, np.ndarray], source: str) -> None:
+        super().__init__()
+        tensors = base.TorchState(state, source, "torchvision's VGG-19", f"give {_TORCH_FILE}")
+        self._blocks, channels = [[] for _ in _BLOCKS], 3
+        for block, _, position in _positions():
+            width, _ = _BLOCKS[block]
+            kernel = tensors.tensor(f"features.{position}.weight", width, channels, 3, 3)
+            self._blocks[block].append(base.Convolution(kernel, tensors.tensor(f"features.{position}.bias", width)))
+            channels = width
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path) -> Vgg19:
+        """Reads torchvision's file (`vgg19-dcbb9e9d.pth`).
+
+        Raises:
+          errors.UserError: if it cannot be read or is another network's.
+        """
+        return cls(weights.load(path), str(path))
+
+    def _features(self, inputs: tf.Tensor) -> list[tf.Tensor]:
+        taps = []
+        for convolutions in self._blocks:
+            if taps:
+                inputs = tf.nn.max_pool2d(inputs, 2, 2, "VALID")
+            for number, convolution in enumerate(convolutions):
+                inputs = tf.nn.relu(convolution(inputs))
+                if number == 0:
+                    taps.append(inputs)
+        return taps
+
+
+class KerasVgg19(Vgg19):
+    """VGG-19 with the weights of Keras, which are others: trained on colours of 0 to 255 less their mean.
+
+    Keras orders the colours blue, green, red; the kernels are turned instead, so this takes RGB like every backbone.
+    """
+
+    relative = True
+    mean = tuple(value / 255.0 for value in (123.68, 116.779, 103.939))
+    std = (1.0 / 255.0,) * 3
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path | None = None) -> KerasVgg19:
+        """Reads Keras' file, which Keras downloads into its own cache if no path is given.
+
+        Raises:
+          errors.UserError: if it cannot be downloaded or read, or is another network's.
+        """
+        state = {}
+        network = _build_keras(path)
+        for block, number, position in _positions():
+            kernel, bias = network.get_layer(f"block{block + 1}_conv{number + 1}").get_weights()
+            kernel = kernel[:, :, ::-1] if position == 0 else kernel
+            state |= {f"features.{position}.weight": kernel.transpose(3, 2, 0, 1), f"features.{position}.bias": bias}
+        return cls(state, str(path or _KERAS_FILE))
+
+
+def _positions() -> Iterator[tuple[int, int, int]]:
+    """Block, number in the block and torchvision's number of each convolution, all counted from 0."""
+    position = 0
+    for block, (_, count) in enumerate(_BLOCKS):
+        for number in range(count):
+            yield block, number, position
+            position += 2
+        position += 1
+
+
+def _build_keras(path: str | pathlib.Path | None) -> tf.keras.Model:
+    if path is not None and not pathlib.Path(path).is_file():
+        raise errors.UserError(f"{path} is no file; give {_KERAS_FILE} by train.backbone_file.")
+    try:
+        return tf.keras.applications.VGG19(include_top=False, weights="imagenet" if path is None else str(path))
+    # Keras raises no narrower class than this where a download fails.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        if path is None:
+            raise errors.UserError(
+                f"Keras cannot get its weights of VGG-19 ({reason}); go online, or download {_KERAS_FILE} elsewhere "
+                "and give its path by train.backbone_file."
+            ) from error
+        raise errors.UserError(
+            f"{path} is not Keras' file of VGG-19 ({reason}); give {_KERAS_FILE}, whole and as it came."
+        ) from error

@@ -1,0 +1,270 @@
+"""The checkpoints of a run that trains: the newest ones and the best, whatever interrupts."""
+
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf import checkpoint, config, errors
+from fomm_tf.checkpoint import run as runs
+
+SMALL = pathlib.Path(__file__).parent.parent / "training" / "small.yaml"
+STORY = "Trained in a test."
+
+
+@pytest.fixture(scope="module")
+def run():
+    return checkpoint.build(config.load(SMALL), optimizers=True)
+
+
+@pytest.fixture
+def folder(run, tmp_path):
+    checkpoint.describe(tmp_path, run.config, STORY)
+    return tmp_path
+
+
+def train_to(run, step):
+    """As if trained: the step shows in a weight."""
+    run.step = step
+    run.networks.generator.final.bias.assign([float(step)] * 3)
+
+
+def names(folder):
+    return sorted(path.stem for path in folder.glob("ckpt-*.index"))
+
+
+def bias(folder):
+    return float(checkpoint.load(folder).networks.generator.final.bias[0])
+
+
+def test_the_newest_are_kept_and_older_ones_go(run, folder):
+    keeper = checkpoint.Keeper(folder, run, keep=2)
+    for step in (5, 10, 15):
+        train_to(run, step)
+        keeper.save()
+        assert checkpoint.newest(folder) == str(folder / f"ckpt-{step}")
+    assert names(folder) == ["ckpt-10", "ckpt-15"] and bias(folder) == 15
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["README.txt", "config.yaml", "checkpoint"]
+        + [f"ckpt-{step}.{end}" for step in (10, 15) for end in ("index", "data-00000-of-00001")]
+    )
+
+
+def test_a_run_that_goes_on_knows_what_was_kept(run, folder):
+    for step in (5, 10, 15):
+        train_to(run, step)
+        checkpoint.Keeper(folder, run, keep=2).save()
+    assert names(folder) == ["ckpt-10", "ckpt-15"]
+
+
+def test_the_best_is_a_run_folder_of_its_own_that_stays(run, folder):
+    keeper = checkpoint.Keeper(folder, run, keep=1)
+    for step, best in ((5, True), (10, True), (15, False), (20, False)):
+        train_to(run, step)
+        keeper.save()
+        if best:
+            keeper.mark_best()
+    assert names(folder) == ["ckpt-20"] and bias(folder) == 20
+    assert names(folder / checkpoint.BEST) == ["ckpt-10"] and bias(folder / checkpoint.BEST) == 10
+    assert (folder / "best" / "README.txt").read_text() == STORY + "\n"
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_best_takes_no_room_of_its_own_where_there_are_links(run, folder):
+    keeper = checkpoint.Keeper(folder, run, keep=1)
+    train_to(run, 5)
+    keeper.save()
+    keeper.mark_best()
+    data = "ckpt-5.data-00000-of-00001"
+    assert (folder / data).stat().st_ino == (folder / "best" / data).stat().st_ino
+
+
+def test_where_there_are_no_links_the_best_is_copied(run, folder, monkeypatch):
+    def refuse(*paths):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    keeper = checkpoint.Keeper(folder, run, keep=1)
+    train_to(run, 5)
+    keeper.save()
+    keeper.mark_best()
+    assert bias(folder / "best") == 5
+
+
+def test_a_full_disk_costs_the_new_checkpoint_only(run, folder):
+    keeper = checkpoint.Keeper(folder, run, keep=1)
+    train_to(run, 5)
+    keeper.save()
+    train_to(run, 10)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(errors.UserError) as caught:
+            keeper.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    message = str(caught.value)
+    assert message.startswith(f"Cannot write the checkpoint of step 10 to {folder}: ") and "\n" not in message
+    assert "ckpt-5 is the last good one. Make room, then go on with --resume." in message
+    assert names(folder) == ["ckpt-5"] and bias(folder) == 5
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    keeper.save()
+    assert names(folder) == ["ckpt-10"]
+
+
+# Saves ckpt-5, then is killed at the moment that argv[2] names while it saves ckpt-10 and marks it as the best.
+KILLED = """
+import os, pathlib, shutil, signal, sys
+import tensorflow as tf
+from fomm_tf import checkpoint, config
+
+folder, moment = pathlib.Path(sys.argv[1]), sys.argv[2]
+run = checkpoint.build(config.load(sys.argv[3]))
+checkpoint.describe(folder, run.config, "story")
+keeper = checkpoint.Keeper(folder, run, keep=1)
+run.step = 5
+keeper.save()
+keeper.mark_best()
+run.step = 10
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+replace, write, rename = os.replace, tf.train.Checkpoint.write, pathlib.Path.rename
+if moment == "while writing":
+    def cut(self, prefix, *rest):
+        pathlib.Path(prefix + ".data-00000-of-00001").write_bytes(b"half")
+        die()
+    tf.train.Checkpoint.write = cut
+moments = {"before the data": ".data-00000-of-00001", "before the index": ".index", "before the state": "checkpoint"}
+if moment in moments:
+    os.replace = lambda source, target: die() if str(target).endswith(moments[moment]) else replace(source, target)
+if moment == "before the old one goes":
+    unlink = pathlib.Path.unlink
+    pathlib.Path.unlink = lambda self, **rest: die() if self.name.startswith("ckpt") else unlink(self, **rest)
+if moment == "while the best is replaced":
+    def once(self, target):
+        rename(self, target)
+        die()
+    pathlib.Path.rename = once
+keeper.save()
+keeper.mark_best()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("while writing", 5),
+        ("before the data", 5),
+        ("before the index", 5),
+        ("before the state", 5),
+        ("before the old one goes", 10),
+        ("while the best is replaced", 10),
+    ],
+)
+def test_a_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, tmp_path, run):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    done = subprocess.run([sys.executable, "-c", KILLED, folder, moment, SMALL], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert checkpoint.load(folder).step == expected
+    if moment != "while the best is replaced":
+        assert checkpoint.load(folder / "best").step == 5
+    train_to(run, 15)
+    keeper = checkpoint.Keeper(folder, run, keep=1)
+    keeper.save()
+    keeper.mark_best()
+    # One that was complete and not listed yet, or not deleted yet, stays: only what the folder lists is deleted.
+    stays = {"before the state": ["ckpt-10"], "before the old one goes": ["ckpt-5"]}.get(moment, [])
+    assert names(folder) == sorted([*stays, "ckpt-15"])
+    assert names(folder / "best") == ["ckpt-15"] and bias(folder / "best") == 15
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+# Beginning ----------------------------------------------------------------------------------------------------------
+
+
+def weights_of(run):
+    return {name: [np.array(weight) for weight in network.get_weights()] for name, network in run.parts().items()}
+
+
+def assert_same(one, other):
+    for name, values in one.items():
+        for mine, theirs in zip(values, other[name], strict=True):
+            np.testing.assert_array_equal(mine, theirs, err_msg=name)
+
+
+def test_what_the_checkpoint_lacks_starts_anew_and_is_named(run, folder):
+    train_to(run, 5)
+    checkpoint.Keeper(folder, runs.Run(run.config, run.networks, step=5), keep=1).save()
+    resumed, anew = checkpoint.resume(folder, run.config, discriminator=True)
+    assert resumed.step == 5
+    assert anew == ["discriminator", "Adam of the generator", "Adam of the detector", "Adam of the discriminator"]
+    own = weights_of(run)
+    assert_same(own, {name: weights_of(resumed)[name] for name in own})
+
+
+def test_another_run_s_weights_begin_a_new_one_at_another_size_and_scale(run, tmp_path):
+    checkpoint.save(tmp_path / "other", run, STORY)
+    changes = ["model.frame_size=[64,96]", "model.motion_scale=0.5", "model.keypoint_detector.scale=0.5"]
+    new = checkpoint.build(config.override(run.config, changes), discriminator=True, optimizers=True)
+    drawn = weights_of(new)
+    assert checkpoint.initialise(new, tmp_path / "other") == ["discriminator"]
+    assert new.step == 0 and int(new.optimizers["generator"].iterations) == 0
+    made = weights_of(new)
+    assert_same({"generator": weights_of(run)["generator"]}, made)
+    assert_same({"discriminator": drawn["discriminator"]}, made)
+    # The anti-alias kernels, which the other run has none of at scale 1, are the config's.
+    without = [
+        weight for weight in new.networks.detector.weights if weight is not new.networks.detector.antialias.kernel
+    ]
+    assert len(without) == len(run.networks.detector.weights)
+    for mine, theirs in zip(without, run.networks.detector.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_discriminator_that_fits_is_taken_over(tmp_path):
+    settings = config.load(SMALL)
+    other = checkpoint.build(settings, discriminator=True)
+    checkpoint.save(tmp_path / "other", other, STORY)
+    new = checkpoint.build(settings, discriminator=True, optimizers=True)
+    assert checkpoint.initialise(new, tmp_path / "other") == []
+    assert_same(weights_of(other), weights_of(new))
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("model.num_keypoints=5", "model.num_keypoints is 3 there and 5 here"),
+        ("model.occlusion=false", "model.occlusion is True there and False here"),
+        ("model.generator.max_features=8", "model.generator.max_features is 16 there and 8 here"),
+    ],
+)
+def test_another_model_s_weights_are_refused(change, difference, run, tmp_path):
+    checkpoint.save(tmp_path / "other", run, STORY)
+    new = checkpoint.build(config.override(run.config, [change]))
+    with pytest.raises(errors.UserError) as caught:
+        checkpoint.initialise(new, tmp_path / "other")
+    assert str(caught.value).startswith(f"{tmp_path / 'other'} holds another model than the config: {difference}; take")
+
+
+def test_a_loss_scale_is_part_of_the_checkpoint(folder):
+    settings = config.load(SMALL)
+    scaled = tf.keras.mixed_precision.LossScaleOptimizer
+
+    def build():
+        made = checkpoint.build(settings, optimizers=True)
+        made.optimizers = {name: scaled(inner, initial_scale=2.0**10) for name, inner in made.optimizers.items()}
+        return made
+
+    one = build()
+    one.optimizers["generator"]._loss_scale.current_loss_scale.assign(64.0)
+    one.step = 5
+    checkpoint.Keeper(folder, one, keep=1).save()
+    resumed, anew = checkpoint.resume(folder, settings, discriminator=False)
+    assert anew == []
+    assert float(scaled(resumed.optimizers["generator"]).loss_scale) == 64.0

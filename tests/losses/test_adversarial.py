@@ -1,0 +1,101 @@
+"""LSGAN and feature matching against loops, on made-up judgements of two scales."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf.losses import adversarial
+from fomm_tf.models import discriminator
+
+BATCH = 3
+SHAPES = {1.0: ((7, 5, 4), (3, 2, 8), (2, 2, 1)), 0.5: ((3, 2, 4), (2, 1, 8), (1, 1, 1))}
+WEIGHTS = (10.0, 3.0)
+
+
+def judgements(seed):
+    random, made = np.random.RandomState(seed), {}
+    for scale, shapes in SHAPES.items():
+        *features, prediction = (tf.constant(random.standard_normal((BATCH, *shape))) for shape in shapes)
+        made[scale] = discriminator.Judgement(features, prediction)
+    return made
+
+
+def mean(example, term):
+    """The mean of `term` over the numbers of one or two arrays, one at a time."""
+    numbers = list(zip(*(np.ravel(array.numpy()[example]) for array in term[1:]), strict=True))
+    return sum(term[0](*values) for values in numbers) / len(numbers)
+
+
+def over_scales(term):
+    """`[B]`: the sum over scales of `term(example, scale)`."""
+    return [sum(term(example, scale) for scale in SHAPES) for example in range(BATCH)]
+
+
+def test_the_generator_s_loss_of_each_example_is_that_of_the_loops():
+    fake = judgements(0)
+    losses = adversarial.generator(fake)
+    assert losses.shape == [BATCH]
+    expected = over_scales(lambda i, scale: mean(i, (lambda p: (1 - p) ** 2, fake[scale].prediction)))
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
+
+
+def test_the_discriminator_s_loss_of_each_example_is_that_of_the_loops():
+    real, fake = judgements(0), judgements(1)
+    losses = adversarial.discriminate(real, fake)
+    assert losses.shape == [BATCH]
+    expected = over_scales(
+        lambda i, scale: mean(i, (lambda r, f: (1 - r) ** 2 + f**2, real[scale].prediction, fake[scale].prediction))
+    )
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
+
+
+def test_a_generator_that_passes_for_real_and_a_discriminator_that_is_never_wrong_lose_nothing():
+    ones, zeros = (
+        {scale: discriminator.Judgement([], tf.fill([BATCH, 2, 2, 1], value)) for scale in SHAPES}
+        for value in (1.0, 0.0)
+    )
+    np.testing.assert_array_equal(adversarial.generator(ones), np.zeros(BATCH))
+    np.testing.assert_array_equal(adversarial.discriminate(ones, zeros), np.zeros(BATCH))
+    np.testing.assert_array_equal(adversarial.discriminate(zeros, ones), np.full(BATCH, 4.0))
+
+
+def feature_differences(real, fake, weights):
+    def term(i, scale):
+        pairs = zip(weights, real[scale].features, fake[scale].features, strict=True)
+        return sum(weight * mean(i, (lambda r, f: abs(r - f), mine, theirs)) for weight, mine, theirs in pairs)
+
+    return over_scales(term)
+
+
+def test_feature_matching_of_each_example_is_that_of_the_loops():
+    real, fake = judgements(0), judgements(1)
+    losses = adversarial.feature_matching(real, fake, WEIGHTS)
+    assert losses.shape == [BATCH]
+    np.testing.assert_allclose(losses, feature_differences(real, fake, WEIGHTS), rtol=1e-12)
+
+
+def test_weight_0_leaves_a_block_out_whatever_it_holds():
+    real, fake = judgements(0), judgements(1)
+    broken = {
+        scale: judgement._replace(features=[judgement.features[0], judgement.features[1] * np.nan])
+        for scale, judgement in fake.items()
+    }
+    losses = adversarial.feature_matching(real, broken, (10.0, 0.0))
+    np.testing.assert_allclose(losses, feature_differences(real, fake, (10.0, 0.0)), rtol=1e-12)
+
+
+def test_feature_matching_moves_the_generated_frames_alone():
+    real, fake = judgements(0), judgements(1)
+    with tf.GradientTape() as tape:
+        watched = [[judgement.features for judgement in side.values()] for side in (real, fake)]
+        tape.watch(watched)
+        losses = adversarial.feature_matching(real, fake, WEIGHTS)
+    of_real, of_fake = map(tf.nest.flatten, tape.gradient(losses, watched))
+    assert of_real == [None] * 4
+    assert all(np.abs(gradient).min() > 0 for gradient in of_fake)
+
+
+@pytest.mark.parametrize("weights", [(10.0,), (10.0, 10.0, 10.0)])
+def test_as_many_weights_as_blocks_are_needed(weights):
+    with pytest.raises(ValueError, match="zip"):
+        adversarial.feature_matching(judgements(0), judgements(1), weights)

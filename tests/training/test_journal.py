@@ -1,0 +1,85 @@
+"""What a run says of itself."""
+
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf import video
+from fomm_tf.training import journal, validation
+
+
+def events(folder):
+    """tag -> {step: value} of TensorBoard's files."""
+    found = {}
+    for path in sorted(folder.glob("events.*")):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
+    return found
+
+
+def test_without_a_terminal_a_line_says_how_it_goes():
+    lines = []
+    with journal.Console(done=0, total=100, batch=8, report=lines.append) as console:
+        time.sleep(0.2)
+        rate = console.log(10, {"perceptual": 12.3456, "gradient_norm_detector": 3.0})
+    (line,) = lines
+    assert line.startswith("step 10 of 100: perceptual 12.35; ") and line.endswith(" s left")
+    assert 100 < rate < 8 * 10 / 0.2 + 1
+
+
+def test_time_of_a_pause_is_none_of_the_steps():
+    with journal.Console(done=0, total=100, batch=1, report=None) as console:
+        with console.paused():
+            time.sleep(0.5)
+        time.sleep(0.05)
+        assert console.log(10, {}) > 10 / 0.3
+
+
+def test_a_process_that_is_not_the_chief_says_nothing(capsys):
+    with journal.Console(done=0, total=2, batch=1, report=None) as console:
+        console.log(1, {"perceptual": 1.0})
+        console.say("hello")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (100, "2 min"), (7000, "117 min"), (9000, "2.5 h")]
+)
+def test_durations_are_rounded_to_what_one_wants_to_know(seconds, text):
+    assert journal._duration(seconds) == text
+
+
+def test_curves_and_pictures_are_tensorboard_s_and_pictures_are_files_too(tmp_path):
+    board = journal.Board(tmp_path)
+    grid = np.random.default_rng(0).integers(0, 256, [8, 12, 3], np.uint8)
+    board.curves(3, {"loss/perceptual": 1.5, "images_per_second": 9.0})
+    board.picture(3, grid)
+    board.curves(4, {"loss/perceptual": 1.25})
+    found = events(tmp_path)
+    assert found["loss/perceptual"] == {3: 1.5, 4: 1.25} and found["images_per_second"] == {3: 9.0}
+    width, height, encoded = found["pictures"][3]
+    assert (int(width), int(height)) == (12, 8)
+    assert np.array_equal(tf.io.decode_png(encoded), grid)
+    assert np.array_equal(video.read_image(tmp_path / "pictures" / "0000003.png"), grid)
+
+
+def test_the_history_says_which_test_is_the_best(tmp_path):
+    history = journal.History(tmp_path / "history.csv", step=0)
+    scores = [0.3, 0.2, 0.25, 0.2, 0.1]
+    best = [history.add(10 * (i + 1), validation.Score(score, 0.4)) for i, score in enumerate(scores)]
+    assert best == [True, True, False, False, True]
+    lines = (tmp_path / "history.csv").read_text().split()
+    assert lines[0] == "step,l1,copying" and lines[2] == "20,0.2,0.4" and len(lines) == 6
+
+
+def test_tests_after_the_checkpoint_that_a_run_goes_on_from_are_forgotten(tmp_path):
+    path = tmp_path / "history.csv"
+    history = journal.History(path, step=0)
+    for step, score in ((10, 0.3), (20, 0.2), (30, 0.1)):
+        history.add(step, validation.Score(score, 0.4))
+    gone_on = journal.History(path, step=20)
+    assert gone_on.add(30, validation.Score(0.15, 0.4))
+    assert [line.split(",")[0] for line in path.read_text().split()[1:]] == ["10", "20", "30"]

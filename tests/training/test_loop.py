@@ -1,0 +1,283 @@
+"""The loop: resumed bit for bit, the same on any number of replicas and workers, and stopped by what must stop it."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf import checkpoint, config, errors
+from fomm_tf.losses import backbones
+from fomm_tf.training import loop, setup
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+def train(settings, folder, strategy, **changes):
+    lines = []
+    loop.run(settings, folder, strategy=strategy, report=lines.append, **changes)
+    return lines
+
+
+def data_of(folder, step):
+    return (folder / f"ckpt-{step}.data-00000-of-00001").read_bytes()
+
+
+def spawn(config_file, folder, *options, **environment):
+    command = [sys.executable, "train.py", str(config_file), "--run", str(folder), *options]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def read_until(process, start):
+    """The lines up to the first that begins with `start`."""
+    for line in process.stdout:
+        if line.startswith(start):
+            return line
+    raise AssertionError(process.stderr.read())
+
+
+def test_three_steps_then_a_kill_then_three_are_six_steps_bit_for_bit(write_config, tmp_path):
+    terms = ("train.loss_weights.generator_gan=1", "train.drops=[]")
+    straight = spawn(write_config(*terms), tmp_path / "straight")
+    assert straight.wait(timeout=300) == 0, straight.stderr.read()
+    # A longer run, so that the kill comes while it steps; without drops its first steps are the same.
+    longer = write_config(*terms, "train.steps=100000", "train.keep=1000000")
+    killed = spawn(longer, tmp_path / "killed")
+    read_until(killed, "step 3: L1")
+    killed.kill()
+    killed.wait()
+    # It may have come further than step 3 before the kill reached it.
+    for path in (tmp_path / "killed").glob("ckpt-*"):
+        if int(path.stem.removeprefix("ckpt-")) > 3:
+            path.unlink()
+    names = ('model_checkpoint_path: "ckpt-3"', 'all_model_checkpoint_paths: "ckpt-3"')
+    (tmp_path / "killed" / "checkpoint").write_text("\n".join(names) + "\n")
+    resumed = spawn(write_config(*terms), tmp_path / "killed", "--resume")
+    assert resumed.wait(timeout=300) == 0, resumed.stderr.read()
+    assert data_of(tmp_path / "killed", 6) == data_of(tmp_path / "straight", 6)
+    rows = (tmp_path / "killed" / "history.csv").read_text()
+    assert rows == (tmp_path / "straight" / "history.csv").read_text()
+
+
+def test_a_run_folder_holds_what_the_interface_says(make_config, one_replica, tmp_path):
+    lines = train(make_config(), tmp_path / "run", one_replica, command="python train.py small.yaml")
+    found = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
+    assert found == {
+        *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
+        *("config", "events", "history", "pictures"),
+    }
+    assert "python train.py small.yaml" in (tmp_path / "run" / "README.txt").read_text()
+    loaded = checkpoint.load(tmp_path / "run", training=True)
+    assert (loaded.step, loaded.epoch) == (6, 6) and int(loaded.optimizers["detector"].iterations) == 6
+    assert loaded.config.train.feature_scales is not None
+    # The learning rate after the drop at a half.
+    assert float(loaded.optimizers["generator"].learning_rate) == pytest.approx(2e-5)
+    assert checkpoint.load(tmp_path / "run" / "best").step in (3, 6)
+    assert any(line.startswith("step 6 of 6: perceptual ") for line in lines)
+
+
+def test_sigterm_saves_and_ends_cleanly(write_config, make_config, one_replica, tmp_path):
+    endless = write_config("train.steps=100000", "train.checkpoint_steps=100000", "train.drops=[]")
+    process = spawn(endless, tmp_path / "run")
+    read_until(process, "step 2 of")
+    process.send_signal(signal.SIGTERM)
+    output, complaint = process.communicate(timeout=120)
+    assert process.returncode == 130 and "interrupted" in complaint and "Traceback" not in complaint
+    step = checkpoint.read_count(tmp_path / "run", "step")
+    assert f"stopped and saved at step {step} of 100000" in output
+    settings = make_config(f"train.steps={step + 1}", "train.drops=[]")
+    train(settings, tmp_path / "run", one_replica, resume=True)
+    assert checkpoint.read_count(tmp_path / "run", "step") == step + 1
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(
+    make_config, one_replica, tmp_path, monkeypatch
+):
+    honest = backbones.load
+    with one_replica.scope():
+        poison = tf.Variable(0.0, trainable=False)
+
+    def load(*arguments):
+        backbone = honest(*arguments)
+
+        @tf.custom_gradient
+        def spoil(tap):
+            return tap, lambda upstream: upstream + tf.where(poison > 0, np.nan, 0.0)
+
+        class Poisoned:
+            relative = False
+
+            def __call__(self, images):
+                return [spoil(tap) for tap in backbone(images)]
+
+        return Poisoned()
+
+    monkeypatch.setattr(backbones, "load", load)
+
+    def report(line):
+        if line.startswith("step 4 of"):
+            poison.assign(1.0)
+
+    with pytest.raises(errors.UserError) as caught:
+        loop.run(make_config(), tmp_path / "run", strategy=one_replica, report=report)
+    message = str(caught.value)
+    assert message.startswith("the gradient of the generator is nan at step 5") and "--resume" in message
+    assert checkpoint.load(tmp_path / "run").step == 3
+
+
+def test_a_folder_that_is_taken_is_refused_and_left_alone(make_config, one_replica, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(errors.UserError, match="exists already; go on with it by --resume, or give another --run"):
+        train(make_config(), tmp_path, one_replica)
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_another_model_is_not_resumed(make_config, one_replica, tmp_path):
+    train(make_config("train.steps=1"), tmp_path / "run", one_replica)
+    with pytest.raises(errors.UserError, match=r"cannot go on with another model: model\.num_keypoints is 3"):
+        train(make_config("model.num_keypoints=4"), tmp_path / "run", one_replica, resume=True)
+
+
+def test_adversarial_fine_tuning_begins_with_a_plain_run(make_config, one_replica, tmp_path):
+    train(make_config("train.steps=1"), tmp_path / "plain", one_replica)
+    settings = make_config("train.steps=1", "train.loss_weights.generator_gan=1", "train.learning_rate_detector=0")
+    lines = train(settings, tmp_path / "adv", one_replica, init_from=tmp_path / "plain")
+    assert any("does not hold discriminator: begun anew" in line for line in lines)
+    plain, adversarial = (checkpoint.load(tmp_path / name) for name in ("plain", "adv"))
+    for mine, theirs in zip(
+        adversarial.networks.detector.trainable_weights, plain.networks.detector.trainable_weights, strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    assert not np.array_equal(adversarial.networks.generator.final.kernel, plain.networks.generator.final.kernel)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, make_config, one_replica, tmp_path):
+    changes = ["train.steps=2", "train.drops=[]"]
+    plain = train(make_config(*changes), tmp_path / "plain", one_replica)
+    mixed = train(make_config(*changes, f"train.precision={precision}"), tmp_path / "mixed", one_replica)
+
+    def perceptual(lines):
+        (line,) = (line for line in lines if line.startswith("step 1 of"))
+        return float(line.split("perceptual ")[1].split(",")[0])
+
+    assert perceptual(mixed) == pytest.approx(perceptual(plain), rel=0.02)
+    assert checkpoint.load(tmp_path / "mixed").step == 2
+
+
+def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
+    changes = ["train.steps=1", "train.drops=[]", "train.pyramid_scales=[1.0]"]
+    train(make_config(*changes), tmp_path / "plain", one_replica)
+    train(make_config(*changes, "train.xla=true"), tmp_path / "xla", one_replica)
+    one, other = (checkpoint.load(tmp_path / name).networks.generator for name in ("plain", "xla"))
+    np.testing.assert_allclose(one.final.kernel, other.final.kernel, atol=5e-5)
+
+
+# Replicas and workers: gradient descent instead of Adam, which makes whole steps of the rounding where a gradient is 0.
+
+DESCEND = """
+import json, pathlib, sys
+import numpy as np
+import tensorflow as tf
+from fomm_tf import config
+from fomm_tf.training import loop, setup, strategies
+
+def descend(settings, folder, strategy):
+    session = setup.prepare(settings, strategy, None, None, lambda line: None)
+    with strategy.scope():
+        for name in session.run.optimizers:
+            session.run.optimizers[name] = tf.keras.optimizers.SGD(1e-5)
+            session.run.optimizers[name].build(session.run.trainable(name))
+    rates = {f"learning_rate_{name}": 1e-5 for name in ("generator", "detector", "discriminator")}
+    lines, folder = [], pathlib.Path(folder)
+    folder.mkdir(exist_ok=True)
+    made = loop.Loop(session, folder, lines.append)
+    history = []
+    made._log = lambda: history.append(made._losses.take())
+    made._save = lambda tests: None
+    made.run()
+    return history, [np.array(weight) for network in session.run.parts().values() for weight in network.get_weights()]
+"""
+WORKER = (
+    DESCEND
+    + """
+history, weights = descend(config.load(sys.argv[1]), sys.argv[2], strategies.pick())
+pathlib.Path(sys.argv[2], "history.json").write_text(json.dumps(history))
+np.savez(pathlib.Path(sys.argv[2], "weights.npz"), *weights)
+"""
+)
+TERMS = ("train.loss_weights.generator_gan=1", "train.steps=3", "train.drops=[]")
+RATES = tuple(f"train.learning_rate_{name}=1e-5" for name in ("generator", "detector", "discriminator"))
+
+
+def descend(settings, folder, strategy):
+    names = {}
+    exec(DESCEND, names)
+    return names["descend"](settings, folder, strategy)
+
+
+def assert_same(one, other):
+    """Losses and updated weights to 1e-5 relative."""
+    for mine, theirs in zip(one[0], other[0], strict=True):
+        for name, value in theirs.items():
+            if not name.startswith("gradient_norm"):
+                assert mine[name] == pytest.approx(value, rel=1e-5), name
+    for mine, theirs in zip(one[1], other[1], strict=True):
+        norm = np.linalg.norm(np.float64(theirs))
+        # What started from 0 (heads of Jacobians, offsets of norms) holds a sum of gradients and nothing else, and
+        # float32 allows those 1e-3 (five times that here); everything else holds weights.
+        tolerance = 1e-5 if norm > 1e-2 else 5e-3
+        assert np.linalg.norm(np.float64(mine) - np.float64(theirs)) <= tolerance * norm + 1e-7
+
+
+@pytest.fixture(scope="module")
+def alone(make_config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    return descend(make_config(*TERMS, *RATES), folder, tf.distribute.MirroredStrategy(["CPU:0"]))
+
+
+def test_two_replicas_train_as_one_does(alone, make_config, two_replicas, tmp_path):
+    assert len(alone[0]) == 3
+    assert_same(descend(make_config(*TERMS, *RATES), tmp_path / "two", two_replicas), alone)
+
+
+def test_two_workers_train_as_one_does(alone, write_config, tmp_path):
+    file = write_config(*TERMS, *RATES)
+    sockets = [socket.socket() for _ in range(2)]
+    for opened in sockets:
+        opened.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{opened.getsockname()[1]}" for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    workers = []
+    for index in range(2):
+        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        workers.append(
+            subprocess.Popen(
+                [sys.executable, "-c", WORKER, file, tmp_path / f"worker{index}"],
+                cwd=ROOT,
+                env=os.environ | {"TF_CONFIG": json.dumps(task)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    for worker in workers:
+        _, complaint = worker.communicate(timeout=400)
+        assert worker.returncode == 0, complaint[-2000:]
+    for index in range(2):
+        history = json.loads((tmp_path / f"worker{index}" / "history.json").read_text())
+        weights = list(np.load(tmp_path / f"worker{index}" / "weights.npz").values())
+        assert_same((history, weights), alone)
+
+
+def test_the_config_of_the_tests_is_a_config():
+    assert setup.schedule.plan(config.load(ROOT / "tests" / "training" / "small.yaml").train, 1).total == 6

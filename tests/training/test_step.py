@@ -1,0 +1,39 @@
+"""What a step draws for itself; its losses and gradients are compared with the reference's in tests/parity."""
+
+import numpy as np
+import tensorflow as tf
+
+from fomm_tf import config
+from fomm_tf.training import step
+
+SETTINGS = config.TrainConfig(batch_size=4, seed=3)
+
+
+def draw(strategy, number, settings=SETTINGS):
+    """The deformations of all replicas, one below the other."""
+    made = strategy.run(lambda: step.draw_transform(settings, tf.constant(number, tf.int64)))
+    parts = [strategy.experimental_local_results(part) for part in made]
+    return [np.concatenate([found.numpy() for found in part]) for part in parts]
+
+
+def same(one, other):
+    return all(np.array_equal(left, right) for left, right in zip(one, other, strict=True))
+
+
+def test_the_deformations_are_a_function_of_seed_and_step(one_replica):
+    first = draw(one_replica, 7)
+    assert [part.shape for part in first] == [(4, 2, 3), (4, 25)]
+    assert same(first, draw(one_replica, 7))
+    assert not same(first, draw(one_replica, 8))
+    assert not same(first, draw(one_replica, 7, config.TrainConfig(batch_size=4, seed=4)))
+
+
+def test_two_replicas_share_the_deformations_of_one(one_replica, two_replicas):
+    assert same(draw(one_replica, 7), draw(two_replicas, 7))
+
+
+def test_the_deformations_are_as_large_as_the_config_says(one_replica):
+    theta, weights = draw(one_replica, 0, config.TrainConfig(batch_size=4000))
+    noise = theta - np.eye(2, 3)
+    assert abs(noise.std() - 0.05) < 0.001 and abs(noise.mean()) < 0.002
+    assert abs(weights.std() - 0.005) < 0.0001 and abs(weights.mean()) < 0.0001

@@ -1,0 +1,66 @@
+"""The test on unseen clips, and the pictures of them."""
+
+import numpy as np
+import pytest
+
+from fomm_tf import checkpoint, visualize
+from fomm_tf.data import frames
+from fomm_tf.inference import animator
+from fomm_tf.training import gallery, validation
+
+
+@pytest.fixture(scope="module")
+def index(puppets):
+    return frames.load(puppets, "train", (32, 32))
+
+
+@pytest.fixture(scope="module")
+def run(make_config):
+    return checkpoint.build(make_config())
+
+
+def expected(run, clips, places):
+    """By the animator, frame by frame."""
+    shown, l1, copying = animator.Animator(run.config, run.networks), [], []
+    for clip in clips:
+        source = shown.encode_source(clip.frame(0))
+        for place in places:
+            driving = clip.frame(place)
+            prediction = shown.render(source, shown.detect(driving[np.newaxis])).prediction[0].numpy()
+            l1.append(np.abs(prediction - driving / 255).mean())
+            copying.append(np.abs(clip.frame(0) / 255 - driving / 255).mean())
+    return np.mean(l1), np.mean(copying)
+
+
+@pytest.mark.parametrize(
+    ("count", "clips", "places"),
+    [(1000, range(6), range(1, 6)), (12, range(6), (1, 5)), (1, (0,), (1,)), (2, (0, 5), (1,))],
+)
+def test_the_score_is_what_the_animator_makes_of_each_clip_s_first_frame(count, clips, places, index, run):
+    score = validation.Validator(run.networks, index, count)()
+    chosen = [index.clips[number] for number in clips]
+    np.testing.assert_allclose(score, expected(run, chosen, places), rtol=1e-5)
+
+
+def test_the_same_networks_get_the_same_score(index, run):
+    validator = validation.Validator(run.networks, index, 12)
+    assert validator() == validator() == validation.Validator(run.networks, index, 12)()
+
+
+def test_the_gallery_shows_a_row_a_clip_with_the_frames_as_they_are(index, run):
+    grid = gallery.Gallery(run.networks, index).draw()
+    assert grid.shape == (4 * 32, 6 * 32, 3) and grid.dtype == np.uint8
+    shown = animator.Animator(run.config, run.networks)
+    clip = index.clips[5]
+    source, driving = clip.frame(0), clip.frame(4)
+    row = grid[-32:]
+    found = shown.detect(np.stack([source, driving]))
+    assert np.array_equal(row[:, :32], visualize.draw_keypoints(source, *found.frame(0)))
+    assert np.array_equal(row[:, 32:64], visualize.draw_keypoints(driving, *found.frame(1)))
+    prediction = shown.render(shown.encode_source(source), found).prediction[1].numpy()
+    np.testing.assert_allclose(row[:, 64:96], prediction * 255, atol=0.6)
+
+
+def test_the_gallery_of_a_model_without_occlusion_has_a_panel_less(index, make_config):
+    networks = checkpoint.build(make_config("model.occlusion=false", "model.jacobian=false")).networks
+    assert gallery.Gallery(networks, index).draw().shape == (4 * 32, 5 * 32, 3)
