@@ -23,7 +23,7 @@ _POINTS = 33
 # The same two points among those that follow the 33.
 _HIPS_AGAIN, _RIM_AGAIN = 33, 34
 # A second look, from where the first one sees the body, is steadier: under a shift of the frame by a few pixels the
-# points stay within 0.6 % of the box on the average, with one look within 1.6 %. A third flips sides more often.
+# points stay within 0.8 % of the box on the average, with one look within 1.6 %. With a third they flip sides oftener.
 _LOOKS = 2
 # x, y, z, visibility, presence
 _VALUES = 5
