@@ -17,6 +17,7 @@ def boxes(frames): return [([0.5], [[1, 2, 3, 4]])] * len(frames)
 def face_boxes(frames): return [([0.9, 0.5], [[1, 2, 3, 4]] * 2, np.zeros([2, 6, 2])) for _ in frames]
 def points(frames): return np.ones([len(frames), 5, 2]), np.linspace(0, 1, 5) * np.ones([len(frames), 1])
 def embed(frames): return np.ones([len(frames), 7]), np.ones(len(frames), bool)
+def column(frames): return np.ones([len(frames), 7]), np.ones([len(frames), 1], bool)
 def nothing(frames): return None
 def text(frames): return ["a"] * len(frames)
 def short(frames): return points(frames[1:])
@@ -68,6 +69,7 @@ def test_a_function_of_the_user_embeds():
         (detectors.load_points, "flat", r"tuple \[3, 5\] \[3, 5\]"),
         (detectors.load_points, "embed", r"tuple \[3, 7\] \[3\]"),
         (detectors.load_embedding, "points", r"tuple \[3, 5, 2\] \[3, 5\]"),
+        (detectors.load_embedding, "column", r"tuple \[3, 7\] \[3, 1\]"),
         (detectors.load_embedding, "text", "list"),
     ],
 )
