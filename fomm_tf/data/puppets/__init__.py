@@ -22,9 +22,23 @@ where it is while a part turns, faces filling the frame, statistics of photograp
 depth, limbs turn in the plane only, and which arm is before the body is fixed within a clip.
 """
 
-from fomm_tf.data.puppets.drawing import LEAST_SIDE, Labels, draw, label
+from fomm_tf.data.puppets.drawing import draw
 from fomm_tf.data.puppets.figure import JOINTS
 from fomm_tf.data.puppets.identity import Identity, sample_identity
 from fomm_tf.data.puppets.motion import Pose, sample_motion
+from fomm_tf.data.puppets.scene import LEAST_SIDE
+from fomm_tf.data.puppets.truth import Flow, Labels, flow, label
 
-__all__ = ["JOINTS", "LEAST_SIDE", "Identity", "Labels", "Pose", "draw", "label", "sample_identity", "sample_motion"]
+__all__ = [
+    "JOINTS",
+    "LEAST_SIDE",
+    "Flow",
+    "Identity",
+    "Labels",
+    "Pose",
+    "draw",
+    "flow",
+    "label",
+    "sample_identity",
+    "sample_motion",
+]

@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 
 from fomm_tf import console, errors, video
-from fomm_tf.data.puppets import drawing, figure, motion
+from fomm_tf.data.puppets import drawing, figure, motion, scene, truth
 from fomm_tf.data.puppets import identity as identities
 from fomm_tf.video import files
 
@@ -92,7 +92,7 @@ def write(
     Raises:
       UserError: if there is something at `out`, an argument will not do or the disk is full.
     """
-    size = drawing.check_size(size)
+    size = scene.check_size(size)
     test_identities = max(1, round(identities / 10)) if test_identities is None else test_identities
     for name, value, least in (
         ("identities", identities, 1),
@@ -179,7 +179,7 @@ def _write_clip(
         for pose in poses:
             writer.write(drawing.draw(identity, pose, size))
             bar.update()
-    labels = [drawing.label(identity, pose, size) for pose in poses]
+    labels = [truth.label(identity, pose, size) for pose in poses]
     joints = np.stack([one.value for one in labels])
     target = folder / "labels" / clip.split
     target.mkdir(parents=True, exist_ok=True)
