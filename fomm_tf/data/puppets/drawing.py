@@ -56,11 +56,16 @@ def _compose(canvas: np.ndarray, scene: Scene, part: Part, view: Affine) -> None
     inside = part.inside
     while inside is not None:
         other = scene.parts[inside]
-        tile *= _warp(scene, other, view, box, channels=slice(3, None))[..., None]
+        tile = cv2.multiply(tile, _spread(_warp(scene, other, view, box, channels=slice(3, None))))
         inside = other.inside
     patch = canvas[top:bottom, left:right]
-    patch *= 1 - tile[..., 3:]
-    patch += tile
+    cv2.multiply(patch, _spread(1 - tile[..., 3]), dst=patch)
+    cv2.add(patch, tile, dst=patch)
+
+
+def _spread(share: np.ndarray) -> np.ndarray:
+    """`[h, w]` for each of four channels: OpenCV multiplies these several times faster than numpy broadcasts."""
+    return cv2.merge([share] * 4)
 
 
 def _warp(
