@@ -27,7 +27,7 @@ from fomm_tf.data.puppets.figure import JOINTS
 from fomm_tf.data.puppets.identity import Identity, sample_identity
 from fomm_tf.data.puppets.motion import Pose, sample_motion
 from fomm_tf.data.puppets.scene import LEAST_SIDE
-from fomm_tf.data.puppets.truth import Flow, Labels, flow, label
+from fomm_tf.data.puppets.truth import Flow, Labels, Transfer, draw_transfer, flow, label
 
 __all__ = [
     "JOINTS",
@@ -36,7 +36,9 @@ __all__ = [
     "Identity",
     "Labels",
     "Pose",
+    "Transfer",
     "draw",
+    "draw_transfer",
     "flow",
     "label",
     "sample_identity",

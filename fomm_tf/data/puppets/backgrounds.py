@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from fomm_tf.data.puppets import textures
-from fomm_tf.data.puppets.identity import Identity, Texture
+from fomm_tf.data.puppets.identity import Texture
 from fomm_tf.data.puppets.sprites import Sprite
 from fomm_tf.data.puppets.textures import soften
 from fomm_tf.opencv import cv2
@@ -23,11 +23,12 @@ _LEAVES, _LEAST_LEAF, _LARGEST_LEAF = 500, 0.06, 0.6
 
 
 @functools.lru_cache(maxsize=4)
-def draw_background(identity: Identity, aspect: tuple[float, float], density: float) -> Sprite:
-    """The background of an identity.
+def draw_background(kind: str, texture: Texture, aspect: tuple[float, float], density: float) -> Sprite:
+    """A background.
 
     Args:
-      identity: whose.
+      kind: one of `identity.BACKGROUNDS`.
+      texture: its colours, period, angle and seed.
       aspect: the frame's half width and half height, in figure units.
       density: pixels a unit.
     """
@@ -36,7 +37,7 @@ def draw_background(identity: Identity, aspect: tuple[float, float], density: fl
     x = np.broadcast_to(np.float32(left) + np.arange(width, dtype=np.float32) / np.float32(density), (height, width))
     y = (np.float32(top) + np.arange(height, dtype=np.float32) / np.float32(density))[:, None]
     y = np.broadcast_to(y, (height, width))
-    colour = _paint(identity.background_kind, identity.background, x, y, density)
+    colour = _paint(kind, texture, x, y, density)
     vignette = 1.05 - 0.1 * (x * x + y * y)[..., None]
     colour = cv2.GaussianBlur(np.clip(colour * vignette, 0, 1).astype(np.float32), (3, 3), 0)
     return Sprite(np.concatenate([colour, np.ones((height, width, 1), np.float32)], axis=-1), left, top, 1 / density)

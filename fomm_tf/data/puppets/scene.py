@@ -40,6 +40,15 @@ class Scene(NamedTuple):
     height: int
     width: int
 
+    def pixel_centres(self) -> tuple[np.ndarray, np.ndarray]:
+        """x and y of the frame's pixels in figure units, `[H, W]` each, float64."""
+        axes = ((np.arange(side) + 0.5 - side / 2) / self.unit for side in (self.width, self.height))
+        return tuple(np.meshgrid(*axes))
+
+    def to_pixels(self, x, y):
+        """Places in figure units, numbers or arrays, as column and row; 0 is the centre of the first pixel."""
+        return self.unit * x + self.width / 2 - 0.5, self.unit * y + self.height / 2 - 0.5
+
     def normalise(self, x, y):
         """Places in figure units, numbers or arrays, as (x, y) of `fomm_tf.ops.grid`: -1 and 1 are pixel centres."""
         return 2 * self.unit * x / (self.width - 1), 2 * self.unit * y / (self.height - 1)
@@ -60,7 +69,7 @@ def set_scene(identity: Identity, pose: Pose, size: tuple[int, int] | int) -> Sc
     aspect = (width / 2 / unit, height / 2 / unit)
     parts, joints = figures.pose_figure(identity, pose, aspect)
     drawn = sprites.draw_sprites(identity, unit * OVERSAMPLING * _SPRITE_DENSITY)
-    background = backgrounds.draw_background(identity, aspect, unit)
+    background = backgrounds.draw_background(identity.background_kind, identity.background, aspect, unit)
     return Scene(parts, joints, {**drawn, "background": background}, unit, height, width)
 
 
