@@ -1,8 +1,9 @@
 """What is behind a puppet: a picture larger than the frame, so that it can move too.
 
 Every kind has structure everywhere, so that what appears from behind a figure can be judged, and no edge as sharp as a
-figure's outline. Two have the statistics of photographs: `photograph` is noise that falls with frequency as 1/f, in
-three colours; `leaves` are discs of all sizes that hide each other, the "dead leaves" of Lee, Mumford and Huang (2001).
+figure's outline. Two have the spectrum of photographs, whose power falls with frequency as 1/f^2 to 1/f^3: `photograph`
+is noise with octaves of equal strength; `leaves` are discs of all sizes that hide each other, the "dead leaves" of Lee,
+Mumford and Huang (2001), with as many edges as photographs have.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ def draw_background(kind: str, texture: Texture, aspect: tuple[float, float], de
 def _paint(kind: str, texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
     generator = np.random.default_rng(texture.seed)
     first, second = np.float32(texture.first), np.float32(texture.second)
-    grain = textures.fractal(texture.seed, 2.5 * x, 2.5 * y, octaves=3)[..., None]
+    grain = textures.fractal(texture.seed, 2.5 * x, 2.5 * y, octaves=3, fall=0.5)[..., None]
     if kind == "leaves":
         return _lay_leaves(generator, first, second, x, y, density) + 0.1 * grain
     if kind == "photograph":
         # Photographs vary in brightness more than in colour.
-        light = textures.fractal(texture.seed + 20, x + 3, y + 3)[..., None]
-        hue = [textures.fractal(texture.seed + 10 * i, x, y, octaves=4) for i in (4, 5, 6)]
-        return first + 0.3 * (second - first) + 1.1 * light + 0.4 * np.stack(hue, axis=-1)
+        light = textures.fractal(texture.seed + 20, x + 3, y + 3, octaves=5, fall=1.0)[..., None]
+        hue = [textures.fractal(texture.seed + 10 * i, x, y, octaves=4, fall=1.0) for i in (4, 5, 6)]
+        return first + 0.3 * (second - first) + 1.5 * light + 0.4 * np.stack(hue, axis=-1)
     share = _share(kind, texture, generator, x, y, density)[..., None]
     return first + (second - first) * share + (0.5 if kind == "noise" else 0.15) * grain
 

@@ -29,7 +29,9 @@ def pattern(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> n
     if texture.kind == "plain":
         return np.zeros(x.shape, np.float32)
     if texture.kind == "photograph":
-        return np.clip(0.5 + 1.1 * fractal(texture.seed, x / texture.period / 2, y / texture.period / 2), 0, 1)
+        return np.clip(
+            0.5 + 1.6 * fractal(texture.seed, x / texture.period / 2, y / texture.period / 2, octaves=5, fall=1.0), 0, 1
+        )
     if texture.kind == "noise":
         return soften(noise(texture.seed, x / texture.period, y / texture.period) - 0.5, density * texture.period / 3)
     cos, sin = np.cos(texture.angle), np.sin(texture.angle)
@@ -69,14 +71,19 @@ def noise(seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return upper * (1 - down) + lower * down
 
 
-def fractal(seed: int, x: np.ndarray, y: np.ndarray, octaves: int = 5) -> np.ndarray:
-    """Noise whose amplitude falls with frequency as 1/f, as that of photographs does (Field, 1987), about -0.5 to 0.5.
+def fractal(seed: int, x: np.ndarray, y: np.ndarray, octaves: int, fall: float) -> np.ndarray:
+    """Noise of several scales, about -0.5 to 0.5.
+
+    With octaves of equal strength the power of a picture falls with frequency as 1/f^2, as that of photographs does
+    (Field, 1987); with a fall of 0.5 as 1/f^4, a cloud.
 
     Args:
       seed: another one is another noise.
       x: `[H, W]`; the coarsest features are of about one unit.
       y: `[H, W]`.
-      octaves: each of half the size and half the strength of the one before.
+      octaves: each of half the size of the one before.
+      fall: strength of an octave by that of the one before.
     """
-    layers = (noise(seed + i, 2**i * x + 9, 2**i * y + 9) / 2**i for i in range(octaves))
-    return sum(layers) / (2 - 2 / 2**octaves) - 0.5
+    strengths = fall ** np.arange(octaves, dtype=np.float32)
+    layers = (strength * noise(seed + i, 2**i * x + 9, 2**i * y + 9) for i, strength in enumerate(strengths))
+    return sum(layers) / strengths.sum() - 0.5
