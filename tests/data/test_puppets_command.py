@@ -58,7 +58,7 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
     assert 0.06 < record["mean_motion"]["train"] < 0.3
     assert 0.02 < record["disoccluded"]["train"] < 0.4
     assert record["nearest_identities"] > 4
-    assert video.read_image(out / "sheet.png").shape == (4 * 72, 8 * 72, 3)
+    assert video.read_image(out / "sheet.png").shape == (4 * 68, 8 * 68, 3)
 
 
 def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(tmp_path):

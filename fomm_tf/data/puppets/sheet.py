@@ -13,7 +13,7 @@ from fomm_tf.data.puppets.motion import Pose
 _MOMENTS = 8
 
 
-def draw_sheet(clips: Iterable[tuple[Identity, Sequence[Pose]]], side: int = 72) -> np.ndarray:
+def draw_sheet(clips: Iterable[tuple[Identity, Sequence[Pose]]], side: int = 68) -> np.ndarray:
     """Draws a row a clip: eight moments, evenly spaced.
 
     Args:
