@@ -9,11 +9,12 @@ from scipy import interpolate
 
 from fomm_tf import errors, video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import command, drawing, motion, sprites
+from fomm_tf.data.puppets import backgrounds, motion, sprites
 
 # A colour that no puppet wears, by which a part is found.
 MARK = (1.0, 0.0, 1.0)
 OTHER_MARK = (0.0, 1.0, 0.0)
+FRAMINGS = (motion._FIGURE, motion._BUST)
 TWIN = {f"{a}_{part}": f"{b}_{part}" for part in ("hand", "foot") for a, b in (("left", "right"), ("right", "left"))}
 
 
@@ -44,7 +45,7 @@ def _clips(count, frames, size=64):
 def test_the_same_seeds_give_the_same_bytes_and_others_do_not():
     def draw(who, how):
         sprites.draw_sprites.cache_clear()
-        drawing._background.cache_clear()
+        backgrounds.draw_background.cache_clear()
         return [
             puppets.draw(puppets.sample_identity(who), pose, 64).tobytes() for pose in puppets.sample_motion(how, 4)
         ]
@@ -83,7 +84,7 @@ def test_a_small_frame_is_a_large_one_reduced():
     for pose in puppets.sample_motion(2, 4):
         small = puppets.draw(identity, pose, 64).astype(int)
         reduced = video.resize(puppets.draw(identity, pose, 256), (64, 64)).astype(int)
-        assert np.abs(small - reduced).mean() < 4
+        assert np.abs(small - reduced).mean() < 5
 
 
 def test_edges_are_antialiased_and_move_by_parts_of_a_pixel():
@@ -179,6 +180,26 @@ def test_an_arm_is_before_the_body_or_behind_it():
     assert not puppets.label(identity, pose._replace(left_before=0.0), 128).visible[number]
 
 
+def test_two_identities_under_one_motion_have_equal_joints_up_to_their_proportions():
+    first, second = puppets.sample_identity(1), puppets.sample_identity(2)
+    dressed = second._replace(body=first.body, head=first.head)
+    bones = {"upper_arm": ("shoulder", "elbow"), "forearm": ("elbow", "hand")}
+    for pose in puppets.sample_motion(4, 24):
+        joints = [
+            dict(zip(puppets.JOINTS, puppets.label(identity, pose, 65).value * 64 / 65, strict=True))
+            for identity in (first, second, dressed)
+        ]
+        np.testing.assert_array_equal(list(joints[0].values()), list(joints[2].values()))
+        for bone, (start, end) in bones.items():
+            for side in ("left", "right"):
+                arrows = [one[f"{side}_{end}"] - one[f"{side}_{start}"] for one in joints[:2]]
+                lengths = np.linalg.norm(arrows, axis=-1)
+                np.testing.assert_allclose(arrows[0] / lengths[0], arrows[1] / lengths[1], atol=1e-5)
+                bodies = [identity.body for identity in (first, second)]
+                expected = [getattr(body, bone) + (bone == "forearm") * 0.5 * body.hand for body in bodies]
+                np.testing.assert_allclose(lengths, pose.scale * np.array(expected), rtol=1e-4)
+
+
 def test_another_identity_moves_alike_under_the_same_motion():
     poses = puppets.sample_motion(4, 24)
     first, second = (
@@ -196,13 +217,22 @@ def test_the_spline_is_scipys():
     np.testing.assert_allclose(motion.spline(controls, 50), expected, atol=1e-12)
 
 
+def test_the_spline_is_that_of_tensorflow_graphics():
+    from tensorflow_graphics.math.interpolation import bspline  # imports for seconds
+
+    controls, count = np.random.default_rng(1).normal(size=(9, 3)), 50
+    places = np.linspace(0, len(controls) - 3, count)[:-1]  # it takes none at the very end
+    expected = bspline.interpolate(controls.T, places, int(bspline.Degree.CUBIC), cyclical=False)
+    np.testing.assert_allclose(motion.spline(controls, count)[:-1], expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 8, 300])
 def test_a_motion_has_as_many_poses_as_asked_for_all_within_their_ranges(frames):
     poses = puppets.sample_motion(7, frames)
     assert len(poses) == frames
-    low, high = np.array(motion._RANGES).T
-    assert (np.array(poses) >= low - 1e-9).all()
-    assert (np.array(poses) <= high + 1e-9).all()
+    low, high = (np.array([getattr(one, end) for one in FRAMINGS]) for end in ("low", "high"))
+    within = (np.array(poses)[:, None] >= low - 1e-9) & (np.array(poses)[:, None] <= high + 1e-9)
+    assert within.all(axis=(0, 2)).any()
     assert len({(pose.left_before, pose.right_before) for pose in poses}) == 1
 
 
@@ -213,41 +243,58 @@ def test_joints_move_smoothly():
     assert np.linalg.norm(np.diff(speed, axis=1), axis=-1).mean() < 0.5 * np.linalg.norm(speed, axis=-1).mean()
 
 
-@pytest.mark.parametrize("frames", [8, 64])
-def test_two_frames_of_a_clip_differ_by_eight_percent_of_the_side_and_more(frames):
-    value, visible = _clips(20, frames)
-    first, second = np.random.default_rng(0).integers(0, frames, (2, 200))
-    apart = first != second
-    moved = np.linalg.norm(value[:, first[apart]] - value[:, second[apart]], axis=-1) / 2
-    assert moved.mean() > 0.10
-    assert moved.mean(axis=(1, 2)).min() > 0.06
-    assert visible.mean() > 0.85
-    np.testing.assert_allclose(np.mean([command.mean_motion(clip) for clip in value]), moved.mean(), rtol=0.1)
-
-
 def test_a_smaller_amount_moves_less():
     identity = puppets.sample_identity(0)
-    means = [
-        command.mean_motion(np.array([puppets.label(identity, pose, 64).value for pose in poses]))
-        for poses in (puppets.sample_motion(0, 32, amount) for amount in (0.3, 0.6, 1.0))
+    clips = [
+        np.array([puppets.label(identity, pose, 64).value for pose in puppets.sample_motion(0, 32, amount)])
+        for amount in (0.3, 0.6, 1.0)
     ]
-    assert means == sorted(means)
-    assert means[0] < 0.4 * means[2]
+    spreads = [np.linalg.norm(clip - clip.mean(axis=0), axis=-1).mean() for clip in clips]
+    assert spreads == sorted(spreads)
+    assert spreads[0] < 0.4 * spreads[2]
 
 
-def test_two_hundred_identities_are_all_different_without_their_background():
-    background = puppets.sample_identity(0)
-    pictures = []
-    for seed in range(200):
-        identity = puppets.sample_identity(seed)._replace(
-            background_kind=background.background_kind, background=background.background
-        )
-        pictures.append(puppets.draw(identity, puppets.Pose(), 32).astype(np.float32).ravel())
-    pictures = np.array(pictures)
-    nearest = [np.sort(np.abs(pictures - picture).mean(axis=1))[1] for picture in pictures]
-    # In grey levels over the whole frame, of which the figure covers a fifth.
-    assert min(nearest) > 3
-    assert np.median(nearest) > 6
+def test_some_motions_show_a_face_that_fills_the_frame_and_some_the_whole_figure():
+    widths, names = [], ("left_hand", "right_hand", "left_foot", "right_foot")
+    limbs = [puppets.JOINTS.index(name) for name in names]
+    for seed in range(60):
+        identity, pose = puppets.sample_identity(seed), puppets.sample_motion(seed, 8)[4]
+        feet_seen = puppets.label(identity, pose, 64).visible[limbs[2:]].any()
+        widths.append((2 * identity.head.height * pose.scale / 2, feet_seen))
+    faces = [seen for height, seen in widths if height > 0.45]
+    figures = [seen for height, seen in widths if height < 0.45]
+    assert 0.15 < len(faces) / 60 < 0.5
+    assert not any(faces)
+    assert np.mean(figures) > 0.9
+
+
+def test_half_of_the_backgrounds_move_and_never_so_far_that_the_picture_ends():
+    moving = 0
+    for seed in range(40):
+        poses = puppets.sample_motion(seed, 16)
+        moving += len({(pose.pan_x, pose.pan_y, pose.zoom) for pose in poses}) > 1
+        for pose in poses[::5]:
+            empty = puppets.draw(puppets.sample_identity(seed), pose._replace(x=9.0), (40, 64))
+            edges = np.concatenate([empty[0], empty[-1], empty[:, 0], empty[:, -1]])
+            assert edges.max(axis=-1).min() > 15
+    assert 10 < moving < 30
+
+
+@pytest.mark.parametrize("kind", ["photograph", "leaves"])
+def test_some_backgrounds_have_the_spectrum_of_photographs(kind):
+    """Power that falls as 1/f^2 to 1/f^3.5; a cloud's falls as 1/f^5 and more, white noise's not at all."""
+    slopes, size = [], 128
+    rows, columns = np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size), indexing="ij")
+    frequency = np.hypot(rows, columns)
+    for seed in range(6):
+        identity = puppets.sample_identity(seed)._replace(background_kind=kind)
+        grey = puppets.draw(identity, puppets.Pose(x=9.0), size).mean(axis=-1)
+        window = np.hanning(size)[:, None] * np.hanning(size)
+        power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
+        edges = np.geomspace(3 / size, 0.2, 7)
+        bands = [power[(frequency >= low) & (frequency < high)].mean() for low, high in itertools.pairwise(edges)]
+        slopes.append(np.polyfit(np.log(np.sqrt(edges[1:] * edges[:-1])), np.log(bands), 1)[0])
+    assert -3.5 < np.median(slopes) < -1.5
 
 
 def test_the_figure_stands_out_from_its_background():

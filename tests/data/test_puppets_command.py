@@ -34,7 +34,7 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
     assert _run(out) == 0
     printed = capsys.readouterr().out
     assert "6 clips of 3 identities in train, 2 of 1 others in test, 4 frames of 32x40" in printed
-    assert sorted(path.name for path in out.iterdir()) == ["labels", "puppets.json", "test", "train"]
+    assert sorted(path.name for path in out.iterdir()) == ["labels", "puppets.json", "sheet.png", "test", "train"]
     names = {split: sorted(path.name for path in (out / split).iterdir()) for split in ("train", "test")}
     assert names["train"] == [f"{who:05d}#{clip:03d}" for who in range(3) for clip in range(2)]
     assert names["test"] == ["00003#000", "00003#001"]
@@ -54,7 +54,11 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
                 again = puppets.label(identity, puppets.Pose(*row), (32, 40))
                 np.testing.assert_array_equal(labels["joints"][number], again.value)
                 np.testing.assert_array_equal(labels["visible"][number], again.visible)
-    assert json.loads((out / "puppets.json").read_text())["mean_motion"]["train"] > 0.06
+    record = json.loads((out / "puppets.json").read_text())
+    assert 0.06 < record["mean_motion"]["train"] < 0.3
+    assert 0.02 < record["disoccluded"]["train"] < 0.4
+    assert record["nearest_identities"] > 4
+    assert video.read_image(out / "sheet.png").shape == (4 * 68, 8 * 68, 3)
 
 
 def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import pathlib
 import re
@@ -13,13 +14,15 @@ import numpy as np
 import tqdm
 
 from fomm_tf import console, errors, video
-from fomm_tf.data.puppets import drawing, figure, motion
-from fomm_tf.data.puppets import identity as identities
+from fomm_tf.data.puppets import difficulty, drawing, figure, motion, scene, sheet, truth
+from fomm_tf.data.puppets.identity import Identity, sample_identity
 from fomm_tf.video import files
 
 _NAME = "python -m fomm_tf.data.puppets"
 _SPLITS = ("train", "test")
 _FPS = 25
+# Rows of the contact sheet, and identities that are compared with each other.
+_ROWS, _COMPARED = 6, 1000
 
 _TEXT = "Draws moving characters to train on: clips in OUT/train and OUT/test, and where their joints are."
 _LAYOUT = """\
@@ -29,7 +32,10 @@ what is written:
   OUT/labels/{train,test}/IDENTITY#CLIP.npz
       joints [F,J,2] (x, y), -1 and 1 are the centres of the first and last pixel; visible [F,J]; joint_names [J];
       poses [F,P], pose_names [P], identity_seed, motion_seed: all that a clip is drawn from
-  OUT/puppets.json                        how the set was made, and the mean motion between two frames of a clip
+  OUT/puppets.json                        how the set was made and how hard it is: between two frames of a clip, how far
+      a joint moves (share of the shorter side) and how many pixels are disoccluded; how far the two most alike of (at
+      most a thousand) identities are apart, in grey levels
+  OUT/sheet.png                           a look at it: six identities, eight moments each
 
 No identity and no motion of a test set is in any training set, whatever the --seed. The same command gives the same
 bytes. OUT appears when it is complete; if the command is stopped, nothing is left.
@@ -92,7 +98,7 @@ def write(
     Raises:
       UserError: if there is something at `out`, an argument will not do or the disk is full.
     """
-    size = drawing.check_size(size)
+    size = scene.check_size(size)
     test_identities = max(1, round(identities / 10)) if test_identities is None else test_identities
     for name, value, least in (
         ("identities", identities, 1),
@@ -110,16 +116,17 @@ def write(
     if out.is_dir() and any(out.iterdir()):
         raise errors.UserError(f"{out} is not empty; name a new folder, or remove it first.")
 
-    motions: dict[str, list[float]] = {split: [] for split in _SPLITS}
     counts = dict(zip(_SPLITS, (identities, test_identities), strict=True))
+    plans = list(plan(seed, counts, clips))
+    seeds = dict.fromkeys(clip.identity_seed for clip in plans)
+    measured: dict[str, list[difficulty.Difficulty]] = {split: [] for split in _SPLITS}
     with (
         files.replacing(out) as folder,
-        tqdm.tqdm(total=sum(counts.values()) * clips * frames, unit="frame", disable=None) as bar,
+        tqdm.tqdm(total=len(plans) * frames, unit="frame", disable=None) as bar,
     ):
-        for clip in plan(seed, counts, clips):
-            joints = _write_clip(folder, clip, frames, size, amount, bar)
-            motions[clip.split].append(mean_motion(joints))
-        measured = {split: round(float(np.mean(values)), 4) for split, values in motions.items()}
+        for clip in plans:
+            measured[clip.split].append(_write_clip(folder, clip, frames, size, amount, bar))
+        means = {split: difficulty.Difficulty(*np.mean(values, axis=0)) for split, values in measured.items()}
         record = {
             "identities": identities,
             "test_identities": test_identities,
@@ -128,13 +135,20 @@ def write(
             "size": list(size),
             "seed": seed,
             "amount": amount,
-            "mean_motion": measured,
+            "mean_motion": {split: round(mean.motion, 4) for split, mean in means.items()},
+            "disoccluded": {split: round(mean.disoccluded, 4) for split, mean in means.items()},
+            "nearest_identities": round(
+                difficulty.measure_nearest(map(sample_identity, itertools.islice(seeds, _COMPARED))), 2
+            ),
         }
         (folder / "puppets.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        shown = (_sample(clip, frames, amount) for clip in plans[::clips][:_ROWS])
+        video.write_image(folder / "sheet.png", sheet.draw_sheet(shown))
+    motion_share, hidden_share = (100 * share for share in means["train"])
     return (
         f"{out}: {identities * clips} clips of {identities} identities in train, {test_identities * clips} of "
         f"{test_identities} others in test, {frames} frames of {size[0]}x{size[1]} each; between two frames of a clip "
-        f"a joint moves by {100 * measured['train']:.1f} % of the side"
+        f"a joint moves by {motion_share:.1f} % of the side and {hidden_share:.1f} % of the pixels are disoccluded"
     )
 
 
@@ -159,33 +173,24 @@ def plan(seed: int, counts: dict[str, int], clips: int) -> Iterator[Clip]:
         first += count
 
 
-def mean_motion(joints: np.ndarray) -> float:
-    """Mean distance that a joint moves between two different frames, as a share of the frame's side.
-
-    Args:
-      joints: `[F, J, 2]` in [-1, 1].
-    """
-    chosen = joints[:: max(1, len(joints) // 32)] / 2
-    first, second = np.triu_indices(len(chosen), 1)
-    return float(np.linalg.norm(chosen[first] - chosen[second], axis=-1).mean())
+def _sample(clip: Clip, frames: int, amount: float) -> tuple[Identity, list[motion.Pose]]:
+    return sample_identity(clip.identity_seed), motion.sample_motion(clip.motion_seed, frames, amount)
 
 
 def _write_clip(
     folder: pathlib.Path, clip: Clip, frames: int, size: tuple[int, int], amount: float, bar: tqdm.tqdm
-) -> np.ndarray:
-    identity = identities.sample_identity(clip.identity_seed)
-    poses = motion.sample_motion(clip.motion_seed, frames, amount)
+) -> difficulty.Difficulty:
+    identity, poses = _sample(clip, frames, amount)
     with video.write_video(folder / clip.split / clip.name, _FPS) as writer:
         for pose in poses:
             writer.write(drawing.draw(identity, pose, size))
             bar.update()
-    labels = [drawing.label(identity, pose, size) for pose in poses]
-    joints = np.stack([one.value for one in labels])
+    labels = [truth.label(identity, pose, size) for pose in poses]
     target = folder / "labels" / clip.split
     target.mkdir(parents=True, exist_ok=True)
     np.savez(
         target / f"{clip.name}.npz",
-        joints=joints,
+        joints=np.stack([one.value for one in labels]),
         visible=np.stack([one.visible for one in labels]),
         joint_names=np.array(figure.JOINTS),
         poses=np.array(poses),
@@ -193,7 +198,7 @@ def _write_clip(
         identity_seed=np.uint64(clip.identity_seed),
         motion_seed=np.uint64(clip.motion_seed),
     )
-    return joints
+    return difficulty.measure_clip(identity, poses, size, clip.motion_seed)
 
 
 def _parser() -> console.Parser:
@@ -216,7 +221,7 @@ def _parser() -> console.Parser:
         type=float,
         default=1.0,
         metavar="A",
-        help="of motion, above 0 to 1 (default 1: about 15 %% of the side between two frames)",
+        help="of motion, above 0 to 1 (default 1: about 12 %% of the side between two frames)",
     )
     return parser
 

@@ -22,6 +22,7 @@ JOINTS = (
 _EDGE = 0.04
 # The torso is this much as deep as wide.
 _FLATNESS = 0.65
+_SIDES = ((-1, "left"), (1, "right"))
 
 
 class Affine(NamedTuple):
@@ -45,9 +46,15 @@ class Affine(NamedTuple):
             self.yx * inner.x0 + self.yy * inner.y0 + self.y0,
         )
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point goes."""
+    def at(self, x, y):
+        """Where a point goes, or each of two arrays of coordinates."""
         return self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0
+
+    def inverse(self) -> Affine:
+        """The way back; the map must not be flat."""
+        det = self.xx * self.yy - self.xy * self.yx
+        xx, xy, yx, yy = self.yy / det, -self.xy / det, -self.yx / det, self.xx / det
+        return Affine(xx, xy, -xx * self.x0 - xy * self.y0, yx, yy, -yx * self.x0 - yy * self.y0)
 
 
 class Part(NamedTuple):
@@ -57,13 +64,17 @@ class Part(NamedTuple):
       sprite: its name.
       place: from the sprite's coordinates to the frame.
       group: parts of a group do not hide each other's joints.
+      which: tells it from others of the same sprite, in whatever order they lie.
       inside: index of the part whose shape cuts this one off, or None.
+      shown: whether it is turned to the viewer; what is not is not drawn.
     """
 
     sprite: str
     place: Affine
     group: str
+    which: str = ""
     inside: int | None = None
+    shown: bool = True
 
 
 class Joint(NamedTuple):
@@ -82,7 +93,7 @@ class Joint(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A posed puppet: parts from back to front, and joints by name."""
+    """A posed puppet: parts from back to front, the background first, and joints by name."""
 
     parts: list[Part]
     joints: dict[str, Joint]
@@ -97,7 +108,8 @@ def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1
       aspect: the frame's half width and half height, in figure units.
     """
     body = identity.body
-    parts: list[Part] = []
+    scenery = _move(pose.pan_x * aspect[0], pose.pan_y * aspect[1]).of(Affine(xx=pose.zoom, yy=pose.zoom))
+    parts = [Part("background", scenery, "background")]
     joints: dict[str, Joint] = {}
     root = _move(pose.x * aspect[0], pose.y * aspect[1]).of(_turn(pose.roll, pose.scale))
     trunk = root.of(_turn(pose.lean))
@@ -115,8 +127,9 @@ def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1
     parts.append(Part("neck", root.of(_turn(0.5 * pose.head_roll)).of(_move(0, -body.neck - 0.1)), "torso"))
     parts.append(Part("torso", trunk.of(Affine(xx=breadth)), "torso"))
     chest = trunk.of(_move(0.75 * body.shoulders * turned, 0.42 * body.torso))
-    parts.append(Part("emblem", chest.of(Affine(xx=math.cos(pose.body_yaw))), "torso", inside=len(parts) - 1))
-    joints["chest"] = Joint(chest.x0, chest.y0, "torso")
+    facing = math.cos(pose.body_yaw)
+    parts.append(Part("emblem", chest.of(Affine(xx=facing)), "torso", inside=len(parts) - 1, shown=facing > _EDGE))
+    joints["chest"] = Joint(chest.x0, chest.y0, "torso", facing > _EDGE)
     joints["pelvis"] = Joint(*trunk.at(0, body.torso), "torso")
 
     # Upper arms before the torso and behind the head, forearms before all.
@@ -157,7 +170,8 @@ def _arm(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: floa
     joints[f"{side}_shoulder"] = Joint(upper.x0, upper.y0, group)
     joints[f"{side}_elbow"] = Joint(lower.x0, lower.y0, group)
     joints[f"{side}_hand"] = Joint(hand.x0, hand.y0, group)
-    return [Part("upper_arm", upper, group), Part("forearm", lower, group), Part("hand", hand, group)]
+    places = {"upper_arm": upper, "forearm": lower, "hand": hand}
+    return [Part(sprite, place, group, side) for sprite, place in places.items()]
 
 
 def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
@@ -168,7 +182,7 @@ def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: floa
     foot = shin.of(_move(-sign * 0.35 * body.foot, body.shin + 0.02))
     joints[f"{side}_knee"] = Joint(shin.x0, shin.y0, group)
     joints[f"{side}_foot"] = Joint(foot.x0, foot.y0, group)
-    return [Part("shin", shin, group), Part("foot", foot, group), Part("thigh", thigh, group)]
+    return [Part(sprite, place, group, side) for sprite, place in {"shin": shin, "foot": foot, "thigh": thigh}.items()]
 
 
 class _Skull(NamedTuple):
@@ -227,7 +241,7 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
     if head.hair == "tuft":
         for angle in (-0.5, 0.0, 0.5):
             tip = skull.at(0.0, -1.05 * b, 0.0)
-            parts.append(Part("tuft", tip.of(_turn(angle)).of(_move(0, -0.1 * a)), "head"))
+            parts.append(Part("tuft", tip.of(_turn(angle)).of(_move(0, -0.1 * a)), "head", f"at {angle}"))
     if head.ears == "none":
         return
     for sign in (-1, 1):
@@ -240,14 +254,14 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
             tilt = {"round": 0.4, "pointed": 0.45, "long": 0.18}[head.ears] * sign
             squeeze = 0.55 + 0.45 * abs(math.cos(pose.head_yaw))
             card = _carry(skull.frame, centre).of(_turn(tilt)).of(Affine(xx=squeeze)).of(_move(0, -0.2 * head.ear * a))
-        parts.append(Part("ear", card, "head"))
+        parts.append(Part("ear", card, "head", f"behind {sign}"))
 
 
 def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _Skull, pose: Pose) -> None:
     index = len(parts) + 1  # of the head within its outline, which cuts off all that is on it
 
-    def add(sprite: str, card: Affine, inside: int | None = index) -> int:
-        parts.append(Part(sprite, card, "head", inside))
+    def add(sprite: str, card: Affine, which: str = "", inside: int | None = index, shown: bool = True) -> int:
+        parts.append(Part(sprite, card, "head", which, inside, shown))
         return len(parts) - 1
 
     add("skull", skull.frame, inside=None)
@@ -256,40 +270,34 @@ def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _S
     if head.hair != "bald":
         # A card as far forward as the rim of a cap of this size: its far edge then stays on the head's outline.
         add("face", skull.at(0.0, 0.0, 0.5 * head.width))
-    for sign in (-1, 1) if head.ears == "human" else ():
+    for sign, side in _SIDES if head.ears == "human" else ():
         card, facing = skull.ear(sign)
-        if facing > _EDGE:
-            add("ear", card)
+        add("ear", card, side, shown=facing > _EDGE)
     if head.muzzle:
         card, facing = skull.on(0.0, 0.45)
-        if facing > _EDGE:
-            add("muzzle", card)
-    for sign, side in ((-1, "left"), (1, "right")):
+        add("muzzle", card, shown=facing > _EDGE)
+    for sign, side in _SIDES:
         if head.cheeks:
             card, facing = skull.on(sign * 0.58, head.eye_level + 0.36)
-            if facing > _EDGE:
-                add("cheek", card)
+            add("cheek", card, side, shown=facing > _EDGE)
         card, facing = skull.on(sign * head.eye_spacing, head.eye_level)
         joints[f"{side}_eye"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
-        if facing > _EDGE:
-            eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)))
-            if pose.eyes > 0.05:
-                room = 1 - 0.8 * head.iris
-                look = _move(pose.gaze_x * room * head.eye, pose.gaze_y * room * head.eye * head.eye_tall)
-                add("iris", card.of(look), inside=eye)
-            add("lid", card.of(_move(0, (0.25 - pose.eyes) * head.eye * head.eye_tall)))
+        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), side, shown=facing > _EDGE)
+        room = 1 - 0.8 * head.iris
+        look = _move(pose.gaze_x * room * head.eye, pose.gaze_y * room * head.eye * head.eye_tall)
+        add("iris", card.of(look), side, inside=eye, shown=facing > _EDGE and pose.eyes > 0.05)
+        lid = card.of(_move(0, (0.25 - pose.eyes) * head.eye * head.eye_tall))
+        add("lid", lid, side, shown=facing > _EDGE)
         card, facing = skull.on(sign * head.eye_spacing * 1.02, head.eye_level - 0.3 - 0.06 * pose.brows)
-        if facing > _EDGE:
-            add("brow", card.of(_turn(sign * 0.2 * pose.brows)))
+        add("brow", card.of(_turn(sign * 0.2 * pose.brows)), side, shown=facing > _EDGE)
     card, facing = skull.on(0.0, head.mouth_level)
     joints["mouth"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
-    if facing > _EDGE:
-        card = card.of(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
-        mouth = add("mouth", card)
-        if pose.mouth > 0.1:
-            throat = add("throat", card, inside=mouth)
-            add("teeth", card.of(_move(0, -0.36 * head.mouth)), inside=throat)
+    card = card.of(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
+    mouth = add("mouth", card, shown=facing > _EDGE)
+    speaks = facing > _EDGE and pose.mouth > 0.1
+    throat = add("throat", card, inside=mouth, shown=speaks)
+    add("teeth", card.of(_move(0, -0.36 * head.mouth)), inside=throat, shown=speaks)
     card, facing = skull.on(0.0, 0.5 * (head.eye_level + head.mouth_level) - 0.04)
     joints["nose"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
-    if facing > _EDGE:  # a ball, which does not narrow with the turn and sticks out of the head's outline
-        add("nose", _carry(skull.frame, card), inside=None)
+    # A ball, which does not narrow with the turn and sticks out of the head's outline.
+    add("nose", _carry(skull.frame, card), inside=None, shown=facing > _EDGE)

@@ -13,10 +13,10 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 
-TEXTURES = ("plain", "stripes", "dots", "checks", "noise")
+TEXTURES = ("plain", "stripes", "dots", "checks", "noise", "photograph")
 EARS = ("none", "human", "round", "pointed", "long")
 HAIR = ("bald", "short", "bob", "long", "tuft")
-BACKGROUNDS = ("gradient", "blobs", "room", "checks", "noise", "hills")
+BACKGROUNDS = ("gradient", "blobs", "room", "checks", "noise", "hills", "leaves", "photograph")
 
 # Skins of people, and some of nobody.
 _SKINS = ("f7d7c0", "eebb95", "dba27c", "b97c56", "8b5a3c", "5e3b28", "c9d8a0", "a8c8ea", "e8b4d8", "d8d2cc", "f2c14e")
@@ -214,10 +214,10 @@ def sample_identity(seed: int) -> Identity:
     code = choose(_SKINS, (0.13, 0.13, 0.13, 0.13, 0.13, 0.13, 0.04, 0.05, 0.04, 0.05, 0.04))
     skin = tuple(min(1.0, max(0.0, int(code[i : i + 2], 16) / 255 + between(-0.04, 0.04))) for i in (0, 2, 4))
     hair = max((colour((0.2, 0.9), (0.12, 0.95)) for _ in range(3)), key=lambda other: _distance(other, skin))
-    shirt = texture(colour((0.45, 0.95), (0.45, 1.0)), (0.1, 0.3, 0.25, 0.2, 0.15))
+    shirt = texture(colour((0.45, 0.95), (0.45, 1.0)), (0.08, 0.27, 0.22, 0.18, 0.1, 0.15))
     trousers = texture(
         max((colour((0.3, 0.9), (0.2, 0.8)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
-        (0.4, 0.2, 0.1, 0.15, 0.15),
+        (0.35, 0.2, 0.1, 0.12, 0.08, 0.15),
     )
     colours = Colours(
         skin=skin,

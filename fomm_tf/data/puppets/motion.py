@@ -26,6 +26,8 @@ class Pose(NamedTuple):
       left_elbow, right_elbow: of the forearm against the upper arm; positive goes on in the shoulder's sense.
       left_hip, right_hip, left_knee, right_knee: likewise of thigh and shin.
       left_before, right_before: 1 for an arm before the body, 0 for one behind it; constant in a clip.
+      pan_x, pan_y: where the background's middle is, as a share of the frame, up to 0.2 either way.
+      zoom: of the background, at least 1.
     """
 
     x: float = 0.0
@@ -53,40 +55,52 @@ class Pose(NamedTuple):
     right_knee: float = 0.0
     left_before: float = 1.0
     right_before: float = 1.0
+    pan_x: float = 0.0
+    pan_y: float = 0.0
+    zoom: float = 1.0
 
 
-# The least and the greatest of each: a B-spline stays within its control values.
-_RANGES = Pose(
-    x=(-0.42, 0.42),
-    y=(-0.32, 0.04),
-    scale=(0.78, 1.2),
-    roll=(-0.28, 0.28),
-    lean=(-0.3, 0.3),
-    body_yaw=(-0.9, 0.9),
-    head_yaw=(-1.25, 1.25),
-    head_pitch=(-0.4, 0.35),
-    head_roll=(-0.4, 0.4),
-    eyes=(0.0, 1.0),
-    gaze_x=(-1.0, 1.0),
-    gaze_y=(-0.7, 0.7),
-    mouth=(0.0, 1.0),
-    smile=(0.0, 1.0),
-    brows=(-1.0, 1.0),
-    left_shoulder=(-0.1, 2.5),
-    right_shoulder=(-0.1, 2.5),
-    left_elbow=(-1.9, 1.2),
-    right_elbow=(-1.9, 1.2),
-    left_hip=(-0.2, 0.7),
-    right_hip=(-0.2, 0.7),
-    left_knee=(-0.9, 0.2),
-    right_knee=(-0.9, 0.2),
-    left_before=(0.0, 1.0),
-    right_before=(0.0, 1.0),
+class _Framing(NamedTuple):
+    """What of the puppet the frame shows.
+
+    Attributes:
+      rest: the pose that less motion is nearer to.
+      low, high: the least and the greatest of each value; a B-spline stays within its controls.
+    """
+
+    rest: Pose
+    low: Pose
+    high: Pose
+
+
+_FIGURE = _Framing(
+    rest=Pose(),
+    low=Pose(
+        x=-0.28, y=-0.27, scale=0.85, roll=-0.24, lean=-0.3, body_yaw=-0.9, head_yaw=-1.25, head_pitch=-0.4,
+        head_roll=-0.4, eyes=0.0, gaze_x=-1.0, gaze_y=-0.7, mouth=0.0, smile=0.0, brows=-1.0, left_shoulder=-0.1,
+        right_shoulder=-0.1, left_elbow=-1.9, right_elbow=-1.9, left_hip=-0.2, right_hip=-0.2, left_knee=-0.9,
+        right_knee=-0.9, left_before=0.0, right_before=0.0, pan_x=-0.05, pan_y=-0.04, zoom=1.0,
+    ),
+    high=Pose(
+        x=0.28, y=0.0, scale=1.17, roll=0.24, lean=0.3, body_yaw=0.9, head_yaw=1.25, head_pitch=0.35,
+        head_roll=0.4, eyes=1.0, gaze_x=1.0, gaze_y=0.7, mouth=1.0, smile=1.0, brows=1.0, left_shoulder=2.5,
+        right_shoulder=2.5, left_elbow=1.2, right_elbow=1.2, left_hip=0.7, right_hip=0.7, left_knee=0.2,
+        right_knee=0.2, left_before=1.0, right_before=1.0, pan_x=0.05, pan_y=0.04, zoom=1.06,
+    ),
+)  # fmt: skip
+# Head and shoulders: a talking face that fills the frame.
+_BUST = _Framing(
+    rest=Pose(y=0.55, scale=1.75),
+    low=_FIGURE.low._replace(x=-0.2, y=0.46, scale=1.55, left_elbow=-1.2, right_elbow=-1.2),
+    high=_FIGURE.high._replace(x=0.2, y=0.68, scale=1.85, left_shoulder=1.3, right_shoulder=1.3),
 )
+_SHARE_OF_BUSTS = 0.3
+_SHARE_OF_STILL_BACKGROUNDS = 0.5
 # A clip has a control value every so many frames, and at least so many stretches between them.
 _FRAMES_A_CONTROL = 8
 _LEAST_STRETCHES = 5
-_CONSTANT = ("left_before", "right_before")
+_ARMS = ("left_before", "right_before")
+_CAMERA = ("pan_x", "pan_y", "zoom")
 _BEFORE = 0.75
 _BLINK = 0.2
 
@@ -102,18 +116,21 @@ def sample_motion(seed: int, frames: int, amount: float = 1.0) -> list[Pose]:
       amount: 1 for all of it, less for poses that much nearer to `Pose()`; the eyes blink as ever.
     """
     generator = np.random.default_rng(seed)
+    framing = _BUST if generator.random() < _SHARE_OF_BUSTS else _FIGURE
+    still = generator.random() < _SHARE_OF_STILL_BACKGROUNDS
     stretches = max(_LEAST_STRETCHES, round(frames / _FRAMES_A_CONTROL))
     # Beta: more often near the ends of the range than uniform, since splines average their controls.
     controls = generator.beta(0.5, 0.5, (stretches + 3, len(Pose._fields)))
     blinks = generator.random(stretches + 3) < _BLINK
-    before = generator.random(len(_CONSTANT)) < _BEFORE
-    low, high = np.array(_RANGES).T
-    rest = np.array(Pose())
+    before = generator.random(len(_ARMS)) < _BEFORE
+    rest, low, high = np.array(framing)
     values = rest + amount * (spline(low + (high - low) * controls, frames) - rest)
     # An eye is mostly open, and shut for a moment: the spline goes over the top.
     values[:, Pose._fields.index("eyes")] = np.clip(spline(np.where(blinks, -0.8, 1.4)[:, None], frames)[:, 0], 0, 1)
-    for name, flag in zip(_CONSTANT, before, strict=True):
+    for name, flag in zip(_ARMS, before, strict=True):
         values[:, Pose._fields.index(name)] = flag
+    for name in _CAMERA if still else ():
+        values[:, Pose._fields.index(name)] = getattr(framing.rest, name)
     return [Pose(*row) for row in values.tolist()]
 
 
