@@ -13,7 +13,7 @@ from fomm_tf.data import puppets
 
 
 def draw_picture(size: int) -> np.ndarray:
-    """A drawn character, standing.
+    """A drawn character, in the pose with which `draw_clip` begins, as relative motion wants it.
 
     Args:
       size: side of the picture in pixels, at least 32.
@@ -21,7 +21,7 @@ def draw_picture(size: int) -> np.ndarray:
     Returns:
       `[size, size, 3]` uint8 RGB.
     """
-    return puppets.draw(puppets.sample_identity(5), puppets.sample_motion(2, 1)[0], size)
+    return puppets.draw(puppets.sample_identity(5), puppets.sample_motion(1, 50)[0], size)
 
 
 def draw_clip(size: int, count: int = 50) -> Iterator[np.ndarray]:
