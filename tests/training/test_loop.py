@@ -182,51 +182,29 @@ def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
     np.testing.assert_allclose(one.final.kernel, other.final.kernel, atol=5e-5)
 
 
-# Replicas and workers: gradient descent instead of Adam, which makes whole steps of the rounding where a gradient is 0.
+# Replicas and workers -----------------------------------------------------------------------------------------------
 
-DESCEND = """
-import json, pathlib, sys
-import numpy as np
-import tensorflow as tf
-from fomm_tf import config
-from fomm_tf.training import loop, setup, strategies
-
-def descend(settings, folder, strategy):
-    session = setup.prepare(settings, strategy, None, None, lambda line: None)
-    with strategy.scope():
-        for name in session.run.optimizers:
-            session.run.optimizers[name] = tf.keras.optimizers.SGD(1e-5)
-            session.run.optimizers[name].build(session.run.trainable(name))
-    rates = {f"learning_rate_{name}": 1e-5 for name in ("generator", "detector", "discriminator")}
-    lines, folder = [], pathlib.Path(folder)
-    folder.mkdir(exist_ok=True)
-    made = loop.Loop(session, folder, lines.append)
-    history = []
-    made._log = lambda: history.append(made._losses.take())
-    made._save = lambda tests: None
-    made.run()
-    return history, [np.array(weight) for network in session.run.parts().values() for weight in network.get_weights()]
-"""
-WORKER = (
-    DESCEND
-    + """
-history, weights = descend(config.load(sys.argv[1]), sys.argv[2], strategies.pick())
-pathlib.Path(sys.argv[2], "history.json").write_text(json.dumps(history))
-np.savez(pathlib.Path(sys.argv[2], "weights.npz"), *weights)
-"""
+DESCENT = (
+    *("train.loss_weights.generator_gan=1", "train.steps=3", "train.drops=[]"),
+    *(f"train.learning_rate_{name}=1e-6" for name in ("generator", "detector", "discriminator")),
 )
-TERMS = ("train.loss_weights.generator_gan=1", "train.steps=3", "train.drops=[]")
-RATES = tuple(f"train.learning_rate_{name}=1e-5" for name in ("generator", "detector", "discriminator"))
 
 
-def descend(settings, folder, strategy):
-    names = {}
-    exec(DESCEND, names)
-    return names["descend"](settings, folder, strategy)
+def descend(file, out, devices=1, **environment):
+    command = [sys.executable, "tests/training/descend.py", str(file), str(out), str(devices)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def result(process, out):
+    _, complaint = process.communicate(timeout=400)
+    assert process.returncode == 0, complaint[-2000:]
+    return json.loads((out / "history.json").read_text()), list(np.load(out / "weights.npz").values())
 
 
 def assert_same(one, other):
     """Losses and updated weights to 1e-5 relative."""
+    assert len(one[0]) == 3
     for mine, theirs in zip(one[0], other[0], strict=True):
         for name, value in theirs.items():
             if not name.startswith("gradient_norm"):
@@ -242,16 +220,16 @@ def assert_same(one, other):
 @pytest.fixture(scope="module")
 def alone(make_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    return descend(make_config(*TERMS, *RATES), folder, tf.distribute.MirroredStrategy(["CPU:0"]))
+    (folder / "small.yaml").write_text(config.dump(make_config(*DESCENT)), encoding="utf-8")
+    return result(descend(folder / "small.yaml", folder / "out"), folder / "out")
 
 
-def test_two_replicas_train_as_one_does(alone, make_config, two_replicas, tmp_path):
-    assert len(alone[0]) == 3
-    assert_same(descend(make_config(*TERMS, *RATES), tmp_path / "two", two_replicas), alone)
+def test_two_replicas_train_as_one_does(alone, write_config, tmp_path):
+    assert_same(result(descend(write_config(*DESCENT), tmp_path / "out", devices=2), tmp_path / "out"), alone)
 
 
 def test_two_workers_train_as_one_does(alone, write_config, tmp_path):
-    file = write_config(*TERMS, *RATES)
+    file = write_config(*DESCENT)
     sockets = [socket.socket() for _ in range(2)]
     for opened in sockets:
         opened.bind(("127.0.0.1", 0))
@@ -261,22 +239,9 @@ def test_two_workers_train_as_one_does(alone, write_config, tmp_path):
     workers = []
     for index in range(2):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, "-c", WORKER, file, tmp_path / f"worker{index}"],
-                cwd=ROOT,
-                env=os.environ | {"TF_CONFIG": json.dumps(task)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    for worker in workers:
-        _, complaint = worker.communicate(timeout=400)
-        assert worker.returncode == 0, complaint[-2000:]
-    for index in range(2):
-        history = json.loads((tmp_path / f"worker{index}" / "history.json").read_text())
-        weights = list(np.load(tmp_path / f"worker{index}" / "weights.npz").values())
-        assert_same((history, weights), alone)
+        workers.append(descend(file, tmp_path / f"worker{index}", TF_CONFIG=json.dumps(task)))
+    for index, worker in enumerate(workers):
+        assert_same(result(worker, tmp_path / f"worker{index}"), alone)
 
 
 def test_the_config_of_the_tests_is_a_config():

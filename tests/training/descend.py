@@ -1,0 +1,52 @@
+"""python descend.py CONFIG.yaml OUT DEVICES: trains by gradient descent, in a process of its own, keeps what came out.
+
+In place of Adam, which makes whole steps of the rounding where a gradient is 0. A process of its own, since TensorFlow
+confuses the exchanges of two strategies in one. DEVICES logical CPUs are the replicas; with TF_CONFIG set, the workers.
+OUT/history.json has the losses of each step, OUT/weights.npz all weights after the last.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from fomm_tf import config
+from fomm_tf.training import loop, setup, strategies
+
+
+class Recorder(loop.Loop):
+    """Keeps the losses instead of writing a run."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.history = []
+
+    def _log(self):
+        self.history.append(self._losses.take())
+
+    def _save(self, tests):
+        pass
+
+
+def main(file, out, devices):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+    names = [f"CPU:{number}" for number in range(devices)]
+    strategy = tf.distribute.MirroredStrategy(names) if devices > 1 else strategies.pick()
+    session = setup.prepare(config.load(file), strategy, None, None, lambda line: None)
+    with strategy.scope():
+        for name in session.run.optimizers:
+            session.run.optimizers[name] = tf.keras.optimizers.SGD()
+            session.run.optimizers[name].build(session.run.trainable(name))
+    out.mkdir()
+    recorder = Recorder(session, out, lambda line: None)
+    recorder.run()
+    (out / "history.json").write_text(json.dumps(recorder.history))
+    weights = [weight for network in session.run.parts().values() for weight in network.get_weights()]
+    np.savez(out / "weights.npz", *weights)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]))
