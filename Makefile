@@ -28,6 +28,7 @@ lint: .venv/all
 bench: .venv/all
 	$(BIN)/python tests/bench/animator.py
 	$(BIN)/python tests/bench/pairs.py
+	$(BIN)/python tests/bench/step.py
 
 compat: .venv/all .venv-torch/done
 	rm -rf outputs/compat
