@@ -112,19 +112,34 @@ class DownBlock(layers.Layer):
         return tf.nn.avg_pool2d(tf.nn.relu(self.norm(self.conv(inputs), training=training)), 2, 2, "VALID")
 
 
+class UpConvolution(Convolution):
+    """Nearest neighbour to double the size, then a convolution 3x3."""
+
+    # With fewer pixels, the sums of the kernel's taps cost more than `convolve_doubled` saves.
+    MIN_PIXELS = 64
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(filters, 3, **kwargs)
+        self.upsample = layers.UpSampling2D(2, interpolation="nearest")
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        _, height, width, _ = inputs.shape
+        if None not in (height, width) and height * width >= self.MIN_PIXELS:
+            return tf.nn.bias_add(resample.convolve_doubled(inputs, self.kernel), self.bias)
+        # The gradient of Keras' layer is an operation that XLA does not compile; the layer is what exports know.
+        return super().call(resample.double(inputs) if training else self.upsample(inputs))
+
+
 class UpBlock(layers.Layer):
     """Nearest neighbour to double the size, convolution 3x3, normalisation, ReLU."""
 
     def __init__(self, filters: int, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.upsample = layers.UpSampling2D(2, interpolation="nearest")
-        self.conv = Convolution(filters, 3)
+        self.conv = UpConvolution(filters)
         self.norm = BatchNorm()
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        # The gradient of Keras' layer is an operation that XLA does not compile; the layer is what exports know.
-        doubled = resample.double(inputs) if training else self.upsample(inputs)
-        return tf.nn.relu(self.norm(self.conv(doubled), training=training))
+        return tf.nn.relu(self.norm(self.conv(inputs, training=training), training=training))
 
 
 class SameBlock(layers.Layer):
