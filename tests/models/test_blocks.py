@@ -112,6 +112,22 @@ def test_an_up_block_s_convolution_is_that_of_the_doubled_picture(side, training
     assert len(calls) == (side == 8)
 
 
+def test_convolving_together_is_convolving_one_by_one_gradients_included():
+    inputs = tf.random.stateless_normal([2, 9, 7, 5], [1, 2])
+    layers = [blocks.Convolution(3, 5), blocks.Convolution(1, 5)]
+    upstream = [tf.random.stateless_normal([2, 9, 7, layer.filters], [3, 4]) for layer in layers]
+    results = []
+    for call in (lambda: blocks.convolve_together(inputs, *layers), lambda: [layer(inputs) for layer in layers]):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = tf.function(call)()
+        variables = [variable for layer in layers for variable in layer.trainable_variables]
+        assert len(variables) == 4
+        results.append([*outputs, *tape.gradient(outputs, [inputs, *variables], upstream)])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 def test_convolutions_start_uniform_within_one_over_the_square_root_of_the_fan_in():
     convolution = blocks.Convolution(64, 3)
     convolution.build(tf.TensorShape([None, None, None, 32]))
