@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, models
 from fomm_tf.inference import animate
+from fomm_tf.models import fold
 from fomm_tf.ops import keypoints as keypoint_ops
 
 
@@ -72,12 +73,13 @@ class Animator:
 
     @classmethod
     def load(cls, folder: str | pathlib.Path) -> Animator:
-        """The model of a run folder.
+        """The model of a run folder, its normalisations folded: it animates, but does not train.
 
         Raises:
           errors.UserError: if it is no run folder or its checkpoint does not fit its config.
         """
         run = checkpoint.load(folder)
+        fold.fold(*run.networks)
         return cls(run.config, run.networks)
 
     def detect(self, frames: np.ndarray | tf.Tensor) -> keypoint_ops.Keypoints:
