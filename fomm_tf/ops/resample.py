@@ -151,6 +151,6 @@ def convolve_doubled(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     batch, height, width, _ = shapes.sizes(image)
     turned = tf.transpose(kernel, [0, 1, 3, 2])
     # One small matrix product: sums of slices have a gradient that takes longer than the convolution.
-    taps = tf.constant(np.kron(_TAPS, _TAPS), kernel.dtype) @ tf.reshape(turned, [9, -1])
+    taps = tf.constant(np.kron(_TAPS, _TAPS), turned.dtype) @ tf.reshape(turned, [9, -1])
     filters = tf.reshape(taps, [4, 4, *turned.shape[2:]])
     return tf.nn.conv2d_transpose(image, filters, [batch, 2 * height, 2 * width, filters.shape[2]], strides=2)
