@@ -95,7 +95,7 @@ def test_a_learning_rate_of_zero_moves_the_moments_alone():
     stepper = optimizer.Adam(0.0)
     stepper.apply_gradients([(tf.constant([2.0]), parameters)])
     assert parameters.numpy() == 3.0
-    np.testing.assert_allclose(stepper.moments(parameters), [[1.0], [0.004]], rtol=1e-6)
+    np.testing.assert_allclose(stepper.moments(parameters), [[1.0], [0.004]], rtol=2e-5)  # 1 - 0.999 in float32
 
 
 def test_the_learning_rate_can_be_changed_between_steps_of_a_graph():

@@ -91,8 +91,11 @@ class DenseMotionNetwork(tf.keras.Model):
             tf.reshape(by_motion, [batch, height, width, count * (channels + 1)]), training=training
         )
 
-        mask = tf.nn.softmax(tf.cast(self.mask_head(features), tf.float32))
         occlusion = None
-        if self.occlusion_head is not None:
-            occlusion = tf.sigmoid(tf.cast(self.occlusion_head(features), tf.float32))
+        if self.occlusion_head is None:
+            mask = self.mask_head(features)
+        else:
+            mask, occlusion = blocks.convolve_together(features, self.mask_head, self.occlusion_head)
+            occlusion = tf.sigmoid(tf.cast(occlusion, tf.float32))
+        mask = tf.nn.softmax(tf.cast(mask, tf.float32))
         return DenseMotion(motion.combine(motions, mask), occlusion, mask, deformed)

@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from fomm_tf.ops import shapes
 
+# Along one axis, which of a convolution's 3 taps each of the 4 taps of `convolve_doubled` sums.
+_TAPS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
+
 
 def stride(scale: float) -> int:
     """How many pixels of the input there are to one of the output at `scale`.
@@ -123,3 +126,31 @@ def double(image: tf.Tensor) -> tf.Tensor:
     batch, height, width, channels = shapes.sizes(image)
     wide = tf.reshape(tf.concat([image, image], axis=3), [batch, height, 2 * width * channels])
     return tf.reshape(tf.concat([wide, wide], axis=2), [batch, 2 * height, 2 * width, channels])
+
+
+def convolve_doubled(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The 3x3 convolution of `double(image)` with zero padding, at 4/9 of the work.
+
+    Of its nine taps, an output pixel reads a 2x2 neighbourhood of `image`: in all, a transposed convolution of stride 2
+    whose 4x4 taps are sums of the nine. The gradient is the exact one of both arguments.
+
+    Args:
+      image: `[B, H, W, C]`.
+      kernel: `[3, 3, C, O]`.
+
+    Returns:
+      `[B, 2 H, 2 W, O]`.
+
+    Raises:
+      ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
+    """
+    shapes.check("image", image, "B H W C")
+    shapes.check("kernel", kernel, "3 3 C O")
+    if kernel.shape[:2] != [3, 3]:
+        raise ValueError(f"kernel must be [3, 3, C, O]; got shape {kernel.shape}.")
+    batch, height, width, _ = shapes.sizes(image)
+    turned = tf.transpose(kernel, [0, 1, 3, 2])
+    # One small matrix product: sums of slices have a gradient that takes longer than the convolution.
+    taps = tf.constant(np.kron(_TAPS, _TAPS), kernel.dtype) @ tf.reshape(turned, [9, -1])
+    filters = tf.reshape(taps, [4, 4, *turned.shape[2:]])
+    return tf.nn.conv2d_transpose(image, filters, [batch, 2 * height, 2 * width, filters.shape[2]], strides=2)

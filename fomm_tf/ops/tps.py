@@ -61,7 +61,7 @@ def warp_points(transform: Transform, points: tf.Tensor) -> tf.Tensor:
 
     Args:
       transform: B deformations.
-      points: `[B, N, 2]`, (x, y).
+      points: `[B, N, 2]`, (x, y); a batch of 1 serves all deformations, at the price of one in part.
 
     Returns:
       `[B, N, 2]`.
@@ -70,14 +70,13 @@ def warp_points(transform: Transform, points: tf.Tensor) -> tf.Tensor:
       ValueError: if `points` is not `[B, N, 2]` or the control points are no square number.
     """
     shapes.check("points", points, "B N 2", last=2)
-    theta = transform.theta[:, tf.newaxis]
-    moved = tf.reduce_sum(theta[..., :2] * points[..., tf.newaxis, :], axis=-1) + theta[..., 2]
+    moved = tf.matmul(points, transform.theta[..., :2], transpose_b=True) + transform.theta[:, tf.newaxis, :, 2]
     if transform.control_weights is None:
         return moved
-    distance = tf.reduce_sum(tf.abs(_offsets(transform, points)), axis=-1)
+    x, y = tf.unstack(_offsets(transform, points), axis=-1)
+    distance = tf.abs(x) + tf.abs(y)
     radial = tf.square(distance) * tf.math.log(distance + _EPSILON)
-    field = tf.reduce_sum(transform.control_weights[:, tf.newaxis] * radial, axis=-1)
-    return moved + field[..., tf.newaxis]
+    return moved + tf.matmul(radial, transform.control_weights[..., tf.newaxis])
 
 
 def jacobian(transform: Transform, points: tf.Tensor) -> tf.Tensor:
@@ -119,7 +118,7 @@ def warp_image(transform: Transform, image: tf.Tensor, align_corners: bool = Tru
     shapes.check("image", image, "B H W C")
     batch, height, width, _ = shapes.sizes(image)
     identity = grid_ops.identity_grid(height, width, transform.theta.dtype)
-    points = tf.broadcast_to(tf.reshape(identity, [1, height * width, 2]), [batch, height * width, 2])
+    points = tf.reshape(identity, [1, height * width, 2])
     places = tf.reshape(warp_points(transform, points), [batch, height, width, 2])
     return warp.backward_warp(image, places, padding="reflection", align_corners=align_corners)
 

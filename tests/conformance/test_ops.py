@@ -147,6 +147,13 @@ OPS = [
     ),
     Op("resample.pyramid", lambda image: resample.pyramid(image, [1.0, 0.5, 0.25]), (IMAGE,), (ANY_IMAGE,)),
     Op("resample.double", resample.double, (IMAGE,), (ANY_IMAGE,)),
+    Op(
+        "resample.convolve_doubled",
+        resample.convolve_doubled,
+        (IMAGE, uniform(3, 3, 3, 4)),
+        (ANY_IMAGE, (0, 1, 2, 3)),
+        tolerance=5e-6,
+    ),
     Op("resample.resize[enlarged]", lambda image: resample.resize(image, 20, 17), (IMAGE,), (ANY_IMAGE,)),
     Op(
         "resample.resize[to the sizes of a tensor]",

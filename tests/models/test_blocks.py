@@ -94,8 +94,38 @@ def test_instance_norm_is_the_reference_s():
 
 
 def test_nearest_upsampling_is_the_reference_s():
-    block = blocks.UpBlock(3)
-    np.testing.assert_array_equal(block.upsample(nhwc(OPS["nearest2_in"])), nhwc(OPS["nearest2_out"]))
+    convolution = blocks.UpConvolution(3)
+    np.testing.assert_array_equal(convolution.upsample(nhwc(OPS["nearest2_in"])), nhwc(OPS["nearest2_out"]))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("side", [4, 8], ids=["plain path", "at 4/9 of the work"])
+def test_an_up_block_s_convolution_is_that_of_the_doubled_picture(side, training, monkeypatch):
+    inputs = tf.random.stateless_normal([2, side, side, 5], [1, 2])
+    calls, fast = [], blocks.resample.convolve_doubled
+    monkeypatch.setattr(blocks.resample, "convolve_doubled", lambda *args: calls.append(1) or fast(*args))
+    convolution = blocks.UpConvolution(3)
+    found = convolution(inputs, training=training)
+    doubled = tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
+    expected = tf.nn.conv2d(doubled, convolution.kernel, 1, "SAME") + convolution.bias
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(calls) == (side == 8)
+
+
+def test_convolving_together_is_convolving_one_by_one_gradients_included():
+    inputs = tf.random.stateless_normal([2, 9, 7, 5], [1, 2])
+    layers = [blocks.Convolution(3, 5), blocks.Convolution(1, 5)]
+    upstream = [tf.random.stateless_normal([2, 9, 7, layer.filters], [3, 4]) for layer in layers]
+    results = []
+    for call in (lambda: blocks.convolve_together(inputs, *layers), lambda: [layer(inputs) for layer in layers]):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = tf.function(call)()
+        variables = [variable for layer in layers for variable in layer.trainable_variables]
+        assert len(variables) == 4
+        results.append([*outputs, *tape.gradient(outputs, [inputs, *variables], upstream)])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 def test_convolutions_start_uniform_within_one_over_the_square_root_of_the_fan_in():

@@ -191,3 +191,46 @@ def test_doubling_is_keras_nearest_upsampling_and_its_gradient_a_sum(check_gradi
     check_gradient(lambda values: resample.double(values), image)
     with pytest.raises(ValueError, match="image"):
         resample.double(tf.zeros([3, 5, 4]))
+
+
+def doubled_and_convolved(image, kernel):
+    """Pixel by pixel of the doubled image, outside of which there are zeros."""
+    large = np.pad(np.repeat(np.repeat(image, 2, axis=1), 2, axis=2), [(0, 0), (1, 1), (1, 1), (0, 0)])
+    batch, height, width, _ = large.shape
+    result = np.zeros((batch, height - 2, width - 2, kernel.shape[3]))
+    for i, j in np.ndindex(result.shape[1:3]):
+        result[:, i, j] = np.einsum("buvc,uvco->bo", large[:, i : i + 3, j : j + 3], kernel)
+    return result
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 2, 1), (1, 1, 1, 3)])
+def test_convolving_what_is_doubled_is_the_loops_result_and_so_is_its_gradient(shape, check_gradient):
+    random = np.random.default_rng(1)
+    image, kernel = random.normal(size=shape), random.normal(size=(3, 3, shape[3], 2))
+    found = resample.convolve_doubled(tf.constant(image), tf.constant(kernel))
+    np.testing.assert_allclose(found, doubled_and_convolved(image, kernel), atol=1e-12)
+    check_gradient(lambda values: resample.convolve_doubled(values, tf.constant(kernel)), image)
+    check_gradient(lambda values: resample.convolve_doubled(tf.constant(image), values), kernel)
+
+
+@pytest.mark.parametrize(("height", "channels", "tolerance"), [(8, 24, 1e-5), (64, 256, 1e-4)])
+def test_convolving_what_is_doubled_agrees_with_the_plain_path_in_float32(height, channels, tolerance):
+    random = np.random.default_rng(2)
+    image = tf.constant(random.normal(size=(1, height, height, channels)), tf.float32)
+    kernel = tf.constant(random.normal(size=(3, 3, channels, 32)) / (9 * channels) ** 0.5, tf.float32)
+    weights = tf.constant(random.normal(size=(1, 2 * height, 2 * height, 32)), tf.float32)
+    results = []
+    for call in (resample.convolve_doubled, lambda x, k: tf.nn.conv2d(resample.double(x), k, 1, "SAME")):
+        with tf.GradientTape() as tape:
+            tape.watch([image, kernel])
+            outputs = call(image, kernel)
+            total = tf.reduce_sum(outputs * weights)
+        results.append([outputs, *tape.gradient(total, [image, kernel])])
+    for found, expected in zip(*results, strict=True):
+        size = np.abs(expected).max()
+        np.testing.assert_allclose(found / size, expected / size, atol=tolerance)
+
+
+def test_a_kernel_that_is_not_three_by_three_is_refused():
+    with pytest.raises(ValueError, match=re.escape("kernel must be [3, 3, C, O]; got shape (5, 5, 3, 4).")):
+        resample.convolve_doubled(tf.zeros([1, 4, 4, 3]), tf.zeros([5, 5, 3, 4]))
