@@ -1,0 +1,114 @@
+"""The videos to prepare: where they are, whom they show, and which part of the set that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from fomm_tf import errors
+from fomm_tf.data import layout
+from fomm_tf.data.prepare.settings import Settings
+
+
+class Source(NamedTuple):
+    """A video.
+
+    Attributes:
+      path: as it was found.
+      name: `identity#rest`, or the identity alone; no other video has it.
+      split: `train` or `test`, if a folder of that name says so.
+    """
+
+    path: Path
+    name: str
+    split: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Whom it shows."""
+        return self.name.split("#")[0]
+
+
+def find(paths: Iterable[Path], settings: Settings, out: Path) -> list[Source]:
+    """Finds videos, in the order of their names.
+
+    Args:
+      paths: files, and folders that hold videos, folders of frames, and further folders; hidden ones are passed over.
+      settings: `identity`.
+      out: is not looked into.
+
+    Raises:
+      UserError: if there is no such path, nothing in one, or if two videos would get one name.
+    """
+    sources: dict[str, Source] = {}
+    for path in paths:
+        if not path.exists():
+            raise errors.UserError(f"{path} does not exist; give videos, or folders that hold some.")
+        found = [(file, file.relative_to(path)) for file in _walk(path, out.resolve())] if path.is_dir() else []
+        if path.is_dir() and not found:
+            raise errors.UserError(f"{path} holds no videos ({', '.join(layout.SUFFIXES)}) and no folders of frames.")
+        for file, below in found or [(path, Path(path.name))]:
+            source = _describe(file, below, settings.identity)
+            twin = sources.setdefault(source.name, source)
+            if twin.path.resolve() != file.resolve():
+                raise errors.UserError(f"{twin.path} and {file} would both be called {source.name!r}; rename one.")
+    return [sources[name] for name in sorted(sources)]
+
+
+def _walk(folder: Path, out: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.resolve() == out:
+            continue
+        if not entry.is_dir():
+            if entry.suffix.lower() in layout.SUFFIXES:
+                yield entry
+        elif entry.name not in layout.SPLITS and any(_is_picture(file) for file in entry.iterdir()):
+            yield entry
+        else:
+            yield from _walk(entry, out)
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in layout.PICTURES and not file.name.startswith(".")
+
+
+def _describe(path: Path, below: Path, pattern: str | None) -> Source:
+    parts = list(below.parts if path.is_dir() else below.with_suffix("").parts)
+    split = parts.pop(0) if len(parts) > 1 and parts[0] in layout.SPLITS else None
+    name = "#".join(parts)
+    match = re.search(pattern, below.as_posix()) if pattern else None
+    if match:
+        identity = match[1] or ""
+        if not identity or re.search(r"[/#]", identity):
+            raise errors.UserError(
+                f"--identity {pattern!r} makes {identity!r} of {below}; it must find a name without / and #."
+            )
+        if name.split("#")[0] != identity:
+            name = f"{identity}#{name}"
+    return Source(path, name, split)
+
+
+def choose_test(sources: Iterable[Source], settings: Settings) -> list[str]:
+    """The identities that are for testing, where no folder says so.
+
+    Raises:
+      UserError: if one that was asked for is not there, or if one alone would have to be divided.
+    """
+    identities = {source.identity for source in sources}
+    if missing := set(settings.test_identities) - identities:
+        raise errors.UserError(
+            f"--test-identities: no video shows {', '.join(sorted(missing))}, but {', '.join(sorted(identities))}."
+        )
+    free = {source.identity for source in sources if source.split is None}
+    if settings.test_identities or settings.split == "time" or not settings.test_share or not free:
+        return sorted(settings.test_identities)
+    if len(free) == 1:
+        raise errors.UserError(
+            f"All videos show one identity, {min(free)!r}, which cannot be divided into train and test; give --split "
+            "time, or --test-share 0."
+        )
+    # Ranked by hash, so that a name that comes or goes moves few others to the other part.
+    ranked = sorted(free, key=layout.digest)
+    return sorted(ranked[: min(len(ranked) - 1, max(1, round(settings.test_share * len(ranked))))])
