@@ -169,7 +169,23 @@ def _begin(pulse: _Pulse) -> None:
 
 @functools.cache
 def _detector(name: str) -> work.Detect | None:
-    return None if name == WHOLE else detectors.load_boxes(name)
+    if name == WHOLE:
+        return None
+    with _hushed():
+        return detectors.load_boxes(name)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """TensorFlow Lite greets on the process' stderr, whatever it is told about logging."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _do(source: sources.Source, out: Path, settings: Settings, tested: bool) -> work.Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ def find(paths: Iterable[Path], settings: Settings, out: Path) -> list[Source]:
     """Finds videos, in the order of their names.
 
     Args:
-      paths: files, and folders that hold videos, folders of frames, and further folders; hidden ones are passed over.
+      paths: videos, folders of frames, and folders that hold some at any depth; hidden ones are passed over.
       settings: `identity`.
       out: is not looked into.
 
@@ -46,10 +46,15 @@ def find(paths: Iterable[Path], settings: Settings, out: Path) -> list[Source]:
     for path in paths:
         if not path.exists():
             raise errors.UserError(f"{path} does not exist; give videos, or folders that hold some.")
-        found = [(file, file.relative_to(path)) for file in _walk(path, out.resolve())] if path.is_dir() else []
-        if path.is_dir() and not found:
+        whole = not path.is_dir() or _is_clip(path)
+        found = (
+            [(path, Path(path.resolve().name))]
+            if whole
+            else [(file, file.relative_to(path)) for file in _walk(path, out.resolve())]
+        )
+        if not found:
             raise errors.UserError(f"{path} holds no videos ({', '.join(layout.SUFFIXES)}) and no folders of frames.")
-        for file, below in found or [(path, Path(path.name))]:
+        for file, below in found:
             source = _describe(file, below, settings.identity)
             twin = sources.setdefault(source.name, source)
             if twin.path.resolve() != file.resolve():
@@ -64,14 +69,17 @@ def _walk(folder: Path, out: Path) -> Iterator[Path]:
         if not entry.is_dir():
             if entry.suffix.lower() in layout.SUFFIXES:
                 yield entry
-        elif entry.name not in layout.SPLITS and any(_is_picture(file) for file in entry.iterdir()):
+        elif _is_clip(entry):
             yield entry
         else:
             yield from _walk(entry, out)
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in layout.PICTURES and not file.name.startswith(".")
+def _is_clip(folder: Path) -> bool:
+    """Whether a folder is frames; pictures in `train` and `test` are stacked ones, each a clip of its own."""
+    return folder.name not in layout.SPLITS and any(
+        file.suffix.lower() in layout.PICTURES and not file.name.startswith(".") for file in folder.iterdir()
+    )
 
 
 def _describe(path: Path, below: Path, pattern: str | None) -> Source:
@@ -90,7 +98,7 @@ def _describe(path: Path, below: Path, pattern: str | None) -> Source:
     return Source(path, name, split)
 
 
-def choose_test(sources: Iterable[Source], settings: Settings) -> list[str]:
+def choose_test(sources: Sequence[Source], settings: Settings) -> list[str]:
     """The identities that are for testing, where no folder says so.
 
     Raises:

@@ -16,9 +16,9 @@ from fomm_tf.detectors import boxes
 _SAME = 0.3
 # A frame as small as this shows what the scene is, not how it moves.
 _THUMBNAIL = (18, 32)
-# A cut changes it by more grey levels, and by more than so many times the usual change, the median of the last second.
-# The real videos of `fomm fetch faces` change by up to 12 within a scene and by 57 and more between two of them.
-_CUT, _UNUSUAL, _REMEMBERED = 15.0, 4.0, 25
+# A cut changes it by more grey levels than _CUT, and stands out from the median of the last second's changes and from
+# the one before it. The videos of `fomm fetch faces` change by up to 12 within a scene and by 57 and more between two.
+_CUT, _OUT_OF_ALL, _OUT_OF_LAST, _REMEMBERED = 15.0, 4.0, 2.0, 25
 
 
 class Look(NamedTuple):
@@ -63,16 +63,18 @@ class CutFinder:
         """Takes the next frame `[H, W, 3]` uint8."""
         from fomm_tf.opencv import cv2
 
-        thumbnail = cv2.resize(frame, _THUMBNAIL[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+        # Of a large frame every so many pixels are enough, four a side for each of the thumbnail's.
+        step = max(1, min(frame.shape[0] // (4 * _THUMBNAIL[0]), frame.shape[1] // (4 * _THUMBNAIL[1])))
+        pixels = np.ascontiguousarray(frame[::step, ::step])
+        thumbnail = cv2.resize(pixels, _THUMBNAIL[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
         before, self._before = self._before, thumbnail
         if before is None:
             return False
         change = float(np.abs(thumbnail - before).mean())
-        if change > max(_CUT, _UNUSUAL * np.median(self._changes or [0.0])):
-            self._changes.clear()
-            return True
+        usual = self._changes or [0.0]
+        least = max(_CUT, _OUT_OF_ALL * float(np.median(usual)), _OUT_OF_LAST * usual[-1])
         self._changes.append(change)
-        return False
+        return change > least
 
 
 class _Track:
