@@ -201,6 +201,27 @@ def test_whole_frames_need_no_detector_and_show_all_with_a_repeated_edge(tmp_pat
     np.testing.assert_array_equal(clip[0], expected)
 
 
+@pytest.mark.parametrize(
+    ("preset", "suffix", "size"), [("bair", "", (64, 64)), ("mgif", ".gif", (48, 80)), ("fashion", ".mp4", (80, 48))]
+)
+def test_published_clips_are_taken_whole_and_in_their_parts(tmp_path, preset, suffix, size):
+    shown = np.full([*size, 3], 200, np.uint8)
+    shown[8:40, 8:40] = 20
+    for split, count in (("train", 30), ("test", 4)):
+        _write(
+            tmp_path / "in" / split / f"0{suffix}", [shown[:, ::-1] if number % 2 else shown for number in range(count)]
+        )
+    out = tmp_path / "set"
+    assert cli.main(["prepare", str(tmp_path / "in"), "--out", str(out), "--preset", preset, "--size", "80"]) == 0
+    ending = ".mp4" if preset == "fashion" else ""
+    assert _clips(out) == [f"test/0#000000-000003{ending}", f"train/0#000000-000029{ending}"]
+    frame = next(iter(video.open_video(out / _clips(out)[0]))).astype(int)
+    assert frame.shape == (80, 80, 3)
+    dark = (frame.max(axis=-1) < 110).sum() / 80**2
+    # All of it is shown, and what is filled up is of the edge's colour.
+    assert dark == pytest.approx(32**2 / max(size) ** 2, rel=0.1)
+
+
 def test_a_rate_takes_every_second_frame_and_train_and_test_stay_what_they_are(tmp_path):
     _write(tmp_path / "in" / "train" / "ann.mp4", _frames(40, step=0.2))
     _write(tmp_path / "in" / "test" / "ann#2.mp4", _frames(20))

@@ -109,7 +109,8 @@ def _compare(record: Path, settings: Settings) -> None:
 
 def _sweep(out: Path) -> None:
     """Removes what a killed run has left half-written."""
-    for folder in (out, *(out / name for name in (work.PLANS, *layout.SPLITS))):
+    plans = out / work.PLANS
+    for folder in (out, plans, *(place / split for place in (out, plans) for split in layout.SPLITS)):
         for leftover in folder.glob(".fomm-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -229,7 +230,7 @@ def _work(
 
 def _write_table(out: Path) -> list[work.Row]:
     """Writes what became of every stretch of every video of the set."""
-    plans = sorted((out / work.PLANS).glob("*.json"), key=lambda path: path.name)
+    plans = sorted((out / work.PLANS).rglob("*.json"))
     rows = [row for plan in plans for row in work.read_plan(plan).rows]
     with files.replacing(out / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -17,7 +17,7 @@ class Source(NamedTuple):
 
     Attributes:
       path: as it was found.
-      name: `identity#rest`, or the identity alone; no other video has it.
+      name: `identity#rest`, or the identity alone; no other video of its part has it.
       split: `train` or `test`, if a folder of that name says so.
     """
 
@@ -42,7 +42,7 @@ def find(paths: Iterable[Path], settings: Settings, out: Path) -> list[Source]:
     Raises:
       UserError: if there is no such path, nothing in one, or if two videos would get one name.
     """
-    sources: dict[str, Source] = {}
+    named: dict[str, list[Source]] = {}
     for path in paths:
         if not path.exists():
             raise errors.UserError(f"{path} does not exist; give videos, or folders that hold some.")
@@ -56,10 +56,14 @@ def find(paths: Iterable[Path], settings: Settings, out: Path) -> list[Source]:
             raise errors.UserError(f"{path} holds no videos ({', '.join(layout.SUFFIXES)}) and no folders of frames.")
         for file, below in found:
             source = _describe(file, below, settings.identity)
-            twin = sources.setdefault(source.name, source)
-            if twin.path.resolve() != file.resolve():
-                raise errors.UserError(f"{twin.path} and {file} would both be called {source.name!r}; rename one.")
-    return [sources[name] for name in sorted(sources)]
+            others = named.setdefault(source.name, [])
+            if any(other.path.resolve() == file.resolve() for other in others):
+                continue
+            for other in others:
+                if other.split == source.split or None in (other.split, source.split):
+                    raise errors.UserError(f"{other.path} and {file} would both be called {source.name!r}; rename one.")
+            others.append(source)
+    return [source for name in sorted(named) for source in named[name]]
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Path]:

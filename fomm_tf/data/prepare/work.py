@@ -84,7 +84,7 @@ class _UnreadableError(Exception):
 
 def plan_file(out: Path, source: Source) -> Path:
     """Where the plan of a video is kept."""
-    return out / PLANS / f"{source.name}.json"
+    return out / PLANS / (source.split or "") / f"{source.name}.json"
 
 
 def clip_path(out: Path, row: Row, settings: Settings) -> Path:
