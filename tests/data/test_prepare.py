@@ -342,6 +342,21 @@ def test_sigterm_ends_it_with_130_and_leaves_nothing_half_written(people, tmp_pa
     assert len(_clips(out)) == 4
 
 
+@pytest.mark.parametrize("kind", ["png", "mp4"])
+def test_a_full_disk_is_one_line_and_what_is_complete_stays(tmp_path, capsys, kind):
+    noise = np.random.default_rng(0)
+    grainy = (frame // 2 + noise.integers(0, 99, frame.shape, np.uint8) for frame in _frames(20))
+    grainy = [np.where(plain == 255, plain, frame) for frame, plain in zip(grainy, _frames(20), strict=True)]
+    _write(tmp_path / "in" / "ann", _frames(20))
+    _write(tmp_path / "in" / "bob", grainy)
+    arguments = ["--crop", "finders:find_white_on_a_full_disk", "--format", kind, "--size", "48", "--test-share", "0"]
+    assert _run(tmp_path / "set", tmp_path / "in", *arguments, "--jobs", "1") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fomm: ") and "cannot" in line and "make room" in line
+    assert not list(tmp_path.rglob(".fomm-*"))
+    assert len(_clips(tmp_path / "set")) == 1
+
+
 @pytest.mark.slow
 def test_two_at_once_in_one_folder_are_refused(people, tmp_path, capsys):
     out = tmp_path / "set"

@@ -36,7 +36,8 @@ _PERIOD = 0.5
 def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, jobs: int | None = None) -> str:
     """Makes a set of clips, with a bar on a terminal.
 
-    Who is for testing is decided when the set is begun; identities that join later are for training.
+    Who is for testing is decided when the set is begun; identities that join later are for training. The workers are
+    new processes: a script calls this below `if __name__ == "__main__":`.
 
     Args:
       paths: files and folders; see `sources.find`.
