@@ -391,7 +391,7 @@ def test_two_at_once_in_one_folder_are_refused(people, tmp_path, capsys):
         (["--crop", "hand"], "There is no detector 'hand' of this kind"),
         (["--crop", "finders:nothing"], "finders has no 'nothing' to call"),
         (["--crop", "finders:find_nonsense"], "The detector finders:find_nonsense must give"),
-        (["--crop", "finders:die"], "A worker died"),
+        (["--crop", "finders:die", "--jobs", "1"], "ann: out of memory, killed, or by a video that breaks the decoder"),
         (["--format", "gif"], "argument --format: invalid choice: 'gif'"),
     ],
 )
@@ -401,6 +401,8 @@ def test_bad_arguments_are_one_line_and_exit_code_2(people, tmp_path, capsys, ar
     assert error[-1].startswith("fomm: ")
     assert message in error[-1]
     assert _clips(tmp_path / "set") == []
+    # Where nothing was done, other settings are welcome.
+    assert not (tmp_path / "set" / "prepare.json").exists() or _run(tmp_path / "set", people) == 0
 
 
 def test_missing_videos_and_places_that_are_taken_are_refused(people, tmp_path, capsys):
@@ -416,6 +418,13 @@ def test_missing_videos_and_places_that_are_taken_are_refused(people, tmp_path, 
     assert "is not empty and was not made by fomm prepare" in refuse(tmp_path, people)
     assert not (tmp_path / "set").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "people"]
+
+
+def test_what_a_kill_at_the_very_beginning_leaves_is_no_hindrance(people, tmp_path):
+    (tmp_path / "set" / ".prepare").mkdir(parents=True)
+    (tmp_path / "set" / ".fomm-half").mkdir()
+    assert _run(tmp_path / "set", people) == 0
+    assert not (tmp_path / "set" / ".fomm-half").exists()
 
 
 def test_other_settings_in_the_same_folder_are_refused_by_name(people, tmp_path, capsys):

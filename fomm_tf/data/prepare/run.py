@@ -58,6 +58,8 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, jo
     out = Path(out)
     if jobs is not None and jobs < 1:
         raise errors.UserError(f"--jobs is {jobs}; give at least 1.")
+    if settings.crop not in (WHOLE, *detectors.BOXES):
+        detectors.load_boxes(settings.crop)  # refuses what cannot be imported before anything is made
     found = sources.find(list(map(Path, paths)), settings, out)
     with _opened(out, found, settings) as tested:
         todo = [source for source in found if not _is_done(source, out, settings)]
@@ -72,15 +74,16 @@ def _opened(out: Path, found: list[sources.Source], settings: Settings) -> Itera
     if out.exists() and not out.is_dir():
         raise errors.UserError(f"{out} is a file; name a folder.")
     record = out / RECORD
-    if not record.exists() and out.is_dir() and {path.name for path in out.iterdir()} - {work.PLANS}:
+    if not record.exists() and out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise errors.UserError(f"{out} is not empty and was not made by fomm prepare; name a new folder.")
-    if record.exists():
+    plans = out / work.PLANS
+    fresh = not record.exists() or not any(plans.rglob("*.json"))
+    if not fresh:
         _compare(record, settings)
     begun = {
         "settings": dataclasses.asdict(settings),
-        "test_identities": [] if record.exists() else sources.choose_test(found, settings),
+        "test_identities": sources.choose_test(found, settings) if fresh else [],
     }
-    plans = out / work.PLANS
     try:
         plans.mkdir(parents=True, exist_ok=True)
         lock = (plans / _LOCK).open("w")
@@ -92,7 +95,7 @@ def _opened(out: Path, found: list[sources.Source], settings: Settings) -> Itera
         except OSError:
             raise errors.UserError(f"{out} is being worked at by another fomm prepare; wait for its end.") from None
         _sweep(out)
-        if not record.exists():
+        if fresh:
             with files.replacing(record) as temporary:
                 temporary.write_text(json.dumps(begun, indent=1) + "\n", encoding="utf-8")
         yield frozenset(json.loads(record.read_text(encoding="utf-8"))["test_identities"])
@@ -204,14 +207,16 @@ def _work(
     workers = min(jobs or os.cpu_count() or 1, len(todo))
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (pulse,))
     bar = tqdm.tqdm(total=total, initial=total - len(todo), desc=f"preparing {out}", unit="video", disable=None)
+    kept, finished = 0, set()
     try:
         with bar:
-            waiting = {pool.submit(_do, source, out, settings, source.identity in tested) for source in todo}
-            kept = 0
+            futures = {pool.submit(_do, source, out, settings, source.identity in tested): source for source in todo}
+            waiting = set(futures)
             while waiting:
                 done, waiting = concurrent.futures.wait(waiting, _PERIOD, concurrent.futures.FIRST_COMPLETED)
                 for future in done:
                     plan = future.result()
+                    finished.add(futures[future])
                     kept += len(plan.kept)
                     for row in plan.rows:
                         if not row.frames:
@@ -220,9 +225,10 @@ def _work(
                 bar.update(len(done))
                 bar.refresh()
     except BrokenProcessPool:
+        begun = [str(source.path) for source in todo if source not in finished][:workers]  # they are begun in order
         raise errors.UserError(
-            "A worker died: out of memory, killed, or by a video that breaks the decoder. What is complete stays; run "
-            "the command again, with fewer --jobs if memory was short."
+            f"A worker died at {' or '.join(begun)}: out of memory, killed, or by a video that breaks the decoder; "
+            "run the command again, with fewer --jobs or without the video. What is complete stays."
         ) from None
     finally:
         pulse.stop.set()
