@@ -6,6 +6,7 @@ Convention: see `fomm_tf.ops.grid`. `flow` (a pixel offset, row before column) a
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -99,7 +100,7 @@ def _fold(pixels: tf.Tensor, padding: str, image: tf.Tensor, align_corners: bool
 
 
 def _exact_at_centres(read):
-    """Gives a bilinear sampler the gradient that torch's has.
+    """Gives a bilinear sampler the gradient that torch's has, at the price of one gather a corner.
 
     tensorflow_addons clamps its weights, and TensorFlow's gradient of a clamp is 0 at its end: at every pixel centre.
     """
@@ -107,34 +108,70 @@ def _exact_at_centres(read):
     @tf.custom_gradient
     def sample(image: tf.Tensor, pixels: tf.Tensor) -> tuple:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                tape.watch(image)
-                values = read(image, pixels)
-            return tape.gradient(values, image, upstream), _slopes(image, pixels, upstream)
+            corners = _Corners.of(image, pixels)
+            batch, _, _, channels = shapes.sizes(image)
+            upstream = tf.reshape(upstream, [batch, -1, channels])
+            return _spread(corners, image, upstream), tf.reshape(_slopes(corners, image, upstream), tf.shape(pixels))
 
         return read(image, pixels), gradient
 
     return sample
 
 
-def _slopes(image: tf.Tensor, pixels: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """The gradient with respect to `pixels`: differences of neighbours, interpolated along the other axis."""
+class _Corners(NamedTuple):
+    """The four pixels around each of N places in each of B images.
+
+    Attributes:
+      places: `[B, N, 2]`, (row, column).
+      indices: of the pixels above left, above right, below left and below right, `[B, N]` each, among all B H W pixels.
+      down: `[B, N]` in [0, 1], how far a place is from the upper two to the lower two.
+      right: likewise from the left two to the right two.
+    """
+
+    places: tf.Tensor
+    indices: list[tf.Tensor]
+    down: tf.Tensor
+    right: tf.Tensor
+
+    @classmethod
+    def of(cls, image: tf.Tensor, pixels: tf.Tensor) -> _Corners:
+        batch, height, width, _ = shapes.sizes(image)
+        places = tf.reshape(pixels, [batch, -1, 2])
+        last = tf.cast(tf.stack([height - 2, width - 2]), places.dtype)
+        first = tf.clip_by_value(tf.floor(places), 0.0, last)
+        down, right = tf.unstack(tf.clip_by_value(places - first, 0.0, 1.0), axis=-1)
+        top, left = tf.unstack(tf.cast(first, tf.int32), axis=-1)
+        above = (tf.range(batch)[:, tf.newaxis] * height + top) * width + left
+        return cls(places, [above, above + 1, above + width, above + width + 1], down, right)
+
+
+def _spread(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradient with respect to the image: what each place sends to its corners."""
     batch, height, width, channels = shapes.sizes(image)
-    shape = tf.shape(pixels)
-    pixels = tf.reshape(pixels, [batch, -1, 2])
-    upstream = tf.reshape(upstream, [batch, -1, channels])
-    row, column = tf.unstack(pixels, axis=-1)
-    below = tf.pad(image[:, 1:] - image[:, :-1], [[0, 0], [0, 1], [0, 0], [0, 0]])
-    right = tf.pad(image[:, :, 1:] - image[:, :, :-1], [[0, 0], [0, 0], [0, 1], [0, 0]])
-    slopes = []
-    for difference, place, size, point in (
-        (below, row, height, [tf.floor(row), column]),
-        (right, column, width, [row, tf.floor(column)]),
-    ):
-        slope = tf.reduce_sum(upstream * interpolate_bilinear(difference, tf.stack(point, axis=-1)), axis=-1)
-        within = tf.logical_and(place >= 0.0, place < tf.cast(size - 1, place.dtype))
-        slopes.append(tf.where(within, slope, tf.zeros_like(slope)))
-    return tf.reshape(tf.stack(slopes, axis=-1), shape)
+    down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
+    upper, lower = upstream * (1.0 - down), upstream * down
+    sent = [upper * (1.0 - right), upper * right, lower * (1.0 - right), lower * right]
+    received = [
+        tf.math.unsorted_segment_sum(values, indices, batch * height * width)
+        for values, indices in zip(sent, corners.indices, strict=True)
+    ]
+    return tf.reshape(tf.add_n(received), [batch, height, width, channels])
+
+
+def _slopes(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradient with respect to the places: differences of corners, interpolated along the other axis."""
+    _, height, width, channels = shapes.sizes(image)
+    flat = tf.reshape(image, [-1, channels])
+    above_left, above_right, below_left, below_right = (
+        tf.reduce_sum(upstream * tf.gather(flat, indices), axis=-1) for indices in corners.indices
+    )
+    down, right = corners.down, corners.right
+    vertical = (below_left - above_left) * (1.0 - right) + (below_right - above_right) * right
+    horizontal = (above_right - above_left) * (1.0 - down) + (below_right - below_left) * down
+    slopes = tf.stack([vertical, horizontal], axis=-1)
+    last = tf.cast(tf.stack([height - 1, width - 1]), slopes.dtype)
+    within = tf.logical_and(corners.places >= 0.0, corners.places < last)
+    return tf.where(within, slopes, tf.zeros_like(slopes))
 
 
 @_exact_at_centres
