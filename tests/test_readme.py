@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from fomm_tf import cli, config
+from fomm_tf.data.puppets import command as puppets
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +23,9 @@ def commands():
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_command_of_the_readme_exists(command):
     program, *arguments = shlex.split(command)
-    if program == "python":
+    if program == "python" and arguments[0] == "-m":
+        puppets._parser().parse_args(arguments[1 + arguments.index("fomm_tf.data.puppets") :])
+    elif program == "python":
         assert arguments[0] == "train.py" and (ROOT / "train.py").is_file()
         files = [pathlib.Path(argument) for argument in arguments if argument.endswith(".yaml")]
         assert all(config.load(ROOT / file) for file in files)

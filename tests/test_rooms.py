@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "fetch": set(),
     "detectors": {"fetch", "opencv"},
     "demo": {"video", "visualize", "inference", "data"},
-    "cli": {"console", "weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config"},
+    "cli": {
+        *("console", "weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config", "data"),
+    },
     "__init__": set(),
     "__main__": {"cli"},
 }

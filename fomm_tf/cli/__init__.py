@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, animate_set, convert, demo, fetch, info
+from fomm_tf.cli import animate, animate_set, convert, demo, fetch, info, prepare
 
 _COMMANDS = {
     "animate": animate,
@@ -19,6 +19,7 @@ _COMMANDS = {
     "convert": convert,
     "info": info,
     "fetch": fetch,
+    "prepare": prepare,
     "demo": demo,
 }
 

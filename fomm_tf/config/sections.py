@@ -55,6 +55,7 @@ class PuppetsConfig:
       clips: of each character.
       frames: of each clip.
       seed: another one is another set.
+      portraits: head and shoulders only, before plain walls that keep still: easier to learn.
     """
 
     identities: int = 100
@@ -62,6 +63,7 @@ class PuppetsConfig:
     clips: int = 4
     frames: int = 64
     seed: int = 0
+    portraits: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

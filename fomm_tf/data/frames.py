@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import hashlib
 import itertools
 import os
 import struct
@@ -32,16 +31,14 @@ import tensorflow as tf
 import tqdm
 
 from fomm_tf import errors, video
+from fomm_tf.data import layout
 from fomm_tf.video import files
 
 Result = TypeVar("Result")
 
-SPLITS = ("train", "test")
-SUFFIXES = (
-    *(".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"),
-    *(".apng", ".jpeg", ".jpg", ".png"),
+_TAKES = (
+    f"it takes videos ({', '.join(layout.SUFFIXES)}; a picture holds square frames side by side) and folders of frames"
 )
-_TAKES = f"it takes videos ({', '.join(SUFFIXES)}; a picture holds square frames side by side) and folders of frames"
 
 # The end of a kept file: what it was made from, number of frames, and a mark that changes with the format.
 _FOOTER = struct.Struct("<32sq8s")
@@ -66,7 +63,7 @@ class Clip:
     @property
     def identity(self) -> str:
         """Whom the clip shows."""
-        return identity_of(self.path)
+        return layout.identity_of(self.path)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -105,11 +102,6 @@ class Index:
         for number, clip in enumerate(self.clips):
             numbers.setdefault(clip.identity, []).append(number)
         return tuple(tuple(group) for group in numbers.values())
-
-
-def identity_of(path: Path) -> str:
-    """The part of the name before `#`, or the name."""
-    return path.name.split("#")[0]
 
 
 def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:
@@ -158,7 +150,7 @@ def load(
     place, paths = _find(root, split, test_share, seed)
     kept = _keep_in(root, cache, frame_size)
     clips, skipped = [], []
-    stamps = [_stamp(path, frame_size) for path in paths]
+    stamps = [layout.stamp(path, tuple(frame_size)) for path in paths]
     targets = [kept / path.relative_to(root).with_name(f"{path.name}.frames") for path in paths]
     offsets = [_open(target, stamp) for target, stamp in zip(targets, stamps, strict=True)]
     missing = [number for number, found in enumerate(offsets) if found is None]
@@ -184,22 +176,22 @@ def load(
 
 def _find(root: Path, split: str, test_share: float, seed: int) -> tuple[Path, list[Path]]:
     """Where the clips of `split` lie, and those."""
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; give one of {', '.join(SPLITS)}.")
-    if any((root / name).is_dir() for name in SPLITS):
+    if split not in layout.SPLITS:
+        raise ValueError(f"split is {split!r}; give one of {', '.join(layout.SPLITS)}.")
+    if any((root / name).is_dir() for name in layout.SPLITS):
         place = root / split
         return place, _clips_in(place) if place.is_dir() else []
     paths = _clips_in(root)
-    group_of = identity_of if len({identity_of(path) for path in paths}) > 1 else lambda path: path.name
+    group_of = layout.identity_of if len({layout.identity_of(path) for path in paths}) > 1 else lambda path: path.name
     # Ranked by hash, so that a clip that comes or goes moves few others to the other part.
-    groups = sorted({group_of(path) for path in paths}, key=lambda name: _digest(seed, name))
+    groups = sorted({group_of(path) for path in paths}, key=lambda name: layout.digest(seed, name))
     tested = set(groups[: min(len(groups) - 1, max(1, round(test_share * len(groups))))])
     return root, [path for path in paths if (group_of(path) in tested) == (split == "test")]
 
 
 def _clips_in(folder: Path) -> list[Path]:
     found = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in found if path.is_dir() or path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in found if path.is_dir() or path.suffix.lower() in layout.SUFFIXES)
 
 
 def _keep_in(root: Path, cache: str | Path | None, frame_size: tuple[int, int]) -> Path:
@@ -207,23 +199,7 @@ def _keep_in(root: Path, cache: str | Path | None, frame_size: tuple[int, int]) 
     if cache is None:
         return root / ".fomm-cache" / size
     # Two data sets of one name may share a cache.
-    return Path(cache) / f"{root.resolve().name}-{_digest(root.resolve()).hex()[:8]}" / size
-
-
-def _digest(*parts: object) -> bytes:
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
-
-
-def _stamp(path: Path, frame_size: tuple[int, int]) -> bytes:
-    """What changes when the clip does: names, sizes and times of its files; empty if they cannot be looked at."""
-    facts = []
-    try:
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name) if path.is_dir() else [path]:
-            about = entry.stat()
-            facts.append((entry.name, about.st_size, about.st_mtime_ns))
-    except OSError:  # a link that leads nowhere; reading it says so
-        return b""
-    return _digest(*facts, tuple(frame_size))
+    return Path(cache) / f"{root.resolve().name}-{layout.digest(root.resolve()).hex()[:8]}" / size
 
 
 def _open(kept: Path, stamp: bytes) -> np.ndarray | None:

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from fomm_tf import errors, video
-from fomm_tf.data import frames
+from fomm_tf.data import frames, layout
 
 SIZE = (48, 48)
 # Decodes a clip whose last frame comes again and again, and says when it is there.
 ENDLESS = """
 import itertools, sys, time
 from fomm_tf import video
-from fomm_tf.data import frames
+from fomm_tf.data import frames, layout
 
 read = video.open_video
 
@@ -112,7 +112,7 @@ def test_a_split_keeps_identities_together_and_follows_the_seed(tmp_path, write_
 def test_clips_of_one_identity_are_split_themselves(tmp_path, write_clip):
     for clip in range(3):
         write_clip(tmp_path / f"id#{clip}", count=2, size=(8, 8))
-    parts = [names(frames.load(tmp_path, part, (8, 8))) for part in frames.SPLITS]
+    parts = [names(frames.load(tmp_path, part, (8, 8))) for part in layout.SPLITS]
     assert [len(part) for part in parts] == [2, 1] and len({*parts[0], *parts[1]}) == 3
 
 

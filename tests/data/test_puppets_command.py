@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import time
 import numpy as np
 import pytest
 
+import fomm_tf
 from fomm_tf import video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import command, drawing
+from fomm_tf.data.puppets import command, drawing, sheet
 
 
 def _contents(folder):
@@ -59,6 +61,29 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
     assert 0.02 < record["disoccluded"]["train"] < 0.4
     assert record["nearest_identities"] > 4
     assert video.read_image(out / "sheet.png").shape == (4 * 68, 8 * 68, 3)
+
+
+def test_the_readme_shows_what_its_command_draws():
+    shown = video.read_image(pathlib.Path(fomm_tf.__file__).parent / "assets" / "puppets.png")
+    clips = command.plan(1, {"train": 6}, 1)
+    drawn = sheet.draw_sheet(
+        (puppets.sample_identity(clip.identity_seed), puppets.sample_motion(clip.motion_seed, 64)) for clip in clips
+    )
+    assert shown.shape == drawn.shape
+    assert np.abs(shown.astype(int) - drawn).mean() < 1
+
+
+def test_portraits_are_faces_that_fill_the_frame_before_a_wall_that_keeps_still(tmp_path):
+    assert _run(tmp_path / "puppets", "--portraits", "--identities", "12", "--clips", "1") == 0
+    assert json.loads((tmp_path / "puppets" / "puppets.json").read_text())["portraits"] is True
+    for path in sorted((tmp_path / "puppets" / "labels" / "train").iterdir()):
+        labels = np.load(path)
+        identity = puppets.sample_identity(int(labels["identity_seed"]), portrait=True)
+        assert identity.background_kind == "gradient"
+        poses = [puppets.Pose(*row) for row in labels["poses"]]
+        assert poses == puppets.sample_motion(int(labels["motion_seed"]), 4, portrait=True)
+        assert min(pose.scale for pose in poses) > 1.5
+        assert {(pose.pan_x, pose.pan_y, pose.zoom) for pose in poses} == {(0.0, 0.0, 1.0)}
 
 
 def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(tmp_path):

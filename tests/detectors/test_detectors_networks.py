@@ -119,7 +119,8 @@ def test_embeddings_tell_five_people_apart(detector, frames):
     data = pytest.importorskip("skimage.data")
     embed = detector(detectors.FaceIdentity)
     clips = {name: frames(name, step)[::3] for name, step in FACES.items()}
-    # A hand hides half of this face from frame 60 to 240.
+    # A hand hides half of this face from frame 60 to 240: those frames below.
+    half_hidden = frames("WolfgangLanger_Pexels.mp4", 16)[4:16]
     clips["WolfgangLanger_Pexels.mp4"] = frames("WolfgangLanger_Pexels.mp4", 16)[16:]
     people = [(embed(clip), "cap" if name.startswith("cap") else name) for name, clip in clips.items()]
     people.append((embed([data.astronaut()]), "astronaut"))
@@ -129,6 +130,14 @@ def test_embeddings_tell_five_people_apart(detector, frames):
     assert value.shape == (len(who), 128)
     distance = np.linalg.norm(value[:, np.newaxis] - value, axis=-1)
     np.testing.assert_array_equal(distance < detectors.SAME_PERSON, who[:, np.newaxis] == who)
+
+    names = sorted(set(who))
+    centres = np.stack([value[who == name].mean(axis=0) for name in names])
+    hidden = embed(half_hidden)
+    assert hidden.found.all()
+    distance = np.linalg.norm(hidden.value[:, np.newaxis] - centres, axis=-1)
+    same = np.array(names) == "WolfgangLanger_Pexels.mp4"
+    np.testing.assert_array_equal(distance < detectors.SAME_PERSON, np.tile(same, [len(distance), 1]))
 
 
 def test_who_cannot_be_seen_is_nobody(detector):

@@ -79,6 +79,7 @@ def write(
     seed: int,
     test_identities: int | None = None,
     amount: float = 1.0,
+    portraits: bool = False,
 ) -> str:
     """Writes a set.
 
@@ -91,6 +92,7 @@ def write(
       seed: another one is another set.
       test_identities: how many in test; default a tenth of those in train, at least one.
       amount: of motion, see `sample_motion`.
+      portraits: head and shoulders only, before plain walls: easier to learn.
 
     Returns:
       A line that says what was written.
@@ -125,7 +127,7 @@ def write(
         tqdm.tqdm(total=len(plans) * frames, unit="frame", disable=None) as bar,
     ):
         for clip in plans:
-            measured[clip.split].append(_write_clip(folder, clip, frames, size, amount, bar))
+            measured[clip.split].append(_write_clip(folder, clip, frames, size, amount, portraits, bar))
         means = {split: difficulty.Difficulty(*np.mean(values, axis=0)) for split, values in measured.items()}
         record = {
             "identities": identities,
@@ -135,6 +137,7 @@ def write(
             "size": list(size),
             "seed": seed,
             "amount": amount,
+            "portraits": portraits,
             "mean_motion": {split: round(mean.motion, 4) for split, mean in means.items()},
             "disoccluded": {split: round(mean.disoccluded, 4) for split, mean in means.items()},
             "nearest_identities": round(
@@ -142,7 +145,7 @@ def write(
             ),
         }
         (folder / "puppets.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        shown = (_sample(clip, frames, amount) for clip in plans[::clips][:_ROWS])
+        shown = (_sample(clip, frames, amount, portraits) for clip in plans[::clips][:_ROWS])
         video.write_image(folder / "sheet.png", sheet.draw_sheet(shown))
     motion_share, hidden_share = (100 * share for share in means["train"])
     return (
@@ -173,14 +176,21 @@ def plan(seed: int, counts: dict[str, int], clips: int) -> Iterator[Clip]:
         first += count
 
 
-def _sample(clip: Clip, frames: int, amount: float) -> tuple[Identity, list[motion.Pose]]:
-    return sample_identity(clip.identity_seed), motion.sample_motion(clip.motion_seed, frames, amount)
+def _sample(clip: Clip, frames: int, amount: float, portraits: bool) -> tuple[Identity, list[motion.Pose]]:
+    poses = motion.sample_motion(clip.motion_seed, frames, amount, portraits)
+    return sample_identity(clip.identity_seed, portraits), poses
 
 
 def _write_clip(
-    folder: pathlib.Path, clip: Clip, frames: int, size: tuple[int, int], amount: float, bar: tqdm.tqdm
+    folder: pathlib.Path,
+    clip: Clip,
+    frames: int,
+    size: tuple[int, int],
+    amount: float,
+    portraits: bool,
+    bar: tqdm.tqdm,
 ) -> difficulty.Difficulty:
-    identity, poses = _sample(clip, frames, amount)
+    identity, poses = _sample(clip, frames, amount, portraits)
     with video.write_video(folder / clip.split / clip.name, _FPS) as writer:
         for pose in poses:
             writer.write(drawing.draw(identity, pose, size))
@@ -222,6 +232,11 @@ def _parser() -> console.Parser:
         default=1.0,
         metavar="A",
         help="of motion, above 0 to 1 (default 1: about 12 %% of the side between two frames)",
+    )
+    parser.add_argument(
+        "--portraits",
+        action="store_true",
+        help="head and shoulders only, before plain walls that keep still: easier to learn",
     )
     return parser
 

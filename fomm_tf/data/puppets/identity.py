@@ -142,11 +142,12 @@ class Identity(NamedTuple):
     background: Texture
 
 
-def sample_identity(seed: int) -> Identity:
+def sample_identity(seed: int, portrait: bool = False) -> Identity:
     """The puppet of a seed.
 
     Args:
       seed: any integer from 0; another one is another puppet.
+      portrait: before a plain wall, whatever the seed says.
     """
     generator = np.random.default_rng(seed)
 
@@ -241,7 +242,7 @@ def sample_identity(seed: int) -> Identity:
         colours=colours,
         shirt=shirt,
         trousers=trousers,
-        background_kind=choose(BACKGROUNDS),
+        background_kind="gradient" if portrait else choose(BACKGROUNDS),
         background=Texture(
             "plain", ground, second, between(0.25, 0.6), between(0, np.pi), int(generator.integers(1 << 31))
         ),

@@ -105,7 +105,7 @@ _BEFORE = 0.75
 _BLINK = 0.2
 
 
-def sample_motion(seed: int, frames: int, amount: float = 1.0) -> list[Pose]:
+def sample_motion(seed: int, frames: int, amount: float = 1.0, portrait: bool = False) -> list[Pose]:
     """The motion of a seed.
 
     A short clip moves faster, so that any two frames of a clip, however short, are expected to differ as much.
@@ -114,10 +114,12 @@ def sample_motion(seed: int, frames: int, amount: float = 1.0) -> list[Pose]:
       seed: any integer from 0; another one is another motion.
       frames: how many poses, at least 1.
       amount: 1 for all of it, less for poses that much nearer to `Pose()`; the eyes blink as ever.
+      portrait: head and shoulders before a still background, whatever the seed says.
     """
     generator = np.random.default_rng(seed)
-    framing = _BUST if generator.random() < _SHARE_OF_BUSTS else _FIGURE
-    still = generator.random() < _SHARE_OF_STILL_BACKGROUNDS
+    bust = generator.random() < _SHARE_OF_BUSTS or portrait
+    framing = _BUST if bust else _FIGURE
+    still = generator.random() < _SHARE_OF_STILL_BACKGROUNDS or portrait
     stretches = max(_LEAST_STRETCHES, round(frames / _FRAMES_A_CONTROL))
     # Beta: more often near the ends of the range than uniform, since splines average their controls.
     controls = generator.beta(0.5, 0.5, (stretches + 3, len(Pose._fields)))
