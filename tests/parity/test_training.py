@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from fomm_tf import torch_import, weights
 from fomm_tf.losses import backbones
+from fomm_tf.models import blocks
 from fomm_tf.ops import keypoints, tps
 from fomm_tf.torch_import import names
 from fomm_tf.training import objective, step
@@ -188,19 +189,24 @@ def run_steps(run, losses, data, count):
 
 
 @CORNERS
-def test_adam_s_first_two_steps_are_the_reference_s(align_corners):
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "doubled-at-once"])
+def test_adam_s_first_two_steps_are_the_reference_s(align_corners, plain, monkeypatch):
+    if plain:
+        monkeypatch.setattr(blocks.UpConvolution, "MIN_PIXELS", 10**9)
     run, losses = load(align_corners)
     history = run_steps(run, losses, VECTORS, 2)
+    # Adam's first step has the size of the rate whatever the gradient's: where that is rounding, its sign decides.
+    # Weights that differ by half a unit in the last place come out 2e-5 or, as often, 1.3e-3 apart; the sum, 1e-4.
+    # That of the plain convolutions happens to be as near as the reference in float64 is.
+    second = 2e-4 if plain else 3e-3
     for name in TERMS:
         expected = VECTORS[f"adam_loss_{name}_{corners(align_corners)}"]
         np.testing.assert_allclose(history[0][name], expected[0], rtol=2e-6, err_msg=name)
-        # Adam's first step has the size of the rate whatever the gradient's: where that is rounding, its sign decides.
-        # Weights that differ by half a unit in the last place come out 2e-5 or, as often, 1.3e-3 apart; the sum, 1e-4.
-        np.testing.assert_allclose(history[1][name], expected[1], rtol=3e-3, err_msg=name)
+        np.testing.assert_allclose(history[1][name], expected[1], rtol=second, err_msg=name)
     total = [sum(float(terms[name]) for name in TERMS[:-1]) for terms in history]
     expected = [sum(VECTORS[f"adam_loss_{name}_{corners(align_corners)}"][i] for name in TERMS[:-1]) for i in (0, 1)]
     np.testing.assert_allclose(total[0], expected[0], rtol=2e-6)
-    np.testing.assert_allclose(total[1], expected[1], rtol=3e-4)
+    np.testing.assert_allclose(total[1], expected[1], rtol=3.5e-5 if plain else 3e-4)
 
 
 @CORNERS

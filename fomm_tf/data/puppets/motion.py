@@ -94,6 +94,17 @@ _BUST = _Framing(
     low=_FIGURE.low._replace(x=-0.2, y=0.46, scale=1.55, left_elbow=-1.2, right_elbow=-1.2),
     high=_FIGURE.high._replace(x=0.2, y=0.68, scale=1.85, left_shoulder=1.3, right_shoulder=1.3),
 )
+# The same, mostly facing us, arms down: a head that goes about and tilts, with less that comes into sight or goes.
+_PORTRAIT = _Framing(
+    rest=_BUST.rest,
+    low=_BUST.low._replace(
+        x=-0.3, y=0.4, scale=1.4, roll=-0.35, body_yaw=-0.4, head_yaw=-0.6, left_elbow=-0.3, right_elbow=-0.3
+    ),
+    high=_BUST.high._replace(
+        x=0.3, y=0.7, scale=1.85, roll=0.35, body_yaw=0.4, head_yaw=0.6, left_shoulder=0.3, right_shoulder=0.3,
+        left_elbow=0.3, right_elbow=0.3,
+    ),
+)  # fmt: skip
 _SHARE_OF_BUSTS = 0.3
 _SHARE_OF_STILL_BACKGROUNDS = 0.5
 # A clip has a control value every so many frames, and at least so many stretches between them.
@@ -114,12 +125,13 @@ def sample_motion(seed: int, frames: int, amount: float = 1.0, portrait: bool = 
       seed: any integer from 0; another one is another motion.
       frames: how many poses, at least 1.
       amount: 1 for all of it, less for poses that much nearer to `Pose()`; the eyes blink as ever.
-      portrait: head and shoulders before a still background, whatever the seed says.
+      portrait: head and shoulders, mostly facing us, before a still background, whatever the seed says.
     """
     generator = np.random.default_rng(seed)
-    bust = generator.random() < _SHARE_OF_BUSTS or portrait
-    framing = _BUST if bust else _FIGURE
-    still = generator.random() < _SHARE_OF_STILL_BACKGROUNDS or portrait
+    framing = _BUST if generator.random() < _SHARE_OF_BUSTS else _FIGURE
+    still = generator.random() < _SHARE_OF_STILL_BACKGROUNDS
+    if portrait:
+        framing, still = _PORTRAIT, True
     stretches = max(_LEAST_STRETCHES, round(frames / _FRAMES_A_CONTROL))
     # Beta: more often near the ends of the range than uniform, since splines average their controls.
     controls = generator.beta(0.5, 0.5, (stretches + 3, len(Pose._fields)))
