@@ -1,18 +1,23 @@
-"""`python tests/bench/pairs.py`: frames a second of the training pairs alone, from png folders and from mp4, 256x256.
+"""`python tests/bench/pairs.py`: the training pairs alone, from png folders and from mp4, 256x256.
 
-Prints medians with quartiles over interleaved rounds; reading the clips for the first time is timed by itself.
+Reading the clips for the first time is timed by itself.
 """
 
-import argparse
+import functools
 import itertools
 import pathlib
+import sys
 import tempfile
 import time
 
 import numpy as np
 
-from fomm_tf import config, video
-from fomm_tf.data import frames, pairs
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import harness  # noqa: E402
+
+from fomm_tf import config, video  # noqa: E402
+from fomm_tf.data import frames, pairs  # noqa: E402
 
 SIDE = 256
 JITTER = {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1}
@@ -37,14 +42,13 @@ def write_clips(folder, suffix, clips, length):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--batch", type=int, default=40, help="pairs a step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="steps a round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--length", type=int, default=60, help="frames a clip (default: %(default)s)")
     arguments = parser.parse_args()
-    streams = {}
+    parts = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind, suffix in (("png", ""), ("mp4", ".mp4")):
             root = pathlib.Path(folder) / kind
@@ -57,23 +61,19 @@ def main():
             kept = sum(clip.kept.stat().st_size for clip in index.clips) / sum(map(len, index.clips))
             print(f"{kind:4} kept                {kept / 1000:7.1f} kB a frame")
             for name, augment in AUGMENTS.items():
-                data = pairs.pairs(index, config.DataConfig(augment=augment), arguments.batch, seed=0)
-                streams[kind, name] = iter(data)
-        rates = {key: [] for key in streams}
-        for warm in (True, *[False] * arguments.rounds):
-            for key, stream in streams.items():
-                # What the streams prepared while another one was timed does not count.
-                for _ in itertools.islice(stream, 5):
-                    pass
-                begin = time.perf_counter()
-                for _ in itertools.islice(stream, arguments.steps):
-                    pass
-                if not warm:
-                    frames_made = 2 * arguments.batch * arguments.steps
-                    rates[key].append(frames_made / (time.perf_counter() - begin))
-    for (kind, name), values in rates.items():
-        low, median, high = np.percentile(values, [25, 50, 75])
-        print(f"{kind:4} {name:14} {median:7.0f} frames/s (quartiles {low:.0f} to {high:.0f}, batch {arguments.batch})")
+                stream = iter(pairs.pairs(index, config.DataConfig(augment=augment), arguments.batch, seed=0))
+
+                def take(steps, stream=stream):
+                    return sum(1 for _ in itertools.islice(stream, steps))
+
+                # What a stream prepared while another one was timed does not count.
+                parts[f"{kind}, {name}"] = harness.Part(
+                    functools.partial(take, arguments.steps),
+                    2 * arguments.batch * arguments.steps,
+                    before=functools.partial(take, 5),
+                )
+        records = harness.measure(parts, arguments.rounds)
+    harness.write(arguments.out, "data pipeline", records)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""What the benches share: interleaved rounds, the machine's ceiling in the same run, medians with spread, a JSON file.
+
+A host's speed wanders within minutes, so parts take turns, and each is also told as a share of what a matrix product
+and plain convolutions reach in the same rounds.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "outputs" / "bench.json"
+CEILING = ("ceiling: product 2048", "ceiling: convolution 3x3")
+
+
+class Part(NamedTuple):
+    """What is timed.
+
+    Attributes:
+      run: does it once and waits for the result.
+      count: how many units (frames, batches) that makes.
+      gflop: what a call executes, in 1e9 operations, a multiplication and an addition being two; 0 if it is not known.
+      before: done before each call, not timed.
+      unit: of what the milliseconds are.
+    """
+
+    run: Callable[[], object]
+    count: int = 1
+    gflop: float = 0.0
+    before: Callable[[], object] = lambda: None
+    unit: str = "frame"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """With the options that every bench has."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--rounds", type=int, default=5, help="times that each part is timed (default: %(default)s)")
+    made.add_argument("--out", type=pathlib.Path, default=OUTPUT, help="JSON file to put the figures into")
+    return made
+
+
+def wait(result: object) -> object:
+    """Tensors to NumPy, at any depth."""
+    return tf.nest.map_structure(lambda value: value.numpy() if tf.is_tensor(value) else value, result)
+
+
+def count_gflop(function: Callable, *arguments) -> float:
+    """1e9 operations in the graph of `function`, of static shapes, counted by TensorFlow's profiler."""
+    graph = tf.function(function, autograph=False).get_concrete_function(*arguments).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
+    return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 1e9
+
+
+def ceiling() -> dict[str, Part]:
+    """A float32 matrix product and a 3x3 convolution of the size of the generator's residual blocks."""
+    generator = tf.random.Generator.from_seed(0)
+    matrix = generator.normal([2048, 2048])
+    frames, kernel = generator.normal([8, 64, 64, 256]), generator.normal([3, 3, 256, 256])
+    product = tf.function(tf.matmul)
+    convolution = tf.function(lambda: tf.nn.conv2d(frames, kernel, 1, "SAME"))
+    names = dict(zip(CEILING, (lambda: product(matrix, matrix), convolution), strict=True))
+    work = (2 * 2048**3 / 1e9, 2 * 8 * 64 * 64 * 9 * 256**2 / 1e9)
+    return {
+        name: Part(lambda run=run: wait(run()), gflop=gflop, unit="call")
+        for (name, run), gflop in zip(names.items(), work, strict=True)
+    }
+
+
+def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
+    """Times the parts and the ceiling in turn; prints a line a part.
+
+    Returns:
+      name -> `ms` (median of one unit) with `quartiles`, `unit`, `first_ms` (the first call, tracing included) and,
+      where the work is known, `gflop` a unit, `gflop_per_second` and `share` of the ceiling.
+    """
+    parts = ceiling() | parts
+    seconds = {name: [] for name in parts}
+    with tqdm.tqdm(total=(rounds + 1) * len(parts), unit="call", leave=False, disable=None) as bar:
+        for _ in range(rounds + 1):
+            for name, part in parts.items():
+                bar.set_postfix_str(name)
+                part.before()
+                begin = time.perf_counter()
+                part.run()
+                seconds[name].append(time.perf_counter() - begin)
+                bar.update()
+    top = np.mean([parts[name].gflop / np.median(seconds[name][1:]) for name in CEILING])
+    records = {}
+    for name, part in parts.items():
+        first, *timed = seconds[name]
+        low, median, high = 1000 * np.percentile(timed, [25, 50, 75]) / part.count
+        records[name] = {
+            "ms": round(median, 3),
+            "quartiles": [round(low, 3), round(high, 3)],
+            "unit": part.unit,
+            "first_ms": round(1000 * first, 1),
+        }
+        if part.gflop:
+            speed = part.gflop / np.median(timed)
+            records[name] |= {
+                "gflop": round(part.gflop / part.count, 3),
+                "gflop_per_second": round(speed, 1),
+                "share": round(speed / top, 3),
+            }
+        print(describe(name, records[name]), flush=True)
+    return records
+
+
+def describe(name: str, record: dict) -> str:
+    low, high = record["quartiles"]
+    line = f"{name:34} {record['ms']:9.2f} ms a {record['unit']:5} ({low:.2f} to {high:.2f}; first {record['first_ms']:.0f})"
+    if "gflop" in record:
+        line += f"  {record['gflop']:8.2f} GFLOP, {record['gflop_per_second']:6.1f} GFLOP/s, {record['share']:.0%}"
+    return line
+
+
+def peak_gib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def write(path: pathlib.Path, bench: str, records: dict[str, dict]) -> None:
+    """Puts what one bench measured into the file of all, beside where it was measured."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[bench] = {
+        "measured": {
+            "commit": commit.stdout.strip() or "unknown",
+            "date": datetime.date.today().isoformat(),
+            "cores": len(os.sched_getaffinity(0)),
+            "processor": _processor(),
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("tensorflow", "numpy", "av")},
+        },
+        "parts": records,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known, indent=1) + "\n")
+    print(f"written: {path}")
+
+
+def _processor() -> str:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
