@@ -17,7 +17,7 @@ import tensorflow as tf
 import tqdm
 
 from fomm_tf import config, errors, video
-from fomm_tf.inference import visualizer
+from fomm_tf.inference import ahead, visualizer
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -156,15 +156,21 @@ def animate_file(
         bar = stack.enter_context(
             tqdm.tqdm(total=driving.frame_count, unit="frame", disable=None if progress else True)
         )
-        clip, shown = frames(), itertools.repeat(picture)
+        clip, shown = ahead.ahead(frames(), batch_size), itertools.repeat(picture)
         if output.side_by_side or sights:
             clip, shown = itertools.tee(clip)  # `shown` lags by a batch at most
-        for found, rendering in render_stream(
-            model, source, clip, transfer, best_frame, batch_size, sights is not None, initial
-        ):
-            predictions = video.to_uint8(rendering.prediction.numpy())
-            for i, prediction in enumerate(predictions):
-                frame = next(shown)
+
+        def batches() -> Iterator[tuple]:
+            rendered = render_stream(
+                model, source, clip, transfer, best_frame, batch_size, sights is not None, initial
+            )
+            for found, rendering in rendered:
+                predictions = video.to_uint8(rendering.prediction.numpy())
+                yield predictions, list(itertools.islice(shown, len(predictions))), found, rendering
+
+        # Three at once: frames are read for the next batch, a batch is computed, the one before it is written.
+        for predictions, driven, found, rendering in ahead.ahead(batches(), 1):
+            for i, (prediction, frame) in enumerate(zip(predictions, driven, strict=True)):
                 row = [picture, frame, prediction] if output.side_by_side else [prediction]
                 writer.write(np.concatenate(row, axis=1))
                 if sights is not None:
