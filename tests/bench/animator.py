@@ -10,15 +10,12 @@ import sys
 import tempfile
 import time
 
+import harness
 import numpy as np
 import tensorflow as tf
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-import harness  # noqa: E402
-
-from fomm_tf import checkpoint, config, transfer, video  # noqa: E402
-from fomm_tf.inference import animate, animator  # noqa: E402
+from fomm_tf import checkpoint, config, transfer, video
+from fomm_tf.inference import animate, animator
 
 FULL_HD = (1080, 1920)
 
@@ -51,15 +48,6 @@ def build_parts(folder, model, frames, batch):
     motion = dense_motion(source.reduced, source.keypoints, keypoints)
     warped = generator.warp_features(source.features, motion)
 
-    def run_dense_motion():
-        return dense_motion(source.reduced, source.keypoints, keypoints)
-
-    def run_warp():
-        return generator.warp_features(source.features, motion)
-
-    def run_decode():
-        return generator.decode(warped)
-
     def write_small():
         with video.write_video(folder / "written.mp4", 25) as writer:
             for _ in range(frames // batch):
@@ -72,36 +60,35 @@ def build_parts(folder, model, frames, batch):
         animate.animate_file(model, str(picture), opened, output, settings.animate, batch_size=batch, progress=False)
 
     pixels = tf.constant(small, tf.float32) / 255.0
-    one = {"encode source": (lambda: generator.encode(pixels[:1]), 1), "detect": (lambda: model.detect(small), batch)}
-    one |= {"dense motion": (run_dense_motion, batch), "warp": (run_warp, batch), "generator": (run_decode, batch)}
-    one |= {"render": (lambda: model.render(source, keypoints), batch)}
-    work = {
-        "encode source": lambda: generator.encode(pixels[:1]),
-        "detect": lambda: model.networks.detector(pixels),
-        "dense motion": run_dense_motion,
-        "generator": run_decode,
+    parts = {
+        "decode 1080p": harness.Part(lambda: sum(1 for _ in video.open_video(driving)), frames),
+        "resize": harness.Part(lambda: video.resize(first, size)),
+        "encode source": harness.graph_part(lambda: generator.encode(pixels[:1])),
+        "detect": harness.graph_part(lambda: model.networks.detector(pixels), batch),
+        "dense motion": harness.graph_part(lambda: dense_motion(source.reduced, source.keypoints, keypoints), batch),
+        "warp": harness.graph_part(lambda: generator.warp_features(source.features, motion), batch),
+        "generator": harness.graph_part(lambda: generator.decode(warped), batch),
     }
-    gflop = {name: harness.count_gflop(function) for name, function in work.items()}
+    gflop = {name: part.gflop for name, part in parts.items()}
     gflop["render"] = gflop["dense motion"] + gflop["generator"]
-    parts = {"decode 1080p": harness.Part(lambda: sum(1 for _ in video.open_video(driving)), frames)}
-    parts["resize"] = harness.Part(lambda: video.resize(first, size))
-    for name, (function, count) in one.items():
-        compiled = function if name in ("detect", "render") else tf.function(function, autograph=False)
-        parts[name] = harness.Part(lambda run=compiled: harness.wait(run()), count, gflop.get(name, 0.0))
+    parts["render"] = harness.Part(lambda: harness.wait(model.render(source, keypoints)), batch, gflop["render"])
     parts["transfer"] = harness.Part(lambda: harness.wait(transfer(source.keypoints, keypoints, keypoints)), batch)
     parts["encode video"] = harness.Part(write_small, frames // batch * batch)
-    each = (gflop["detect"] + gflop["render"]) / batch
-    parts["end to end"] = harness.Part(whole, frames, each * frames)
+    parts["end to end"] = harness.Part(whole, frames, (gflop["detect"] + gflop["render"]) / batch * frames)
     return parts
 
 
-def start_up(run):
-    """Seconds until `fomm` can compute: its imports, in a process of their own, and a model's loading."""
-    begin = time.perf_counter()
+def start_up(run, precision):
+    """The model of a run folder, and the seconds of what a command does once before its second batch."""
+    stamps = [time.perf_counter()]
     subprocess.run([sys.executable, "-c", "import fomm_tf.inference.animate, fomm_tf.inference.animator"], check=True)
-    imported = time.perf_counter()
-    model = animator.Animator.load(run)
-    return model, imported - begin, time.perf_counter() - imported
+    stamps.append(time.perf_counter())
+    model = animator.Animator.load(run, precision)
+    stamps.append(time.perf_counter())
+    frame = np.zeros([1, *model.config.model.frame_size, 3], np.uint8)
+    harness.wait(model.render(model.encode_source(frame), model.detect(frame)))
+    stamps.append(time.perf_counter())
+    return model, dict(zip(("imports", "loading", "first frame"), np.diff(stamps).round(1).tolist(), strict=True))
 
 
 def main():
@@ -109,29 +96,25 @@ def main():
     parser.add_argument("--config", default="vox-256", help="a recipe (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=animate.DEFAULT_BATCH, help="driving frames a call")
     parser.add_argument("--frames", type=int, default=64, help="of the driving video (default: %(default)s)")
+    parser.add_argument("--precision", choices=config.PRECISIONS, default="float32")
     arguments = parser.parse_args()
     settings = config.load(config.recipes()[arguments.config])
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         checkpoint.save(folder / "run", checkpoint.build(settings), "random weights, for a bench")
-        model, imports, loading = start_up(folder / "run")
+        model, once = start_up(folder / "run", arguments.precision)
         parts = build_parts(folder, model, arguments.frames, arguments.batch)
         records = harness.measure(parts, arguments.rounds)
     whole = records["end to end"]
     networks = records["detect"]["ms"] + records["render"]["ms"]
-    tracing = records["detect"]["first_ms"] + records["render"]["first_ms"] - networks * arguments.batch
     whole["frames_per_second"] = round(1000 / whole["ms"], 3)
     whole["besides_networks"] = round(1 - networks / whole["ms"], 3)
-    whole["start_up_seconds"] = {
-        "imports": round(imports, 1),
-        "loading": round(loading, 1),
-        "tracing": round(tracing / 1000, 1),
-    }
+    whole["start_up_seconds"] = once
     print(
-        f"end to end: {whole['frames_per_second']:.2f} frames/s; {whole['besides_networks']:.1%} of the time is not the "
-        f"networks'; start-up, once: {imports:.1f} s imports, {loading:.1f} s loading, {tracing / 1000:.1f} s tracing"
+        f"end to end: {whole['frames_per_second']:.2f} frames/s; {whole['besides_networks']:.1%} of the time is not "
+        f"the networks'; start-up, in seconds: {', '.join(f'{name} {taken}' for name, taken in once.items())}"
     )
-    harness.write(arguments.out, f"animate {arguments.config}, batch {arguments.batch}", records)
+    harness.write(arguments.out, f"animate {arguments.config}, batch {arguments.batch}, {arguments.precision}", records)
 
 
 if __name__ == "__main__":

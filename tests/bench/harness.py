@@ -13,6 +13,7 @@ import pathlib
 import platform
 import resource
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 import tqdm
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "outputs" / "bench.json"
@@ -57,11 +59,12 @@ def wait(result: object) -> object:
     return tf.nest.map_structure(lambda value: value.numpy() if tf.is_tensor(value) else value, result)
 
 
-def count_gflop(function: Callable, *arguments) -> float:
-    """1e9 operations in the graph of `function`, of static shapes, counted by TensorFlow's profiler."""
-    graph = tf.function(function, autograph=False).get_concrete_function(*arguments).graph
+def graph_part(function: Callable[[], object], count: int = 1, unit: str = "frame") -> Part:
+    """A function of nothing, in a graph of its own; its work is counted by TensorFlow's profiler."""
+    compiled = tf.function(function, autograph=False)
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
-    return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 1e9
+    counted = tf.compat.v1.profiler.profile(compiled.get_concrete_function().graph, options=options)
+    return Part(lambda: wait(compiled()), count, counted.total_float_ops / 1e9, unit=unit)
 
 
 def ceiling() -> dict[str, Part]:
@@ -69,14 +72,8 @@ def ceiling() -> dict[str, Part]:
     generator = tf.random.Generator.from_seed(0)
     matrix = generator.normal([2048, 2048])
     frames, kernel = generator.normal([8, 64, 64, 256]), generator.normal([3, 3, 256, 256])
-    product = tf.function(tf.matmul)
-    convolution = tf.function(lambda: tf.nn.conv2d(frames, kernel, 1, "SAME"))
-    names = dict(zip(CEILING, (lambda: product(matrix, matrix), convolution), strict=True))
-    work = (2 * 2048**3 / 1e9, 2 * 8 * 64 * 64 * 9 * 256**2 / 1e9)
-    return {
-        name: Part(lambda run=run: wait(run()), gflop=gflop, unit="call")
-        for (name, run), gflop in zip(names.items(), work, strict=True)
-    }
+    work = (lambda: tf.matmul(matrix, matrix), lambda: tf.nn.conv2d(frames, kernel, 1, "SAME"))
+    return {name: graph_part(function, unit="call") for name, function in zip(CEILING, work, strict=True)}
 
 
 def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
@@ -121,7 +118,8 @@ def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
 
 def describe(name: str, record: dict) -> str:
     low, high = record["quartiles"]
-    line = f"{name:34} {record['ms']:9.2f} ms a {record['unit']:5} ({low:.2f} to {high:.2f}; first {record['first_ms']:.0f})"
+    line = f"{name:34} {record['ms']:9.2f} ms a {record['unit']:5} ({low:.2f} to {high:.2f}"
+    line += f"; first call {record['first_ms']:.0f})"
     if "gflop" in record:
         line += f"  {record['gflop']:8.2f} GFLOP, {record['gflop_per_second']:6.1f} GFLOP/s, {record['share']:.0%}"
     return line
@@ -130,6 +128,28 @@ def describe(name: str, record: dict) -> str:
 def peak_gib() -> float:
     """The most memory that this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def peak_tensors_gib(run: Callable[[], object]) -> float:
+    """The most memory that tensors have held in this process by the end of `run`, by TensorFlow's profiler.
+
+    What a GPU would have to hold; the process holds more: libraries, and what the allocator keeps for later.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        run()
+        tf.profiler.experimental.stop()
+        space = xplane_pb2.XSpace()
+        space.ParseFromString(next(pathlib.Path(folder).rglob("*.xplane.pb")).read_bytes())
+    peaks = [
+        stat.int64_value or stat.uint64_value
+        for plane in space.planes
+        for line in plane.lines
+        for event in line.events
+        for stat in event.stats
+        if plane.stat_metadata[stat.metadata_id].name == "peak_bytes_in_use"
+    ]
+    return max(peaks) / 2**30
 
 
 def write(path: pathlib.Path, bench: str, records: dict[str, dict]) -> None:

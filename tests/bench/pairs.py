@@ -6,18 +6,14 @@ Reading the clips for the first time is timed by itself.
 import functools
 import itertools
 import pathlib
-import sys
 import tempfile
 import time
 
+import harness
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-import harness  # noqa: E402
-
-from fomm_tf import config, video  # noqa: E402
-from fomm_tf.data import frames, pairs  # noqa: E402
+from fomm_tf import config, video
+from fomm_tf.data import frames, pairs
 
 SIDE = 256
 JITTER = {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1}

@@ -11,17 +11,17 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1])]
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 
-import backbone_states  # noqa: E402
-import harness  # noqa: E402
-import pairs as pairs_bench  # noqa: E402
+import backbone_states
+import harness
+import pairs as pairs_bench
 
-from fomm_tf import checkpoint, config  # noqa: E402
-from fomm_tf.data import frames, pairs  # noqa: E402
-from fomm_tf.losses import backbones  # noqa: E402
-from fomm_tf.ops import tps  # noqa: E402
-from fomm_tf.training import objective, step  # noqa: E402
+from fomm_tf import checkpoint, config
+from fomm_tf.data import frames, pairs
+from fomm_tf.losses import backbones
+from fomm_tf.ops import tps
+from fomm_tf.training import objective, step
 
 BATCHES = 20
 
@@ -61,14 +61,7 @@ def build_parts(settings, batch):
         "and losses": all_losses,
         "whole step": whole,
     }
-    return {
-        name: harness.Part(
-            lambda run=tf.function(part, autograph=False): harness.wait(run()),
-            gflop=harness.count_gflop(part),
-            unit="step",
-        )
-        for name, part in parts.items()
-    }
+    return {name: harness.graph_part(part, unit="step") for name, part in parts.items()}
 
 
 def build_streams(folder, settings, batch, clips=4, length=40):
@@ -98,12 +91,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         parts = build_parts(settings, arguments.batch) | build_streams(folder, settings, arguments.batch)
         records = harness.measure(parts, arguments.rounds)
-    whole = records["whole step"]
-    whole["peak_gib"] = round(harness.peak_gib(), 2)
+        whole = records["whole step"]
+        whole["process_peak_gib"] = round(harness.peak_gib(), 2)
+        whole["tensors_peak_gib"] = round(harness.peak_tensors_gib(parts["whole step"].run), 2)
     outrun = [f"{whole['ms'] / record['ms']:.0f}" for name, record in records.items() if name.startswith("data")]
     print(
-        f"whole step: {1000 * arguments.batch / whole['ms']:.2f} images/s, at most {whole['peak_gib']} GiB held; the data "
-        f"pipeline is {' and '.join(outrun)} times as fast (png, mp4)"
+        f"whole step: {1000 * arguments.batch / whole['ms']:.2f} images/s, at most {whole['tensors_peak_gib']} GiB of "
+        f"tensors, {whole['process_peak_gib']} GiB in all; the data pipeline is {' and '.join(outrun)} times as fast "
+        "(png, mp4)"
     )
     name = " ".join([f"train {arguments.config}, batch {arguments.batch}", *arguments.overrides])
     harness.write(arguments.out, name, records)
