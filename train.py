@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import pathlib
 import shlex
 import sys
@@ -52,9 +50,7 @@ def _run(argv: Sequence[str]) -> None:
     if options.resume and options.init_from:
         raise errors.UserError("--resume goes on with the run's own weights: --init-from does not go with it.")
     settings = config.override(config.load(options.config), options.overrides) if options.config else None
-    if not options.verbose:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    console.prepare_tensorflow(options.verbose)
 
     from fomm_tf.training import loop
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
+import os
 import signal
 import sys
 import threading
@@ -46,6 +48,20 @@ def run(name: str, command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return _end(130, name, "interrupted; nothing is left half-written.")
     return 0
+
+
+def prepare_tensorflow(verbose: bool) -> None:
+    """Says how TensorFlow, not loaded yet, behaves in a command; variables that the user has set stay.
+
+    It takes a GPU's memory as it needs it, and keeps its messages to itself.
+
+    Args:
+      verbose: let it talk.
+    """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _end(code: int, name: str, message: str) -> int:

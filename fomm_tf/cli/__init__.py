@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -38,10 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
-    if not arguments.verbose:
-        # TensorFlow reads the first before its first import; the second is its Python side.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    console.prepare_tensorflow(arguments.verbose)
     with _one_line_warnings():
         arguments.run(arguments)
 

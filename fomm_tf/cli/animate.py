@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from fomm_tf import video
+from fomm_tf import config, video
 
 if TYPE_CHECKING:
     from fomm_tf.inference import animator
@@ -69,6 +69,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, help="frames a second (default: the driving video's)")
     parser.add_argument("--audio", action=yes_or_no, default=True, help="keep the driving video's sound (default: yes)")
     parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="driving frames at once (default: 8)")
+    parser.add_argument(
+        "--precision",
+        choices=config.PRECISIONS,
+        default="float32",
+        help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that have it)",
+    )
     parser.add_argument("--side-by-side", action="store_true", help="show picture, driving frame and result in a row")
     parser.add_argument(
         "--no-tag", action="store_true", help='leave the note "animated with fomm-tf" out of the metadata'
@@ -100,7 +106,7 @@ def load(arguments: argparse.Namespace) -> animator.Animator:
     """The model; says once which device it runs on."""
     from fomm_tf.inference import animator
 
-    model = animator.Animator.load(arguments.folder)
+    model = animator.Animator.load(arguments.folder, arguments.precision)
     if not arguments.quiet:
         print(f"device: {animator.describe_device()}")
     return model

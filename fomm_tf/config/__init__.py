@@ -12,6 +12,7 @@ from fomm_tf.config.model import (
     ModelConfig,
 )
 from fomm_tf.config.sections import (
+    PRECISIONS,
     AnimateConfig,
     AugmentConfig,
     Config,
@@ -23,6 +24,7 @@ from fomm_tf.config.sections import (
 )
 
 __all__ = [
+    "PRECISIONS",
     "AnimateConfig",
     "AugmentConfig",
     "Config",

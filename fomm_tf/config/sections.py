@@ -11,6 +11,10 @@ from fomm_tf.config.model import ModelConfig
 Pair = tuple[float, float]
 
 
+Precision = typing.Literal["float32", "float16", "bfloat16"]
+PRECISIONS = typing.get_args(Precision)
+
+
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
     """How a training pair is varied; one draw serves both frames.
@@ -156,6 +160,7 @@ class TrainConfig:
       seed: of the first weights, the pairs, their variations and the transforms.
       precision: what the layers compute in; variables, coordinates and losses stay float32.
       xla: compile the step with XLA.
+      recompute: keep less for the gradient and compute it again: about half the memory for a third more time.
       log_steps: steps between two lines of losses.
       checkpoint_steps: steps between two checkpoints, each with a test on unseen clips before it.
       keep: how many checkpoints to keep, beside the best.
@@ -177,8 +182,9 @@ class TrainConfig:
     loss_weights: LossWeightsConfig = LossWeightsConfig()
     transform: TransformConfig = TransformConfig()
     seed: int = 0
-    precision: typing.Literal["float32", "float16", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     xla: bool = False
+    recompute: bool = False
     log_steps: int = 50
     checkpoint_steps: int = 1000
     keep: int = 3

@@ -161,9 +161,7 @@ def animate_file(
             clip, shown = itertools.tee(clip)  # `shown` lags by a batch at most
 
         def batches() -> Iterator[tuple]:
-            rendered = render_stream(
-                model, source, clip, transfer, best_frame, batch_size, sights is not None, initial
-            )
+            rendered = render_stream(model, source, clip, transfer, best_frame, batch_size, sights is not None, initial)
             for found, rendering in rendered:
                 predictions = video.to_uint8(rendering.prediction.numpy())
                 yield predictions, list(itertools.islice(shown, len(predictions))), found, rendering

@@ -14,6 +14,7 @@ import tensorflow as tf
 from fomm_tf import checkpoint, config, errors, models
 from fomm_tf.inference import animate
 from fomm_tf.models import fold
+from fomm_tf.models.precision import computing_in
 from fomm_tf.ops import keypoints as keypoint_ops
 
 
@@ -72,13 +73,21 @@ class Animator:
         self._render = tf.function(self._render_details, reduce_retracing=True, autograph=False)
 
     @classmethod
-    def load(cls, folder: str | pathlib.Path) -> Animator:
+    def load(cls, folder: str | pathlib.Path, precision: str = "float32") -> Animator:
         """The model of a run folder, its normalisations folded: it animates, but does not train.
 
+        Args:
+          folder: the run folder.
+          precision: what the networks compute in, one of `config.PRECISIONS`; keypoints and motion stay float32.
+
         Raises:
-          errors.UserError: if it is no run folder or its checkpoint does not fit its config.
+          errors.UserError: if it is no run folder, its checkpoint does not fit its config, or there is no such
+            precision.
         """
-        run = checkpoint.load(folder)
+        if precision not in config.PRECISIONS:
+            raise errors.UserError(f"The precision is {precision!r}; give {', '.join(config.PRECISIONS)}.")
+        with computing_in(precision):
+            run = checkpoint.load(folder)
         fold.fold(*run.networks)
         return cls(run.config, run.networks)
 

@@ -6,8 +6,11 @@ the square root of the fan-in), which the learning rates of the paper belong to.
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
+from fomm_tf.models import recompute
 from fomm_tf.ops import resample
 
 layers = tf.keras.layers
@@ -76,9 +79,10 @@ class BatchNorm(layers.Layer):
         else:
             # The fused kernel returns the unbiased variance; Keras' unfused and synchronised ones the biased one.
             outputs, mean, variance = self._fused(inputs, None, None, training=True)
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.MOMENTUM + tf.stop_gradient(batch) * (1.0 - self.MOMENTUM))
-        self.batches.assign_add(1)
+        if not recompute.again():
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.MOMENTUM + tf.stop_gradient(batch) * (1.0 - self.MOMENTUM))
+            self.batches.assign_add(1)
         return outputs
 
     def _fused(self, inputs: tf.Tensor, mean: tf.Tensor | None, variance: tf.Tensor | None, training: bool) -> tuple:
@@ -115,7 +119,21 @@ class AntiAlias(layers.Layer):
         return resample.downsample(inputs, self.scale, self.kernel)
 
 
-class DownBlock(layers.Layer):
+class Block(layers.Layer):
+    """A step of a network that keeps its input alone for the gradient, where `recompute` says so.
+
+    Subclasses have `compute`, with the arguments of `call`.
+    """
+
+    recompute = False
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if training and self.recompute:
+            return recompute.recomputed(functools.partial(self.compute, training=True), inputs)
+        return self.compute(inputs, training=training)
+
+
+class DownBlock(Block):
     """Convolution 3x3, normalisation, ReLU, average pool: half the size."""
 
     def __init__(self, filters: int, **kwargs) -> None:
@@ -123,7 +141,7 @@ class DownBlock(layers.Layer):
         self.conv = Convolution(filters, 3)
         self.norm = BatchNorm()
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.nn.avg_pool2d(tf.nn.relu(self.norm(self.conv(inputs), training=training)), 2, 2, "VALID")
 
 
@@ -145,7 +163,7 @@ class UpConvolution(Convolution):
         return super().call(resample.double(inputs) if training else self.upsample(inputs))
 
 
-class UpBlock(layers.Layer):
+class UpBlock(Block):
     """Nearest neighbour to double the size, convolution 3x3, normalisation, ReLU."""
 
     def __init__(self, filters: int, **kwargs) -> None:
@@ -153,11 +171,11 @@ class UpBlock(layers.Layer):
         self.conv = UpConvolution(filters)
         self.norm = BatchNorm()
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.nn.relu(self.norm(self.conv(inputs, training=training), training=training))
 
 
-class SameBlock(layers.Layer):
+class SameBlock(Block):
     """Convolution 7x7, normalisation, ReLU: the size is kept."""
 
     def __init__(self, filters: int, **kwargs) -> None:
@@ -165,11 +183,11 @@ class SameBlock(layers.Layer):
         self.conv = Convolution(filters, 7)
         self.norm = BatchNorm()
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.nn.relu(self.norm(self.conv(inputs), training=training))
 
 
-class ResidualBlock(layers.Layer):
+class ResidualBlock(Block):
     """Pre-activation: (normalisation, ReLU, convolution 3x3) twice, plus the input."""
 
     def __init__(self, filters: int, **kwargs) -> None:
@@ -177,7 +195,7 @@ class ResidualBlock(layers.Layer):
         self.norm1, self.norm2 = BatchNorm(), BatchNorm()
         self.conv1, self.conv2 = Convolution(filters, 3), Convolution(filters, 3)
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         hidden = self.conv1(tf.nn.relu(self.norm1(inputs, training=training)))
         return inputs + self.conv2(tf.nn.relu(self.norm2(hidden, training=training)))
 

@@ -42,7 +42,7 @@ def fold(*networks: tf.keras.Model) -> None:
             scale = normalisation.gamma * tf.math.rsqrt(normalisation.moving_variance + normalisation.EPSILON)
             conv.kernel.assign(conv.kernel * scale)
             conv.bias.assign((conv.bias - normalisation.moving_mean) * scale + normalisation.beta)
-            setattr(block, norm, Folded(name=normalisation.name))
+            setattr(block, norm, Folded(name=normalisation.name, autocast=False))
 
 
 def _foldable(network: tf.keras.Model) -> Iterator[tuple[tf.keras.layers.Layer, str, str]]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fomm_tf import config, models
 from fomm_tf.losses import adversarial, equivariance, perceptual
+from fomm_tf.models import recompute
 from fomm_tf.ops import keypoints, resample, tps
 
 
@@ -56,6 +57,8 @@ class Objective:
         self._equivariance_of_jacobians = settings.model.jacobian and self.weights.equivariance_jacobian != 0
         self._equivariance = self._equivariance_of_jacobians or self.weights.equivariance_value != 0
         self._networks, self._discriminator, self._features = networks, discriminator, features
+        if settings.train.recompute:
+            recompute.switch_on(features, *networks)
 
     def forward(self, source: tf.Tensor, driving: tf.Tensor, transform: tps.Transform) -> Forward:
         """Runs the networks in training mode, in the order in which the reference moves its running statistics.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -13,9 +12,8 @@ from fomm_tf import checkpoint, config, errors
 from fomm_tf.data import frames, pairs
 from fomm_tf.data.puppets import command as puppets
 from fomm_tf.losses import backbones
+from fomm_tf.models import precision
 from fomm_tf.training import objective, schedule, strategies
-
-_POLICIES = {"float32": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +70,7 @@ def prepare(
     backbone, settings = _load_backbone(settings, training, report)
     plan = schedule.plan(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
-    with strategy.scope(), _policy(train.precision):
+    with strategy.scope(), precision.computing_in(train.precision):
         if resume_from is not None:
             run, anew = checkpoint.resume(resume_from, settings, adversarial)
             run.step = run.step or run.epoch * plan.epoch
@@ -86,17 +84,6 @@ def prepare(
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
     losses = objective.Objective(settings, run.networks, run.discriminator, backbone)
     return Session(settings, strategy, run, losses, plan, training, test)
-
-
-@contextlib.contextmanager
-def _policy(precision: str) -> Iterator[None]:
-    """Layers that are built in the block compute in `precision`."""
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])
-    try:
-        yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def reconcile(settings: config.Config | None, folder: pathlib.Path, report: Callable[[str], object]) -> config.Config:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import fomm_tf
-from fomm_tf import errors, torch_import, video, weights
+from fomm_tf import checkpoint, errors, torch_import, video, weights
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 VECTORS = np.load(DATA / "inference.npz")
@@ -138,3 +138,30 @@ def test_frames_are_taken_only_as_they_are_needed():
     stream = tiny().animate(frames(1)[0], endless(), batch_size=3)
     next(stream)
     assert len(taken) == 3
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    tree = weights.load(DATA / "tiny-checkpoint.pth.tar")
+    folder = tmp_path_factory.mktemp("run") / "run"
+    checkpoint.save(folder, torch_import.import_checkpoint(tree, str(DATA / "tiny.yaml"), True, "tiny"), "a test")
+    return folder
+
+
+@pytest.mark.parametrize(("precision", "off"), [("float16", 5e-3), ("bfloat16", 4e-2)])
+def test_lower_precision_gives_the_same_frames_but_for_its_rounding(precision, off, run_folder):
+    exact, rounded = (fomm_tf.Animator.load(run_folder, name) for name in ("float32", precision))
+    assert {layer.compute_dtype for layer in rounded.networks.generator.layers} == {precision}
+    driving = frames(3)
+    expected, found = (model.detect(driving) for model in (exact, rounded))
+    np.testing.assert_allclose(found.value, expected.value, rtol=0, atol=off)
+    source, keypoints = exact.encode_source(frames(1, seed=1)), expected
+    other = rounded.encode_source(frames(1, seed=1))
+    before, after = exact.render(source, keypoints).prediction, rounded.render(other, keypoints).prediction
+    assert after.dtype == tf.float32
+    assert 0 < np.abs(after - before).mean() < off
+
+
+def test_a_precision_that_there_is_not_is_refused(run_folder):
+    with pytest.raises(errors.UserError, match="The precision is 'int8'; give float32, float16, bfloat16"):
+        fomm_tf.Animator.load(run_folder, "int8")

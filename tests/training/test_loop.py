@@ -224,8 +224,10 @@ def alone(make_config, tmp_path_factory):
     return result(descend(folder / "small.yaml", folder / "out"), folder / "out")
 
 
-def test_two_replicas_train_as_one_does(alone, write_config, tmp_path):
-    assert_same(result(descend(write_config(*DESCENT), tmp_path / "out", devices=2), tmp_path / "out"), alone)
+@pytest.mark.parametrize("recompute", ["false", "true"])
+def test_two_replicas_train_as_one_does(recompute, alone, write_config, tmp_path):
+    file = write_config(*DESCENT, f"train.recompute={recompute}")
+    assert_same(result(descend(file, tmp_path / "out", devices=2), tmp_path / "out"), alone)
 
 
 def test_two_workers_train_as_one_does(alone, write_config, tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from fomm_tf import errors
+from fomm_tf.models import recompute
 
 LAYERS = 5
 
@@ -15,18 +16,29 @@ LAYERS = 5
 class Backbone(tf.Module):
     """A network that gives the features of five depths.
 
+    Args:
+      stages: five functions, each from the features of one depth to those of the next; the first one's are the
+        normalised images.
+      name: what errors call it; default, the class.
+
     Attributes:
       relative: the weights of the perceptual loss mean something only for features divided by their mean size
         (`fomm_tf.losses.backbones.Scaled`).
       smallest_side: of the images, in pixels.
       mean: what is taken off the channels red, green and blue.
       std: what they are divided by then.
+      recompute: keep the features alone for the gradient; see `fomm_tf.models.recompute`.
     """
 
     relative = True
     smallest_side = 1
     mean = (0.0, 0.0, 0.0)
     std = (1.0, 1.0, 1.0)
+    recompute = False
+
+    def __init__(self, stages: Sequence[Callable[[tf.Tensor], tf.Tensor]], name: str | None = None) -> None:
+        super().__init__(name)
+        self._stages = list(stages)
 
     def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
         """Features of five depths.
@@ -49,11 +61,10 @@ class Backbone(tf.Module):
             )
         if images.dtype.size < 4:
             images = tf.cast(images, tf.float32)
-        return self._features((images - tf.constant(self.mean, images.dtype)) / tf.constant(self.std, images.dtype))
-
-    def _features(self, inputs: tf.Tensor) -> list[tf.Tensor]:
-        """The features of normalised images."""
-        raise NotImplementedError
+        taps = [(images - tf.constant(self.mean, images.dtype)) / tf.constant(self.std, images.dtype)]
+        for stage in self._stages:
+            taps.append(recompute.recomputed(stage, taps[-1]) if self.recompute else stage(taps[-1]))
+        return taps[1:]
 
 
 class Convolution(tf.Module):

@@ -70,16 +70,17 @@ class EfficientNetLite0(base.Backbone):
     std = (0.502, 0.502, 0.502)
 
     def __init__(self, state: Mapping[str, np.ndarray], source: str) -> None:
-        super().__init__(name="efficientnet_lite0")
         tensors = base.TorchState(state, source, "EfficientNet-Lite0", _CURE)
-        self._stem = _fold(tensors, "_conv_stem", "_bn0", (_STEM, 3, 3, 3), stride=2)
-        self._stages, channels, number = [], _STEM, 0
+        stem = _fold(tensors, "_conv_stem", "_bn0", (_STEM, 3, 3, 3), stride=2)
+        stages, blocks, channels, number = [], [], _STEM, 0
         for stage in _STAGES:
-            blocks = []
             for i in range(stage.blocks):
                 blocks.append(_Block(tensors, f"_blocks.{number}", stage, channels, stage.stride if i == 0 else 1))
                 channels, number = stage.channels, number + 1
-            self._stages.append(blocks)
+            if stage.tap:
+                stages.append(_Blocks(blocks, stem=None if stages else stem))
+                blocks = []
+        super().__init__(stages, name="efficientnet_lite0")
 
     @classmethod
     def load(cls, path: str | pathlib.Path | None = None, report: Callable[[str], object] = print) -> EfficientNetLite0:
@@ -95,14 +96,20 @@ class EfficientNetLite0(base.Backbone):
         path = fetch.fetch("backbone", report)[_FILE] if path is None else path
         return cls(weights.load(path), str(path))
 
-    def _features(self, inputs: tf.Tensor) -> list[tf.Tensor]:
-        inputs, taps = tf.nn.relu6(self._stem(inputs)), []
-        for stage, blocks in zip(_STAGES, self._stages, strict=True):
-            for block in blocks:
-                inputs = block(inputs)
-            if stage.tap:
-                taps.append(inputs)
-        return taps
+
+class _Blocks(tf.Module):
+    """The blocks from one tap to the next; the stem stands before the first."""
+
+    def __init__(self, blocks: list[_Block], stem: base.Convolution | None) -> None:
+        super().__init__()
+        self._blocks, self._stem = blocks, stem
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        if self._stem is not None:
+            inputs = tf.nn.relu6(self._stem(inputs))
+        for block in self._blocks:
+            inputs = block(inputs)
+        return inputs
 
 
 class _Block(tf.Module):

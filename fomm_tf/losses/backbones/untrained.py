@@ -18,19 +18,21 @@ class Untrained(base.Backbone):
     """
 
     def __init__(self) -> None:
-        super().__init__(name="random")
-        random, channels = np.random.default_rng(_SEED), 3
-        self._convolutions = []
+        random, channels, stages = np.random.default_rng(_SEED), 3, []
         for width in _CHANNELS:
             kernel = random.normal(0.0, np.sqrt(2.0 / (9 * channels)), (width, channels, 3, 3))
-            self._convolutions.append(base.Convolution(kernel, np.zeros(width)))
+            stages.append(_Stage(base.Convolution(kernel, np.zeros(width)), pool=bool(stages)))
             channels = width
+        super().__init__(stages, name="random")
 
-    def _features(self, inputs: tf.Tensor) -> list[tf.Tensor]:
-        taps = []
-        for convolution in self._convolutions:
-            if taps:
-                inputs = tf.nn.max_pool2d(inputs, 2, 2, "SAME")
-            inputs = tf.nn.relu(convolution(inputs))
-            taps.append(inputs)
-        return taps
+
+class _Stage(tf.Module):
+    """Max pool or none, convolution, ReLU."""
+
+    def __init__(self, convolution: base.Convolution, pool: bool) -> None:
+        super().__init__()
+        self._convolution, self._pool = convolution, pool
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        pooled = tf.nn.max_pool2d(inputs, 2, 2, "SAME") if self._pool else inputs
+        return tf.nn.relu(self._convolution(pooled))

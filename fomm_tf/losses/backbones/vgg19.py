@@ -34,14 +34,14 @@ class Vgg19(base.Backbone):
     std = (0.229, 0.224, 0.225)
 
     def __init__(self, state: Mapping[str, np.ndarray], source: str) -> None:
-        super().__init__()
         tensors = base.TorchState(state, source, "torchvision's VGG-19", f"give {_TORCH_FILE}")
-        self._blocks, channels = [[] for _ in _BLOCKS], 3
+        blocks, channels = [[] for _ in _BLOCKS], 3
         for block, _, position in _positions():
             width, _ = _BLOCKS[block]
             kernel = tensors.tensor(f"features.{position}.weight", width, channels, 3, 3)
-            self._blocks[block].append(base.Convolution(kernel, tensors.tensor(f"features.{position}.bias", width)))
+            blocks[block].append(base.Convolution(kernel, tensors.tensor(f"features.{position}.bias", width)))
             channels = width
+        super().__init__([_Stage(*pair) for pair in zip([None, *blocks[:-1]], blocks, strict=True)])
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> Vgg19:
@@ -52,16 +52,21 @@ class Vgg19(base.Backbone):
         """
         return cls(weights.load(path), str(path))
 
-    def _features(self, inputs: tf.Tensor) -> list[tf.Tensor]:
-        taps = []
-        for convolutions in self._blocks:
-            if taps:
-                inputs = tf.nn.max_pool2d(inputs, 2, 2, "VALID")
-            for number, convolution in enumerate(convolutions):
+
+class _Stage(tf.Module):
+    """The rest of a block after its tap, the pool, the next block up to its tap."""
+
+    def __init__(self, block: list[base.Convolution] | None, following: list[base.Convolution]) -> None:
+        super().__init__()
+        self._rest = None if block is None else block[1:]
+        self._first = following[0]
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        if self._rest is not None:
+            for convolution in self._rest:
                 inputs = tf.nn.relu(convolution(inputs))
-                if number == 0:
-                    taps.append(inputs)
-        return taps
+            inputs = tf.nn.max_pool2d(inputs, 2, 2, "VALID")
+        return tf.nn.relu(self._first(inputs))
 
 
 class KerasVgg19(Vgg19):
