@@ -27,8 +27,12 @@ lint: .venv/all
 
 bench: .venv/all
 	$(BIN)/python tests/bench/animator.py
+	$(BIN)/python tests/bench/animator.py --precision bfloat16
+	$(BIN)/python tests/bench/animator.py --config tiny
 	$(BIN)/python tests/bench/pairs.py
 	$(BIN)/python tests/bench/step.py
+	$(BIN)/python tests/bench/step.py train.recompute=true
+	$(BIN)/python tests/bench/step.py --config vox-adv-256
 
 compat: .venv/all .venv-torch/done
 	rm -rf outputs/compat

@@ -40,5 +40,16 @@ def perceptual(
 
 def mean_absolute(difference: tf.Tensor) -> tf.Tensor:
     """Mean of |difference| over all axes but the first: `[B]`, float32."""
-    difference = tf.cast(difference, tf.float32) if difference.dtype.size < 4 else difference
-    return tf.reduce_mean(tf.abs(difference), axis=list(range(1, difference.shape.rank)))
+    return _mean_absolute(tf.cast(difference, tf.float32) if difference.dtype.size < 4 else difference)
+
+
+@tf.custom_gradient
+def _mean_absolute(difference: tf.Tensor) -> tuple:
+    axes = list(range(1, difference.shape.rank))
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        # TensorFlow's own tiles `upstream` to the size of the features first.
+        count = tf.cast(tf.reduce_prod(tf.shape(difference)[1:]), difference.dtype)
+        return tf.sign(difference) * tf.reshape(upstream / count, [-1] + [1] * len(axes))
+
+    return tf.reduce_mean(tf.abs(difference), axis=axes), gradient

@@ -37,6 +37,7 @@ class Part(NamedTuple):
       gflop: what a call executes, in 1e9 operations, a multiplication and an addition being two; 0 if it is not known.
       before: done before each call, not timed.
       unit: of what the milliseconds are.
+      tracing: seconds that its graph took to build; 0 if that is not known.
     """
 
     run: Callable[[], object]
@@ -44,12 +45,13 @@ class Part(NamedTuple):
     gflop: float = 0.0
     before: Callable[[], object] = lambda: None
     unit: str = "frame"
+    tracing: float = 0.0
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """With the options that every bench has."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--rounds", type=int, default=5, help="times that each part is timed (default: %(default)s)")
+    made.add_argument("--rounds", type=int, default=3, help="times that each part is timed (default: %(default)s)")
     made.add_argument("--out", type=pathlib.Path, default=OUTPUT, help="JSON file to put the figures into")
     return made
 
@@ -63,8 +65,11 @@ def graph_part(function: Callable[[], object], count: int = 1, unit: str = "fram
     """A function of nothing, in a graph of its own; its work is counted by TensorFlow's profiler."""
     compiled = tf.function(function, autograph=False)
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
-    counted = tf.compat.v1.profiler.profile(compiled.get_concrete_function().graph, options=options)
-    return Part(lambda: wait(compiled()), count, counted.total_float_ops / 1e9, unit=unit)
+    begin = time.perf_counter()
+    graph = compiled.get_concrete_function().graph
+    tracing = time.perf_counter() - begin
+    work = tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 1e9
+    return Part(lambda: wait(compiled()), count, work, unit=unit, tracing=tracing)
 
 
 def ceiling() -> dict[str, Part]:
@@ -80,8 +85,8 @@ def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
     """Times the parts and the ceiling in turn; prints a line a part.
 
     Returns:
-      name -> `ms` (median of one unit) with `quartiles`, `unit`, `first_ms` (the first call, tracing included) and,
-      where the work is known, `gflop` a unit, `gflop_per_second` and `share` of the ceiling.
+      name -> `ms` (median of one unit) with `quartiles`, `unit`, `first_ms` (the first call),
+      `tracing_ms` and, where the work is known, `gflop` a unit, `gflop_per_second` and `share` of the ceiling.
     """
     parts = ceiling() | parts
     seconds = {name: [] for name in parts}
@@ -104,6 +109,7 @@ def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
             "quartiles": [round(low, 3), round(high, 3)],
             "unit": part.unit,
             "first_ms": round(1000 * first, 1),
+            "tracing_ms": round(1000 * part.tracing, 1),
         }
         if part.gflop:
             speed = part.gflop / np.median(timed)
@@ -119,7 +125,7 @@ def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
 def describe(name: str, record: dict) -> str:
     low, high = record["quartiles"]
     line = f"{name:34} {record['ms']:9.2f} ms a {record['unit']:5} ({low:.2f} to {high:.2f}"
-    line += f"; first call {record['first_ms']:.0f})"
+    line += f"; first call {record['first_ms']:.0f}, tracing {record['tracing_ms']:.0f})"
     if "gflop" in record:
         line += f"  {record['gflop']:8.2f} GFLOP, {record['gflop_per_second']:6.1f} GFLOP/s, {record['share']:.0%}"
     return line

@@ -3,7 +3,6 @@
 Reading the clips for the first time is timed by itself.
 """
 
-import functools
 import itertools
 import pathlib
 import tempfile
@@ -37,6 +36,34 @@ def write_clips(folder, suffix, clips, length):
                 writer.write(np.clip(window, 0, 255).astype(np.uint8))
 
 
+def build_parts(folder, batch, steps, clips, length):
+    """name -> `Part`, by kind of clip and variations; prints what reading the clips takes."""
+    parts = {}
+    for kind, suffix in (("png", ""), ("mp4", ".mp4")):
+        root = pathlib.Path(folder) / kind
+        write_clips(root / "train", suffix, clips, length)
+        for state in ("first", "again"):
+            begin = time.perf_counter()
+            index = frames.load(root, "train", (SIDE, SIDE))
+            rate = 1000 * (time.perf_counter() - begin) / sum(map(len, index.clips))
+            print(f"{kind:4} load, {state:13} {rate:7.3f} ms a frame")
+        kept = sum(clip.kept.stat().st_size for clip in index.clips) / sum(map(len, index.clips))
+        print(f"{kind:4} kept                {kept / 1000:7.1f} kB a frame")
+        for name, augment in AUGMENTS.items():
+            stream = iter(pairs.pairs(index, config.DataConfig(augment=augment), batch, seed=0))
+            parts[f"{kind}, {name}"] = stream_part(stream, steps, 2 * batch * steps, "frame")
+    return parts
+
+
+def stream_part(stream, steps, count, unit):
+    """`steps` batches of a pipeline, without what it prepared while others were timed."""
+
+    def take():
+        return sum(1 for _ in itertools.islice(stream, steps))
+
+    return harness.Part(take, count, before=take, unit=unit)
+
+
 def main():
     parser = harness.parser(__doc__)
     parser.add_argument("--batch", type=int, default=40, help="pairs a step (default: %(default)s)")
@@ -44,31 +71,10 @@ def main():
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--length", type=int, default=60, help="frames a clip (default: %(default)s)")
     arguments = parser.parse_args()
-    parts = {}
     with tempfile.TemporaryDirectory() as folder:
-        for kind, suffix in (("png", ""), ("mp4", ".mp4")):
-            root = pathlib.Path(folder) / kind
-            write_clips(root / "train", suffix, arguments.clips, arguments.length)
-            for state in ("first", "again"):
-                begin = time.perf_counter()
-                index = frames.load(root, "train", (SIDE, SIDE))
-                rate = 1000 * (time.perf_counter() - begin) / sum(map(len, index.clips))
-                print(f"{kind:4} load, {state:13} {rate:7.3f} ms a frame")
-            kept = sum(clip.kept.stat().st_size for clip in index.clips) / sum(map(len, index.clips))
-            print(f"{kind:4} kept                {kept / 1000:7.1f} kB a frame")
-            for name, augment in AUGMENTS.items():
-                stream = iter(pairs.pairs(index, config.DataConfig(augment=augment), arguments.batch, seed=0))
-
-                def take(steps, stream=stream):
-                    return sum(1 for _ in itertools.islice(stream, steps))
-
-                # What a stream prepared while another one was timed does not count.
-                parts[f"{kind}, {name}"] = harness.Part(
-                    functools.partial(take, arguments.steps),
-                    2 * arguments.batch * arguments.steps,
-                    before=functools.partial(take, 5),
-                )
+        parts = build_parts(folder, arguments.batch, arguments.steps, arguments.clips, arguments.length)
         records = harness.measure(parts, arguments.rounds)
+        parts.clear()  # the pipelines stop reading before their files go
     harness.write(arguments.out, "data pipeline", records)
 
 

@@ -3,7 +3,8 @@
 Each part holds those before it: what a part adds is the difference of two lines.
 """
 
-import itertools
+import concurrent.futures
+import multiprocessing
 import pathlib
 import sys
 import tempfile
@@ -28,6 +29,20 @@ BATCHES = 20
 
 def build_parts(settings, batch):
     """name -> `Part`."""
+    calls = build_calls(settings, batch)
+    return {name: harness.graph_part(call, unit="step") for name, call in calls.items()}
+
+
+def measure_memory(settings, batch):
+    """GiB that a process which does nothing but step holds at most: of tensors, and in all."""
+    part = harness.graph_part(build_calls(settings, batch)["whole step"])
+    part.run()
+    tensors = harness.peak_tensors_gib(part.run)
+    return {"tensors_peak_gib": round(tensors, 2), "process_peak_gib": round(harness.peak_gib(), 2)}
+
+
+def build_calls(settings, batch):
+    """name -> a function of nothing."""
     run = checkpoint.build(settings, settings.train.loss_weights.generator_gan != 0, optimizers=True)
     losses = objective.Objective(
         settings, run.networks, run.discriminator, backbones.Vgg19(backbone_states.vgg19(), "random")
@@ -54,14 +69,13 @@ def build_parts(settings, batch):
     def whole():
         return stepper(source, driving, transform)
 
-    parts = {
+    return {
         "keypoints of both frames": keypoints,
         "and dense motion": motion,
         "forward (and transformed frame)": forward,
         "and losses": all_losses,
         "whole step": whole,
     }
-    return {name: harness.graph_part(part, unit="step") for name, part in parts.items()}
 
 
 def build_streams(folder, settings, batch, clips=4, length=40):
@@ -72,12 +86,7 @@ def build_streams(folder, settings, batch, clips=4, length=40):
         pairs_bench.write_clips(root / "train", suffix, clips, length)
         index = frames.load(root, "train", settings.model.frame_size)
         stream = iter(pairs.pairs(index, settings.data, batch, seed=0))
-
-        def take(stream=stream):
-            return list(itertools.islice(stream, BATCHES))
-
-        # What it prepared while others were timed does not count.
-        parts[f"data pipeline alone, {kind}"] = harness.Part(take, BATCHES, before=take, unit="step")
+        parts[f"data pipeline alone, {kind}"] = pairs_bench.stream_part(stream, BATCHES, BATCHES, "step")
     return parts
 
 
@@ -88,16 +97,18 @@ def main():
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_args()
     settings = config.override(config.load(config.recipes()[arguments.config]), arguments.overrides)
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+        memory = alone.submit(measure_memory, settings, arguments.batch).result()
     with tempfile.TemporaryDirectory() as folder:
         parts = build_parts(settings, arguments.batch) | build_streams(folder, settings, arguments.batch)
         records = harness.measure(parts, arguments.rounds)
-        whole = records["whole step"]
-        whole["process_peak_gib"] = round(harness.peak_gib(), 2)
-        whole["tensors_peak_gib"] = round(harness.peak_tensors_gib(parts["whole step"].run), 2)
-    outrun = [f"{whole['ms'] / record['ms']:.0f}" for name, record in records.items() if name.startswith("data")]
+        parts.clear()  # the pipelines stop reading before their files go
+    records["whole step"] |= memory
+    whole = records["whole step"]["ms"]
+    outrun = [f"{whole / record['ms']:.0f}" for name, record in records.items() if name.startswith("data")]
     print(
-        f"whole step: {1000 * arguments.batch / whole['ms']:.2f} images/s, at most {whole['tensors_peak_gib']} GiB of "
-        f"tensors, {whole['process_peak_gib']} GiB in all; the data pipeline is {' and '.join(outrun)} times as fast "
+        f"whole step: {1000 * arguments.batch / whole:.2f} images/s; at most {memory['tensors_peak_gib']} GiB of "
+        f"tensors, {memory['process_peak_gib']} GiB in all; the data pipeline is {' and '.join(outrun)} times as fast "
         "(png, mp4)"
     )
     name = " ".join([f"train {arguments.config}, batch {arguments.batch}", *arguments.overrides])

@@ -1,0 +1,35 @@
+"""The benches run, on the smallest recipe, and two runs can be compared."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+BENCH = pathlib.Path(__file__).parent
+
+
+def run(script, *arguments):
+    done = subprocess.run([sys.executable, BENCH / script, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_an_animation_is_timed_by_stage_and_compared(tmp_path):
+    file = tmp_path / "bench.json"
+    printed = run("animator.py", "--config", "tiny", "--rounds", 1, "--frames", 8, "--out", file)
+    assert "frames/s" in printed and "first frame" in printed
+    bench = json.loads(file.read_text())["animate tiny, batch 8, float32"]
+    assert bench["measured"]["cores"] >= 1
+    parts = bench["parts"]
+    assert {"decode 1080p", "resize", "detect", "dense motion", "warp", "generator", "end to end"} <= set(parts)
+    assert all(part["ms"] > 0 for part in parts.values())
+    assert parts["detect"]["gflop"] + parts["render"]["gflop"] == pytest.approx(parts["end to end"]["gflop"], abs=2e-3)
+    slower = json.loads(file.read_text())
+    slower["animate tiny, batch 8, float32"]["parts"]["resize"]["ms"] *= 2
+    (tmp_path / "old.json").write_text(json.dumps(slower))
+    lines = run("compare.py", tmp_path / "old.json", file).splitlines()
+    assert "x2.00" in next(line for line in lines if "resize" in line)
+    assert "x1.00, against the ceiling x1.00" in next(line for line in lines if "end to end" in line)
