@@ -251,7 +251,11 @@ def test_an_interrupted_run_leaves_nothing_behind(arguments, stop, footage, tmp_
             for frame in demo.draw_clip(96, 100):
                 writer.write(frame)
     command = [sys.executable, "-m", "fomm_tf", *arguments(driving=tmp_path / "long.mp4"), "--batch-size", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def hear():  # a test run in the background hears no Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
     assert process.stdout.readline().startswith("device")
     while not any(name.startswith(".") for name in folder_of(tmp_path)):
         assert process.poll() is None, process.stderr.read()

@@ -16,10 +16,11 @@ from fomm_tf.data import frames, layout
 SIZE = (48, 48)
 # Decodes a clip whose last frame comes again and again, and says when it is there.
 ENDLESS = """
-import itertools, sys, time
+import itertools, signal, sys, time
 from fomm_tf import video
 from fomm_tf.data import frames, layout
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 read = video.open_video
 
 def endless(path):
