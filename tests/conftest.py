@@ -4,6 +4,7 @@ import logging
 import os
 
 import hypothesis
+import pytest
 
 # The same examples each run, however busy the machine is.
 hypothesis.settings.register_profile(
@@ -20,3 +21,11 @@ def pytest_configure():
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """The only strategy of two replicas in this process: TensorFlow confuses the exchanges of two such strategies."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

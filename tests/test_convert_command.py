@@ -275,8 +275,8 @@ def test_a_small_model_needs_a_config(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["convert", TINY], "Say where to: --out RUN (or --to-torch OUT.pth.tar for the way back)."),
-        (["convert", TINY, "--out", ""], "Say where to: --out RUN (or --to-torch OUT.pth.tar for the way back)."),
+        (["convert", TINY], "Say where to: --out RUN (or --to-torch OUT.pth.tar, or --pack DIR)."),
+        (["convert", TINY, "--out", ""], "Say where to: --out RUN (or --to-torch OUT.pth.tar, or --pack DIR)."),
         (["convert", "run", "--to-torch", "a", "--out", "b"], "--to-torch writes a checkpoint: --out and --config do"),
         (["convert", "run", "--to-torch", "a", "--config", "b"], "--to-torch writes a checkpoint: --out and --config"),
         (["convert"], "the following arguments are required: FILE.pth.tar|RUN; see fomm convert --help."),

@@ -47,9 +47,8 @@ def test_the_trajectory_goes_on_where_it_was_interrupted():
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.25, 0.75)])
-def test_two_replicas_step_as_one(shares):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+def test_two_replicas_step_as_one(shares, two_replicas):
+    with two_replicas.scope():
         stepper, parameters = optimizer.Adam(), tf.Variable(START)
         stepper.build([parameters])
 
@@ -58,15 +57,15 @@ def test_two_replicas_step_as_one(shares):
         def on_a_replica(share):
             stepper.apply_gradients([(share * gradient, parameters)])
 
-        strategy.run(on_a_replica, [per_replica])
+        two_replicas.run(on_a_replica, [per_replica])
 
-    per_replica = strategy.experimental_distribute_values_from_function(
+    per_replica = two_replicas.experimental_distribute_values_from_function(
         lambda context: tf.constant(shares[context.replica_id_in_sync_group])
     )
-    assert strategy.num_replicas_in_sync == 2
+    assert two_replicas.num_replicas_in_sync == 2
     for gradient, expected in zip(GRADIENTS, TRAJECTORY, strict=True):
         step(tf.constant(gradient))
-        for copy in strategy.experimental_local_results(parameters):
+        for copy in two_replicas.experimental_local_results(parameters):
             assert_torch_s(copy.numpy(), expected)
     assert stepper.iterations == len(GRADIENTS)
 

@@ -13,6 +13,8 @@ import tensorflow as tf
 from fomm_tf import checkpoint, config, errors
 from fomm_tf.checkpoint import run as runs
 
+pytestmark = pytest.mark.slow
+
 SMALL = pathlib.Path(__file__).parent.parent / "training" / "small.yaml"
 STORY = "Trained in a test."
 

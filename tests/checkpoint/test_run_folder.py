@@ -14,6 +14,8 @@ from fomm_tf import checkpoint, config, errors, torch_import, weights
 from fomm_tf.checkpoint import run as runs
 from fomm_tf.inference import animator
 
+pytestmark = pytest.mark.slow
+
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 STORY = "Converted from a test."
 

@@ -148,15 +148,14 @@ def test_steps_of_an_epoch_count_clips_or_identities(index):
     assert pairs.steps_per_epoch(index, config.DataConfig(), 40) == 1
 
 
-def test_two_replicas_share_the_batch_of_one(index):
+def test_two_replicas_share_the_batch_of_one(index, two_replicas):
     whole = take(pairs.pairs(index, JITTERED, 6, seed=2, start_step=1), 3)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    dataset = strategy.distribute_datasets_from_function(
+    dataset = two_replicas.distribute_datasets_from_function(
         lambda context: pairs.pairs(index, JITTERED, 6, seed=2, start_step=1, context=context)
     )
     shared = [
         {
-            name: np.concatenate([part.numpy() for part in strategy.experimental_local_results(values)])
+            name: np.concatenate([part.numpy() for part in two_replicas.experimental_local_results(values)])
             for name, values in batch.items()
         }
         for batch in itertools.islice(dataset, 3)

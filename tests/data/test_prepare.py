@@ -14,6 +14,8 @@ import pytest
 from fomm_tf import cli, video
 from fomm_tf.data import frames
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 96, 160
 ARGUMENTS = ["--crop", "finders:find_white", "--size", "32", "--margin", "1.5", "--min-frames", "8", "--format", "png"]
 

@@ -11,6 +11,8 @@ from fomm_tf import errors, video
 from fomm_tf.data import puppets
 from fomm_tf.data.puppets import backgrounds, motion, sprites
 
+pytestmark = pytest.mark.slow
+
 # A colour that no puppet wears, by which a part is found.
 MARK = (1.0, 0.0, 1.0)
 OTHER_MARK = (0.0, 1.0, 0.0)

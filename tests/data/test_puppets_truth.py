@@ -9,6 +9,8 @@ from fomm_tf.data.puppets import difficulty, figure
 from fomm_tf.ops import grid as grid_ops
 from fomm_tf.ops import warp
 
+pytestmark = pytest.mark.slow
+
 
 def _pairs(count, start=0):
     """Identities with two random moments of a clip of each."""

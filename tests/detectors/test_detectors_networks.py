@@ -6,7 +6,7 @@ import pytest
 from fomm_tf import detectors
 from fomm_tf.opencv import cv2
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 FACES = {
     "franck.mp4": 160,

@@ -40,8 +40,7 @@ def test_batch_norm_steps_as_the_reference_does(compiled):
 
 
 @pytest.mark.parametrize("split", [(1, 1), (2, 4)], ids=["even", "uneven"])
-def test_batch_norm_of_two_replicas_is_that_of_the_whole_batch(split):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_batch_norm_of_two_replicas_is_that_of_the_whole_batch(split, two_replicas):
     inputs = tf.constant(nhwc(OPS["bn_x"]))
     if split == (2, 4):
         inputs = tf.concat([inputs, inputs * 0.5 + 1.0, inputs[:, ::-1] * 2.0], axis=0)
@@ -53,7 +52,7 @@ def test_batch_norm_of_two_replicas_is_that_of_the_whole_batch(split):
         total = tf.reduce_sum(expected * weights)
     expected_gradients = tape.gradient(total, [inputs, alone.gamma, alone.beta])
 
-    with strategy.scope():
+    with two_replicas.scope():
         norm = make_norm()
 
     def step(part, part_weights):
@@ -66,20 +65,20 @@ def test_batch_norm_of_two_replicas_is_that_of_the_whole_batch(split):
     @tf.function
     def run():
         parts = [
-            strategy.experimental_distribute_values_from_function(
+            two_replicas.experimental_distribute_values_from_function(
                 lambda context, tensor=tensor: tf.split(tensor, split)[context.replica_id_in_sync_group]
             )
             for tensor in (inputs, weights)
         ]
-        return strategy.run(step, args=parts)
+        return two_replicas.run(step, args=parts)
 
     outputs, (d_inputs, d_gamma, d_beta) = run()
-    joined = tf.concat(strategy.experimental_local_results(outputs), 0)
+    joined = tf.concat(two_replicas.experimental_local_results(outputs), 0)
     np.testing.assert_allclose(joined, expected, atol=5e-6)
-    joined = tf.concat(strategy.experimental_local_results(d_inputs), 0)
+    joined = tf.concat(two_replicas.experimental_local_results(d_inputs), 0)
     np.testing.assert_allclose(joined, expected_gradients[0], atol=2e-5)
     for got, whole in ((d_gamma, expected_gradients[1]), (d_beta, expected_gradients[2])):
-        np.testing.assert_allclose(sum(strategy.experimental_local_results(got)), whole, atol=5e-5)
+        np.testing.assert_allclose(sum(two_replicas.experimental_local_results(got)), whole, atol=5e-5)
     np.testing.assert_allclose(norm.moving_mean.numpy(), alone.moving_mean, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(norm.moving_variance.numpy(), alone.moving_variance, rtol=2e-6, atol=1e-6)
     assert int(norm.batches.numpy()) == 1

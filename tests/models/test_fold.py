@@ -9,6 +9,8 @@ from fomm_tf import checkpoint, config, models
 from fomm_tf.inference import animator
 from fomm_tf.models import blocks, fold
 
+pytestmark = pytest.mark.slow
+
 
 def draw(settings):
     """Networks whose statistics, scales and offsets are far from trivial."""

@@ -11,6 +11,8 @@ import pytest
 from fomm_tf import checkpoint, config, errors, models, torch_import, weights
 from fomm_tf.torch_import import names, reference_config
 
+pytestmark = pytest.mark.slow
+
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 RELEASED = json.loads((DATA / "released-shapes.json").read_text())
 WHOLE = {

@@ -47,8 +47,3 @@ def write_config(puppets, tmp_path):
 @pytest.fixture
 def one_replica():
     return tf.distribute.MirroredStrategy(["CPU:0"])
-
-
-@pytest.fixture
-def two_replicas():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -8,6 +8,8 @@ import pytest
 from fomm_tf import config, errors, video
 from fomm_tf.training import setup
 
+pytestmark = pytest.mark.slow
+
 
 def prepare(settings, strategy, **changes):
     lines = []

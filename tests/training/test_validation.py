@@ -8,6 +8,8 @@ from fomm_tf.data import frames
 from fomm_tf.inference import animator
 from fomm_tf.training import gallery, validation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def index(puppets):

@@ -9,6 +9,8 @@ from PIL import Image
 
 from fomm_tf import errors, video
 
+pytestmark = pytest.mark.slow
+
 TAG = "animated with fomm-tf"
 
 
