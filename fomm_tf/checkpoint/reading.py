@@ -8,6 +8,7 @@ from collections.abc import Collection
 import tensorflow as tf
 
 from fomm_tf import config, errors
+from fomm_tf.checkpoint import packed
 from fomm_tf.checkpoint import run as runs
 
 # What TensorFlow raises for a damaged checkpoint; a file that is cut short is an IndexError.
@@ -49,6 +50,9 @@ def restore(
     Raises:
       errors.UserError: if the checkpoint cannot be read or does not fit.
     """
+    if packed.is_packed(folder):
+        packed.restore(run, folder)
+        return
     prefix, stored = newest(folder), stored_shapes(folder)
     target = runs.trackable(run, parts, optimizers)
     try:
@@ -107,6 +111,8 @@ def stored_shapes(folder: str | pathlib.Path) -> dict[str, tuple[int, ...]]:
     Raises:
       errors.UserError: if there is no readable checkpoint.
     """
+    if packed.is_packed(folder):
+        return {name: value.shape for name, value in packed.load(folder).items()}
     prefix = newest(folder)
     try:
         variables = tf.train.list_variables(prefix)
@@ -122,6 +128,8 @@ def read_count(folder: str | pathlib.Path, name: str) -> int:
     Raises:
       errors.UserError: if there is no readable checkpoint.
     """
+    if packed.is_packed(folder):
+        return int(packed.load(folder)[name])
     prefix = newest(folder)
     try:
         return int(tf.train.load_variable(prefix, name + _SUFFIX))

@@ -11,6 +11,8 @@ from fomm_tf import config, models, optimizer
 
 NETWORKS = ("detector", "dense_motion", "generator")
 PARTS = (*NETWORKS, "discriminator")
+# How long the weights were trained.
+COUNTS = ("epoch", "step")
 
 
 @dataclasses.dataclass
@@ -83,6 +85,6 @@ def trackable(
     chosen = {name: found for name, found in run.optimizers.items() if optimizers is None or name in optimizers}
     if chosen:
         held["optimizers"] = tf.train.Checkpoint(**chosen)
-    for name in ("epoch", "step"):
+    for name in COUNTS:
         held[name] = tf.Variable(getattr(run, name), dtype=tf.int64, trainable=False)
     return tf.train.Checkpoint(**held)

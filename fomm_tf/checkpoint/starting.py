@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from fomm_tf import config, errors
-from fomm_tf.checkpoint import reading
+from fomm_tf.checkpoint import packed, reading
 from fomm_tf.checkpoint import run as runs
 
 # What may differ from the run that the weights come from: none of it changes what a weight means.
@@ -29,6 +29,8 @@ def resume(folder: str | pathlib.Path, settings: config.Config, discriminator: b
     Raises:
       errors.UserError: if the checkpoint cannot be read or does not fit.
     """
+    if packed.is_packed(folder):
+        raise errors.UserError(f"{folder} holds weights alone ({packed.NAME}): begin a new run with --init-from.")
     stored = reading.stored_parts(folder)
     run = runs.build(settings, discriminator or "discriminator" in stored, optimizers=True)
     optimizers = [name for name in run.optimizers if f"optimizers/{name}" in stored]

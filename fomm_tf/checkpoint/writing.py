@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from fomm_tf import config, errors
+from fomm_tf.checkpoint import packed
 from fomm_tf.checkpoint import run as runs
 
 BEST = "best"
@@ -78,6 +79,22 @@ def save(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
         except tf.errors.OpError as error:
             raise errors.UserError(f"Cannot write the weights to {folder}: {error.message}.") from error
         _write_state(work, [name])
+
+
+def pack(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
+    """Writes a new run folder with float16 weights alone, to be passed on; nothing is left if that fails.
+
+    Args:
+      folder: must not exist, or be empty.
+      run: what to write; its discriminator and optimisers are left out.
+      story: how the weights came about, for README.txt.
+
+    Raises:
+      errors.UserError: if `folder` exists already or cannot be written, or float16 does not hold a weight.
+    """
+    with new_folder(folder) as work:
+        describe(work, run.config, story)
+        packed.write(work, run)
 
 
 def describe(folder: pathlib.Path, settings: config.Config, story: str) -> None:

@@ -1,0 +1,86 @@
+"""Run folders to pass on: weights alone, float16, all in one `weights.npz` in place of checkpoints."""
+
+from __future__ import annotations
+
+import pathlib
+import zipfile
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from fomm_tf import errors
+from fomm_tf.checkpoint import run as runs
+
+NAME = "weights.npz"
+
+
+def is_packed(folder: str | pathlib.Path) -> bool:
+    """Whether a folder's weights are packed."""
+    return (pathlib.Path(folder) / NAME).is_file()
+
+
+def write(folder: str | pathlib.Path, run: runs.Run) -> None:
+    """Writes the three networks that animate, each variable by its path, such as `detector/kp_head/kernel`.
+
+    Raises:
+      errors.UserError: if a weight is too large for float16, or no number.
+    """
+    arrays = {name: np.int64(getattr(run, name)) for name in runs.COUNTS}
+    for name, variable in _variables(run):
+        value = variable.numpy()
+        with np.errstate(over="ignore"):
+            arrays[name] = value.astype(np.float16) if value.dtype == np.float32 else value
+        if not np.isfinite(arrays[name]).all():
+            raise errors.UserError(f"{name} holds values that float16 does not: this run cannot be packed.")
+    np.savez_compressed(pathlib.Path(folder) / NAME, **arrays)
+
+
+def load(folder: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """All arrays of a folder by their names.
+
+    Raises:
+      errors.UserError: if they cannot be read.
+    """
+    path = pathlib.Path(folder) / NAME
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise errors.UserError(f"{path} cannot be read: {error}; get it anew.") from error
+
+
+def restore(run: runs.Run, folder: str | pathlib.Path) -> None:
+    """Fills a run's three networks and its counts.
+
+    Raises:
+      errors.UserError: if the weights cannot be read or are another model's.
+    """
+    arrays, wrong = load(folder), f"{folder}/{NAME} does not hold the model of {folder}/config.yaml"
+    for name in runs.COUNTS:
+        setattr(run, name, int(arrays.pop(name, 0)))
+    for name, variable in _variables(run):
+        value = arrays.pop(name, None)
+        if value is None or value.shape != variable.shape:
+            found = "is missing" if value is None else f"is {list(value.shape)}, not {list(variable.shape)}"
+            raise errors.UserError(f"{wrong}: {name} {found}.")
+        variable.assign(value.astype(variable.dtype.as_numpy_dtype))
+    if arrays:
+        raise errors.UserError(f"{wrong}: {min(arrays)} is one too many.")
+
+
+def _variables(run: runs.Run) -> Iterator[tuple[str, tf.Variable]]:
+    for name, network in zip(runs.NETWORKS, run.networks, strict=True):
+        yield from _below(name, network, set())
+
+
+def _below(path: str, trackable: object, seen: set[int]) -> Iterator[tuple[str, tf.Variable]]:
+    """The variables below an object, each once, by the attributes that lead to it, as in a checkpoint."""
+    if id(trackable) in seen:
+        return
+    seen.add(id(trackable))
+    if isinstance(trackable, tf.Variable):
+        yield path, trackable
+        return
+    for name, child in sorted(tf.train.TrackableView.children(trackable).items()):
+        yield from _below(f"{path}/{name}", child, seen)
