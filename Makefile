@@ -10,9 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 demo: .venv/core
 	rm -rf outputs/demo
-	$(BIN)/fomm convert tests/parity/data/tiny-checkpoint.pth.tar --config tests/parity/data/tiny.yaml --out outputs/demo/run
-	$(BIN)/fomm demo --run outputs/demo/run --out outputs/demo
-	@echo "The model is a small reference checkpoint with random weights: no trained one is bundled yet."
+	$(BIN)/fomm demo --out outputs/demo
 
 test: .venv/all
 	$(PYTEST)

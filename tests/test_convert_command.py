@@ -279,6 +279,7 @@ def test_a_small_model_needs_a_config(tmp_path, capfd):
         (["convert", TINY, "--out", ""], "Say where to: --out RUN (or --to-torch OUT.pth.tar, or --pack DIR)."),
         (["convert", "run", "--to-torch", "a", "--out", "b"], "--to-torch writes a checkpoint: --out and --config do"),
         (["convert", "run", "--to-torch", "a", "--config", "b"], "--to-torch writes a checkpoint: --out and --config"),
+        (["convert", "run", "--pack", "a", "--out", "b"], "--pack DIR names what to write: --out, --config and --to-t"),
         (["convert"], "the following arguments are required: FILE.pth.tar|RUN; see fomm convert --help."),
         (["convert", TINY, "--align-corners", "maybe", "--out", "a"], "argument --align-corners: invalid choice: 'may"),
         (["convert", TINY, "--ot", "a"], "unrecognized arguments: --ot a; see fomm --help."),
@@ -291,6 +292,19 @@ def test_wrong_arguments_are_refused_with_the_cure(arguments, message, tmp_path,
     monkeypatch.chdir(tmp_path)
     assert fail(capfd, *arguments).startswith(message)
     assert not os.listdir(tmp_path)
+
+
+def test_a_run_is_packed_to_be_passed_on(tmp_path, capfd):
+    run, packed = tmp_path / "run", tmp_path / "packed"
+    assert cli.main(["convert", str(STEP5), "--config", str(YAML), "--out", str(run)]) == 0
+    assert cli.main(["convert", str(run), "--pack", str(packed)]) == 0
+    assert capfd.readouterr().out.splitlines()[-1].startswith(f"{packed}: ")
+    whole, small = (sum(file.stat().st_size for file in folder.iterdir()) for folder in (run, packed))
+    assert small < whole / 4
+    assert cli.main(["info", str(packed)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == f"{packed}: run folder, epoch 5" and "Adam moments: no" in lines
+    assert "exists already" in fail(capfd, "convert", run, "--pack", packed)
 
 
 def test_the_way_back_needs_a_run_folder_and_a_new_name(tmp_path, capfd):

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declares what `animate` and `animate-set` have in common."""
     yes_or_no = argparse.BooleanOptionalAction
-    parser.add_argument("--run", metavar="RUN", dest="folder", required=True, help="the model's run folder")
+    parser.add_argument("--run", metavar="RUN", dest="folder", help="the model's run folder (default: the bundled one)")
     parser.add_argument(
         "--mode",
         choices=("relative", "absolute"),
@@ -106,7 +106,7 @@ def load(arguments: argparse.Namespace) -> animator.Animator:
     """The model; says once which device it runs on."""
     from fomm_tf.inference import animator
 
-    model = animator.Animator.load(arguments.folder, arguments.precision)
+    model = animator.Animator.load(arguments.folder or animator.BUNDLED, arguments.precision)
     if not arguments.quiet:
         print(f"device: {animator.describe_device()}")
     return model

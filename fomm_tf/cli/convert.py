@@ -14,7 +14,7 @@ TEXT = "turn a checkpoint of the PyTorch reference into a run folder, or back"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("input", metavar="FILE.pth.tar|RUN", help="the checkpoint, or with --to-torch the run folder")
+    parser.add_argument("input", metavar="FILE.pth.tar|RUN", help="the checkpoint; with --to-torch or --pack a run")
     parser.add_argument(
         "--config",
         metavar="YAML|RECIPE",
@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "edges, as the reference computes under torch 1.3 and newer (false)",
     )
     parser.add_argument("--to-torch", metavar="OUT.pth.tar", help="the way back: write the run folder's checkpoint")
+    parser.add_argument(
+        "--pack",
+        metavar="DIR",
+        help="make of the run folder one to pass on: float16 weights alone, far smaller",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,12 +43,16 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
       errors.UserError: if the input cannot be read, the config does not fit, or the output exists.
     """
+    if arguments.pack:
+        if arguments.out or arguments.config or arguments.to_torch:
+            raise errors.UserError("--pack DIR names what to write: --out, --config and --to-torch do not go with it.")
+        return _pack(arguments.input, pathlib.Path(arguments.pack))
     if arguments.to_torch:
         if arguments.out or arguments.config:
             raise errors.UserError("--to-torch writes a checkpoint: --out and --config do not go with it.")
         return _convert_to_torch(arguments.input, pathlib.Path(arguments.to_torch))
     if not arguments.out:
-        raise errors.UserError("Say where to: --out RUN (or --to-torch OUT.pth.tar for the way back).")
+        raise errors.UserError("Say where to: --out RUN (or --to-torch OUT.pth.tar, or --pack DIR).")
     return _convert_from_torch(arguments)
 
 
@@ -76,6 +85,20 @@ def _convert_from_torch(arguments: argparse.Namespace) -> None:
     )
     if arguments.config is None:
         print("The tensors do not tell the frames' size; the released models' 256x256 is assumed (else give --config).")
+
+
+def _pack(folder: str, output: pathlib.Path) -> None:
+    from fomm_tf import checkpoint
+
+    checkpoint.refuse_existing(output)
+    run = checkpoint.load(folder)
+    story = (
+        f"First Order Motion Model of fomm-tf {fomm_tf.__version__}: float16 weights of {pathlib.Path(folder).name} "
+        f"after {run.step} steps,\nto animate with and to begin other runs with (--init-from).\n"
+    )
+    checkpoint.pack(output, run, story)
+    size = sum(file.stat().st_size for file in output.iterdir())
+    print(f"{output}: {size / 1e6:.1f} MB.")
 
 
 def _convert_to_torch(folder: str, output: pathlib.Path) -> None:

@@ -10,7 +10,7 @@ TEXT = "draw a picture and a clip and animate the one by the other"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--run", metavar="RUN", dest="folder", required=True, help="the model (none is bundled yet)")
+    parser.add_argument("--run", metavar="RUN", dest="folder", help="another model than the bundled one")
     parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="where to write (default: %(default)s)")
 
 

@@ -17,6 +17,8 @@ from fomm_tf.models import fold
 from fomm_tf.models.precision import computing_in
 from fomm_tf.ops import keypoints as keypoint_ops
 
+BUNDLED = pathlib.Path(__file__).parents[1] / "assets" / "puppets-128"
+
 
 class EncodedSource(NamedTuple):
     """All that is computed from the source picture alone.
@@ -90,6 +92,15 @@ class Animator:
             run = checkpoint.load(folder)
         fold.fold(*run.networks)
         return cls(run.config, run.networks)
+
+    @classmethod
+    def bundled(cls, precision: str = "float32") -> Animator:
+        """The model that comes with the package: drawn characters, see its README.
+
+        Args:
+          precision: see `load`.
+        """
+        return cls.load(BUNDLED, precision)
 
     def detect(self, frames: np.ndarray | tf.Tensor) -> keypoint_ops.Keypoints:
         """Keypoints of N frames, `[N, H, W, 3]`.
