@@ -12,7 +12,7 @@ from fomm_tf import video, visualize
 from fomm_tf.data import puppets
 
 # Odd seeds belong to test sets: the bundled model has seen none of these.
-_SHOWN, _DRIVING, _MOTION = 5, 7, 3
+SHOWN, DRIVING, _MOTION = 5, 7, 3
 
 
 def draw_picture(size: int) -> np.ndarray:
@@ -24,33 +24,23 @@ def draw_picture(size: int) -> np.ndarray:
     Returns:
       `[size, size, 3]` uint8 RGB.
     """
-    return next(_draw(_SHOWN, size, 50))
+    return next(draw_clip(size, who=SHOWN))
 
 
-def draw_clip(size: int, count: int = 50) -> Iterator[np.ndarray]:
-    """Another one, moving.
-
-    Args:
-      size: side of the frames in pixels, at least 32.
-      count: how many frames.
-
-    Returns:
-      Frames `[size, size, 3]`, uint8 RGB.
-    """
-    return _draw(_DRIVING, size, count)
-
-
-def draw_truth(size: int, count: int = 50) -> Iterator[np.ndarray]:
-    """What a model should make of the picture and the clip: the same character, moving as the other one does.
+def draw_clip(size: int, count: int = 50, who: int = DRIVING) -> Iterator[np.ndarray]:
+    """A head that moves: the one that drives, or with `SHOWN` what a model should make of the picture by it.
 
     Args:
       size: side of the frames in pixels, at least 32.
       count: how many frames.
+      who: seed of the head.
 
-    Returns:
-      Frames `[size, size, 3]`, uint8 RGB.
+    Yields:
+      `[size, size, 3]` uint8 RGB.
     """
-    return _draw(_SHOWN, size, count)
+    identity = puppets.sample_identity(who, portrait=True)
+    for pose in puppets.sample_motion(_MOTION, count, portrait=True):
+        yield puppets.draw(identity, pose, size)
 
 
 def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
@@ -94,9 +84,3 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     (output / "keypoints.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     yield f"{output / 'keypoints.png'}: the picture with its {len(value)} keypoints ({output / 'keypoints.json'})"
     yield f"{output / 'visualize'}: what the model saw (overview.png first)"
-
-
-def _draw(who: int, size: int, count: int) -> Iterator[np.ndarray]:
-    identity = puppets.sample_identity(who, portrait=True)
-    for pose in puppets.sample_motion(_MOTION, count, portrait=True):
-        yield puppets.draw(identity, pose, size)

@@ -30,7 +30,7 @@ def test_the_demo_needs_no_argument(tmp_path):
 
 
 def test_the_bundled_model_moves_a_character_as_it_would_move_itself():
-    picture, driving, truth = demo.draw_picture(128), demo.draw_clip(128), list(demo.draw_truth(128))
+    picture, driving, truth = demo.draw_picture(128), demo.draw_clip(128), list(demo.draw_clip(128, who=demo.SHOWN))
     moved = list(fomm_tf.Animator.bundled().animate(picture, driving))
     assert error(moved, truth) < 0.7 * error([picture] * COUNT, truth)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -36,8 +36,12 @@ def write(folder: str | pathlib.Path, run: runs.Run) -> None:
     np.savez_compressed(pathlib.Path(folder) / NAME, **arrays)
 
 
-def load(folder: str | pathlib.Path) -> dict[str, np.ndarray]:
-    """All arrays of a folder by their names.
+def load(folder: str | pathlib.Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of a folder by their names.
+
+    Args:
+      folder: the run folder.
+      names: which to read; None is all.
 
     Raises:
       errors.UserError: if they cannot be read.
@@ -45,8 +49,8 @@ def load(folder: str | pathlib.Path) -> dict[str, np.ndarray]:
     path = pathlib.Path(folder) / NAME
     try:
         with np.load(path) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return {name: stored[name] for name in (stored.files if names is None else names)}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise errors.UserError(f"{path} cannot be read: {error}; get it anew.") from error
 
 

@@ -129,7 +129,7 @@ def read_count(folder: str | pathlib.Path, name: str) -> int:
       errors.UserError: if there is no readable checkpoint.
     """
     if packed.is_packed(folder):
-        return int(packed.load(folder)[name])
+        return int(packed.load(folder, [name])[name])
     prefix = newest(folder)
     try:
         return int(tf.train.load_variable(prefix, name + _SUFFIX))

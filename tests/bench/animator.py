@@ -20,25 +20,12 @@ from fomm_tf.inference import animate, animator
 FULL_HD = (1080, 1920)
 
 
-def write_video(path, frames, size=FULL_HD, grain_seed=0):
-    """Smooth noise that drifts, with grain: about as hard to compress as a filmed face."""
-    rng = np.random.default_rng(grain_seed)
-    coarse = rng.integers(0, 256, [24, 24, 3], np.uint8)
-    height, width = size
-    picture = video.resize(coarse, (height + frames, width + frames), "stretch")
-    with video.write_video(path, 25) as writer:
-        for shift in range(frames):
-            window = picture[shift : shift + height, shift : shift + width]
-            grain = rng.normal(0, 2, window.shape[:2])[..., np.newaxis]
-            writer.write(np.clip(window + grain, 0, 255).astype(np.uint8))
-
-
 def build_parts(folder, model, frames, batch):
     """name -> `Part`, from files to files."""
     settings = model.config
     size = settings.model.frame_size
     driving, picture, result = folder / "driving.mp4", folder / "source.png", folder / "result.mp4"
-    write_video(driving, frames)
+    harness.write_footage(driving, frames, FULL_HD, grain_channels=1)
     first = next(iter(video.open_video(driving)))
     video.write_image(picture, first)
     small = np.random.default_rng(0).integers(0, 256, [batch, *size, 3], np.uint8)

@@ -23,6 +23,8 @@ import tensorflow as tf
 import tqdm
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from fomm_tf import video
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "outputs" / "bench.json"
 CEILING = ("ceiling: product 2048", "ceiling: convolution 3x3")
@@ -129,6 +131,21 @@ def describe(name: str, record: dict) -> str:
     if "gflop" in record:
         line += f"  {record['gflop']:8.2f} GFLOP, {record['gflop_per_second']:6.1f} GFLOP/s, {record['share']:.0%}"
     return line
+
+
+def write_footage(
+    path: pathlib.Path, frames: int, size: tuple[int, int], seed: int = 0, grain_channels: int = 3
+) -> None:
+    """Smooth noise that drifts, with grain: about as hard to compress as a filmed face."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, [24, 24, 3], np.uint8)
+    height, width = size
+    picture = video.resize(coarse, (height + frames, width + frames), "stretch")
+    with video.write_video(path, 25) as writer:
+        for shift in range(frames):
+            grain = rng.normal(0, 2, [height, width, grain_channels])
+            window = picture[shift : shift + height, shift : shift + width] + grain
+            writer.write(np.clip(window, 0, 255).astype(np.uint8))
 
 
 def peak_gib() -> float:

@@ -9,9 +9,8 @@ import tempfile
 import time
 
 import harness
-import numpy as np
 
-from fomm_tf import config, video
+from fomm_tf import config
 from fomm_tf.data import frames, pairs
 
 SIDE = 256
@@ -24,16 +23,8 @@ AUGMENTS = {
 
 
 def write_clips(folder, suffix, clips, length):
-    """Smooth noise that drifts, with grain: about as hard to compress as a filmed face."""
     for number in range(clips):
-        rng = np.random.default_rng(number)
-        coarse = rng.integers(0, 256, [24, 24, 3], np.uint8)
-        picture = video.resize(coarse, (SIDE + length, SIDE + length))
-        with video.write_video(folder / f"clip{number}{suffix}", 25) as writer:
-            for shift in range(length):
-                grain = rng.normal(0, 2, [SIDE, SIDE, 3])
-                window = picture[shift : shift + SIDE, shift : shift + SIDE] + grain
-                writer.write(np.clip(window, 0, 255).astype(np.uint8))
+        harness.write_footage(folder / f"clip{number}{suffix}", length, (SIDE, SIDE), seed=number)
 
 
 def build_parts(folder, batch, steps, clips, length):
