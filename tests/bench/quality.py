@@ -1,0 +1,133 @@
+"""`python tests/bench/quality.py`: how good a model of drawn heads is, on characters and motions of test seeds alone.
+
+  * reconstruction: a clip from its first frame and each frame's keypoints, against the clip;
+  * animation: a head moved by another one's clip (relative mode), against the same head drawn in the same poses;
+  * joints: how far from the drawn eyes, nose, mouth, ... a linear regression from the keypoints lands, on characters
+    other than those that it was fitted on.
+
+With `--data DIR`, reconstruction of the test clips of a data set. Means over clips with 95 % bootstrap intervals;
+copying is the source itself, taken as the answer.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+
+import numpy as np
+import tqdm
+
+from fomm_tf import video
+from fomm_tf.data import frames as clips_of
+from fomm_tf.data import puppets
+from fomm_tf.inference import animator, metrics, reconstruct
+
+MOMENTS = 6
+
+
+def draw(number, count, side):
+    """A true transfer, its poses, and the clip that drives it: of odd seeds, which belong to test sets alone."""
+    shown, driving, moved = (2 * int(seed) + 1 for seed in np.random.SeedSequence(number).generate_state(3))
+    shown, driving = (puppets.sample_identity(who, portrait=True) for who in (shown, driving))
+    poses = puppets.sample_motion(moved, count, portrait=True)
+    return puppets.draw_transfer(shown, driving, poses, side), [puppets.label(shown, pose, side) for pose in poses]
+
+
+def table(title, scores):
+    """A line a metric: the model, copying, and the share for L1."""
+    made, copied = (np.array(part) for part in zip(*scores, strict=True))
+    lines = [f"{title}, {len(made)} clips", f"  L1 / copying {metrics.bootstrap(made[:, 0], copied[:, 0]):.3f}"]
+    for column, name in enumerate(reconstruct.Scores._fields):
+        mine, other = (metrics.bootstrap(part[:, column]) for part in (made, copied))
+        lines.append(f"  {name:12} {mine:.4f}; copying {other:.4f}")
+    print("\n".join(lines))
+    return {"clips": len(made), "of copying": metrics.bootstrap(made[:, 0], copied[:, 0])._asdict()} | {
+        name: {"model": metrics.bootstrap(made[:, column])._asdict(), "copying": float(copied[:, column].mean())}
+        for column, name in enumerate(reconstruct.Scores._fields)
+    }
+
+
+def regress(found, labels):
+    """Mean distance of regressed joints, in shares of the side: fitted on one half of the characters, other half told.
+
+    Args:
+      found: a `[F, K, 2]` a clip.
+      labels: a list of F `puppets.Labels` a clip.
+    """
+    half, distances = len(found) // 2, collections.defaultdict(list)
+    inputs = [np.concatenate([value.reshape(len(value), -1), np.ones([len(value), 1])], axis=1) for value in found]
+    for joint, name in enumerate(puppets.JOINTS):
+        seen = [np.array([label.visible[joint] for label in clip]) for clip in labels]
+        places = [np.array([label.value[joint] for label in clip]) for clip in labels]
+        fitted, told = ([np.concatenate([part[clip][seen[clip]] for clip in side]) for part in (inputs, places)]
+                        for side in (range(half), range(half, len(found))))  # fmt: skip
+        if sum(map(np.any, seen)) < len(found) / 2:
+            continue  # limbs that portraits rarely show
+        weights = np.linalg.lstsq(*fitted, rcond=None)[0]
+        distances[name] = np.linalg.norm(told[0] @ weights - told[1], axis=1) / 2
+    return {name: float(each.mean()) for name, each in distances.items()}, float(
+        np.concatenate(list(distances.values())).mean()
+    )
+
+
+def judge_puppets(model, arguments):
+    """All three measures on drawn heads."""
+    side, rebuilt, animated, found, labels, rows = model.config.model.frame_size[0], [], [], [], [], []
+    for number in tqdm.trange(arguments.clips, unit="clip", disable=None):
+        transfer, joints = draw(number, arguments.frames, side)
+        driving, truth = (np.float32(clip) / 255 for clip in (transfer.driving, transfer.expected))
+        again = reconstruct.reconstruct(model, truth)
+        made = np.stack(list(model.animate(truth[0], iter(driving))))
+        rebuilt.append((reconstruct.score(again, truth), reconstruct.score(truth[:1], truth)))
+        animated.append((reconstruct.score(made, truth), reconstruct.score(truth[:1], truth)))
+        found.append(model.detect(truth).value.numpy())
+        labels.append(joints)
+        if len(rows) < 4 * 3:
+            moments = np.linspace(0, len(truth) - 1, MOMENTS).round().astype(int)
+            rows += [np.concatenate(clip[moments], axis=1) for clip in (driving, made, truth)]
+    if arguments.sheet:
+        video.write_image(arguments.sheet, video.to_uint8(np.concatenate(rows)))
+    joints, mean = regress(found, labels)
+    print(
+        f"joints, regressed linearly: {mean:.2%} of the side off; "
+        + ", ".join(f"{k} {v:.2%}" for k, v in joints.items())
+    )
+    return {
+        "reconstruction": table("reconstruction", rebuilt),
+        "animation": table("animation, against the true one", animated),
+        "joints": {"mean": mean} | joints,
+    }
+
+
+def judge_clips(model, arguments):
+    """Reconstruction of a data set's test clips, by identity and over all."""
+    index = clips_of.load(arguments.data, "test", model.config.model.frame_size)
+    scores = collections.defaultdict(list)
+    for clip in tqdm.tqdm(index.clips, unit="clip", disable=None):
+        truth = np.float32([clip.frame(number) for number in range(len(clip))]) / 255
+        again = reconstruct.reconstruct(model, truth)
+        scores[clip.identity].append((reconstruct.score(again, truth), reconstruct.score(truth[:1], truth)))
+    return {identity: table(identity, each) for identity, each in scores.items()} | {
+        "all": table("all", [clip for clips in scores.values() for clip in clips])
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", default=animator.BUNDLED, help="the model (default: the bundled one)")
+    parser.add_argument("--data", help="judge the reconstruction of this set's test clips instead")
+    parser.add_argument(
+        "--clips", type=int, default=60, help="drawn clips, half of them for fitting joints (default: %(default)s)"
+    )
+    parser.add_argument("--frames", type=int, default=24, help="of a clip (default: 24)")
+    parser.add_argument("--sheet", help="picture to write: driving, made and true frames of four animations")
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    model = animator.Animator.load(arguments.run)
+    figures = (judge_clips if arguments.data else judge_puppets)(model, arguments)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
