@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -84,6 +85,8 @@ def save(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
 def pack(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
     """Writes a new run folder with float16 weights alone, to be passed on; nothing is left if that fails.
 
+    Its config.yaml forgets where data and backbone lay on this machine.
+
     Args:
       folder: must not exist, or be empty.
       run: what to write; its discriminator and optimisers are left out.
@@ -92,8 +95,14 @@ def pack(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
     Raises:
       errors.UserError: if `folder` exists already or cannot be written, or float16 does not hold a weight.
     """
+    settings, anywhere = run.config, config.Config()
+    settings = dataclasses.replace(
+        settings,
+        data=dataclasses.replace(settings.data, root=anywhere.data.root, cache=anywhere.data.cache),
+        train=dataclasses.replace(settings.train, backbone_file=anywhere.train.backbone_file),
+    )
     with new_folder(folder) as work:
-        describe(work, run.config, story)
+        describe(work, settings, story)
         packed.write(work, run)
 
 

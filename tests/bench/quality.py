@@ -2,11 +2,11 @@
 
   * reconstruction: a clip from its first frame and each frame's keypoints, against the clip;
   * animation: a head moved by another one's clip (relative mode), against the same head drawn in the same poses;
-  * joints: how far from the drawn eyes, nose, mouth, ... a linear regression from the keypoints lands, on characters
-    other than those that it was fitted on.
+  * joints: how far from the drawn eyes, nose, mouth, ... a linear regression from the keypoints (from their places
+    alone, and with their Jacobians) lands, on characters other than those that it was fitted on.
 
-With `--data DIR`, reconstruction of the test clips of a data set. Means over clips with 95 % bootstrap intervals;
-copying is the source itself, taken as the answer.
+With `--data DIR`, reconstruction of the test clips of a data set, of people who are in its training set and others.
+Means over clips with 95 % bootstrap intervals; copying is the source itself, taken as the answer.
 """
 
 import argparse
@@ -51,11 +51,11 @@ def regress(found, labels):
     """Mean distance of regressed joints, in shares of the side: fitted on one half of the characters, other half told.
 
     Args:
-      found: a `[F, K, 2]` a clip.
+      found: `[F, N]` numbers a clip to tell them from.
       labels: a list of F `puppets.Labels` a clip.
     """
     half, distances = len(found) // 2, collections.defaultdict(list)
-    inputs = [np.concatenate([value.reshape(len(value), -1), np.ones([len(value), 1])], axis=1) for value in found]
+    inputs = [np.concatenate([numbers, np.ones([len(numbers), 1])], axis=1) for numbers in found]
     for joint, name in enumerate(puppets.JOINTS):
         seen = [np.array([label.visible[joint] for label in clip]) for clip in labels]
         places = [np.array([label.value[joint] for label in clip]) for clip in labels]
@@ -65,9 +65,8 @@ def regress(found, labels):
             continue  # limbs that portraits rarely show
         weights = np.linalg.lstsq(*fitted, rcond=None)[0]
         distances[name] = np.linalg.norm(told[0] @ weights - told[1], axis=1) / 2
-    return {name: float(each.mean()) for name, each in distances.items()}, float(
-        np.concatenate(list(distances.values())).mean()
-    )
+    distances["mean"] = np.concatenate(list(distances.values()))
+    return {name: float(each.mean()) for name, each in distances.items()}
 
 
 def judge_puppets(model, arguments):
@@ -80,36 +79,35 @@ def judge_puppets(model, arguments):
         made = np.stack(list(model.animate(truth[0], iter(driving))))
         rebuilt.append((reconstruct.score(again, truth), reconstruct.score(truth[:1], truth)))
         animated.append((reconstruct.score(made, truth), reconstruct.score(truth[:1], truth)))
-        found.append(model.detect(truth).value.numpy())
+        found.append([part.numpy().reshape(len(truth), -1) for part in model.detect(truth) if part is not None])
         labels.append(joints)
         if len(rows) < 4 * 3:
             moments = np.linspace(0, len(truth) - 1, MOMENTS).round().astype(int)
             rows += [np.concatenate(clip[moments], axis=1) for clip in (driving, made, truth)]
     if arguments.sheet:
         video.write_image(arguments.sheet, video.to_uint8(np.concatenate(rows)))
-    joints, mean = regress(found, labels)
-    print(
-        f"joints, regressed linearly: {mean:.2%} of the side off; "
-        + ", ".join(f"{k} {v:.2%}" for k, v in joints.items())
-    )
+    places, whole = [clip[0] for clip in found], [np.concatenate(clip, axis=1) for clip in found]
+    regressed = {"from places alone": regress(places, labels), "from all": regress(whole, labels)}
+    for name, joints in regressed.items():
+        print(f"joints {name}, in shares of the side:", ", ".join(f"{key} {off:.2%}" for key, off in joints.items()))
     return {
         "reconstruction": table("reconstruction", rebuilt),
         "animation": table("animation, against the true one", animated),
-        "joints": {"mean": mean} | joints,
+        "joints": regressed,
     }
 
 
 def judge_clips(model, arguments):
-    """Reconstruction of a data set's test clips, by identity and over all."""
-    index = clips_of.load(arguments.data, "test", model.config.model.frame_size)
-    scores = collections.defaultdict(list)
+    """Reconstruction of a data set's test clips, of known people and of others."""
+    trained, index = (clips_of.load(arguments.data, part, model.config.model.frame_size) for part in ("train", "test"))
+    known, scores = {clip.identity for clip in trained.clips}, collections.defaultdict(list)
     for clip in tqdm.tqdm(index.clips, unit="clip", disable=None):
         truth = np.float32([clip.frame(number) for number in range(len(clip))]) / 255
         again = reconstruct.reconstruct(model, truth)
-        scores[clip.identity].append((reconstruct.score(again, truth), reconstruct.score(truth[:1], truth)))
-    return {identity: table(identity, each) for identity, each in scores.items()} | {
-        "all": table("all", [clip for clips in scores.values() for clip in clips])
-    }
+        scores["known" if clip.identity in known else "others"].append(
+            (reconstruct.score(again, truth), reconstruct.score(truth[:1], truth))
+        )
+    return {people: table(people, each) for people, each in scores.items()}
 
 
 def main():

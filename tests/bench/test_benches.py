@@ -33,3 +33,16 @@ def test_an_animation_is_timed_by_stage_and_compared(tmp_path):
     lines = run("compare.py", tmp_path / "old.json", file).splitlines()
     assert "x2.00" in next(line for line in lines if "resize" in line)
     assert "x1.00, against the ceiling x1.00" in next(line for line in lines if "end to end" in line)
+
+
+@pytest.mark.slow
+def test_the_bundled_model_is_judged(tmp_path):
+    sheet = tmp_path / "sheet.png"
+    run("quality.py", "--clips", 4, "--frames", 4, "--sheet", sheet, "--out", tmp_path / "quality.json")
+    found = json.loads((tmp_path / "quality.json").read_text())
+    for task in ("reconstruction", "animation"):
+        share = found[task]["of copying"]
+        assert share["low"] <= share["value"] <= share["high"] < 0.75
+        assert found[task]["psnr"]["model"]["value"] > found[task]["psnr"]["copying"]
+    assert 0 < found["joints"]["from places alone"]["head"] < 0.5
+    assert sheet.stat().st_size > 10_000

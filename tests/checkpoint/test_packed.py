@@ -1,5 +1,7 @@
 """Run folders with float16 weights alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,12 @@ def test_what_float16_does_not_hold_is_not_packed(run, tmp_path):
     finally:
         bias.assign(before)
     assert not (tmp_path / "new").exists()
+
+
+def test_it_forgets_where_things_lay_on_the_machine_that_made_it(run, tmp_path):
+    places = ["data.root=/home/me/videos", "data.cache=/scratch/me", "train.backbone_file=/home/me/vgg19-dcbb9e9d.pth"]
+    trained = dataclasses.replace(run, config=config.override(SETTINGS, places))
+    checkpoint.pack(tmp_path / "packed", trained, "for a test")
+    text = (tmp_path / "packed" / "config.yaml").read_text()
+    assert "/home" not in text and "/scratch" not in text
+    assert checkpoint.load(tmp_path / "packed").config == SETTINGS
