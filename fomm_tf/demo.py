@@ -56,9 +56,10 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     Raises:
       errors.UserError: if the folder is no run folder or the output cannot be written.
     """
+    from fomm_tf import checkpoint
     from fomm_tf.inference import animate, animator
 
-    model = animator.Animator.load(folder or animator.BUNDLED)
+    model = animator.Animator.load(folder or checkpoint.BUNDLED)
     yield f"device: {animator.describe_device()}"
     height, width = model.config.model.frame_size
     picture = draw_picture(max(height, width))

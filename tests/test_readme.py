@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from export import __main__ as export
 from fomm_tf import cli, config
 from fomm_tf.data.puppets import command as puppets
 
@@ -23,7 +24,9 @@ def commands():
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_command_of_the_readme_exists(command):
     program, *arguments = shlex.split(command)
-    if program == "python" and arguments[0] == "-m":
+    if program == "python" and arguments[:2] == ["-m", "export"]:
+        export._parser().parse_args(arguments[2:])
+    elif program == "python" and arguments[0] == "-m":
         puppets._parser().parse_args(arguments[1 + arguments.index("fomm_tf.data.puppets") :])
     elif program == "python":
         assert arguments[0] == "train.py" and (ROOT / "train.py").is_file()

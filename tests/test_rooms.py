@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "inference": {"checkpoint", "config", "ops", "models", "video", "data", "detectors", "visualize"},
     "fetch": set(),
     "detectors": {"fetch", "opencv"},
-    "demo": {"video", "visualize", "inference", "data"},
+    "demo": {"video", "visualize", "inference", "data", "checkpoint"},
     "cli": {
         *("console", "weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config", "data"),
     },
@@ -91,6 +91,14 @@ def test_a_room_imports_only_through_its_doors(path):
         if parts[0] in ONLY:
             place = path.relative_to(PACKAGE).as_posix()
             assert room in ONLY[parts[0]] or place in ONLY[parts[0]], f"{place} may not import {parts[0]}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "export").glob("*.py")), ids=lambda path: path.name)
+def test_the_export_knows_neither_training_nor_inference(path):
+    allowed = {"checkpoint", "config", "console", "data", "errors", "models", "ops", "video"}
+    for module in imports_of(path):
+        parts = module.split(".")
+        assert parts[0] != "fomm_tf" or parts[1] in allowed, f"export may not import {module}"
 
 
 @pytest.mark.parametrize("room", sorted(WITHOUT_TENSORFLOW))

@@ -6,6 +6,7 @@ Convention:
   * `best/`, where a run has been tested while it trained, is a run folder itself.
 """
 
+from fomm_tf.checkpoint.packed import BUNDLED
 from fomm_tf.checkpoint.reading import load, newest, read_config, read_count, stored_parts, stored_shapes
 from fomm_tf.checkpoint.run import NETWORKS, Run, build
 from fomm_tf.checkpoint.starting import initialise, resume
@@ -13,6 +14,7 @@ from fomm_tf.checkpoint.writing import BEST, Keeper, describe, new_folder, pack,
 
 __all__ = [
     "BEST",
+    "BUNDLED",
     "NETWORKS",
     "Keeper",
     "Run",

@@ -13,6 +13,8 @@ from fomm_tf import errors
 from fomm_tf.checkpoint import run as runs
 
 NAME = "weights.npz"
+# The model that comes with the package.
+BUNDLED = pathlib.Path(__file__).parents[1] / "assets" / "puppets-128"
 
 
 def is_packed(folder: str | pathlib.Path) -> bool:

@@ -104,9 +104,10 @@ def open_driving(arguments: argparse.Namespace, path: str) -> video.Video:
 
 def load(arguments: argparse.Namespace) -> animator.Animator:
     """The model; says once which device it runs on."""
+    from fomm_tf import checkpoint
     from fomm_tf.inference import animator
 
-    model = animator.Animator.load(arguments.folder or animator.BUNDLED, arguments.precision)
+    model = animator.Animator.load(arguments.folder or checkpoint.BUNDLED, arguments.precision)
     if not arguments.quiet:
         print(f"device: {animator.describe_device()}")
     return model

@@ -17,8 +17,6 @@ from fomm_tf.models import fold
 from fomm_tf.models.precision import computing_in
 from fomm_tf.ops import keypoints as keypoint_ops
 
-BUNDLED = pathlib.Path(__file__).parents[1] / "assets" / "puppets-128"
-
 
 class EncodedSource(NamedTuple):
     """All that is computed from the source picture alone.
@@ -100,7 +98,7 @@ class Animator:
         Args:
           precision: see `load`.
         """
-        return cls.load(BUNDLED, precision)
+        return cls.load(checkpoint.BUNDLED, precision)
 
     def detect(self, frames: np.ndarray | tf.Tensor) -> keypoint_ops.Keypoints:
         """Keypoints of N frames, `[N, H, W, 3]`.

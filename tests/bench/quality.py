@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 import tqdm
 
-from fomm_tf import video
+from fomm_tf import checkpoint, video
 from fomm_tf.data import frames as clips_of
 from fomm_tf.data import puppets
 from fomm_tf.inference import animator, metrics, reconstruct
@@ -112,7 +112,7 @@ def judge_clips(model, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default=animator.BUNDLED, help="the model (default: the bundled one)")
+    parser.add_argument("--run", default=checkpoint.BUNDLED, help="the model (default: the bundled one)")
     parser.add_argument("--data", help="judge the reconstruction of this set's test clips instead")
     parser.add_argument(
         "--clips", type=int, default=60, help="drawn clips, half of them for fitting joints (default: %(default)s)"
