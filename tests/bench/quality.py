@@ -23,10 +23,12 @@ from fomm_tf.data import puppets
 from fomm_tf.inference import animator, metrics, reconstruct
 
 MOMENTS = 6
+# Frames of each character that joints are told in.
+FEW = 6
 
 
 def draw(number, count, side):
-    """A true transfer, its poses, and the clip that drives it: of odd seeds, which belong to test sets alone."""
+    """A true transfer and where the joints of the animated character are: odd seeds belong to test sets alone."""
     shown, driving, moved = (2 * int(seed) + 1 for seed in np.random.SeedSequence(number).generate_state(3))
     shown, driving = (puppets.sample_identity(who, portrait=True) for who in (shown, driving))
     poses = puppets.sample_motion(moved, count, portrait=True)
@@ -71,30 +73,41 @@ def regress(found, labels):
 
 def judge_puppets(model, arguments):
     """All three measures on drawn heads."""
-    side, rebuilt, animated, found, labels, rows = model.config.model.frame_size[0], [], [], [], [], []
+    side, rebuilt, animated, rows = model.config.model.frame_size[0], [], [], []
     for number in tqdm.trange(arguments.clips, unit="clip", disable=None):
-        transfer, joints = draw(number, arguments.frames, side)
+        transfer, _ = draw(number, arguments.frames, side)
         driving, truth = (np.float32(clip) / 255 for clip in (transfer.driving, transfer.expected))
         again = reconstruct.reconstruct(model, truth)
         made = np.stack(list(model.animate(truth[0], iter(driving))))
         rebuilt.append((reconstruct.score(again, truth), reconstruct.score(truth[:1], truth)))
         animated.append((reconstruct.score(made, truth), reconstruct.score(truth[:1], truth)))
-        found.append([part.numpy().reshape(len(truth), -1) for part in model.detect(truth) if part is not None])
-        labels.append(joints)
         if len(rows) < 4 * 3:
             moments = np.linspace(0, len(truth) - 1, MOMENTS).round().astype(int)
             rows += [np.concatenate(clip[moments], axis=1) for clip in (driving, made, truth)]
     if arguments.sheet:
         video.write_image(arguments.sheet, video.to_uint8(np.concatenate(rows)))
-    places, whole = [clip[0] for clip in found], [np.concatenate(clip, axis=1) for clip in found]
-    regressed = {"from places alone": regress(places, labels), "from all": regress(whole, labels)}
-    for name, joints in regressed.items():
-        print(f"joints {name}, in shares of the side:", ", ".join(f"{key} {off:.2%}" for key, off in joints.items()))
     return {
         "reconstruction": table("reconstruction", rebuilt),
         "animation": table("animation, against the true one", animated),
-        "joints": regressed,
+        "joints": judge_joints(model, arguments.characters, side),
     }
+
+
+def judge_joints(model, characters, side):
+    """Joints from keypoints: fitted on the first half of the characters, told on the other."""
+    found, labels = [], []
+    for number in tqdm.trange(characters, unit="character", disable=None):
+        transfer, joints = draw(number, FEW, side)
+        keypoints = model.detect(transfer.expected)
+        found.append([part.numpy().reshape(FEW, -1) for part in keypoints if part is not None])
+        labels.append(joints)
+    regressed = {
+        "from places alone": regress([clip[0] for clip in found], labels),
+        "with Jacobians": regress([np.concatenate(clip, axis=1) for clip in found], labels),
+    }
+    for name, joints in regressed.items():
+        print(f"joints {name}, in shares of the side:", ", ".join(f"{key} {off:.2%}" for key, off in joints.items()))
+    return regressed
 
 
 def judge_clips(model, arguments):
@@ -114,9 +127,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default=checkpoint.BUNDLED, help="the model (default: the bundled one)")
     parser.add_argument("--data", help="judge the reconstruction of this set's test clips instead")
-    parser.add_argument(
-        "--clips", type=int, default=60, help="drawn clips, half of them for fitting joints (default: %(default)s)"
-    )
+    parser.add_argument("--clips", type=int, default=60, help="drawn ones (default: %(default)s)")
+    parser.add_argument("--characters", type=int, default=300, help="to tell joints of (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=24, help="of a clip (default: 24)")
     parser.add_argument("--sheet", help="picture to write: driving, made and true frames of four animations")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
