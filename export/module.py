@@ -74,7 +74,7 @@ class Module:
         return specs
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return _named(self.networks.detector(_as_float(inputs, "frames")))
+        return named(self.networks.detector(_as_float(inputs, "frames")))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
         source = _as_float(inputs, "source")
@@ -82,7 +82,7 @@ class Module:
             "image": source,
             "features": tf.cast(self.networks.generator.encode(source), tf.float32),
             "reduced": self.networks.dense_motion.reduce(source),
-            **_named(self.networks.detector(source), "source_"),
+            **named(self.networks.detector(source), "source_"),
         }
 
     def _transfer(self, inputs: Tensors) -> Tensors:
@@ -103,7 +103,7 @@ class Module:
         value = tf.where(inputs["adapt_scale"], scaled.value, plain.value)
         moved = keypoint_ops.Keypoints(value, plain.jacobian)
         return {
-            name: tf.where(inputs["relative"], tensor, _named(driving)[name]) for name, tensor in _named(moved).items()
+            name: tf.where(inputs["relative"], tensor, named(driving)[name]) for name, tensor in named(moved).items()
         }
 
     def _render(self, inputs: Tensors) -> Tensors:
@@ -142,9 +142,9 @@ class Module:
         found = self.networks.detector(inputs["driving"])
         initial = {
             name: tf.where(inputs["use_initial"], inputs[name], first[0])
-            for name, first in _named(found, "initial_").items()
+            for name, first in named(found, "initial_").items()
         }
-        moved = self._transfer_one(inputs | encoded | _named(found, "driving_") | initial)
+        moved = self._transfer_one(inputs | encoded | named(found, "driving_") | initial)
         frames = self._render_one(encoded | moved)["prediction"]
         if dtype == tf.uint8:
             frames = tf.cast(tf.round(frames * 255.0), tf.uint8)
@@ -225,7 +225,8 @@ def _one_by_one(function: Callable[[Tensors], Tensors], inputs: Tensors, given: 
     return tf.map_fn(function, inputs, fn_output_signature=given, parallel_iterations=1)
 
 
-def _named(keypoints: keypoint_ops.Keypoints, prefix: str = "") -> Tensors:
+def named(keypoints: keypoint_ops.Keypoints, prefix: str = "") -> Tensors:
+    """Keypoints as a signature names them: without Jacobians where there are none."""
     return {prefix + name: part for name, part in keypoints._asdict().items() if part is not None}
 
 

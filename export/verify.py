@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from export.module import named
 from fomm_tf import checkpoint, errors
 from fomm_tf.data import puppets
 from fomm_tf.ops import motion
@@ -78,9 +79,6 @@ def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
         "deformed": generator.warp_image(source, moving.deformation),
         **{name: part for name, part in moving._asdict().items() if name != "sparse_deformed" and part is not None},
     }
-
-    def named(keypoints, prefix=""):
-        return {prefix + name: part for name, part in keypoints._asdict().items() if part is not None}
 
     switches = {"relative": tf.constant([True]), "adapt_scale": tf.constant([False])}
     clip = {name: part[tf.newaxis] for name, part in named(found, "driving_").items()}
