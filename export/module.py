@@ -77,7 +77,9 @@ class Module:
         return named(self.networks.detector(_as_float(inputs, "frames")))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
-        source = _as_float(inputs, "source")
+        return self._encode(_as_float(inputs, "source"))
+
+    def _encode(self, source: tf.Tensor) -> Tensors:
         return {
             "image": source,
             "features": tf.cast(self.networks.generator.encode(source), tf.float32),
@@ -107,13 +109,21 @@ class Module:
         }
 
     def _render(self, inputs: Tensors) -> Tensors:
-        return {"prediction": self._render_details(inputs)["prediction"]}
+        return self._render_outputs(inputs, "prediction")
 
     def _render_details(self, inputs: Tensors) -> Tensors:
+        occlusion = ["occlusion"] if self.config.model.occlusion else []
+        return self._render_outputs(inputs, "prediction", "deformed", "deformation", "mask", *occlusion)
+
+    def _render_outputs(self, inputs: Tensors, *names: str) -> Tensors:
+        """Those alone, so that the loop over the examples computes nothing else."""
         _check_finite(inputs)
-        given = dict.fromkeys(("prediction", "deformed", "deformation", "mask"), tf.float32)
-        given |= {"occlusion": tf.float32} if self.config.model.occlusion else {}
-        return _one_by_one(self._render_one, inputs, given)
+
+        def render(each: Tensors) -> Tensors:
+            found = self._render_one(each)
+            return {name: found[name] for name in names}
+
+        return _one_by_one(render, inputs, dict.fromkeys(names, tf.float32))
 
     def _render_one(self, inputs: Tensors) -> Tensors:
         _, dense_motion, generator = self.networks
@@ -131,14 +141,14 @@ class Module:
     def _animate(self, inputs: Tensors) -> Tensors:
         dtype = inputs["driving"].dtype
         inputs = inputs | {"source": _as_float(inputs, "source"), "driving": _as_float(inputs, "driving")}
-        _check_finite(inputs)
-        given = {"frames": dtype} | {name: tf.float32 for name in inputs if name.startswith("initial_")}
+        initial = {name: tensor for name, tensor in inputs.items() if name.startswith("initial_")}
+        _check_finite(initial)
+        given = {"frames": dtype} | dict.fromkeys(initial, tf.float32)
         return _one_by_one(lambda each: self._animate_one(each, dtype), inputs, given)
 
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source under T driving frames; gives the initial keypoints back, for the clip's next part."""
-        encoded = self._encode_source({"source": inputs["source"][tf.newaxis]})
-        encoded = {name: tensor[0] for name, tensor in encoded.items()}
+        encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
         found = self.networks.detector(inputs["driving"])
         initial = {
             name: tf.where(inputs["use_initial"], inputs[name], first[0])
