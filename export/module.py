@@ -3,19 +3,24 @@
 Convention:
   * TF-Serving's batching joins requests on axis 0 and splits the answers there, so every input has that axis, of the
     same length B, scalars and switches too, and no example touches another;
-  * frames are float32 in [0, 1]; a function whose name ends in `_uint8` takes and gives uint8;
+  * frames are float32 in [0, 1]; a function whose name ends in `_uint8` takes and gives uint8, one whose name ends in
+    `_jpeg` takes JPEG or PNG bytes, of any size, and gives JPEG bytes;
   * T driving frames of one source lie on axis 1, so that a source is encoded once for all of them;
   * a model of zeroth order has no input or output whose name ends in `jacobian`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
+import subprocess
 from collections.abc import Callable
 
 import tensorflow as tf
+import yaml
 
+from export import checks, pictures
 from fomm_tf import checkpoint, models
 from fomm_tf import config as configs
 from fomm_tf.models import fold
@@ -23,7 +28,9 @@ from fomm_tf.models.precision import computing_in
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
-Tensors = dict[str, tf.Tensor]
+Tensors = checks.Tensors
+# What frames come and go as, by the end of a signature's name.
+_FORMS = {"": tf.float32, "_uint8": tf.uint8, "_jpeg": tf.string}
 
 
 class Module:
@@ -33,38 +40,43 @@ class Module:
       settings: the run's config.
       networks: built and restored.
       metadata: what the `metadata` signature tells, as JSON.
+
+    Attributes:
+      signatures: name -> concrete function of keyword tensors.
+      metadata: as JSON.
     """
 
     def __init__(self, settings: configs.Config, networks: models.Networks, metadata: dict[str, object]) -> None:
-        self.config, self.networks, self._metadata = settings, networks, json.dumps(metadata)
+        self.config, self.networks, self.metadata = settings, networks, json.dumps(metadata, indent=2)
         model = settings.model
         frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
         source, initial, driving = (self._keypoint_specs(name) for name in ("source", "initial", "driving"))
         driving = {name: tf.TensorSpec([None, *spec.shape], tf.float32, name) for name, spec in driving.items()}
         switches = {name: tf.TensorSpec([None], tf.bool, name) for name in ("relative", "adapt_scale")}
-        encoded = _concrete(self._encode_source, {"source": tf.TensorSpec([None, *frame], tf.float32, "source")})
+        self.signatures = {}
+        for suffix, dtype in _FORMS.items():
+            one = [] if dtype == tf.string else frame
+            shapes = {"frames": [None, *one], "source": [None, *one], "driving": [None, None, *one]}
+            frames, picture, clip = ({name: tf.TensorSpec(shape, dtype, name)} for name, shape in shapes.items())
+            use_initial = {"use_initial": tf.TensorSpec([None], tf.bool, "use_initial")}
+            self.signatures |= {
+                "detect" + suffix: _concrete(self._detect, frames),
+                "encode_source" + suffix: _concrete(self._encode_source, picture),
+                "animate" + suffix: _concrete(self._animate, picture | clip | use_initial | initial | switches),
+            }
         encoding = {
-            name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in encoded.structured_outputs.items()
+            name: tf.TensorSpec(tensor.shape, tensor.dtype, name)
+            for name, tensor in self.signatures["encode_source"].structured_outputs.items()
         }
         posed = {"value": tf.TensorSpec([None, None, *points], tf.float32, "value")}
         if model.jacobian:
             posed["jacobian"] = tf.TensorSpec([None, None, *points, 2], tf.float32, "jacobian")
-        self.signatures = {
-            "encode_source": encoded,
+        self.signatures |= {
             "transfer": _concrete(self._transfer, source | driving | initial | switches),
             "render": _concrete(self._render, encoding | posed),
             "render_details": _concrete(self._render_details, encoding | posed),
-            "metadata": tf.function(self._tell, autograph=False).get_concrete_function(),
+            "metadata": _concrete(self._tell, {"request": tf.TensorSpec([None], tf.string, "request")}),
         }
-        for suffix, dtype in (("", tf.float32), ("_uint8", tf.uint8)):
-            frames = {"frames": tf.TensorSpec([None, *frame], dtype, "frames")}
-            clips = {
-                "source": tf.TensorSpec([None, *frame], dtype, "source"),
-                "driving": tf.TensorSpec([None, None, *frame], dtype, "driving"),
-                "use_initial": tf.TensorSpec([None], tf.bool, "use_initial"),
-            }
-            self.signatures["detect" + suffix] = _concrete(self._detect, frames)
-            self.signatures["animate" + suffix] = _concrete(self._animate, clips | initial | switches)
 
     def _keypoint_specs(self, owner: str) -> dict[str, tf.TensorSpec]:
         points = [None, self.config.model.num_keypoints, 2]
@@ -74,10 +86,13 @@ class Module:
         return specs
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return named(self.networks.detector(_as_float(inputs, "frames")))
+        return named(self.networks.detector(self._frames(inputs, "frames")))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
-        return self._encode(_as_float(inputs, "source"))
+        return self._encode(self._frames(inputs, "source"))
+
+    def _frames(self, inputs: Tensors, name: str) -> tf.Tensor:
+        return pictures.as_float(inputs[name], self.config.model.frame_size, name)
 
     def _encode(self, source: tf.Tensor) -> Tensors:
         return {
@@ -88,7 +103,7 @@ class Module:
         }
 
     def _transfer(self, inputs: Tensors) -> Tensors:
-        _check_finite(inputs)
+        checks.check_finite(inputs)
         given = {name.removeprefix("driving_"): tf.float32 for name in inputs if name.startswith("driving_")}
         return _one_by_one(self._transfer_one, inputs, given)
 
@@ -117,7 +132,7 @@ class Module:
 
     def _render_outputs(self, inputs: Tensors, *names: str) -> Tensors:
         """Those alone, so that the loop over the examples computes nothing else."""
-        _check_finite(inputs)
+        checks.check_finite(inputs)
 
         def render(each: Tensors) -> Tensors:
             found = self._render_one(each)
@@ -140,9 +155,9 @@ class Module:
 
     def _animate(self, inputs: Tensors) -> Tensors:
         dtype = inputs["driving"].dtype
-        inputs = inputs | {"source": _as_float(inputs, "source"), "driving": _as_float(inputs, "driving")}
+        inputs = inputs | {name: self._frames(inputs, name) for name in ("source", "driving")}
         initial = {name: tensor for name, tensor in inputs.items() if name.startswith("initial_")}
-        _check_finite(initial)
+        checks.check_finite(initial)
         given = {"frames": dtype} | dict.fromkeys(initial, tf.float32)
         return _one_by_one(lambda each: self._animate_one(each, dtype), inputs, given)
 
@@ -156,12 +171,10 @@ class Module:
         }
         moved = self._transfer_one(inputs | encoded | named(found, "driving_") | initial)
         frames = self._render_one(encoded | moved)["prediction"]
-        if dtype == tf.uint8:
-            frames = tf.cast(tf.round(frames * 255.0), tf.uint8)
-        return {"frames": frames} | initial
+        return {"frames": pictures.from_float(frames, dtype)} | initial
 
-    def _tell(self) -> Tensors:
-        return {"metadata": tf.constant([self._metadata])}
+    def _tell(self, inputs: Tensors) -> Tensors:
+        return {"metadata": tf.fill(tf.shape(inputs["request"]), self.metadata)}
 
 
 def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
@@ -176,17 +189,39 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
     """
     with computing_in(precision):
         run = checkpoint.load(folder)
+        weights = hash_weights(run.networks)
         fold.fold(*run.networks)
         model = run.config.model
         metadata = {
             "name": pathlib.Path(folder).resolve().name,
             "step": run.step,
+            "weights_sha256": weights,
+            "commit": _commit(),
             "frame_size": list(model.frame_size),
             "num_keypoints": model.num_keypoints,
             "precision": precision,
-            "config": configs.dump(run.config),
+            "config": {name: yaml.safe_load(configs.dump(run.config))[name] for name in ("model", "animate")},
         }
         return Module(run.config, run.networks, metadata)
+
+
+def hash_weights(networks: models.Networks) -> str:
+    """SHA-256 of all weights, in the order of the networks and their layers."""
+    digest = hashlib.sha256()
+    for network in networks:
+        for weight in network.get_weights():
+            digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
+def _commit() -> str | None:
+    """The checkout's commit, `-dirty` where files differ from it; None where there is no git."""
+    line = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(line, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def _concrete(
@@ -195,39 +230,9 @@ def _concrete(
     """A function of keyword tensors, as signatures are."""
 
     def call(**inputs: tf.Tensor) -> Tensors:
-        return function(_check_batch(inputs))
+        return function(checks.check_batch(inputs, specs))
 
     return tf.function(call, autograph=False).get_concrete_function(**specs)
-
-
-def _check_batch(inputs: Tensors) -> Tensors:
-    """Refuses an empty batch, naming the input, and inputs of different batches."""
-    first = next(iter(inputs))
-    size = tf.shape(inputs[first])[0]
-    for name, tensor in inputs.items():
-        _require(tf.size(tensor) > 0, f"{name} is empty; give at least one.")
-        _require(tf.shape(tensor)[0] == size, f"{name} and {first} must have the same batch (axis 0).")
-    return inputs
-
-
-def _check_finite(inputs: Tensors) -> None:
-    for name, tensor in inputs.items():
-        if tensor.dtype.is_floating:
-            _require(tf.reduce_all(tf.math.is_finite(tensor)), f"{name} holds NaN or infinity.")
-
-
-def _as_float(inputs: Tensors, name: str) -> tf.Tensor:
-    """Frames as float32; refuses what does not lie in [0, 1]."""
-    frames = inputs[name]
-    if frames.dtype == tf.uint8:
-        return tf.cast(frames, tf.float32) / 255.0
-    inside = tf.logical_and(frames >= 0.0, frames <= 1.0)  # NaN is not
-    _require(tf.reduce_all(inside), f"{name} must lie in [0, 1] without NaN.")
-    return frames
-
-
-def _require(condition: tf.Tensor, message: str) -> None:
-    tf.debugging.Assert(condition, [message])
 
 
 def _one_by_one(function: Callable[[Tensors], Tensors], inputs: Tensors, given: dict[str, tf.DType]) -> Tensors:

@@ -7,8 +7,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from export import module
-from fomm_tf import checkpoint
+from export import examples, module
+from fomm_tf import checkpoint, errors
+
+# Where TF-Serving looks for requests to answer before it says that a version is ready.
+EXTRA = "assets.extra"
+WARMUP = "tf_serving_warmup_requests"
+METADATA = "metadata.json"
 
 
 def write(
@@ -25,8 +30,9 @@ def write(
       The version's folder.
 
     Raises:
-      errors.UserError: if the folder cannot be written.
+      errors.UserError: if the folder cannot be written, or if tensorflow-serving-api is not installed.
     """
+    warmup = _warmup_requests(model, pathlib.Path(output).name)
     output = pathlib.Path(output)
     versions = [int(path.name) for path in output.glob("*") if path.name.isdigit()]
     version = output / str(1 + max(versions, default=0))
@@ -36,6 +42,32 @@ def write(
         holder = tf.Module()
         holder.held = [variable for network in model.networks for variable in network.variables]
         tf.saved_model.save(holder, str(work), signatures=model.signatures)
+        extra = work / EXTRA
+        extra.mkdir()
+        (extra / METADATA).write_text(model.metadata + "\n")
+        with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
+            for request in warmup:
+                writer.write(request)
         if check is not None:
             check(work)
     return version
+
+
+def _warmup_requests(model: module.Module, name: str) -> list[bytes]:
+    """A `PredictionLog` for each signature: two driving frames of one source."""
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ModuleNotFoundError:
+        raise errors.UserError(
+            "tensorflow-serving-api is not installed, which the warm-up requests are written with; "
+            "run: pip install -e '.[export]'"
+        ) from None
+    logs = []
+    for signature, inputs in examples.make(model.signatures, count=2).items():
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = name, signature
+        for key, tensor in inputs.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(tensor))
+        log = prediction_log_pb2.PredictLog(request=request)
+        logs.append(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+    return logs

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from export import examples
+from export import saved_model
 from export.module import named
 from fomm_tf import checkpoint, errors
-from fomm_tf.data import puppets
 from fomm_tf.ops import motion
 
 # The largest difference allowed; the rest is rounding that adds up through the decoder.
@@ -47,13 +49,6 @@ class Report(NamedTuple):
     psnr: float
 
 
-def draw(size: tuple[int, int], count: int) -> np.ndarray:
-    """A drawn clip of test seeds, `[count, H, W, 3]` float32 in [0, 1]."""
-    identity = puppets.sample_identity(5, portrait=True)
-    poses = puppets.sample_motion(3, count, portrait=True)
-    return np.stack([puppets.draw(identity, pose, tuple(size)) for pose in poses]).astype(np.float32) / 255
-
-
 def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
     """Compares a SavedModel with the run that it came from.
 
@@ -67,43 +62,58 @@ def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
     kept = checkpoint.load(run)
     (detector, dense_motion, generator), settings = kept.networks, kept.config
     signatures = tf.saved_model.load(str(saved)).signatures
-    driving = tf.constant(draw(settings.model.frame_size, _FRAMES))
-    source = driving[1:2]
+    requests = examples.make(signatures, _FRAMES)
+    answers = {name: signatures[name](**requests[name]) for name in ("detect", "transfer", "render_details", "animate")}
+    driving, source = requests["detect"]["frames"], requests["encode_source"]["source"]
 
     found, source_points = detector(driving), detector(source)
     initial = type(found)(*(None if part is None else part[:1] for part in found))
     moved = motion.transfer(source_points, found, initial, relative_jacobian=settings.animate.relative_jacobian)
-    moving = dense_motion(dense_motion.reduce(source), source_points, moved)
+    reduced = dense_motion.reduce(source)
+    prediction = generator(source, dense_motion(reduced, source_points, moved))
+    # A stage is given the very keypoints that the signature was: rounding before it is not its own.
+    given = requests["render_details"]
+    posed = type(found)(*(given[name][0] for name in named(found)))
+    moving = dense_motion(reduced, type(found)(*(given[f"source_{name}"] for name in named(found))), posed)
     expected = {
         "prediction": generator(source, moving),
         "deformed": generator.warp_image(source, moving.deformation),
         **{name: part for name, part in moving._asdict().items() if name != "sparse_deformed" and part is not None},
     }
-
-    switches = {"relative": tf.constant([True]), "adapt_scale": tf.constant([False])}
-    clip = {name: part[tf.newaxis] for name, part in named(found, "driving_").items()}
-    transferred = signatures["transfer"](
-        **clip, **named(source_points, "source_"), **named(initial, "initial_"), **switches
-    )
-    encoded = signatures["encode_source"](source=source)
-    details = signatures["render_details"](**encoded, **{name: part[tf.newaxis] for name, part in named(moved).items()})
-    unused = {name: tf.zeros_like(part) for name, part in named(initial, "initial_").items()}
-    animated = signatures["animate"](
-        source=source, driving=driving[tf.newaxis], use_initial=tf.constant([False]), **unused, **switches
-    )
-    pairs = {
-        f"detect.{name}": (tensor, named(found)[name]) for name, tensor in signatures["detect"](frames=driving).items()
-    }
-    pairs |= {f"transfer.{name}": (tensor[0], named(moved)[name]) for name, tensor in transferred.items()}
-    pairs |= {f"render.{name}": (tensor[0], expected[name]) for name, tensor in details.items()}
-    pairs["animate.prediction"] = (animated["frames"][0], expected["prediction"])
+    pairs = {f"detect.{name}": (tensor, named(found)[name]) for name, tensor in answers["detect"].items()}
+    pairs |= {f"transfer.{name}": (tensor[0], named(moved)[name]) for name, tensor in answers["transfer"].items()}
+    pairs |= {f"render.{name}": (tensor[0], expected[name]) for name, tensor in answers["render_details"].items()}
+    animated = answers["animate"]["frames"][0]
+    pairs["animate.prediction"] = (animated, prediction)
     return Report(
         [
             Difference(name, _worst(*pair), _TOLERANCES.get(name.split(".")[1], _TOLERANCE))
             for name, pair in pairs.items()
         ],
-        float(tf.image.psnr(animated["frames"], expected["prediction"][tf.newaxis], 1.0).numpy().min()),
+        float(tf.image.psnr(animated, prediction, 1.0).numpy().min()),
     )
+
+
+def check(run: str | pathlib.Path, saved: str | pathlib.Path) -> None:
+    """Compares and prints what it found.
+
+    Args:
+      run: the run folder.
+      saved: the version's folder.
+
+    Raises:
+      errors.UserError: over tolerance, or if either cannot be read.
+    """
+    saved = pathlib.Path(saved)
+    try:
+        precision = json.loads((saved / saved_model.EXTRA / saved_model.METADATA).read_text())["precision"]
+        report = compare(run, saved)
+    except (OSError, ValueError, KeyError) as error:
+        raise errors.UserError(f"{saved} is no version that `python -m export` wrote: {error}") from error
+    for each in report.differences:
+        print(f"{each.name}: {each.worst:.1e} from the Keras model's at the most")
+    print(f"animation: {report.psnr:.1f} dB")
+    judge(report, precision)
 
 
 def judge(report: Report, precision: str) -> None:

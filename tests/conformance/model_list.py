@@ -1,8 +1,10 @@
 """The one list of models that every cross-cutting property is tested on."""
 
+import tensorflow as tf
+
 from fomm_tf import config
 
-_TINY = {
+TINY = {
     "frame_size": [64, 64],
     "num_keypoints": 5,
     "keypoint_detector": {"block_expansion": 8, "max_features": 16, "num_blocks": 3},
@@ -13,7 +15,7 @@ _TINY = {
 
 
 def _changed(**changes):
-    tree = {key: dict(value) if isinstance(value, dict) else value for key, value in _TINY.items()}
+    tree = {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}
     for key, value in changes.items():
         tree[key] = tree[key] | value if isinstance(value, dict) else value
     return config.parse({"model": tree}).model
@@ -37,3 +39,11 @@ MODELS = {
     "spectral-keypoint-discriminator": _changed(discriminator={"spectral_norm": True, "use_keypoints": True}),
     "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
 }
+
+
+def shake(variables, stddev=0.1):
+    """Non-trivial weights: Jacobian heads, norms and statistics away from where they start."""
+    for number, variable in enumerate(variables):
+        if variable.dtype.is_floating and "anti_alias" not in variable.name:
+            noise = tf.random.stateless_normal(variable.shape, [7, number], stddev=stddev)
+            variable.assign(tf.abs(variable + noise) if "variance" in variable.name else variable + noise)

@@ -16,20 +16,12 @@ pytestmark = pytest.mark.slow
 EVERY_MODEL = pytest.mark.parametrize("name", model_list.MODELS)
 
 
-def shake(variables, seed=7):
-    """Non-trivial weights: Jacobian heads, norms and statistics away from where they start."""
-    for i, variable in enumerate(variables):
-        if variable.dtype.is_floating and "anti_alias" not in variable.name:
-            noise = tf.random.stateless_normal(variable.shape, [seed, i], stddev=0.1)
-            variable.assign(tf.abs(variable + noise) if "variance" in variable.name else variable + noise)
-
-
 @functools.cache
 def build(name):
     tf.keras.utils.set_random_seed(3)
     networks = models.build(model_list.MODELS[name])
     for network in networks:
-        shake(network.weights)
+        model_list.shake(network.weights)
     return animator.Animator(config.Config(model=model_list.MODELS[name]), networks)
 
 
@@ -121,7 +113,7 @@ def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
 def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
     model = build(name)
     run = checkpoint.Run(model.config, model.networks, models.build_discriminator(model.config.model))
-    shake(run.discriminator.weights)
+    model_list.shake(run.discriminator.weights)
     weights.save(tmp_path / "model.pth.tar", torch_import.export_checkpoint(run))
     recipe = tmp_path / "config.yaml"
     recipe.write_text(config.dump(run.config))
@@ -152,7 +144,7 @@ def test_gradients_reach_every_trainable_variable(name):
     tf.keras.utils.set_random_seed(3)
     detector, dense_motion, generator = networks = models.build(model_list.MODELS[name])
     for network in networks:
-        shake(network.weights)
+        model_list.shake(network.weights)
     source, driving = frames_of(name, 2), frames_of(name, 2, seed=6)
     with tf.GradientTape() as tape:
         motion = dense_motion(

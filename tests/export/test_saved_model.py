@@ -1,102 +1,155 @@
 """SavedModels against the Keras networks, as servers meet them: batched, fed nonsense, asked again."""
 
-import functools
+import io
 import json
 import os
 import subprocess
 import sys
 
-import model_list
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import fomm_tf
 from export import __main__ as command
-from export import module, saved_model, verify
-from fomm_tf import checkpoint, config, errors
+from export import examples, module, saved_model, verify
+from fomm_tf import checkpoint, cli, demo, errors, video
 from fomm_tf.inference import animator
 from fomm_tf.ops import keypoints
 
 pytestmark = pytest.mark.slow
-NAMES = ("tiny", "align-corners-false", "tall", "one-keypoint", "zeroth-order-no-occlusion", "third-scale")
-RNG = np.random.default_rng(0)
+FORMS = ("", "_uint8", "_jpeg")
+SIGNATURES = [f"{name}{form}" for name in ("detect", "encode_source", "animate") for form in FORMS]
+SIGNATURES += ["transfer", "render", "render_details", "metadata"]
+MODELS = ["tiny", "align-corners-false", "tall", "one-keypoint", "zeroth-order-no-occlusion", "third-scale"]
+MODELS += [
+    f"{name}, align_corners {which}" for name in ("zero-order", "single-jacobian", "wide") for which in (True, False)
+]
+MODELS += ["512", "vox-256"]
+
+
+def decoded(value):
+    """What a signature answers, as numbers: JPEG bytes as pictures."""
+    if value.dtype != tf.string:
+        return np.float32(value)
+    if value.numpy().flat[0].startswith(b"{"):
+        return np.float32([len(text) for text in value.numpy().flat])
+    return np.float32([np.asarray(Image.open(io.BytesIO(each))) for each in value.numpy().flat])
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Writes a run of a model of the list, and its SavedModel, once."""
+def server(folder):
+    """Calls a signature as a server does: what it is sent is compared with no signature beforehand."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder("tiny") / "saved" / "1"))
+        session._extend_graph()
 
-    @functools.cache
-    def make(name):
-        tf.keras.utils.set_random_seed(3)
-        run = checkpoint.build(config.Config(model=model_list.MODELS[name]))
-        for number, variable in enumerate(v for network in run.networks for v in network.weights):
-            if variable.dtype.is_floating and "anti_alias" not in variable.name:
-                noise = tf.random.stateless_normal(variable.shape, [7, number], stddev=0.05)
-                variable.assign(tf.abs(variable + noise) if "variance" in variable.name else variable + noise)
-        place = tmp_path_factory.mktemp(name)
-        checkpoint.save(place / "run", run, "for a test")
-        saved_model.write(module.load(place / "run"), place / "saved")
-        return place
+        def call(name, inputs):
+            signature = loaded.signature_def[name]
 
-    return make
+            def output(info):
+                return session.graph.get_tensor_by_name(info.name)._as_tf_output()
 
+            fed = {output(signature.inputs[key]): np.asarray(value) for key, value in inputs.items()}
+            wanted = [output(info) for info in signature.outputs.values()]
+            return session._call_tf_sessionrun(None, fed, wanted, [], None)
 
-@pytest.fixture(scope="module")
-def served(folder):
-    return tf.saved_model.load(str(folder("tiny") / "saved" / "1"))
+        yield call
 
 
-def examples(signature, count):
-    """Random inputs for a signature, `count` examples of three driving frames; Jacobians near the identity."""
-    inputs = {}
-    for name, spec in signature.structured_input_signature[1].items():
-        shape = [count, *(3 if size is None else size for size in spec.shape[1:])]
-        if spec.dtype == tf.bool:
-            value = RNG.random(shape) < 0.5
-        elif spec.dtype == tf.uint8:
-            value = RNG.integers(0, 256, shape)
-        elif name.endswith("jacobian"):
-            value = np.eye(2) + RNG.normal(0, 0.1, shape)
-        else:
-            value = RNG.uniform(0, 1, shape)
-        inputs[name] = tf.constant(value, spec.dtype)
-    return inputs
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_it_is_the_keras_model(name, folder):
+    settings = checkpoint.read_config(folder(name) / "run")
     report = verify.compare(folder(name) / "run", folder(name) / "saved" / "1")
     named = {difference.name for difference in report.differences}
     assert {"detect.value", "transfer.value", "render.mask", "render.deformation", "animate.prediction"} <= named
-    assert ("detect.jacobian" in named) == model_list.MODELS[name].jacobian
+    assert ("detect.jacobian" in named) == settings.model.jacobian
     verify.judge(report, "float32")
     assert report.psnr > 70
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["detect", "detect_uint8", "encode_source", "transfer", "render", "render_details", "animate", "animate_uint8"],
-)
-def test_two_requests_in_one_batch_are_answered_as_alone(name, served):
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_two_requests_in_one_batch_are_answered_as_alone(name, served, random_request):
     signature = served.signatures[name]
-    inputs = examples(signature, 3)
+    inputs = random_request(signature, 3)
     together = signature(**inputs)
     for part in (slice(0, 1), slice(1, 3)):
         alone = signature(**{key: value[part] for key, value in inputs.items()})
         for key, value in alone.items():
-            np.testing.assert_allclose(
-                np.float32(value),
-                np.float32(together[key][part]),
-                atol=1 if value.dtype == tf.uint8 else 2e-5,
-                err_msg=key,
-            )
+            atol = {tf.uint8: 1, tf.string: 8}.get(value.dtype, 2e-5)
+            np.testing.assert_allclose(decoded(value), decoded(together[key][part]), atol=atol, err_msg=key)
+
+
+def test_it_holds_every_signature_and_answers_its_own_warm_up(folder):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    saved = folder("tiny") / "saved" / "1"
+    signatures = tf.saved_model.load(str(saved)).signatures
+    answered = []
+    for record in tf.data.TFRecordDataset(str(saved / "assets.extra" / "tf_serving_warmup_requests")):
+        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        name = request.model_spec.signature_name
+        inputs = {key: tf.constant(tf.make_ndarray(proto)) for key, proto in request.inputs.items()}
+        assert all(np.isfinite(decoded(value)).all() for value in signatures[name](**inputs).values())
+        answered.append(name)
+    assert sorted(answered) == sorted(SIGNATURES) == sorted(signatures)
+
+
+def test_metadata_says_what_it_is_and_what_its_weights_are(folder):
+    place = folder("tiny")
+    signature = tf.saved_model.load(str(place / "saved" / "1")).signatures["metadata"]
+    told = json.loads(signature(request=tf.constant(["", ""]))["metadata"].numpy()[1])
+    assert told == json.loads((place / "saved" / "1" / "assets.extra" / "metadata.json").read_text())
+    assert (told["name"], told["frame_size"], told["num_keypoints"]) == ("run", [64, 64], 5)
+    assert told["config"]["model"]["generator"]["block_expansion"] == 8
+    run = checkpoint.load(place / "run")
+    assert module.hash_weights(run.networks) == told["weights_sha256"]
+    bias = run.networks.generator.final.bias
+    bias.assign(bias + 1e-6)
+    assert module.hash_weights(run.networks) != told["weights_sha256"]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert told["commit"].removesuffix("-dirty") == commit
+
+
+@pytest.fixture(scope="module")
+def files(folder, tmp_path_factory):
+    """A picture and a clip of other sizes than the model's, and what `fomm animate` makes of them."""
+    place = tmp_path_factory.mktemp("files")
+    video.write_image(place / "source.png", demo.draw_picture(100))
+    with video.write_video(place / "driving.mp4", 25) as writer:
+        for frame in demo.draw_clip(96, 6):
+            writer.write(frame[:80])
+    line = ["animate", "--run", folder("tiny") / "run", "--source", place / "source.png"]
+    line += ["--driving", place / "driving.mp4", "--out", place / "frames", "--quiet"]
+    assert cli.main([str(part) for part in line]) == 0
+    frames = np.stack([video.read_image(path) for path in sorted((place / "frames").glob("*.png"))])
+    assert frames.shape == (6, 64, 64, 3)
+    return place, frames.astype(np.int16)
+
+
+@pytest.mark.parametrize("form", ["_uint8", "_jpeg"])
+def test_a_clip_through_the_saved_model_is_what_the_command_makes(form, files, served, random_request):
+    place, expected = files
+    source, clip = video.read_image(place / "source.png"), list(video.open_video(place / "driving.mp4"))
+    assert source.shape != clip[0].shape
+    if form == "_uint8":
+        source, *clip = (video.resize(frame, (64, 64)) for frame in (source, *clip))
+    else:
+        source, *clip = (tf.io.encode_png(frame).numpy() for frame in (source, *clip))
+    signature = served.signatures["animate" + form]
+    inputs = random_request(signature, 1) | {"source": tf.constant([source]), "driving": tf.constant([clip])}
+    inputs |= {"use_initial": tf.constant([False]), "relative": tf.constant([True])}
+    made = decoded(signature(**inputs, adapt_scale=tf.constant([False]))["frames"]).reshape(expected.shape)
+    if form == "_uint8":
+        assert np.abs(made - expected).max() <= 1
+    else:  # what comes back has been through JPEG once more
+        assert np.abs(made - expected).mean() < 1
 
 
 def test_a_clip_in_two_parts_is_the_clip_and_what_the_animator_makes(folder, served):
     model = animator.Animator.load(folder("tiny") / "run")
-    frames = (verify.draw(model_list.MODELS["tiny"].frame_size, 6) * 255).astype(np.uint8)
+    frames = examples.draw((64, 64), 6)
     whole = np.stack(list(model.animate(frames[2], iter(frames))))
     switches = {"relative": [True], "adapt_scale": [False]}
     given, parts, use = {"initial_value": np.zeros([1, 5, 2]), "initial_jacobian": np.zeros([1, 5, 2, 2])}, [], False
@@ -115,9 +168,12 @@ def test_a_clip_in_two_parts_is_the_clip_and_what_the_animator_makes(folder, ser
 
 @pytest.mark.parametrize("relative", [True, False])
 @pytest.mark.parametrize("adapt_scale", [True, False])
-def test_the_switches_are_those_of_transfer(relative, adapt_scale, served):
+def test_the_switches_are_those_of_transfer(relative, adapt_scale, served, random_request):
     signature = served.signatures["transfer"]
-    inputs = examples(signature, 1) | {"relative": tf.constant([relative]), "adapt_scale": tf.constant([adapt_scale])}
+    inputs = random_request(signature, 1) | {
+        "relative": tf.constant([relative]),
+        "adapt_scale": tf.constant([adapt_scale]),
+    }
     made = signature(**inputs)
     points = [
         {part: inputs[f"{owner}_{part}"].numpy() for part in ("value", "jacobian")}
@@ -151,15 +207,34 @@ def test_the_switches_are_those_of_transfer(relative, adapt_scale, served):
         ("animate", {"driving": np.zeros([1, 0, 64, 64, 3])}, "driving is empty"),
         ("animate", {"initial_value": np.full([1, 5, 2], np.nan)}, "initial_value holds NaN"),
         ("animate_uint8", {"driving": np.zeros([1, 0, 64, 64, 3])}, "driving is empty"),
+        ("detect_uint8", {"frames": np.zeros([64, 64, 3])}, "frames.*64,64,3"),
+        ("encode_source_uint8", {"source": np.zeros([0, 64, 64, 3])}, "source is empty"),
+        ("detect", {"frames": np.zeros([1, 64, 64, 4])}, "frames.*1,64,64,4"),
+        ("encode_source", {"source": np.zeros([1, 32, 64, 3])}, "source.*1,32,64,3"),
+        ("animate", {"source": np.zeros([64, 64, 3])}, "source.*64,64,3"),
+        ("animate", {"relative": np.zeros([])}, "relative"),
+        ("transfer", {"driving_value": np.zeros([1, 3, 4, 2])}, "driving_value.*1,3,4,2"),
+        ("render", {"features": np.zeros([1, 16, 16])}, "features.*1,16,16"),
+        ("render_details", {"value": np.full([1, 3, 5, 2], np.inf)}, "value holds NaN"),
+        ("detect_jpeg", {"frames": np.array([b"nonsense"])}, "frames is neither a JPEG nor a PNG"),
+        ("encode_source_jpeg", {"source": np.array([b"\xff\xd8\xff"])}, "source"),
+        ("animate_jpeg", {"driving": np.array([[b""]])}, "driving is neither a JPEG nor a PNG"),
+        ("animate_jpeg", {"driving": np.array([b""])}, "driving"),
+        ("metadata", {"request": np.zeros([0], "S1")}, "request is empty"),
+        ("metadata", {"request": np.zeros([], "S1")}, "request"),
     ],
 )
-def test_nonsense_is_refused_by_name_and_the_next_request_is_answered(name, change, complaint, served):
-    signature = served.signatures[name]
-    good = examples(signature, 1)
-    bad = good | {key: tf.constant(value, good[key].dtype) for key, value in change.items()}
+def test_nonsense_is_refused_by_name_and_the_next_request_is_answered(
+    name, change, complaint, served, server, random_request
+):
+    good = {key: tensor.numpy() for key, tensor in random_request(served.signatures[name], 1).items()}
+    bad = good | {key: value.astype(good[key].dtype) for key, value in change.items()}
     with pytest.raises(tf.errors.InvalidArgumentError, match=complaint):
-        signature(**bad)
-    assert all(np.isfinite(np.float32(value)).all() for value in signature(**good).values())
+        server(name, bad)
+    expected = served.signatures[name](**{key: tf.constant(value) for key, value in good.items()})
+    for made, value in zip(server(name, good), expected.values(), strict=True):
+        atol = {tf.uint8: 1, tf.string: 8}.get(value.dtype, 2e-5)
+        np.testing.assert_allclose(decoded(tf.constant(made)), decoded(value), atol=atol)
 
 
 def test_the_command_exports_the_bundled_model(tmp_path):
@@ -168,9 +243,17 @@ def test_the_command_exports_the_bundled_model(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "animate.prediction" in done.stdout and f"{tmp_path / 'fomm' / '1'}: " in done.stdout
     assert [path.name for path in (tmp_path / "fomm").iterdir()] == ["1"]
-    told = tf.saved_model.load(str(tmp_path / "fomm" / "1")).signatures["metadata"]()["metadata"]
-    metadata = json.loads(told.numpy()[0])
-    assert (metadata["name"], metadata["frame_size"], metadata["num_keypoints"]) == ("puppets-128", [128, 128], 10)
+    told = json.loads((tmp_path / "fomm" / "1" / "assets.extra" / "metadata.json").read_text())
+    assert (told["name"], told["frame_size"], told["num_keypoints"]) == ("puppets-128", [128, 128], 10)
+    again = subprocess.run(
+        [*line[:3], "--check", str(tmp_path / "fomm" / "1")], capture_output=True, text=True, check=False
+    )
+    assert (again.returncode, again.stdout) == (0, done.stdout[: done.stdout.rindex(str(tmp_path))])
+
+
+def test_float16_keeps_the_bundled_model_s_pictures(tmp_path):
+    written = saved_model.write(module.load(checkpoint.BUNDLED, "float16"), tmp_path)
+    assert verify.compare(checkpoint.BUNDLED, written).psnr > 45
 
 
 def test_lower_precision_is_judged_by_its_pictures_and_becomes_the_next_version(folder, tmp_path, capsys):
@@ -203,7 +286,9 @@ def test_pictures_too_far_apart_are_refused():
     ("line", "complaint"),
     [
         (["--to", "caffe", "--out", "x"], "invalid choice: 'caffe'"),
-        (["--to", "saved_model"], "required: --out"),
+        (["--to", "saved_model"], "--to needs --out"),
+        ([], "one of the arguments --to --check is required"),
+        (["--check", "nowhere"], "nowhere is no version that"),
         (["--run", "nowhere", "--to", "saved_model", "--out", "x"], "nowhere"),
     ],
 )

@@ -1,0 +1,81 @@
+"""Runs of many models, each exported once, and requests of any batch for them."""
+
+import functools
+import pathlib
+
+import model_list
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export import module, saved_model
+from fomm_tf import checkpoint, config, torch_import, weights
+
+_REFERENCE = pathlib.Path(__file__).parents[1] / "parity" / "data"
+_LARGE = config.parse({"model": {**model_list.TINY, "frame_size": [512, 512]}})
+
+
+def _drawn(settings):
+    tf.keras.utils.set_random_seed(3)
+    run = checkpoint.build(settings)
+    model_list.shake([variable for network in run.networks for variable in network.weights], 0.05)
+    return run
+
+
+def _converted(name, align_corners):
+    tree = weights.load(_REFERENCE / f"{name}-checkpoint.pth.tar")
+    return torch_import.import_checkpoint(tree, str(_REFERENCE / f"{name}.yaml"), align_corners, name)
+
+
+RUNS = {name: functools.partial(_drawn, config.Config(model=model)) for name, model in model_list.MODELS.items()}
+RUNS |= {"512": functools.partial(_drawn, _LARGE), "vox-256": functools.partial(_drawn, config.Config())}
+RUNS |= {
+    f"{name}, align_corners {align_corners}": functools.partial(_converted, name, align_corners)
+    for name in ("zero-order", "single-jacobian", "wide")
+    for align_corners in (True, False)
+}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Writes a run by its name in `RUNS`, and its SavedModel, once: the folder that holds `run` and `saved/1`."""
+
+    @functools.cache
+    def make(name):
+        place = tmp_path_factory.mktemp("model")
+        checkpoint.save(place / "run", RUNS[name](), "for a test")
+        saved_model.write(module.load(place / "run"), place / "saved")
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def served(folder):
+    return tf.saved_model.load(str(folder("tiny") / "saved" / "1"))
+
+
+@pytest.fixture
+def random_request():
+    rng = np.random.default_rng(0)
+
+    def make(signature, count):
+        """Inputs for a signature, `count` examples of three driving frames; Jacobians near the identity."""
+        inputs = {}
+        for name, spec in signature.structured_input_signature[1].items():
+            shape = [count, *(3 if size is None else size for size in spec.shape[1:])]
+            if spec.dtype == tf.bool:
+                value = rng.random(shape) < 0.5
+            elif spec.dtype == tf.uint8:
+                value = rng.integers(0, 256, shape)
+            elif spec.dtype == tf.string:
+                pictures = rng.integers(0, 256, [int(np.prod(shape)), 70, 90, 3], np.uint8)
+                value = np.reshape([tf.io.encode_png(each).numpy() for each in pictures], shape)
+            elif name.endswith("jacobian"):
+                value = np.eye(2) + rng.normal(0, 0.1, shape)
+            else:
+                value = rng.uniform(0, 1, shape)
+            inputs[name] = tf.constant(value, spec.dtype)
+        return inputs
+
+    return make
