@@ -109,8 +109,8 @@ class Module:
 
     def _transfer_one(self, inputs: Tensors) -> Tensors:
         """The driving motion carried over to one source (Eq. 14-15); its switches choose among all three ways."""
-        source, initial = (_alone(_keypoints(inputs, owner)) for owner in ("source_", "initial_"))
-        driving = _keypoints(inputs, "driving_")
+        source, initial = (_alone(keypoints_of(inputs, owner)) for owner in ("source_", "initial_"))
+        driving = keypoints_of(inputs, "driving_")
         plain, scaled = (
             motion.transfer(
                 source, driving, initial, "relative", self.config.animate.relative_jacobian, adapt_scale=adapt
@@ -143,7 +143,7 @@ class Module:
     def _render_one(self, inputs: Tensors) -> Tensors:
         _, dense_motion, generator = self.networks
         source = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
-        moving = dense_motion(source["reduced"], _keypoints(source, "source_"), _keypoints(inputs))
+        moving = dense_motion(source["reduced"], keypoints_of(source, "source_"), keypoints_of(inputs))
         features = tf.cast(source["features"], generator.compute_dtype)
         found = {
             "prediction": generator.decode(generator.warp_features(features, moving)),
@@ -245,7 +245,8 @@ def named(keypoints: keypoint_ops.Keypoints, prefix: str = "") -> Tensors:
     return {prefix + name: part for name, part in keypoints._asdict().items() if part is not None}
 
 
-def _keypoints(inputs: Tensors, prefix: str = "") -> keypoint_ops.Keypoints:
+def keypoints_of(inputs: Tensors, prefix: str = "") -> keypoint_ops.Keypoints:
+    """The way back from `named`."""
     return keypoint_ops.Keypoints(inputs[f"{prefix}value"], inputs.get(f"{prefix}jacobian"))
 
 

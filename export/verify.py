@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export import examples
-from export import saved_model
-from export.module import named
+from export import examples, saved_model
+from export.module import keypoints_of, named
 from fomm_tf import checkpoint, errors
 from fomm_tf.ops import motion
 
@@ -73,8 +72,8 @@ def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
     prediction = generator(source, dense_motion(reduced, source_points, moved))
     # A stage is given the very keypoints that the signature was: rounding before it is not its own.
     given = requests["render_details"]
-    posed = type(found)(*(given[name][0] for name in named(found)))
-    moving = dense_motion(reduced, type(found)(*(given[f"source_{name}"] for name in named(found))), posed)
+    posed = {name: given[name][0] for name in named(found)}
+    moving = dense_motion(reduced, keypoints_of(given, "source_"), keypoints_of(posed))
     expected = {
         "prediction": generator(source, moving),
         "deformed": generator.warp_image(source, moving.deformation),
