@@ -37,9 +37,10 @@ compat: .venv/all .venv-torch/done
 	$(BIN)/fomm convert tests/parity/data/tiny-step5-checkpoint.pth.tar --config tests/parity/data/tiny.yaml --out outputs/compat/run
 	$(BIN)/fomm convert outputs/compat/run --to-torch outputs/compat/back.pth.tar
 	.venv-torch/bin/python tests/compat/torch_loads.py outputs/compat/back.pth.tar tests/parity/data/tiny-step5-checkpoint.pth.tar
+	$(BIN)/python -m pytest tests/compat
 
 clean:
-	rm -rf .venv .venv-torch outputs
+	rm -rf .venv .venv-torch .venv-tensorflow outputs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -59,4 +60,9 @@ clean:
 .venv-torch/done: Makefile
 	$(PYTHON) -m venv .venv-torch
 	.venv-torch/bin/pip install -q torch==2.13.0 "numpy<2"
+	touch $@
+
+.venv-tensorflow/done: Makefile
+	$(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/pip install -q tensorflow==2.21.0
 	touch $@
