@@ -140,10 +140,7 @@ def test_a_clip_through_the_saved_model_is_what_the_command_makes(form, files, s
     else:
         source, *clip = (tf.io.encode_png(frame).numpy() for frame in (source, *clip))
     signature = served.signatures["animate" + form]
-    inputs = random_request(signature, 1) | {
-        "source": tf.constant(np.array([source])),
-        "driving": tf.constant(np.array([clip])),
-    }
+    pictures = {"source": tf.constant(np.array([source])), "driving": tf.constant(np.array([clip]))}
     switches = {"use_initial": False, "relative": True, "adapt_scale": False}
     inputs = random_request(signature, 1) | pictures | {key: tf.constant([value]) for key, value in switches.items()}
     made = decoded(signature(**inputs)["frames"]).reshape(expected.shape)
