@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from fomm_tf import config
+from fomm_tf.data import frames as frames_of
 from fomm_tf.data import puppets
 
 Requests = dict[str, dict[str, tf.Tensor]]
 
 
-def draw(size: tuple[int, int], count: int) -> np.ndarray:
-    """A drawn clip of test seeds, `[count, H, W, 3]` uint8."""
-    identity = puppets.sample_identity(5, portrait=True)
-    poses = puppets.sample_motion(3, count, portrait=True)
+def draw(size: tuple[int, int], count: int, seed: int = 5) -> np.ndarray:
+    """A drawn clip, `[count, H, W, 3]` uint8; odd seeds are of test sets alone."""
+    identity = puppets.sample_identity(seed, portrait=True)
+    poses = puppets.sample_motion(seed, count, portrait=True)
     return np.stack([puppets.draw(identity, pose, tuple(size)) for pose in poses])
+
+
+def calibration(settings: config.Config, clips: int = 24, count: int = 4) -> list[np.ndarray]:
+    """Clips `[count, H, W, 3]` float32 in [0, 1] to calibrate 8 bits on: the run's own test clips, else drawn ones.
+
+    Args:
+      settings: the run's config; its data counts where `data.root` is there.
+      clips: how many at the most.
+      count: frames of each at the most.
+    """
+    size = settings.model.frame_size
+    if not pathlib.Path(settings.data.root).is_dir():
+        return [np.float32(draw(size, count, seed=2 * number)) / 255 for number in range(clips)]
+    data = settings.data
+    index = frames_of.load(data.root, "test", size, cache=data.cache, test_share=data.test_share, seed=data.split_seed)
+    chosen = np.unique(np.linspace(0, len(index.clips) - 1, clips).astype(int))
+    moments = [np.unique(np.linspace(0, len(index.clips[number]) - 1, count).astype(int)) for number in chosen]
+    return [
+        np.float32([index.clips[number].frame(int(moment)) for moment in which]) / 255
+        for number, which in zip(chosen, moments, strict=True)
+    ]
 
 
 def make(signatures: Mapping[str, tf.types.experimental.ConcreteFunction], count: int) -> Requests:

@@ -108,20 +108,17 @@ class Module:
         return _one_by_one(self._transfer_one, inputs, given)
 
     def _transfer_one(self, inputs: Tensors) -> Tensors:
-        """The driving motion carried over to one source (Eq. 14-15); its switches choose among all three ways."""
+        """Of one source, whose keypoints have no batch axis."""
         source, initial = (_alone(keypoints_of(inputs, owner)) for owner in ("source_", "initial_"))
-        driving = keypoints_of(inputs, "driving_")
-        plain, scaled = (
-            motion.transfer(
-                source, driving, initial, "relative", self.config.animate.relative_jacobian, adapt_scale=adapt
-            )
-            for adapt in (False, True)
+        moved = switched_transfer(
+            source,
+            keypoints_of(inputs, "driving_"),
+            initial,
+            inputs["relative"],
+            inputs["adapt_scale"],
+            self.config.animate.relative_jacobian,
         )
-        value = tf.where(inputs["adapt_scale"], scaled.value, plain.value)
-        moved = keypoint_ops.Keypoints(value, plain.jacobian)
-        return {
-            name: tf.where(inputs["relative"], tensor, named(driving)[name]) for name, tensor in named(moved).items()
-        }
+        return named(moved)
 
     def _render(self, inputs: Tensors) -> Tensors:
         return self._render_outputs(inputs, "prediction")
@@ -203,6 +200,34 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
             "config": {name: yaml.safe_load(configs.dump(run.config))[name] for name in ("model", "animate")},
         }
         return Module(run.config, run.networks, metadata)
+
+
+def switched_transfer(
+    source: keypoint_ops.Keypoints,
+    driving: keypoint_ops.Keypoints,
+    initial: keypoint_ops.Keypoints,
+    relative: tf.Tensor,
+    adapt_scale: tf.Tensor,
+    relative_jacobian: bool,
+) -> keypoint_ops.Keypoints:
+    """`fomm_tf.ops.motion.transfer` whose ways two bool tensors, `[]` or `[1]`, choose among when it runs."""
+    plain, scaled = (
+        motion.transfer(source, driving, initial, "relative", relative_jacobian, adapt_scale=adapt)
+        for adapt in (False, True)
+    )
+    moved = keypoint_ops.Keypoints(tf.where(adapt_scale, scaled.value, plain.value), plain.jacobian)
+    chosen = {name: tf.where(relative, tensor, named(driving)[name]) for name, tensor in named(moved).items()}
+    return keypoints_of(chosen)
+
+
+def save(
+    networks: models.Networks, functions: dict[str, tf.types.experimental.ConcreteFunction], folder: pathlib.Path
+) -> None:
+    """Writes functions of the networks as the signatures of a SavedModel."""
+    # The variables alone: Keras would write each layer's own call functions too.
+    holder = tf.Module()
+    holder.held = [variable for network in networks for variable in network.variables]
+    tf.saved_model.save(holder, str(folder), signatures=functions)
 
 
 def hash_weights(networks: models.Networks) -> str:

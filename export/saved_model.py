@@ -38,10 +38,7 @@ def write(
     version = output / str(1 + max(versions, default=0))
     # Until it is whole its name begins with a dot: TF-Serving passes over names that are no number.
     with checkpoint.new_folder(version) as work:
-        # The variables alone: Keras would write each layer's own call functions too.
-        holder = tf.Module()
-        holder.held = [variable for network in model.networks for variable in network.variables]
-        tf.saved_model.save(holder, str(work), signatures=model.signatures)
+        module.save(model.networks, model.signatures, work)
         extra = work / EXTRA
         extra.mkdir()
         (extra / METADATA).write_text(model.metadata + "\n")

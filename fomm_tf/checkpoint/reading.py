@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import textwrap
 from collections.abc import Collection
 
 import tensorflow as tf
@@ -59,7 +60,8 @@ def restore(
         status = target.read(prefix).expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, *_UNREADABLE) as error:
-        reason = str(error).strip().splitlines()[0]
+        # TensorFlow lists every variable that it cannot match.
+        reason = textwrap.shorten(str(error).strip().splitlines()[0], 300, placeholder=" ...")
         raise errors.UserError(f"{prefix} does not hold the model of {folder}/config.yaml: {reason}") from error
     for name, network in run.parts().items():
         surplus = sum(key.startswith(f"{name}/") for key in stored) - len(network.weights)

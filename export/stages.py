@@ -1,0 +1,102 @@
+"""The animation in five stages, as phones run it: the convolutions apart from the gathers, that GPU delegates refuse.
+
+    once a source:       source_encoder(source) -> features, reduced;  detector(source) -> source_*
+    once a clip:         detector(first driving frame) -> initial_*
+    each driving frame:  detector(frame) -> driving_*
+                         motion(reduced, source_*, driving_*, initial_*, relative, adapt_scale) -> deformation, occlusion
+                         warp(features, deformation, occlusion) -> warped
+                         renderer(warped) -> prediction
+
+Convention: every tensor is float32 but the two switches, with a batch axis of 1, or of any number of driving frames to
+one source. A model of zeroth order has no Jacobians, one without occlusion map no `occlusion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from export.module import Tensors, keypoints_of, named, switched_transfer
+from fomm_tf import config, models
+from fomm_tf.models import blocks
+from fomm_tf.models.dense_motion import DenseMotion
+
+NAMES = ("source_encoder", "detector", "motion", "warp", "renderer")
+CONVOLUTIONS = ("source_encoder", "detector", "renderer")
+
+
+class Stages:
+    """A run's networks as five functions.
+
+    Args:
+      settings: the run's config.
+      networks: built and restored, normalisations folded.
+      batch: driving frames a call; None leaves it open.
+      transposed: how up blocks compute, see `fomm_tf.models.blocks.UpConvolution`.
+
+    Attributes:
+      functions: stage -> concrete function of keyword tensors, in the order of `NAMES`.
+    """
+
+    def __init__(
+        self, settings: config.Config, networks: models.Networks, batch: int | None = 1, transposed: bool = True
+    ) -> None:
+        self.config, self.networks = settings, networks
+        for network in networks:
+            for layer in network.submodules:
+                if isinstance(layer, blocks.UpConvolution):
+                    layer.transposed = transposed
+        model = settings.model
+        frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
+        parts = {"value": points} | ({"jacobian": [*points, 2]} if model.jacobian else {})
+        owners = {"source": 1, "driving": batch, "initial": 1}
+        keypoints = {f"{owner}_{part}": [size, *parts[part]] for owner, size in owners.items() for part in parts}
+        switches = {name: tf.TensorSpec([1], tf.bool, name) for name in ("relative", "adapt_scale")}
+        encoder = _concrete(self._encode, _specs({"source": [1, *frame]}))
+        features, reduced = (encoder.structured_outputs[name].shape for name in ("features", "reduced"))
+        motion = _concrete(self._motion, _specs({"reduced": reduced} | keypoints) | switches)
+        moving = {name: tensor.shape for name, tensor in motion.structured_outputs.items()}
+        self.functions = {
+            "source_encoder": encoder,
+            "detector": _concrete(self._detect, _specs({"frame": [batch, *frame]})),
+            "motion": motion,
+            "warp": _concrete(self._warp, _specs({"features": features} | moving)),
+            "renderer": _concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
+        }
+
+    def _encode(self, inputs: Tensors) -> Tensors:
+        source = inputs["source"]
+        return {
+            "features": tf.cast(self.networks.generator.encode(source), tf.float32),
+            "reduced": self.networks.dense_motion.reduce(source),
+        }
+
+    def _detect(self, inputs: Tensors) -> Tensors:
+        return named(self.networks.detector(inputs["frame"]))
+
+    def _motion(self, inputs: Tensors) -> Tensors:
+        source, driving, initial = (keypoints_of(inputs, f"{owner}_") for owner in ("source", "driving", "initial"))
+        moved = switched_transfer(
+            source, driving, initial, inputs["relative"], inputs["adapt_scale"], self.config.animate.relative_jacobian
+        )
+        moving = self.networks.dense_motion(inputs["reduced"], source, moved)
+        found = {"deformation": moving.deformation}
+        return found if moving.occlusion is None else found | {"occlusion": moving.occlusion}
+
+    def _warp(self, inputs: Tensors) -> Tensors:
+        moving = DenseMotion(inputs["deformation"], inputs.get("occlusion"), None, None)
+        return {"warped": self.networks.generator.warp_features(inputs["features"], moving)}
+
+    def _render(self, inputs: Tensors) -> Tensors:
+        return {"prediction": self.networks.generator.decode(inputs["warped"])}
+
+
+def _specs(shapes: dict[str, list[int | None] | tf.TensorShape]) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec(shape, tf.float32, name) for name, shape in shapes.items()}
+
+
+def _concrete(
+    function: Callable[[Tensors], Tensors], specs: dict[str, tf.TensorSpec]
+) -> tf.types.experimental.ConcreteFunction:
+    return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)

@@ -1,0 +1,149 @@
+"""TFLite files of the five stages, in variants, and `pipeline.json`, which says how they are chained."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from export import examples, litert_runner, module, stages
+from fomm_tf import checkpoint
+from fomm_tf.models import fold
+
+PIPELINE = "pipeline.json"
+RUNNER = "litert_runner.py"
+# What each stage of a variant is written as. Eight bits tell a coordinate to 1/256 of its range only: places and what
+# reads by them stay float; `dynamic` has 8-bit weights and float activations.
+VARIANTS = {
+    "float32": dict.fromkeys(stages.NAMES, "float32"),
+    "float16": dict.fromkeys(stages.NAMES, "float16") | {"warp": "float32"},
+    "dynamic": dict.fromkeys(stages.NAMES, "dynamic") | {"warp": "float32"},
+    "int8": dict.fromkeys(stages.NAMES, "dynamic") | {"source_encoder": "int8", "warp": "float32", "renderer": "int8"},
+}
+
+
+def write(
+    folder: str | pathlib.Path,
+    output: str | pathlib.Path,
+    batch: int | None = 1,
+    check: Callable[[pathlib.Path, stages.Stages], None] | None = None,
+) -> pathlib.Path:
+    """Writes all variants of a run's model.
+
+    Args:
+      folder: the run folder.
+      output: folder for the files; new or empty.
+      batch: driving frames a call; None leaves it to the caller, who resizes the inputs.
+      check: called with what was written, and the stages that it came from, before it gets its name.
+
+    Returns:
+      `output`.
+
+    Raises:
+      errors.UserError: if the run cannot be read or `output` cannot be written.
+    """
+    run = checkpoint.load(folder)
+    fold.fold(*run.networks)
+    exact = stages.Stages(run.config, run.networks, batch)
+    kinds = {(stage, kind) for variant in VARIANTS.values() for stage, kind in variant.items()}
+    with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
+        saved = {True: pathlib.Path(scratch) / "transposed", False: pathlib.Path(scratch) / "plain"}
+        module.save(run.networks, exact.functions, saved[True])
+        samples = _samples(exact, examples.calibration(run.config))
+        plain = stages.Stages(run.config, run.networks, batch, transposed=False)
+        module.save(run.networks, plain.functions, saved[False])
+        for stage, kind in tqdm.tqdm(sorted(kinds), unit="file", disable=None):
+            source = saved[kind in ("float32", "float16")]
+            (work / _name(stage, kind)).write_bytes(_convert(source, stage, kind, samples[stage]))
+        (work / PIPELINE).write_text(json.dumps(describe(exact, pathlib.Path(folder).resolve().name), indent=2) + "\n")
+        shutil.copyfile(litert_runner.__file__, work / RUNNER)
+        if check is not None:
+            check(work, exact)
+    return pathlib.Path(output)
+
+
+def describe(built: stages.Stages, name: str) -> dict:
+    """What `pipeline.json` says."""
+
+    def told(tensors: dict[str, tf.Tensor | tf.TensorSpec]) -> dict[str, dict]:
+        return {
+            key: {"shape": tensor.shape.as_list(), "dtype": tensor.dtype.name}
+            for key, tensor in sorted(tensors.items())
+        }
+
+    settings = built.config
+    return {
+        "name": name,
+        "frame_size": list(settings.model.frame_size),
+        "num_keypoints": settings.model.num_keypoints,
+        "animate": {"mode": settings.animate.mode, "adapt_scale": settings.animate.adapt_scale},
+        "once_a_source": ["source_encoder", "detector"],
+        "each_driving_frame": ["detector", "motion", "warp", "renderer"],
+        "stages": {
+            stage: {
+                "inputs": told(function.structured_input_signature[1]),
+                "outputs": told(function.structured_outputs),
+            }
+            for stage, function in built.functions.items()
+        },
+        "variants": {
+            variant: {stage: _name(stage, kind) for stage, kind in chosen.items()}
+            for variant, chosen in VARIANTS.items()
+        },
+    }
+
+
+def _name(stage: str, kind: str) -> str:
+    return f"{stage}-{kind}.tflite"
+
+
+def _convert(saved: pathlib.Path, stage: str, kind: str, samples: list[dict[str, np.ndarray]]) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=[stage])
+    if kind != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind == "int8":
+        converter.representative_dataset = lambda: iter(samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return converter.convert()
+
+
+class KerasPipeline(litert_runner.Pipeline):
+    """The same chain on the functions that the files are made of.
+
+    Args:
+      built: the stages.
+
+    Attributes:
+      calls: (stage, inputs, outputs) of every stage that ran, in order.
+    """
+
+    def __init__(self, built: stages.Stages) -> None:
+        self.description = describe(built, "")
+        self.calls: list[tuple[str, litert_runner.Arrays, litert_runner.Arrays]] = []
+        self._functions = built.functions
+
+    def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> litert_runner.Arrays:
+        """One stage, noted in `calls`."""
+        function = self._functions[name]
+        inputs = {key: tensors[key] for key in function.structured_input_signature[1]}
+        found = function(**{key: tf.constant(value) for key, value in inputs.items()})
+        outputs = {key: value.numpy() for key, value in found.items()}
+        self.calls.append((name, inputs, outputs))
+        return outputs
+
+
+def _samples(built: stages.Stages, clips: list[np.ndarray]) -> dict[str, list[litert_runner.Arrays]]:
+    """What each stage is given while the clips are animated, each by its own first frame."""
+    pipeline = KerasPipeline(built)
+    for clip in tqdm.tqdm(clips, unit="clip", desc="calibration", disable=None):
+        for _ in pipeline.animate(clip[0], clip):
+            pass
+    return {name: [inputs for stage, inputs, _ in pipeline.calls if stage == name] for name in built.functions}
