@@ -7,18 +7,22 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from export import VARIANTS
 from fomm_tf import config, console
 
-_TEXT = "Writes a run's model for TF-Serving: a SavedModel, compared with the Keras model before it gets its name."
+_TEXT = "Writes a run's model for servers and phones, compared with the Keras model before it gets its name."
 _MORE = """\
 examples:
   python -m export --to saved_model --out models/fomm                      the bundled model
   python -m export --run runs/faces --to saved_model --out models/faces --precision float16
   python -m export --run runs/faces --check models/faces/1
+  python -m export --run runs/faces --to tflite --out models/phone
 
-what is written: OUT/1, the next time OUT/2, ...: OUT is a base_path of TF-Serving. Signatures: detect, encode_source,
+saved_model, for TF-Serving: OUT/1, the next time OUT/2, ...: OUT is a base_path. Signatures: detect, encode_source,
 animate, each for floats, _uint8 and _jpeg; transfer, render, render_details, metadata. Every input has a batch axis;
 saved_model_cli show --all --dir OUT/1 lists them. OUT/1/assets.extra holds metadata.json and TF-Serving's warm-up.
+tflite, for phones: five stages in four variants, pipeline.json, which chains them, report.md, and litert_runner.py,
+which runs them with ai-edge-litert and numpy alone.
 exit code: 0 done, 2 a mistake, a full disk or a difference over tolerance (nothing is left then), 130 stopped
 """
 
@@ -34,14 +38,25 @@ def _parser() -> console.Parser:
     )
     parser.add_argument("--run", metavar="RUN", help="run folder (default: the bundled model)")
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--to", choices=("saved_model",), help="the form to write")
-    task.add_argument("--check", metavar="VERSION", help="compare what was written before; nothing is written")
-    parser.add_argument("--out", metavar="DIR", help="folder of the model's versions; --to needs it")
+    task.add_argument("--to", choices=("saved_model", "tflite"), help="the form to write")
+    task.add_argument("--check", metavar="VERSION", help="compare a SavedModel that was written before")
+    parser.add_argument("--out", metavar="DIR", help="folder of the versions, or of the files; --to needs it")
     parser.add_argument(
         "--precision",
         choices=config.PRECISIONS,
         default="float32",
-        help="what the networks compute in (default: float32)",
+        help="what a SavedModel's networks compute in (default: float32); TFLite files come in all variants",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="driving frames a call of TFLite files (default: 1; 0: any)"
+    )
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=VARIANTS,
+        metavar="NAME",
+        help=f"of TFLite files (default: {' '.join(VARIANTS)})",
     )
     parser.add_argument(
         "--verify",
@@ -57,23 +72,36 @@ def _run(argv: Sequence[str]) -> None:
     parser = _parser()
     options = parser.parse_args(argv)
     if options.to and not options.out:
-        parser.error("--to needs --out DIR, the folder of the model's versions")
+        parser.error("--to needs --out DIR, the folder to write")
+    if options.batch < 0:
+        parser.error(f"--batch is {options.batch}; give 1 or more, or 0 for any")
     console.prepare_tensorflow(options.verbose)
 
-    from export import module, saved_model, verify
     from fomm_tf import checkpoint
 
     folder = options.run or checkpoint.BUNDLED
-
-    def check(written: pathlib.Path) -> None:
-        verify.check(folder, written)
-
     if options.check:
-        check(pathlib.Path(options.check))
+        from export import verify
+
+        verify.check(folder, options.check)
         return
-    version = saved_model.write(module.load(folder, options.precision), options.out, check if options.verify else None)
-    size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
-    print(f"{version}: {size / 1e6:.1f} MB.")
+    written = (_write_tflite if options.to == "tflite" else _write_saved_model)(folder, options)
+    size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
+    print(f"{written}: {size / 1e6:.1f} MB.")
+
+
+def _write_saved_model(folder: str, options: argparse.Namespace) -> pathlib.Path:
+    from export import module, saved_model, verify
+
+    check = (lambda written: verify.check(folder, written)) if options.verify else None
+    return saved_model.write(module.load(folder, options.precision), options.out, check)
+
+
+def _write_tflite(folder: str, options: argparse.Namespace) -> pathlib.Path:
+    from export import report, tflite
+
+    check = report.check if options.verify else None
+    return tflite.write(folder, options.out, options.variants, options.batch or None, check)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
     once a source:       source_encoder(source) -> features, reduced;  detector(source) -> source_*
     once a clip:         detector(first driving frame) -> initial_*
     each driving frame:  detector(frame) -> driving_*
-                         motion(reduced, source_*, driving_*, initial_*, relative, adapt_scale) -> deformation, occlusion
+                         motion(reduced, source_*, driving_*, initial_*, switches) -> deformation, occlusion
                          warp(features, deformation, occlusion) -> warped
                          renderer(warped) -> prediction
 
-Convention: every tensor is float32 but the two switches, with a batch axis of 1, or of any number of driving frames to
-one source. A model of zeroth order has no Jacobians, one without occlusion map no `occlusion`.
+Convention: every tensor is float32 but the two switches, relative and adapt_scale, with a batch axis of 1, or of any
+number of driving frames to one source. A model of zeroth order has no Jacobians, one without occlusion map no
+`occlusion`.
 """
 
 from __future__ import annotations

@@ -6,39 +6,48 @@ import json
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from export import examples, litert_runner, module, stages
+from export import equalise, examples, litert_runner, module, stages
 from fomm_tf import checkpoint
 from fomm_tf.models import fold
 
 PIPELINE = "pipeline.json"
 RUNNER = "litert_runner.py"
-# What each stage of a variant is written as. Eight bits tell a coordinate to 1/256 of its range only: places and what
-# reads by them stay float; `dynamic` has 8-bit weights and float activations.
+# What each stage of a variant is written as: `dynamic` has 8-bit weights and activations that are made 8-bit for each
+# convolution, `int8` is 8-bit throughout. Keypoints from 8-bit convolutions are off by up to a pixel of 256, so the
+# detector stays float; 8 bits tell a place to 1/256 of its range only, so what moves and reads places does too.
 VARIANTS = {
     "float32": dict.fromkeys(stages.NAMES, "float32"),
     "float16": dict.fromkeys(stages.NAMES, "float16") | {"warp": "float32"},
-    "dynamic": dict.fromkeys(stages.NAMES, "dynamic") | {"warp": "float32"},
-    "int8": dict.fromkeys(stages.NAMES, "dynamic") | {"source_encoder": "int8", "warp": "float32", "renderer": "int8"},
+    "dynamic": dict.fromkeys(stages.NAMES, "dynamic") | {"detector": "float16", "warp": "float32"},
+    "int8": {
+        "source_encoder": "int8",
+        "detector": "float16",
+        "motion": "dynamic",
+        "warp": "float32",
+        "renderer": "int8",
+    },
 }
 
 
 def write(
     folder: str | pathlib.Path,
     output: str | pathlib.Path,
+    variants: Sequence[str] = tuple(VARIANTS),
     batch: int | None = 1,
     check: Callable[[pathlib.Path, stages.Stages], None] | None = None,
 ) -> pathlib.Path:
-    """Writes all variants of a run's model.
+    """Writes a run's model.
 
     Args:
       folder: the run folder.
       output: folder for the files; new or empty.
+      variants: which, of `VARIANTS`.
       batch: driving frames a call; None leaves it to the caller, who resizes the inputs.
       check: called with what was written, and the stages that it came from, before it gets its name.
 
@@ -48,27 +57,27 @@ def write(
     Raises:
       errors.UserError: if the run cannot be read or `output` cannot be written.
     """
-    run = checkpoint.load(folder)
-    fold.fold(*run.networks)
-    exact = stages.Stages(run.config, run.networks, batch)
-    kinds = {(stage, kind) for variant in VARIANTS.values() for stage, kind in variant.items()}
+    exact = _stages(folder, batch)
+    samples = _samples(exact, examples.calibration(exact.config))
+    even = _stages(folder, batch, np.concatenate([inputs["warped"] for inputs in samples["renderer"]]))
+    kinds = {(stage, kind) for name in variants for stage, kind in VARIANTS[name].items()}
     with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
-        saved = {True: pathlib.Path(scratch) / "transposed", False: pathlib.Path(scratch) / "plain"}
-        module.save(run.networks, exact.functions, saved[True])
-        samples = _samples(exact, examples.calibration(run.config))
-        plain = stages.Stages(run.config, run.networks, batch, transposed=False)
-        module.save(run.networks, plain.functions, saved[False])
+        saved = {True: pathlib.Path(scratch) / "exact", False: pathlib.Path(scratch) / "even"}
+        for which, built in ((True, exact), (False, even)):
+            module.save(built.networks, built.functions, saved[which])
         for stage, kind in tqdm.tqdm(sorted(kinds), unit="file", disable=None):
-            source = saved[kind in ("float32", "float16")]
-            (work / _name(stage, kind)).write_bytes(_convert(source, stage, kind, samples[stage]))
-        (work / PIPELINE).write_text(json.dumps(describe(exact, pathlib.Path(folder).resolve().name), indent=2) + "\n")
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                str(saved[kind in ("float32", "float16")]), signature_keys=[stage]
+            )
+            (work / _name(stage, kind)).write_bytes(_convert(converter, kind, samples[stage]))
+        (work / PIPELINE).write_text(json.dumps(describe(exact, folder, variants), indent=2) + "\n")
         shutil.copyfile(litert_runner.__file__, work / RUNNER)
         if check is not None:
             check(work, exact)
     return pathlib.Path(output)
 
 
-def describe(built: stages.Stages, name: str) -> dict:
+def describe(built: stages.Stages, folder: str | pathlib.Path = "", variants: Sequence[str] = ()) -> dict:
     """What `pipeline.json` says."""
 
     def told(tensors: dict[str, tf.Tensor | tf.TensorSpec]) -> dict[str, dict]:
@@ -79,7 +88,7 @@ def describe(built: stages.Stages, name: str) -> dict:
 
     settings = built.config
     return {
-        "name": name,
+        "name": pathlib.Path(folder).resolve().name,
         "frame_size": list(settings.model.frame_size),
         "num_keypoints": settings.model.num_keypoints,
         "animate": {"mode": settings.animate.mode, "adapt_scale": settings.animate.adapt_scale},
@@ -95,6 +104,7 @@ def describe(built: stages.Stages, name: str) -> dict:
         "variants": {
             variant: {stage: _name(stage, kind) for stage, kind in chosen.items()}
             for variant, chosen in VARIANTS.items()
+            if variant in variants
         },
     }
 
@@ -103,16 +113,31 @@ def _name(stage: str, kind: str) -> str:
     return f"{stage}-{kind}.tflite"
 
 
-def _convert(saved: pathlib.Path, stage: str, kind: str, samples: list[dict[str, np.ndarray]]) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=[stage])
+def _stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None) -> stages.Stages:
+    """A run's stages; with warped features, as 8 bits like them: channels of like range, no transposed convolutions."""
+    run = checkpoint.load(folder)
+    fold.fold(*run.networks)
+    if features is not None:
+        equalise.equalise(run.networks.generator, tf.constant(features))
+    return stages.Stages(run.config, run.networks, batch, transposed=features is None)
+
+
+def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[litert_runner.Arrays]) -> bytes:
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if kind == "int8":
-        converter.representative_dataset = lambda: iter(samples)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
+    if kind != "int8":
+        return converter.convert()
+    converter.representative_dataset = lambda: iter(samples)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    lite = tf.lite.experimental
+    # The sums of the residual blocks, and what scales them, are float: every block would round them once more.
+    options = lite.QuantizationDebugOptions(denylisted_ops=["ADD", "MUL"])
+    debugger = lite.QuantizationDebugger(
+        converter=converter, debug_dataset=lambda: iter(samples[:1]), debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()
 
 
 class KerasPipeline(litert_runner.Pipeline):
@@ -126,7 +151,7 @@ class KerasPipeline(litert_runner.Pipeline):
     """
 
     def __init__(self, built: stages.Stages) -> None:
-        self.description = describe(built, "")
+        self.description = describe(built)
         self.calls: list[tuple[str, litert_runner.Arrays, litert_runner.Arrays]] = []
         self._functions = built.functions
 

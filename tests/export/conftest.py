@@ -1,14 +1,16 @@
 """Runs of many models, each exported once, and requests of any batch for them."""
 
 import functools
+import os
 import pathlib
+import subprocess
+import sys
 
 import model_list
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import module, saved_model
 from fomm_tf import checkpoint, config, torch_import, weights
 
 _REFERENCE = pathlib.Path(__file__).parents[1] / "parity" / "data"
@@ -38,22 +40,47 @@ RUNS |= {
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """Writes a run by its name in `RUNS`, and its SavedModel, once: the folder that holds `run` and `saved/1`."""
+def export():
+    """Runs `python -m export` in a process of its own, which takes the memory of its graphs along; gives its stdout."""
+
+    def run(*line):
+        command = [sys.executable, "-m", "export", *(str(part) for part in line)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """Writes a run by its name in `RUNS`, once."""
 
     @functools.cache
     def make(name):
-        place = tmp_path_factory.mktemp("model")
-        checkpoint.save(place / "run", RUNS[name](), "for a test")
-        saved_model.write(module.load(place / "run"), place / "saved")
+        place = tmp_path_factory.mktemp("model") / "run"
+        checkpoint.save(place, RUNS[name](), "for a test")
         return place
 
     return make
 
 
 @pytest.fixture(scope="session")
-def served(folder):
-    return tf.saved_model.load(str(folder("tiny") / "saved" / "1"))
+def saved(run_folder, export):
+    """The SavedModel of such a run, once, and what the command said of it."""
+
+    @functools.cache
+    def make(name):
+        run = run_folder(name)
+        printed = export("--run", run, "--to", "saved_model", "--out", run.parent / "saved")
+        return run.parent / "saved" / "1", printed
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def served(saved):
+    return tf.saved_model.load(str(saved("tiny")[0]))
 
 
 @pytest.fixture
