@@ -40,7 +40,7 @@ compat: .venv/all .venv-torch/done
 	$(BIN)/python -m pytest tests/compat
 
 clean:
-	rm -rf .venv .venv-torch .venv-tensorflow outputs
+	rm -rf .venv .venv-torch .venv-tensorflow .venv-litert outputs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -65,4 +65,10 @@ clean:
 .venv-tensorflow/done: Makefile
 	$(PYTHON) -m venv .venv-tensorflow
 	.venv-tensorflow/bin/pip install -q tensorflow==2.21.0
+	touch $@
+
+# The newest that the registry has, so that a release that breaks the files is seen.
+.venv-litert/done: Makefile
+	$(PYTHON) -m venv .venv-litert
+	.venv-litert/bin/pip install -q ai-edge-litert numpy
 	touch $@
