@@ -18,10 +18,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from export.module import Tensors, keypoints_of, named, switched_transfer
+from export.module import Tensors, keypoints_of, switched_transfer
 from fomm_tf import config, models
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion
+from fomm_tf.ops import grid, shapes
 
 NAMES = ("source_encoder", "detector", "motion", "warp", "renderer")
 CONVOLUTIONS = ("source_encoder", "detector", "renderer")
@@ -74,7 +75,15 @@ class Stages:
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return named(self.networks.detector(inputs["frame"]))
+        """The detector, its means taken in four axes: a phone's GPU takes no fifth."""
+        heatmap, jacobian_maps = self.networks.detector.maps(inputs["frame"])
+        _, height, width, count = shapes.sizes(heatmap)
+        places = grid.identity_grid(height, width)
+        found = {"value": _means(heatmap, [places[tf.newaxis, :, :, axis, tf.newaxis] for axis in (0, 1)])}
+        if jacobian_maps is None:
+            return found
+        jacobian = _means(heatmap, [tf.cast(jacobian_maps[..., entry::4], tf.float32) for entry in range(4)])
+        return found | {"jacobian": tf.reshape(jacobian, [-1, count, 2, 2])}
 
     def _motion(self, inputs: Tensors) -> Tensors:
         source, driving, initial = (keypoints_of(inputs, f"{owner}_") for owner in ("source", "driving", "initial"))
@@ -93,8 +102,13 @@ class Stages:
         return {"prediction": self.networks.generator.decode(inputs["warped"])}
 
 
-def _specs(shapes: dict[str, list[int | None] | tf.TensorShape]) -> dict[str, tf.TensorSpec]:
-    return {name: tf.TensorSpec(shape, tf.float32, name) for name, shape in shapes.items()}
+def _means(heatmap: tf.Tensor, values: list[tf.Tensor]) -> tf.Tensor:
+    """What each heatmap `[B, h, w, K]` weights of each of E values `[B or 1, h, w, K or 1]`: `[B, K, E]`."""
+    return tf.stack([tf.reduce_sum(heatmap * value, axis=[1, 2]) for value in values], axis=-1)
+
+
+def _specs(sizes: dict[str, list[int | None] | tf.TensorShape]) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec(shape, tf.float32, name) for name, shape in sizes.items()}
 
 
 def _concrete(

@@ -48,12 +48,23 @@ class KeypointDetector(tf.keras.Model):
         Raises:
           ValueError: if the hourglass does not divide the frame's size.
         """
+        heatmap, jacobian_maps = self.maps(frame, training)
+        jacobian = None if jacobian_maps is None else keypoints.average_jacobian(heatmap, jacobian_maps)
+        return keypoints.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
+
+    def maps(self, frame: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """What the keypoints are read from.
+
+        Args:
+          frame: `[B, H, W, 3]` float in [0, 1].
+          training: normalise with the batch's statistics and move the running ones.
+
+        Returns:
+          The heatmaps `[B, h, w, K]` float32, and the Jacobian maps `[B, h, w, 4 K]` (or 4), None without Jacobians.
+        """
         reduced = frame if self.antialias is None else self.antialias(frame)
         features = self.hourglass(reduced, training=training)
         if self.pad:
             features = tf.pad(features, [[0, 0], [self.pad, self.pad], [self.pad, self.pad], [0, 0]])
         heatmap = keypoints.spatial_softmax(self.keypoint_head(features), self.temperature)
-        jacobian = None
-        if self.jacobian_head is not None:
-            jacobian = keypoints.average_jacobian(heatmap, self.jacobian_head(features))
-        return keypoints.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
+        return heatmap, None if self.jacobian_head is None else self.jacobian_head(features)

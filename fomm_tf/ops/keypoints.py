@@ -64,7 +64,7 @@ def soft_argmax(heatmap: tf.Tensor) -> tf.Tensor:
     shapes.check("heatmap", heatmap, "B h w K")
     _, height, width, _ = shapes.sizes(heatmap)
     grid = grid_ops.identity_grid(height, width, heatmap.dtype)
-    return _means(heatmap, [grid[tf.newaxis, :, :, axis, tf.newaxis] for axis in (0, 1)])
+    return tf.reduce_sum(heatmap[..., tf.newaxis] * grid[tf.newaxis, :, :, tf.newaxis, :], axis=[1, 2])
 
 
 def average_jacobian(heatmap: tf.Tensor, jacobian_maps: tf.Tensor) -> tf.Tensor:
@@ -82,21 +82,13 @@ def average_jacobian(heatmap: tf.Tensor, jacobian_maps: tf.Tensor) -> tf.Tensor:
     """
     shapes.check("heatmap", heatmap, "B h w K")
     shapes.check("jacobian_maps", jacobian_maps, "B h w 4K")
-    batch, _, _, num_keypoints = shapes.sizes(heatmap)
+    batch, height, width, num_keypoints = shapes.sizes(heatmap)
     channels = jacobian_maps.shape[-1]
     if channels not in (4, 4 * num_keypoints):
         raise ValueError(f"jacobian_maps must have 4 or {4 * num_keypoints} channels; got {channels}.")
-    maps = tf.cast(jacobian_maps, heatmap.dtype)
-    mean = _means(heatmap, [maps[..., entry::4] for entry in range(4)])
+    maps = tf.reshape(tf.cast(jacobian_maps, heatmap.dtype), [batch, height, width, channels // 4, 4])
+    mean = tf.reduce_sum(heatmap[..., tf.newaxis] * maps, axis=[1, 2])
     return tf.reshape(mean, [batch, num_keypoints, 2, 2])
-
-
-def _means(heatmap: tf.Tensor, values: list[tf.Tensor]) -> tf.Tensor:
-    """What each heatmap `[B, h, w, K]` weights of each of E values `[B or 1, h, w, K or 1]`: `[B, K, E]`.
-
-    One after the other: a phone's GPU takes tensors of at most four axes.
-    """
-    return tf.stack([tf.reduce_sum(heatmap * value, axis=[1, 2]) for value in values], axis=-1)
 
 
 def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, variance: float) -> tf.Tensor:
