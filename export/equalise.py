@@ -50,14 +50,13 @@ def equalise(generator: models.Generator, features: tf.Tensor) -> None:
         generator.bottleneck[number] = _ScaledResidual(block, scale, after)
         scale = after
     convolutions = [*(block.conv for block in generator.up_blocks), generator.final]
-    scales = [scale]
+    made = []
     for block in generator.up_blocks:
         features = block(features)
-        scales.append(_scale(features))
-    for number, (before, convolution) in enumerate(zip(scales, convolutions, strict=True)):
-        convolution.kernel.assign(convolution.kernel / before[:, tf.newaxis])
-        if number + 1 < len(scales):
-            _multiply(convolution, scales[number + 1])
+        made.append(_scale(features))
+    _divide(convolutions[0], scale)
+    for writer, reader, each in zip(convolutions[:-1], convolutions[1:], made, strict=True):
+        _balance(writer, reader, each)
 
 
 def _scale(features: tf.Tensor) -> tf.Tensor:
@@ -66,9 +65,14 @@ def _scale(features: tf.Tensor) -> tf.Tensor:
 
 def _balance(writer: blocks.Convolution, reader: blocks.Convolution, scale: tf.Tensor) -> None:
     _multiply(writer, scale)
-    reader.kernel.assign(reader.kernel / scale[:, tf.newaxis])
+    _divide(reader, scale)
 
 
 def _multiply(convolution: blocks.Convolution, scale: tf.Tensor) -> None:
     convolution.kernel.assign(convolution.kernel * scale)
     convolution.bias.assign(convolution.bias * scale)
+
+
+def _divide(convolution: blocks.Convolution, scale: tf.Tensor) -> None:
+    """Undoes in a reader what `_multiply` did to its writer."""
+    convolution.kernel.assign(convolution.kernel / scale[:, tf.newaxis])

@@ -60,9 +60,9 @@ class Module:
             frames, picture, clip = ({name: tf.TensorSpec(shape, dtype, name)} for name, shape in shapes.items())
             use_initial = {"use_initial": tf.TensorSpec([None], tf.bool, "use_initial")}
             self.signatures |= {
-                "detect" + suffix: _concrete(self._detect, frames),
-                "encode_source" + suffix: _concrete(self._encode_source, picture),
-                "animate" + suffix: _concrete(self._animate, picture | clip | use_initial | initial | switches),
+                "detect" + suffix: _checked(self._detect, frames),
+                "encode_source" + suffix: _checked(self._encode_source, picture),
+                "animate" + suffix: _checked(self._animate, picture | clip | use_initial | initial | switches),
             }
         encoding = {
             name: tf.TensorSpec(tensor.shape, tensor.dtype, name)
@@ -72,10 +72,10 @@ class Module:
         if model.jacobian:
             posed["jacobian"] = tf.TensorSpec([None, None, *points, 2], tf.float32, "jacobian")
         self.signatures |= {
-            "transfer": _concrete(self._transfer, source | driving | initial | switches),
-            "render": _concrete(self._render, encoding | posed),
-            "render_details": _concrete(self._render_details, encoding | posed),
-            "metadata": _concrete(self._tell, {"request": tf.TensorSpec([None], tf.string, "request")}),
+            "transfer": _checked(self._transfer, source | driving | initial | switches),
+            "render": _checked(self._render, encoding | posed),
+            "render_details": _checked(self._render_details, encoding | posed),
+            "metadata": _checked(self._tell, {"request": tf.TensorSpec([None], tf.string, "request")}),
         }
 
     def _keypoint_specs(self, owner: str) -> dict[str, tf.TensorSpec]:
@@ -249,15 +249,18 @@ def _commit() -> str | None:
     return done.stdout.strip()
 
 
-def _concrete(
+def concrete(
     function: Callable[[Tensors], Tensors], specs: dict[str, tf.TensorSpec]
 ) -> tf.types.experimental.ConcreteFunction:
     """A function of keyword tensors, as signatures are."""
+    return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)
 
-    def call(**inputs: tf.Tensor) -> Tensors:
-        return function(checks.check_batch(inputs, specs))
 
-    return tf.function(call, autograph=False).get_concrete_function(**specs)
+def _checked(
+    function: Callable[[Tensors], Tensors], specs: dict[str, tf.TensorSpec]
+) -> tf.types.experimental.ConcreteFunction:
+    """The same with its inputs checked."""
+    return concrete(lambda inputs: function(checks.check_batch(inputs, specs)), specs)
 
 
 def _one_by_one(function: Callable[[Tensors], Tensors], inputs: Tensors, given: dict[str, tf.DType]) -> Tensors:

@@ -14,11 +14,9 @@ number of driving frames to one source. A model of zeroth order has no Jacobians
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
-from export.module import Tensors, keypoints_of, switched_transfer
+from export.module import Tensors, concrete, keypoints_of, switched_transfer
 from fomm_tf import config, models
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion
@@ -55,16 +53,16 @@ class Stages:
         owners = {"source": 1, "driving": batch, "initial": 1}
         keypoints = {f"{owner}_{part}": [size, *parts[part]] for owner, size in owners.items() for part in parts}
         switches = {name: tf.TensorSpec([1], tf.bool, name) for name in ("relative", "adapt_scale")}
-        encoder = _concrete(self._encode, _specs({"source": [1, *frame]}))
+        encoder = concrete(self._encode, _specs({"source": [1, *frame]}))
         features, reduced = (encoder.structured_outputs[name].shape for name in ("features", "reduced"))
-        motion = _concrete(self._motion, _specs({"reduced": reduced} | keypoints) | switches)
+        motion = concrete(self._motion, _specs({"reduced": reduced} | keypoints) | switches)
         moving = {name: tensor.shape for name, tensor in motion.structured_outputs.items()}
         self.functions = {
             "source_encoder": encoder,
-            "detector": _concrete(self._detect, _specs({"frame": [batch, *frame]})),
+            "detector": concrete(self._detect, _specs({"frame": [batch, *frame]})),
             "motion": motion,
-            "warp": _concrete(self._warp, _specs({"features": features} | moving)),
-            "renderer": _concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
+            "warp": concrete(self._warp, _specs({"features": features} | moving)),
+            "renderer": concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
         }
 
     def _encode(self, inputs: Tensors) -> Tensors:
@@ -109,9 +107,3 @@ def _means(heatmap: tf.Tensor, values: list[tf.Tensor]) -> tf.Tensor:
 
 def _specs(sizes: dict[str, list[int | None] | tf.TensorShape]) -> dict[str, tf.TensorSpec]:
     return {name: tf.TensorSpec(shape, tf.float32, name) for name, shape in sizes.items()}
-
-
-def _concrete(
-    function: Callable[[Tensors], Tensors], specs: dict[str, tf.TensorSpec]
-) -> tf.types.experimental.ConcreteFunction:
-    return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)

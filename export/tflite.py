@@ -18,6 +18,7 @@ from fomm_tf.models import fold
 
 PIPELINE = "pipeline.json"
 RUNNER = "litert_runner.py"
+_EIGHT_BITS = ("dynamic", "int8")
 # What each stage of a variant is written as: `dynamic` has 8-bit weights and activations that are made 8-bit for each
 # convolution, `int8` is 8-bit throughout. Keypoints from 8-bit convolutions are off by up to a pixel of 256, so the
 # detector stays float; 8 bits tell a place to 1/256 of its range only, so what moves and reads places does too.
@@ -58,18 +59,19 @@ def write(
       errors.UserError: if the run cannot be read or `output` cannot be written.
     """
     exact = _stages(folder, batch)
-    samples = _samples(exact, examples.calibration(exact.config))
-    even = _stages(folder, batch, np.concatenate([inputs["warped"] for inputs in samples["renderer"]]))
     kinds = {(stage, kind) for name in variants for stage, kind in VARIANTS[name].items()}
+    samples, sources = {}, {"exact": exact}
+    if any(kind in _EIGHT_BITS for _, kind in kinds):
+        samples = _samples(exact, examples.calibration(exact.config))
+        warped = np.concatenate([inputs["warped"] for inputs in samples["renderer"]])
+        sources["even"] = _stages(folder, batch, warped)
     with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
-        saved = {True: pathlib.Path(scratch) / "exact", False: pathlib.Path(scratch) / "even"}
-        for which, built in ((True, exact), (False, even)):
-            module.save(built.networks, built.functions, saved[which])
+        for name, built in sources.items():
+            module.save(built.networks, built.functions, pathlib.Path(scratch) / name)
         for stage, kind in tqdm.tqdm(sorted(kinds), unit="file", disable=None):
-            converter = tf.lite.TFLiteConverter.from_saved_model(
-                str(saved[kind in ("float32", "float16")]), signature_keys=[stage]
-            )
-            (work / _name(stage, kind)).write_bytes(_convert(converter, kind, samples[stage]))
+            source = pathlib.Path(scratch) / ("even" if kind in _EIGHT_BITS else "exact")
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
+            (work / _name(stage, kind)).write_bytes(_convert(converter, kind, samples.get(stage, [])))
         (work / PIPELINE).write_text(json.dumps(describe(exact, folder, variants), indent=2) + "\n")
         shutil.copyfile(litert_runner.__file__, work / RUNNER)
         if check is not None:

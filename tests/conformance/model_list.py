@@ -40,6 +40,13 @@ MODELS = {
     "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
 }
 
+# The reference's models of `variants.npz`, by the name of their checkpoint and the meaning of align_corners.
+REFERENCE = {
+    f"{name}, align_corners {corners}": (name, corners)
+    for name in ("zero-order", "single-jacobian", "wide")
+    for corners in (True, False)
+}
+
 
 def shake(variables, stddev=0.1):
     """Non-trivial weights: Jacobian heads, norms and statistics away from where they start."""

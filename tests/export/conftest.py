@@ -1,7 +1,6 @@
 """Runs of many models, each exported once, and requests of any batch for them."""
 
 import functools
-import os
 import pathlib
 import subprocess
 import sys
@@ -32,11 +31,7 @@ def _converted(name, align_corners):
 RUNS = {name: functools.partial(_drawn, config.Config(model=model)) for name, model in model_list.MODELS.items()}
 # Of a convolution's 9 x 1024 inputs the noise adds up.
 RUNS |= {"512": functools.partial(_drawn, _LARGE), "vox-256": functools.partial(_drawn, config.Config(), 0.02)}
-RUNS |= {
-    f"{name}, align_corners {align_corners}": functools.partial(_converted, name, align_corners)
-    for name in ("zero-order", "single-jacobian", "wide")
-    for align_corners in (True, False)
-}
+RUNS |= {label: functools.partial(_converted, *which) for label, which in model_list.REFERENCE.items()}
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +40,7 @@ def export():
 
     def run(*line):
         command = [sys.executable, "-m", "export", *(str(part) for part in line)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 
+import model_list
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,15 +19,11 @@ from fomm_tf.inference import animator
 from fomm_tf.ops import keypoints
 
 pytestmark = pytest.mark.slow
-REFERENCE = ("zero-order", "single-jacobian", "wide")
 FORMS = ("", "_uint8", "_jpeg")
 SIGNATURES = [f"{name}{form}" for name in ("detect", "encode_source", "animate") for form in FORMS]
 SIGNATURES += ["transfer", "render", "render_details", "metadata"]
 MODELS = ["tiny", "align-corners-false", "tall", "one-keypoint", "zeroth-order-no-occlusion", "third-scale"]
-MODELS += [
-    f"{name}, align_corners {which}" for name in ("zero-order", "single-jacobian", "wide") for which in (True, False)
-]
-MODELS += ["512", "vox-256"]
+MODELS += ["512", "vox-256", *model_list.REFERENCE]
 
 
 def decoded(value):
@@ -274,21 +271,3 @@ def test_a_difference_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys
 def test_pictures_too_far_apart_are_refused():
     with pytest.raises(errors.UserError, match=r"bfloat16 model's frames are 30.0 dB"):
         verify.judge(verify.Report([], 30.0), "bfloat16")
-
-
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        (["--to", "caffe", "--out", "x"], "invalid choice: 'caffe'"),
-        (["--to", "saved_model"], "--to needs --out"),
-        ([], "one of the arguments --to --check is required"),
-        (["--check", "nowhere"], "nowhere is no version that"),
-        (["--run", "nowhere", "--to", "saved_model", "--out", "x"], "nowhere"),
-    ],
-)
-def test_mistakes_are_one_line(line, complaint, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert command.main(line) == 2
-    message = capsys.readouterr().err.strip()
-    assert complaint in message and "\n" not in message
-    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import json
 
+import model_list
 import numpy as np
 import pytest
 
@@ -11,9 +12,7 @@ from fomm_tf import checkpoint
 from fomm_tf.inference import animator
 
 pytestmark = pytest.mark.slow
-REFERENCE = ("zero-order", "single-jacobian", "wide")
-MODELS = ["tiny", "align-corners-false", "tall", "one-keypoint", "zeroth-order-no-occlusion"]
-MODELS += [f"{name}, align_corners {which}" for name in REFERENCE for which in (True, False)]
+MODELS = ["tiny", "align-corners-false", "tall", "one-keypoint", "zeroth-order-no-occlusion", *model_list.REFERENCE]
 
 
 @pytest.fixture(scope="module")
@@ -126,22 +125,6 @@ def test_a_variant_that_was_not_written_is_named(run_folder, tmp_path):
     with pytest.raises(ValueError, match=r"variant is 'int8'; .* has float32"):
         litert_runner.Pipeline(place, "int8")
     assert json.loads((place / "pipeline.json").read_text())["stages"]["renderer"]["inputs"]["warped"]["shape"][0] == 1
-
-
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        (["--to", "tflite", "--out", "x", "--variants", "int4"], "invalid choice: 'int4'"),
-        (["--to", "tflite", "--out", "x", "--batch", "-1"], "--batch is -1"),
-        (["--run", "nowhere", "--to", "tflite", "--out", "x"], "nowhere"),
-    ],
-)
-def test_mistakes_are_one_line(line, complaint, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert command.main(line) == 2
-    message = capsys.readouterr().err.strip()
-    assert complaint in message and "\n" not in message
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stage_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys, monkeypatch):

@@ -1,0 +1,28 @@
+"""`python -m export`, wrongly called; what it writes is tested with its forms."""
+
+import pytest
+
+from export import __main__ as command
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (["--to", "caffe", "--out", "x"], "invalid choice: 'caffe'"),
+        (["--to", "saved_model"], "--to needs --out"),
+        ([], "one of the arguments --to --check is required"),
+        (["--check", "nowhere"], "nowhere is no version that"),
+        (["--run", "nowhere", "--to", "saved_model", "--out", "x"], "nowhere"),
+        (["--to", "tflite", "--out", "x", "--variants", "int4"], "invalid choice: 'int4'"),
+        (["--to", "tflite", "--out", "x", "--batch", "-1"], "--batch is -1"),
+        (["--run", "nowhere", "--to", "tflite", "--out", "x"], "nowhere"),
+    ],
+)
+def test_mistakes_are_one_line(line, complaint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(line) == 2
+    message = capsys.readouterr().err.strip()
+    assert complaint in message and "\n" not in message
+    assert list(tmp_path.iterdir()) == []
