@@ -32,15 +32,11 @@ bench: .venv/all
 	$(BIN)/python tests/bench/step.py train.recompute=true
 	$(BIN)/python tests/bench/step.py --config vox-adv-256
 
-compat: .venv/all .venv-torch/done
-	rm -rf outputs/compat
-	$(BIN)/fomm convert tests/parity/data/tiny-step5-checkpoint.pth.tar --config tests/parity/data/tiny.yaml --out outputs/compat/run
-	$(BIN)/fomm convert outputs/compat/run --to-torch outputs/compat/back.pth.tar
-	.venv-torch/bin/python tests/compat/torch_loads.py outputs/compat/back.pth.tar tests/parity/data/tiny-step5-checkpoint.pth.tar
-	$(BIN)/python -m pytest tests/compat
+compat: .venv/all
+	$(BIN)/python -m pytest -rP tests/compat
 
 clean:
-	rm -rf .venv .venv-torch .venv-tensorflow .venv-litert outputs
+	rm -rf .venv .venv-torch .venv-tensorflow .venv-litert .venv-onnxruntime outputs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -71,4 +67,9 @@ clean:
 .venv-litert/done: Makefile
 	$(PYTHON) -m venv .venv-litert
 	.venv-litert/bin/pip install -q ai-edge-litert numpy
+	touch $@
+
+.venv-onnxruntime/done: Makefile
+	$(PYTHON) -m venv .venv-onnxruntime
+	.venv-onnxruntime/bin/pip install -q onnxruntime numpy
 	touch $@

@@ -1,4 +1,4 @@
-"""From run folders to what servers and phones load; run from the checkout: `python -m export`."""
+"""From run folders to what servers, phones and other runtimes load; run from the checkout: `python -m export`."""
 
-# Of TFLite files; see `export.tflite`.
-VARIANTS = ("float32", "float16", "dynamic", "int8")
+# By form; see `export.tflite` and `export.onnx`.
+VARIANTS = {"tflite": ("float32", "float16", "dynamic", "int8"), "onnx": ("float32", "float16")}

@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from export import VARIANTS
 from fomm_tf import config, console
 
-_TEXT = "Writes a run's model for servers and phones, compared with the Keras model before it gets its name."
+_TEXT = "Writes a run's model for servers, phones and other runtimes, compared with the Keras model first."
 _MORE = """\
 examples:
   python -m export --to saved_model --out models/fomm                      the bundled model
   python -m export --run runs/faces --to saved_model --out models/faces --precision float16
   python -m export --run runs/faces --check models/faces/1
   python -m export --run runs/faces --to tflite --out models/phone
+  python -m export --run runs/faces --to onnx --out models/onnx
 
 saved_model, for TF-Serving: OUT/1, the next time OUT/2, ...: OUT is a base_path. Signatures: detect, encode_source,
 animate, each for floats, _uint8 and _jpeg; transfer, render, render_details, metadata. Every input has a batch axis;
 saved_model_cli show --all --dir OUT/1 lists them. OUT/1/assets.extra holds metadata.json and TF-Serving's warm-up.
-tflite, for phones: five stages in four variants, pipeline.json, which chains them, report.md, and litert_runner.py,
-which runs them with ai-edge-litert and numpy alone.
+tflite, for phones: five stages in four variants, pipeline.json, which chains them, report.md, and runner.py, which runs
+them with ai-edge-litert and numpy alone; android.md and ios.md, which show how an app does.
+onnx: the same five stages and all in one, animate, in two variants; runner.py takes onnxruntime and numpy.
 exit code: 0 done, 2 a mistake, a full disk or a difference over tolerance (nothing is left then), 130 stopped
 """
 
@@ -38,14 +40,14 @@ def _parser() -> console.Parser:
     )
     parser.add_argument("--run", metavar="RUN", help="run folder (default: the bundled model)")
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--to", choices=("saved_model", "tflite"), help="the form to write")
+    task.add_argument("--to", choices=("saved_model", "tflite", "onnx"), help="the form to write")
     task.add_argument("--check", metavar="VERSION", help="compare a SavedModel that was written before")
     parser.add_argument("--out", metavar="DIR", help="folder of the versions, or of the files; --to needs it")
     parser.add_argument(
         "--precision",
         choices=config.PRECISIONS,
         default="float32",
-        help="what a SavedModel's networks compute in (default: float32); TFLite files come in all variants",
+        help="what a SavedModel's networks compute in (default: float32); the other forms have variants",
     )
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="driving frames a call of TFLite files (default: 1; 0: any)"
@@ -53,10 +55,14 @@ def _parser() -> console.Parser:
     parser.add_argument(
         "--variants",
         nargs="+",
-        choices=VARIANTS,
-        default=VARIANTS,
         metavar="NAME",
-        help=f"of TFLite files (default: {' '.join(VARIANTS)})",
+        help="; ".join(f"of {form} files {' '.join(names)}" for form, names in VARIANTS.items()) + " (default: all)",
+    )
+    parser.add_argument(
+        "--grid-sample",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a warp in ONNX files is one GridSample node (default: yes), else gathers",
     )
     parser.add_argument(
         "--verify",
@@ -75,6 +81,11 @@ def _run(argv: Sequence[str]) -> None:
         parser.error("--to needs --out DIR, the folder to write")
     if options.batch < 0:
         parser.error(f"--batch is {options.batch}; give 1 or more, or 0 for any")
+    offered = VARIANTS.get(options.to, ())
+    options.variants = options.variants or offered
+    if unknown := set(options.variants) - set(offered):
+        known = f"choose from {', '.join(offered)}" if offered else "there are none"
+        parser.error(f"--variants has {', '.join(sorted(unknown))}; of {options.to or 'a check'} {known}")
     console.prepare_tensorflow(options.verbose)
 
     from fomm_tf import checkpoint
@@ -85,7 +96,7 @@ def _run(argv: Sequence[str]) -> None:
 
         verify.check(folder, options.check)
         return
-    written = (_write_tflite if options.to == "tflite" else _write_saved_model)(folder, options)
+    written = _WRITERS[options.to](folder, options)
     size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
     print(f"{written}: {size / 1e6:.1f} MB.")
 
@@ -103,6 +114,15 @@ def _write_tflite(folder: str, options: argparse.Namespace) -> pathlib.Path:
     check = report.check if options.verify else None
     return tflite.write(folder, options.out, options.variants, options.batch or None, check)
 
+
+def _write_onnx(folder: str, options: argparse.Namespace) -> pathlib.Path:
+    from export import onnx, report
+
+    check = report.check if options.verify else None
+    return onnx.write(folder, options.out, options.variants, options.grid_sample, check)
+
+
+_WRITERS = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}
 
 if __name__ == "__main__":
     sys.exit(main())

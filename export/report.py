@@ -1,4 +1,4 @@
-"""What the TFLite files are worth: differences from the Keras networks, pictures, bytes, operations and times."""
+"""What TFLite and ONNX files are worth: differences from the Keras networks, pictures, bytes, operations and times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export import examples, litert_runner, stages, tflite
+from export import examples, pipeline, runner, stages
 from fomm_tf import errors
 
 NAME = "report.md"
@@ -35,7 +35,7 @@ class Variant(NamedTuple):
       worst: stage.output -> the largest difference from the Keras networks given the same inputs.
       psnr: of the worst frame of a whole animation against the Keras networks', in dB.
       pixels: how far a keypoint is off at the most, in pixels of a frame of 256.
-      times: stage -> median milliseconds a call.
+      times: stage -> median milliseconds a call, of one driving frame.
     """
 
     size: int
@@ -49,27 +49,29 @@ def measure(folder: pathlib.Path, built: stages.Stages) -> dict[str, Variant]:
     """Runs every variant on a drawn picture and clip that nothing was calibrated on.
 
     Args:
-      folder: what `tflite.write` wrote.
-      built: the stages that it came from.
+      folder: with `pipeline.json` and the files.
+      built: the stages that they came from, in float32.
     """
     size = built.config.model.frame_size
     picture, clip = (np.float32(examples.draw(size, _FRAMES, seed)) / 255 for seed in (7, 9))
-    exact = tflite.KerasPipeline(built)
+    exact = pipeline.KerasPipeline(built)
     expected = np.stack(list(exact.animate(picture[1], clip)))
+    if "animate" in built.functions:
+        frames = {"source": picture[1:2], "initial": clip[:1], "driving": clip[-1:]}
+        exact.run("animate", frames | {"relative": np.array([True]), "adapt_scale": np.array([True])})
     found = {}
-    for name in json.loads((folder / tflite.PIPELINE).read_text())["variants"]:
-        pipeline = litert_runner.Pipeline(folder, name, os.cpu_count())
+    for name, files in _described(folder)["variants"].items():
+        chain = runner.Pipeline(folder, name, os.cpu_count())
         worst, times = {}, {}
         for stage, inputs, outputs in exact.calls:
-            for key, made in pipeline.run(stage, inputs).items():
+            for key, made in chain.run(stage, inputs).items():
                 off = np.abs(made - outputs[key]).max() / max(1.0, np.abs(outputs[key]).max())
                 worst[f"{stage}.{key}"] = max(worst.get(f"{stage}.{key}", 0.0), float(off))
         for stage, inputs, _ in {call[0]: call for call in exact.calls}.values():
-            times[stage] = statistics.median(_milliseconds(pipeline, stage, inputs) for _ in range(_ROUNDS))
-        made = np.stack(list(pipeline.animate(picture[1], clip)))
+            times[stage] = statistics.median(_milliseconds(chain, stage, inputs) for _ in range(_ROUNDS))
+        made = np.stack(list(chain.animate(picture[1], clip)))
         psnr = float(tf.reduce_min(tf.image.psnr(made, expected, 1.0)))
-        files = set(pipeline.description["variants"][name].values())
-        total = sum((folder / file).stat().st_size for file in files)
+        total = sum((folder / files[stage]).stat().st_size for stage in stages.NAMES)
         found[name] = Variant(total, worst, psnr, worst["detector.value"] * _PIXELS, times)
     return found
 
@@ -98,7 +100,7 @@ def check(folder: pathlib.Path, built: stages.Stages) -> None:
 
 
 def analyse(file: pathlib.Path) -> tuple[int, list[str]]:
-    """How many operations a file has, and what TensorFlow's analyser says that a GPU delegate refuses of it."""
+    """How many operations a TFLite file has, and what TensorFlow's analyser says that a GPU delegate refuses of it."""
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
         tf.lite.experimental.Analyzer.analyze(model_path=str(file), gpu_compatibility=True)
@@ -108,9 +110,13 @@ def analyse(file: pathlib.Path) -> tuple[int, list[str]]:
     return sum("Op#" in line for line in lines), sorted(set(warnings))
 
 
-def _milliseconds(pipeline: litert_runner.Pipeline, stage: str, inputs: litert_runner.Arrays) -> float:
+def _described(folder: pathlib.Path) -> dict:
+    return json.loads((folder / pipeline.NAME).read_text())
+
+
+def _milliseconds(chain: runner.Pipeline, stage: str, inputs: runner.Arrays) -> float:
     begin = time.perf_counter()
-    pipeline.run(stage, inputs)
+    chain.run(stage, inputs)
     return 1e3 * (time.perf_counter() - begin)
 
 
@@ -120,23 +126,25 @@ def _table(variants: dict[str, Variant]) -> str:
         "|---|---|---|---|---|",
     ]
     for name, each in variants.items():
-        frame = sum(time for stage, time in each.times.items() if stage != "source_encoder")
+        frame = sum(each.times[stage] for stage in stages.NAMES if stage != "source_encoder")
         lines.append(f"| {name} | {each.size / 1e6:.2f} | {each.psnr:.1f} | {each.pixels:.3f} | {frame:.1f} |")
     return "\n".join(lines)
 
 
 def _text(folder: pathlib.Path, variants: dict[str, Variant]) -> str:
-    name = json.loads((folder / tflite.PIPELINE).read_text())["name"]
-    parts = [f"# {name}\n\nThe worst of {_FRAMES} drawn frames; times of this machine's {os.cpu_count()} cores.\n"]
+    described = _described(folder)
+    parts = [f"# {described['name']}\n"]
+    parts += [f"The worst of {_FRAMES} drawn frames; times of this machine's {os.cpu_count()} cores.\n"]
     parts += [_table(variants), "\n## Milliseconds a call\n"]
     parts += [f"| stage | {' | '.join(variants)} |", "|---" * (1 + len(variants)) + "|"]
-    for stage in stages.NAMES:
+    for stage in described["stages"]:
         parts.append(f"| {stage} | {' | '.join(f'{each.times[stage]:.1f}' for each in variants.values())} |")
     parts += ["\n## Largest difference from the Keras networks, given the same inputs\n"]
     parts += [f"| output | {' | '.join(variants)} |", "|---" * (1 + len(variants)) + "|"]
     for output in next(iter(variants.values())).worst:
         parts.append(f"| {output} | {' | '.join(f'{each.worst[output]:.1e}' for each in variants.values())} |")
-    parts += ["\n## What a GPU delegate refuses\n", "| file | MB | operations | refused |", "|---|---|---|---|"]
+    if any(folder.glob("*.tflite")):
+        parts += ["\n## What a GPU delegate refuses\n", "| file | MB | operations | refused |", "|---|---|---|---|"]
     for file in sorted(folder.glob("*.tflite")):
         count, warnings = analyse(file)
         size = file.stat().st_size / 1e6

@@ -7,9 +7,13 @@
                          warp(features, deformation, occlusion) -> warped
                          renderer(warped) -> prediction
 
-Convention: every tensor is float32 but the two switches, relative and adapt_scale, with a batch axis of 1, or of any
-number of driving frames to one source. A model of zeroth order has no Jacobians, one without occlusion map no
-`occlusion`.
+or in one call, which encodes the source anew:
+
+    animate(source, initial, driving, switches) -> prediction
+
+Convention: every tensor is float32, whatever the networks compute in, but the two switches, relative and adapt_scale,
+with a batch axis of 1, or of any number of driving frames to one source. A model of zeroth order has no Jacobians, one
+without occlusion map no `occlusion`.
 """
 
 from __future__ import annotations
@@ -34,13 +38,19 @@ class Stages:
       networks: built and restored, normalisations folded.
       batch: driving frames a call; None leaves it open.
       transposed: how up blocks compute, see `fomm_tf.models.blocks.UpConvolution`.
+      whole: make `animate` too.
 
     Attributes:
-      functions: stage -> concrete function of keyword tensors, in the order of `NAMES`.
+      functions: stage -> concrete function of keyword tensors, in the order of `NAMES`; and `animate`, if `whole`.
     """
 
     def __init__(
-        self, settings: config.Config, networks: models.Networks, batch: int | None = 1, transposed: bool = True
+        self,
+        settings: config.Config,
+        networks: models.Networks,
+        batch: int | None = 1,
+        transposed: bool = True,
+        whole: bool = False,
     ) -> None:
         self.config, self.networks = settings, networks
         for network in networks:
@@ -64,12 +74,15 @@ class Stages:
             "warp": concrete(self._warp, _specs({"features": features} | moving)),
             "renderer": concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
         }
+        if whole:
+            pictures = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
+            self.functions["animate"] = concrete(self._animate, _specs(pictures) | switches)
 
     def _encode(self, inputs: Tensors) -> Tensors:
         source = inputs["source"]
         return {
             "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "reduced": self.networks.dense_motion.reduce(source),
+            "reduced": tf.cast(self.networks.dense_motion.reduce(source), tf.float32),
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
@@ -97,7 +110,16 @@ class Stages:
         return {"warped": self.networks.generator.warp_features(inputs["features"], moving)}
 
     def _render(self, inputs: Tensors) -> Tensors:
-        return {"prediction": self.networks.generator.decode(inputs["warped"])}
+        generator = self.networks.generator
+        return {"prediction": generator.decode(tf.cast(inputs["warped"], generator.compute_dtype))}
+
+    def _animate(self, inputs: Tensors) -> Tensors:
+        state = inputs | self._encode(inputs)
+        for owner in ("source", "initial", "driving"):
+            state |= {f"{owner}_{name}": value for name, value in self._detect({"frame": inputs[owner]}).items()}
+        for stage in (self._motion, self._warp, self._render):
+            state |= stage(state)
+        return {"prediction": state["prediction"]}
 
 
 def _means(heatmap: tf.Tensor, values: list[tf.Tensor]) -> tf.Tensor:

@@ -1,23 +1,19 @@
-"""TFLite files of the five stages, in variants, and `pipeline.json`, which says how they are chained."""
+"""TFLite files of the five stages, in variants."""
 
 from __future__ import annotations
 
-import json
 import pathlib
-import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from export import equalise, examples, litert_runner, module, stages
+from export import equalise, examples, module, pages, pipeline, runner, stages
 from fomm_tf import checkpoint
 from fomm_tf.models import fold
 
-PIPELINE = "pipeline.json"
-RUNNER = "litert_runner.py"
 _EIGHT_BITS = ("dynamic", "int8")
 # What each stage of a variant is written as: `dynamic` has 8-bit weights and activations that are made 8-bit for each
 # convolution, `int8` is 8-bit throughout. Keypoints from 8-bit convolutions are off by up to a pixel of 256, so the
@@ -62,7 +58,7 @@ def write(
     kinds = {(stage, kind) for name in variants for stage, kind in VARIANTS[name].items()}
     samples, sources = {}, {"exact": exact}
     if any(kind in _EIGHT_BITS for _, kind in kinds):
-        samples = _samples(exact, examples.calibration(exact.config))
+        samples = pipeline.samples(exact, examples.calibration(exact.config))
         warped = np.concatenate([inputs["warped"] for inputs in samples["renderer"]])
         sources["even"] = _stages(folder, batch, warped)
     with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
@@ -72,43 +68,16 @@ def write(
             source = pathlib.Path(scratch) / ("even" if kind in _EIGHT_BITS else "exact")
             converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
             (work / _name(stage, kind)).write_bytes(_convert(converter, kind, samples.get(stage, [])))
-        (work / PIPELINE).write_text(json.dumps(describe(exact, folder, variants), indent=2) + "\n")
-        shutil.copyfile(litert_runner.__file__, work / RUNNER)
+        pipeline.write(work, exact, folder, files(variants))
+        pages.write(work)
         if check is not None:
             check(work, exact)
     return pathlib.Path(output)
 
 
-def describe(built: stages.Stages, folder: str | pathlib.Path = "", variants: Sequence[str] = ()) -> dict:
-    """What `pipeline.json` says."""
-
-    def told(tensors: dict[str, tf.Tensor | tf.TensorSpec]) -> dict[str, dict]:
-        return {
-            key: {"shape": tensor.shape.as_list(), "dtype": tensor.dtype.name}
-            for key, tensor in sorted(tensors.items())
-        }
-
-    settings = built.config
-    return {
-        "name": pathlib.Path(folder).resolve().name,
-        "frame_size": list(settings.model.frame_size),
-        "num_keypoints": settings.model.num_keypoints,
-        "animate": {"mode": settings.animate.mode, "adapt_scale": settings.animate.adapt_scale},
-        "once_a_source": ["source_encoder", "detector"],
-        "each_driving_frame": ["detector", "motion", "warp", "renderer"],
-        "stages": {
-            stage: {
-                "inputs": told(function.structured_input_signature[1]),
-                "outputs": told(function.structured_outputs),
-            }
-            for stage, function in built.functions.items()
-        },
-        "variants": {
-            variant: {stage: _name(stage, kind) for stage, kind in chosen.items()}
-            for variant, chosen in VARIANTS.items()
-            if variant in variants
-        },
-    }
+def files(variants: Sequence[str] = tuple(VARIANTS)) -> dict[str, dict[str, str]]:
+    """variant -> stage -> the name of its file."""
+    return {name: {stage: _name(stage, kind) for stage, kind in VARIANTS[name].items()} for name in variants}
 
 
 def _name(stage: str, kind: str) -> str:
@@ -124,7 +93,7 @@ def _stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray 
     return stages.Stages(run.config, run.networks, batch, transposed=features is None)
 
 
-def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[litert_runner.Arrays]) -> bytes:
+def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[runner.Arrays]) -> bytes:
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
@@ -140,37 +109,3 @@ def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[litert
         converter=converter, debug_dataset=lambda: iter(samples[:1]), debug_options=options
     )
     return debugger.get_nondebug_quantized_model()
-
-
-class KerasPipeline(litert_runner.Pipeline):
-    """The same chain on the functions that the files are made of.
-
-    Args:
-      built: the stages.
-
-    Attributes:
-      calls: (stage, inputs, outputs) of every stage that ran, in order.
-    """
-
-    def __init__(self, built: stages.Stages) -> None:
-        self.description = describe(built)
-        self.calls: list[tuple[str, litert_runner.Arrays, litert_runner.Arrays]] = []
-        self._functions = built.functions
-
-    def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> litert_runner.Arrays:
-        """One stage, noted in `calls`."""
-        function = self._functions[name]
-        inputs = {key: tensors[key] for key in function.structured_input_signature[1]}
-        found = function(**{key: tf.constant(value) for key, value in inputs.items()})
-        outputs = {key: value.numpy() for key, value in found.items()}
-        self.calls.append((name, inputs, outputs))
-        return outputs
-
-
-def _samples(built: stages.Stages, clips: list[np.ndarray]) -> dict[str, list[litert_runner.Arrays]]:
-    """What each stage is given while the clips are animated, each by its own first frame."""
-    pipeline = KerasPipeline(built)
-    for clip in tqdm.tqdm(clips, unit="clip", desc="calibration", disable=None):
-        for _ in pipeline.animate(clip[0], clip):
-            pass
-    return {name: [inputs for stage, inputs, _ in pipeline.calls if stage == name] for name in built.functions}

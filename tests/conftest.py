@@ -1,7 +1,12 @@
 """Set-up for all tests: a quiet TensorFlow with two logical CPU devices, so that replicas can be tested."""
 
+import fcntl
+import functools
+import json
 import logging
 import os
+import subprocess
+import sys
 
 import hypothesis
 import pytest
@@ -14,6 +19,8 @@ hypothesis.settings.load_profile("repeatable")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+_EXPORTS = "import json, sys, export.__main__ as c; sys.exit(max(c.main(line) for line in json.loads(sys.argv[1])))"
 
 
 def pytest_configure():
@@ -29,3 +36,38 @@ def two_replicas():
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def export():
+    """Runs `python -m export` once, or line by line, in a process that takes the memory of its graphs along.
+
+    Gives its stdout.
+    """
+
+    def run(*lines):
+        lines = [[str(part) for part in line] for line in lines]
+        start = ["-m", "export", *lines[0]] if len(lines) == 1 else ["-c", _EXPORTS, json.dumps(lines)]
+        done = subprocess.run([sys.executable, *start], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bundled_files(export, tmp_path_factory):
+    """The bundled model as `python -m export --to FORM` writes it, once for all workers, and what that printed."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    @functools.cache
+    def make(form):
+        place, printed = shared / f"bundled-{form}", shared / f"bundled-{form}.txt"
+        with (shared / f"bundled-{form}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not printed.exists():
+                printed.write_text(export(["--to", form, "--out", place]))
+        return place, printed.read_text()
+
+    return make

@@ -5,7 +5,10 @@ Convention: see `fomm_tf.ops.grid`. `flow` (a pixel offset, row before column) a
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -16,10 +19,24 @@ from fomm_tf.ops import shapes
 with warnings.catch_warnings():
     # Its end-of-life notice and its list of tested TensorFlow versions are printed at import; we pin both packages.
     warnings.simplefilter("ignore")
-    from tensorflow_addons.image import dense_image_warp, interpolate_bilinear
+    from tensorflow_addons.image import dense_image_warp, interpolate_bilinear, resampler
 
 PADDINGS = ("zeros", "border", "reflection")
 _FAR = 1e6
+_one_node = contextvars.ContextVar("one_node", default=False)
+
+
+@contextlib.contextmanager
+def in_one_node() -> Iterator[None]:
+    """Within, a warp with zero padding is traced as one node, tensorflow_addons' `Addons>Resampler`.
+
+    For exports that put an operation of their own in its place; slower than the gathers otherwise.
+    """
+    token = _one_node.set(True)
+    try:
+        yield
+    finally:
+        _one_node.reset(token)
 
 
 def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", align_corners: bool = True) -> tf.Tensor:
@@ -58,11 +75,15 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     _, image_height, image_width, channels = shapes.sizes(image)
     batch, height, width, _ = shapes.sizes(grid)
     pixels = _fold(grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners)
-    if padding == "zeros":
+    in_one_node = padding == "zeros" and _one_node.get()
+    if padding == "zeros" and not in_one_node:
         # tensorflow_addons clamps to the border; one pixel of zeros around the image makes that border zero.
         image = tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]])
         pixels = pixels + 1.0
-    if image_shape.is_fully_defined() and image_shape == grid.shape[:3]:
+    if in_one_node:
+        queries = tf.reshape(pixels[..., ::-1], [1 if image.shape[0] == 1 else batch, -1, width, 2])
+        warped = tf.reshape(resampler(image, queries), [batch, height, width, channels])
+    elif image_shape.is_fully_defined() and image_shape == grid.shape[:3]:
         warped = _sample_by_flow(image, pixels) if padding != "zeros" else _sample_framed(image, pixels)
     else:
         queries = tf.reshape(pixels, [1 if image.shape[0] == 1 else batch, -1, 2])

@@ -17,7 +17,7 @@ def python(name: str) -> pathlib.Path:
     return ROOT / name / "bin" / "python"
 
 
-def run(name: str, script: str, *arguments: pathlib.Path) -> str:
+def run(name: str, script: str, *arguments: str | pathlib.Path) -> str:
     """Runs a script of this folder there, away from the checkout; gives its stdout."""
     line = [python(name), "-P", pathlib.Path(__file__).with_name(script), *arguments]
     done = subprocess.run(line, cwd=arguments[0], capture_output=True, text=True, check=False)

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import examples, module, saved_model
-from fomm_tf import checkpoint
+from export import examples
 
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_the_bundled_model_answers_in_today_s_tensorflow(tmp_path):
-    version = saved_model.write(module.load(checkpoint.BUNDLED), tmp_path / "saved")
+def test_the_bundled_model_answers_in_today_s_tensorflow(bundled_files, tmp_path):
+    version = bundled_files("saved_model")[0] / "1"
     signatures = tf.saved_model.load(str(version)).signatures
     stored = {}
     for name, inputs in examples.make(signatures, count=3).items():

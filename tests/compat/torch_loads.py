@@ -1,5 +1,9 @@
-"""Run by `make compat` in an environment with torch: a checkpoint of ours loads there and equals the original."""
+"""Run in an environment with torch: a checkpoint of ours loads there and equals the original.
 
+python torch_loads.py FOLDER OURS ORIGINAL
+"""
+
+import pathlib
 import sys
 
 import torch
@@ -19,7 +23,7 @@ def compare(ours, theirs, path=""):
 
 
 def main():
-    ours, theirs = (torch.load(path, weights_only=True) for path in sys.argv[1:])
+    ours, theirs = (torch.load(pathlib.Path(sys.argv[1]) / path, weights_only=True) for path in sys.argv[2:])
     for network in ("generator", "kp_detector", "discriminator"):
         assert list(ours[network]) == list(theirs[network]), f"{network}: other tensors or another order"
     equal = compare(ours, theirs)

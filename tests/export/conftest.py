@@ -2,8 +2,6 @@
 
 import functools
 import pathlib
-import subprocess
-import sys
 
 import model_list
 import numpy as np
@@ -35,19 +33,6 @@ RUNS |= {label: functools.partial(_converted, *which) for label, which in model_
 
 
 @pytest.fixture(scope="session")
-def export():
-    """Runs `python -m export` in a process of its own, which takes the memory of its graphs along; gives its stdout."""
-
-    def run(*line):
-        command = [sys.executable, "-m", "export", *(str(part) for part in line)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
     """Writes a run by its name in `RUNS`, once."""
 
@@ -67,7 +52,7 @@ def saved(run_folder, export):
     @functools.cache
     def make(name):
         run = run_folder(name)
-        printed = export("--run", run, "--to", "saved_model", "--out", run.parent / "saved")
+        printed = export(["--run", run, "--to", "saved_model", "--out", run.parent / "saved"])
         return run.parent / "saved" / "1", printed
 
     return make

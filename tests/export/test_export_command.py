@@ -15,9 +15,21 @@ pytestmark = pytest.mark.slow
         ([], "one of the arguments --to --check is required"),
         (["--check", "nowhere"], "nowhere is no version that"),
         (["--run", "nowhere", "--to", "saved_model", "--out", "x"], "nowhere"),
-        (["--to", "tflite", "--out", "x", "--variants", "int4"], "invalid choice: 'int4'"),
+        (
+            ["--to", "tflite", "--out", "x", "--variants", "int4"],
+            "--variants has int4; of tflite choose from float32, float",
+        ),
+        (
+            ["--to", "onnx", "--out", "x", "--variants", "float16", "int8"],
+            "--variants has int8; of onnx choose from float3",
+        ),
+        (
+            ["--to", "saved_model", "--out", "x", "--variants", "int8"],
+            "--variants has int8; of saved_model there are none",
+        ),
         (["--to", "tflite", "--out", "x", "--batch", "-1"], "--batch is -1"),
         (["--run", "nowhere", "--to", "tflite", "--out", "x"], "nowhere"),
+        (["--run", "nowhere", "--to", "onnx", "--out", "x"], "nowhere"),
     ],
 )
 def test_mistakes_are_one_line(line, complaint, tmp_path, monkeypatch, capsys):

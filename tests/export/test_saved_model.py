@@ -233,17 +233,17 @@ def test_nonsense_is_refused_by_name_and_the_next_request_is_answered(
         np.testing.assert_allclose(decoded(tf.constant(made)), decoded(expected[key]), atol=atol)
 
 
-def test_the_command_exports_the_bundled_model_and_checks_it_again(export, tmp_path):
-    printed = export("--to", "saved_model", "--out", tmp_path / "fomm")
-    assert "animate.prediction" in printed and f"{tmp_path / 'fomm' / '1'}: " in printed
-    assert [path.name for path in (tmp_path / "fomm").iterdir()] == ["1"]
-    told = json.loads((tmp_path / "fomm" / "1" / "assets.extra" / "metadata.json").read_text())
+def test_the_command_exports_the_bundled_model_and_checks_it_again(bundled_files, export):
+    place, printed = bundled_files("saved_model")
+    assert "animate.prediction" in printed and f"{place / '1'}: " in printed
+    assert [path.name for path in place.iterdir()] == ["1"]
+    told = json.loads((place / "1" / "assets.extra" / "metadata.json").read_text())
     assert (told["name"], told["frame_size"], told["num_keypoints"]) == ("puppets-128", [128, 128], 10)
-    assert export("--check", tmp_path / "fomm" / "1") == printed[: printed.rindex(str(tmp_path))]
+    assert export(["--check", place / "1"]) == printed[: printed.rindex(str(place))]
 
 
 def test_float16_keeps_the_bundled_model_s_pictures(export, tmp_path):
-    printed = export("--to", "saved_model", "--out", tmp_path / "fomm", "--precision", "float16")
+    printed = export(["--to", "saved_model", "--out", tmp_path / "fomm", "--precision", "float16"])
     assert float(re.search(r"animation: (\S+) dB", printed)[1]) > 45
 
 

@@ -1,12 +1,14 @@
-"""Run in an environment with the newest ai-edge-litert and numpy alone: exported files animate as the Keras model does.
+"""Run in an environment with one runtime and numpy alone: exported files animate as the Keras model does.
 
-    python litert_answers.py FOLDER ANSWERS.npz
+    python runner_answers.py FOLDER ANSWERS.npz PACKAGE
 
-ANSWERS.npz holds `picture`, `clip` (uint8) and `expected`, what the Keras model made of them.
+ANSWERS.npz holds `picture`, `clip` (uint8) and `expected`, what the Keras model made of them; PACKAGE is the runtime.
 """
 
 import importlib.metadata
 import importlib.util
+import json
+import pathlib
 import sys
 
 import numpy as np
@@ -26,22 +28,22 @@ def hostile(pipeline, picture, frame):
 
 
 def main():
-    for package in ("fomm_tf", "tensorflow", "export"):
-        assert importlib.util.find_spec(package) is None, f"{package} is here; this must do without"
-    folder, answers = sys.argv[1:]
+    for other in ("fomm_tf", "tensorflow", "export", "onnx"):
+        assert importlib.util.find_spec(other) is None, f"{other} is here; this must do without"
+    folder, answers, package = sys.argv[1:]
     sys.path.insert(0, folder)
-    from litert_runner import Pipeline
+    from runner import Pipeline
 
     data = np.load(answers)
-    for variant, asked in ASKED.items():
-        pipeline = Pipeline(folder, variant)
+    for variant in json.loads((pathlib.Path(folder) / "pipeline.json").read_text())["variants"]:
+        pipeline, asked = Pipeline(folder, variant), ASKED[variant]
         made = np.stack(list(pipeline.animate(data["picture"], data["clip"])))
         off = (made.astype(np.float64) - data["expected"]) / 255
         psnr = float(-10 * np.log10(np.maximum(np.square(off).mean(axis=(1, 2, 3)), 1e-10)).min())
         assert psnr >= asked, f"{variant}: {psnr:.1f} dB"
         hostile(pipeline, data["picture"], data["clip"][0])
         print(f"{variant}: {psnr:.1f} dB")
-    print(f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}")
+    print(f"{package} {importlib.metadata.version(package)}")
 
 
 main()

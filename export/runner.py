@@ -1,16 +1,18 @@
-"""Runs what `python -m export --to tflite` wrote. Needs ai-edge-litert and numpy, nothing else: copy it where you like.
+"""Runs what `python -m export --to tflite` or `--to onnx` wrote: copy it where you like.
 
 pipeline = Pipeline("models/phone", "dynamic")
 for frame in pipeline.animate(picture, driving_frames):
     ...
+
+Needs numpy and, for TFLite files, ai-edge-litert, for ONNX files onnxruntime; nothing else.
 """
 
+import functools
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 Arrays = dict[str, np.ndarray]
 
@@ -21,14 +23,14 @@ class Pipeline:
     Args:
       folder: what the export wrote.
       variant: one of the `variants` of its `pipeline.json`.
-      threads: how many a stage computes with.
+      threads: how many a stage computes with; default, what the runtime thinks best.
 
     Attributes:
       description: `pipeline.json`.
 
     Raises:
       ValueError: if there is no such variant.
-      OSError: if a file is missing.
+      OSError: if `pipeline.json` is missing.
     """
 
     def __init__(self, folder: str | pathlib.Path, variant: str = "float32", threads: int | None = None) -> None:
@@ -36,10 +38,8 @@ class Pipeline:
         self.description = json.loads((folder / "pipeline.json").read_text())
         if variant not in self.description["variants"]:
             raise ValueError(f"variant is {variant!r}; {folder} has {', '.join(self.description['variants'])}.")
-        self._stages = {}
-        for name, file in self.description["variants"][variant].items():
-            interpreter = Interpreter(str(folder / file), num_threads=threads)
-            self._stages[name] = interpreter.get_signature_runner(name)
+        self._files = {name: folder / file for name, file in self.description["variants"][variant].items()}
+        self._open = functools.cache(lambda name: _RUNTIMES[self._files[name].suffix](self._files[name], name, threads))
 
     def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> Arrays:
         """One stage.
@@ -49,11 +49,13 @@ class Pipeline:
           tensors: by name; those that the stage does not take are passed over.
 
         Returns:
-          Its outputs by name, copies.
+          Its outputs by name.
+
+        Raises:
+          ValueError: if its file, opened the first time, is missing or is none.
         """
-        stage = self._stages[name]
-        found = stage(**{key: tensors[key] for key in stage.get_input_details()})
-        return {key: np.array(value) for key, value in found.items()}
+        inputs = self.description["stages"][name]["inputs"]
+        return self._open(name)({key: tensors[key] for key in inputs})
 
     def encode_source(self, picture: np.ndarray) -> Arrays:
         """All that depends on the picture alone, `[H, W, 3]` uint8 or float in [0, 1].
@@ -132,3 +134,23 @@ class Pipeline:
 
 def _prefixed(prefix: str, tensors: Mapping[str, np.ndarray]) -> Arrays:
     return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _tflite(file: pathlib.Path, name: str, threads: int | None) -> Callable[[Arrays], Arrays]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    stage = Interpreter(str(file), num_threads=threads).get_signature_runner(name)
+    return lambda inputs: {key: np.array(value) for key, value in stage(**inputs).items()}
+
+
+def _onnx(file: pathlib.Path, name: str, threads: int | None) -> Callable[[Arrays], Arrays]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    stage = onnxruntime.InferenceSession(str(file), options, onnxruntime.get_available_providers())
+    names = [output.name for output in stage.get_outputs()]
+    return lambda inputs: dict(zip(names, stage.run(names, inputs), strict=True))
+
+
+_RUNTIMES = {".tflite": _tflite, ".onnx": _onnx}
