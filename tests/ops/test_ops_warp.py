@@ -81,6 +81,25 @@ def test_one_picture_serves_a_batch_of_grids(padding, align_corners, sizes):
     np.testing.assert_allclose(result, by_loops(image, where, padding, align_corners), atol=1e-9)
 
 
+@every_padding
+@both_conventions
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_a_warp_in_one_node_has_the_same_values(padding, align_corners, batch):
+    image, where = picture(batch), places(reach=2.5)
+    where[0, 0, :4, 0] = [np.nan, np.inf, -np.inf, 1e30]
+    image, where = tf.constant(image, tf.float32), tf.constant(where, tf.float32)
+
+    def traced():
+        return tf.function(lambda: warp.backward_warp(image, where, padding, align_corners)).get_concrete_function()
+
+    with warp.in_one_node():
+        in_one = traced()
+    np.testing.assert_allclose(in_one(), traced()(), atol=1e-5)
+    graph = in_one.graph.as_graph_def()
+    nodes = {node.op for part in (graph.node, *(f.node_def for f in graph.library.function)) for node in part}
+    assert ("Addons>Resampler" in nodes) == (padding == "zeros")
+
+
 @pytest.mark.parametrize(
     ("padding", "align_corners", "mode"),
     [
