@@ -148,6 +148,8 @@ def _onnx(file: pathlib.Path, name: str, threads: int | None) -> Callable[[Array
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
+    # The stages take turns on the same cores: threads that wait busily take them from each other.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     stage = onnxruntime.InferenceSession(str(file), options, onnxruntime.get_available_providers())
     names = [output.name for output in stage.get_outputs()]
     return lambda inputs: dict(zip(names, stage.run(names, inputs), strict=True))

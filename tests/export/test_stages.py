@@ -1,13 +1,13 @@
 """Files of every form against the Keras networks, stage by stage, on many models."""
 
+import faces
 import model_list
 import numpy as np
 import pytest
 import reports
 
-from export import examples, runner
-from fomm_tf import checkpoint
-from fomm_tf.inference import animator
+from export import runner
+from fomm_tf import checkpoint, cli, video
 
 pytestmark = pytest.mark.slow
 MODELS = ["tiny", "align-corners-false", "tall", "one-keypoint", "zeroth-order-no-occlusion", *model_list.REFERENCE]
@@ -32,10 +32,16 @@ def test_every_stage_in_float32_is_the_keras_network_s(line, run_folder, export,
         assert max(worst.values()) <= 1e-4, (name, worst)
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
-def test_a_clip_comes_out_as_the_animator_makes_it(form, bundled_files):
-    source, clip = examples.draw((128, 128), 2, 7)[1], examples.draw((128, 128), 5, 9)
-    expected = np.stack(list(animator.Animator.bundled().animate(source, clip))).astype(np.int16)
-    made = np.stack(list(runner.Pipeline(bundled_files(form)[0]).animate(source, clip)))
-    assert made.dtype == np.uint8
-    assert np.abs(made - expected).max() <= 1
+def test_a_real_clip_comes_out_as_fomm_animate_makes_it(form, bundled_files, tmp_path):
+    driving, size = faces.faces()["franck.mp4"], (128, 128)
+    frames = [video.resize(frame, size) for frame in video.open_video(driving, duration=1.0)]
+    video.write_image(tmp_path / "source.png", frames[-1])
+    line = ["animate", "--source", tmp_path / "source.png", "--driving", driving, "--duration", 1, "--adapt-scale"]
+    assert cli.main([*(str(part) for part in line), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    expected = [video.read_image(file) for file in sorted((tmp_path / "out").glob("*.png"))]
+    made = list(runner.Pipeline(bundled_files(form)[0]).animate(frames[-1], frames, adapt_scale=True))
+    assert len(made) == len(expected) > 10
+    assert np.abs(np.int16(made) - np.int16(expected)).max() <= 1
+    assert np.abs(np.int16(made[5]) - np.int16(made[0])).max() > 20

@@ -1,0 +1,86 @@
+"""`python tests/bench/exports.py`: TFLite files on ai-edge-litert and ONNX files on onnxruntime beside the Keras
+networks, by stage and by whole driving frame, a batch of 1, as many threads as there are cores.
+
+A recipe's weights are random: speed does not hang on them.
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+import harness
+import numpy as np
+import tensorflow as tf
+
+sys.path.append(str(harness.ROOT))
+
+from export import VARIANTS, examples, onnx, runner, stages, tflite
+from fomm_tf import checkpoint, config
+from fomm_tf.models import fold
+
+WRITERS = {"tflite": tflite.write, "onnx": onnx.write}
+KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
+REPEATS = 3
+
+
+def keras_parts(run):
+    """name -> `Part` of the functions that the files are made of."""
+    functions = stages.Stages(run.config, run.networks).functions
+    specs = {name: function.structured_input_signature[1] for name, function in functions.items()}
+
+    def part(names):
+        given = {name: {key: tf.ones(spec.shape, spec.dtype) for key, spec in specs[name].items()} for name in names}
+        return harness.graph_part(lambda: [functions[name](**given[name]) for name in names])
+
+    parts = {f"keras: {name}": part([name]) for name in stages.NAMES}
+    return parts | {"keras: driving frame": part([name for name in stages.NAMES if name != "source_encoder"])}
+
+
+def file_parts(kind, folder):
+    """name -> `Part` of one variant's files."""
+    chain = runner.Pipeline(folder, kind.split("-")[1], os.cpu_count())
+    picture, frame = np.float32(examples.draw(chain.description["frame_size"], 2)) / 255
+    encoded, driving = chain.encode_source(picture), chain.detect(frame)
+    state = {"source": picture[np.newaxis], "frame": frame[np.newaxis]} | encoded
+    state |= {f"{owner}_{name}": value for owner in ("driving", "initial") for name, value in driving.items()}
+    state |= {"relative": np.array([True]), "adapt_scale": np.array([False])}
+    for stage in ("motion", "warp", "renderer"):
+        state |= chain.run(stage, state)
+    calls = {stage: lambda stage=stage: chain.run(stage, state) for stage in stages.NAMES}
+    calls["driving frame"] = lambda: chain.render(encoded, chain.detect(frame), driving)
+    return {f"{kind}: {name}": repeated(call) for name, call in calls.items()}
+
+
+def repeated(call):
+    return harness.Part(lambda: [call() for _ in range(REPEATS)], REPEATS, before=call)
+
+
+def main():
+    parser = harness.parser(__doc__)
+    parser.add_argument("--config", default="vox-256", help="a recipe (default: %(default)s)")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help=f"of {' '.join(KINDS)} (default: all)"
+    )
+    arguments = parser.parse_args()
+    settings = config.load(config.recipes()[arguments.config])
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        run = checkpoint.build(settings)
+        checkpoint.save(folder / "run", run, "random weights, for a bench")
+        fold.fold(*run.networks)
+        parts = keras_parts(run)
+        for kind in arguments.kinds:
+            form, variant = kind.split("-")
+            parts |= file_parts(kind, WRITERS[form](folder / "run", folder / kind, [variant]))
+        records = harness.measure(parts, arguments.rounds)
+        for kind in arguments.kinds:
+            files = [*(folder / kind).glob("*.tflite"), *(folder / kind).glob("*.onnx")]
+            size = sum(file.stat().st_size for file in files if not file.name.startswith("animate")) / 1e6
+            frame = records[f"{kind}: driving frame"]["ms"]
+            print(f"{kind}: {size:.1f} MB, {1000 / frame:.1f} frames/s")
+    harness.write(arguments.out, f"exports {arguments.config}", records)
+
+
+if __name__ == "__main__":
+    main()
