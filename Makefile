@@ -58,9 +58,11 @@ clean:
 	.venv-torch/bin/pip install -q torch==2.13.0 "numpy<2"
 	touch $@
 
+# tensorflow-addons does not import there; tf-keras is Keras 2.
 .venv-tensorflow/done: Makefile
 	$(PYTHON) -m venv .venv-tensorflow
-	.venv-tensorflow/bin/pip install -q tensorflow==2.21.0
+	.venv-tensorflow/bin/pip install -q tensorflow==2.21.0 tf-keras==2.21.0 tensorboard scipy "opencv-python-headless<4.12" \
+		"av<19" Pillow PyYAML tqdm hypothesis pytest pytest-timeout scikit-image
 	touch $@
 
 # The newest that the registry has, so that a release that breaks the files is seen.

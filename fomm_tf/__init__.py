@@ -3,7 +3,13 @@
 The public names are loaded when they are first used: importing this package loads no TensorFlow.
 """
 
-import importlib
+import importlib.util
+import os
+
+# From TensorFlow 2.16 on, `tf.keras` is Keras 3, unless this variable asks for tf_keras, the package of Keras 2. Beside
+# tensorflow_addons, TensorFlow is older and has Keras 2 itself.
+if importlib.util.find_spec("tf_keras") and not importlib.util.find_spec("tensorflow_addons"):
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,7 @@
 """Backward warp (Eq. 8) on tensorflow_addons; the only importer of that package.
 
+Where it is missing, as on TensorFlow 2.16 and later, four gathers do the same.
+
 Convention: see `fomm_tf.ops.grid`. `flow` (a pixel offset, row before column) appears nowhere else in the project.
 """
 
@@ -19,7 +21,10 @@ from fomm_tf.ops import shapes
 with warnings.catch_warnings():
     # Its end-of-life notice and its list of tested TensorFlow versions are printed at import; we pin both packages.
     warnings.simplefilter("ignore")
-    from tensorflow_addons.image import dense_image_warp, interpolate_bilinear, resampler
+    try:
+        from tensorflow_addons.image import dense_image_warp, interpolate_bilinear, resampler
+    except ImportError:  # It ended with TensorFlow 2.15.
+        dense_image_warp = interpolate_bilinear = resampler = None
 
 PADDINGS = ("zeros", "border", "reflection")
 _FAR = 1e6
@@ -31,7 +36,12 @@ def in_one_node() -> Iterator[None]:
     """Within, a warp with zero padding is traced as one node, tensorflow_addons' `Addons>Resampler`.
 
     For exports that put an operation of their own in its place; slower than the gathers otherwise.
+
+    Raises:
+      ImportError: if there is no tensorflow_addons.
     """
+    if resampler is None:
+        raise ImportError("tensorflow_addons is not there, whose operation a warp would be.")
     token = _one_node.set(True)
     try:
         yield
@@ -83,7 +93,7 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     if in_one_node:
         queries = tf.reshape(pixels[..., ::-1], [1 if image.shape[0] == 1 else batch, -1, width, 2])
         warped = tf.reshape(resampler(image, queries), [batch, height, width, channels])
-    elif image_shape.is_fully_defined() and image_shape == grid.shape[:3]:
+    elif dense_image_warp and image_shape.is_fully_defined() and image_shape == grid.shape[:3]:
         warped = _sample_by_flow(image, pixels) if padding != "zeros" else _sample_framed(image, pixels)
     else:
         queries = tf.reshape(pixels, [1 if image.shape[0] == 1 else batch, -1, 2])
@@ -198,7 +208,18 @@ def _slopes(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tens
 @_exact_at_centres
 def _sample(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
     """`[B, N, C]` at places `[B, N, 2]`."""
-    return interpolate_bilinear(image, pixels)
+    return interpolate_bilinear(image, pixels) if interpolate_bilinear else _interpolate(image, pixels)
+
+
+def _interpolate(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """What `interpolate_bilinear` gives, to the bit."""
+    corners = _Corners.of(image, pixels)
+    flat = tf.reshape(image, [-1, shapes.sizes(image)[-1]])
+    above_left, above_right, below_left, below_right = (tf.gather(flat, indices) for indices in corners.indices)
+    down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
+    above = right * (above_right - above_left) + above_left
+    below = right * (below_right - below_left) + below_left
+    return down * (below - above) + above
 
 
 @_exact_at_centres

@@ -5,7 +5,6 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras.src.applications import vgg19 as keras_module
 
 from fomm_tf import errors, fetch, weights
 from fomm_tf.losses import backbones
@@ -111,7 +110,7 @@ def test_keras_vgg19_is_that_of_keras(tmp_path):
 def test_a_download_of_keras_that_fails_says_what_to_do(tmp_path, monkeypatch):
     for variable, value in {"HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(keras_module, "WEIGHTS_PATH_NO_TOP", "http://127.0.0.1:9/weights.h5")
+    monkeypatch.setitem(tf.keras.applications.VGG19.__globals__, "WEIGHTS_PATH_NO_TOP", "http://127.0.0.1:9/weights.h5")
     refused("Connection refused", "go online", KERAS_FILE, "train.backbone_file", name="vgg19-keras")
     assert not list(tmp_path.rglob("*.h5")), "nothing half-downloaded is left"
 

@@ -85,6 +85,7 @@ def test_one_picture_serves_a_batch_of_grids(padding, align_corners, sizes):
 @both_conventions
 @pytest.mark.parametrize("batch", [1, BATCH])
 def test_a_warp_in_one_node_has_the_same_values(padding, align_corners, batch):
+    pytest.importorskip("tensorflow_addons", reason="the one node is its", exc_type=ImportError)
     image, where = picture(batch), places(reach=2.5)
     where[0, 0, :4, 0] = [np.nan, np.inf, -np.inf, 1e30]
     image, where = tf.constant(image, tf.float32), tf.constant(where, tf.float32)
@@ -125,6 +126,7 @@ def test_a_warp_equals_scipy_s(padding, align_corners, mode):
 @pytest.mark.parametrize(("padding", "border"), [("zeros", "ZERO"), ("border", "DUPLICATE")])
 @pytest.mark.parametrize(("align_corners", "pixel"), [(True, "INTEGER"), (False, "HALF_INTEGER")])
 def test_a_warp_equals_tensorflow_graphics(padding, border, align_corners, pixel):
+    pytest.importorskip("tensorflow_addons", reason="tensorflow_graphics needs it", exc_type=ImportError)
     from tensorflow_graphics.image import transformer  # imports for seconds
 
     image, where = picture().astype(np.float32), places().astype(np.float32)
@@ -134,6 +136,16 @@ def test_a_warp_equals_tensorflow_graphics(padding, border, align_corners, pixel
         image, theirs, border_type=transformer.BorderType[border], pixel_type=transformer.PixelType[pixel]
     )
     np.testing.assert_allclose(warp.backward_warp(image, where, padding, align_corners), expected, atol=1e-5)
+
+
+@every_padding
+@pytest.mark.parametrize("sizes", [(HEIGHT, WIDTH), (3, 11)])
+def test_a_warp_without_tensorflow_addons_is_the_same(padding, sizes, monkeypatch):
+    image, where = tf.constant(picture()), tf.constant(places(BATCH, *sizes))
+    expected = warp.backward_warp(image, where, padding)
+    monkeypatch.setattr(warp, "dense_image_warp", None)
+    monkeypatch.setattr(warp, "interpolate_bilinear", None)
+    np.testing.assert_allclose(warp.backward_warp(image, where, padding), expected, atol=1e-12)
 
 
 @properties

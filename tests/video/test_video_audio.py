@@ -8,7 +8,7 @@ from fomm_tf import errors, video
 def _write(path, seconds, fps=25, **options):
     with video.write_video(path, fps, **options) as writer:
         for index in range(round(seconds * fps)):
-            writer.write(np.full((32, 64, 3), index, np.uint8))
+            writer.write(np.full((32, 64, 3), index % 256, np.uint8))
     return path
 
 
