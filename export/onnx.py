@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -62,6 +63,8 @@ def write(
                 onnx.helper.set_model_props(model, told)
                 onnx.checker.check_model(model, full_check=True)
                 onnx.save(model, work / names[variant][stage])
+                del model
+                gc.collect()  # tf2onnx leaves many copies of the weights to it
         pipeline.write(work, exact, folder, names)
         if check is not None:
             check(work, exact)

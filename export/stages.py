@@ -35,9 +35,8 @@ class Stages:
 
     Args:
       settings: the run's config.
-      networks: built and restored, normalisations folded.
+      networks: built and restored, normalisations folded. Their up blocks compute by phases from then on.
       batch: driving frames a call; None leaves it open.
-      transposed: how up blocks compute, see `fomm_tf.models.blocks.UpConvolution`.
       whole: make `animate` too.
 
     Attributes:
@@ -45,18 +44,13 @@ class Stages:
     """
 
     def __init__(
-        self,
-        settings: config.Config,
-        networks: models.Networks,
-        batch: int | None = 1,
-        transposed: bool = True,
-        whole: bool = False,
+        self, settings: config.Config, networks: models.Networks, batch: int | None = 1, whole: bool = False
     ) -> None:
         self.config, self.networks = settings, networks
         for network in networks:
             for layer in network.submodules:
                 if isinstance(layer, blocks.UpConvolution):
-                    layer.transposed = transposed
+                    layer.by_phases = True
         model = settings.model
         frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
         parts = {"value": points} | ({"jacobian": [*points, 2]} if model.jacobian else {})

@@ -13,6 +13,8 @@ from fomm_tf.ops import shapes
 
 # Along one axis, which of a convolution's 3 taps each of the 4 taps of `convolve_doubled` sums.
 _TAPS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
+# The two of the four that an even pixel of the result takes, and the two that an odd one does.
+_PHASES = _TAPS[[[3, 1], [2, 0]]]
 
 
 def stride(scale: float) -> int:
@@ -144,13 +146,46 @@ def convolve_doubled(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
     """
-    shapes.check("image", image, "B H W C")
-    shapes.check("kernel", kernel, "3 3 C O")
-    if kernel.shape[:2] != [3, 3]:
-        raise ValueError(f"kernel must be [3, 3, C, O]; got shape {kernel.shape}.")
+    _check_doubled(image, kernel)
     batch, height, width, _ = shapes.sizes(image)
     turned = tf.transpose(kernel, [0, 1, 3, 2])
     # One small matrix product: sums of slices have a gradient that takes longer than the convolution.
     taps = tf.constant(np.kron(_TAPS, _TAPS), turned.dtype) @ tf.reshape(turned, [9, -1])
     filters = tf.reshape(taps, [4, 4, *turned.shape[2:]])
     return tf.nn.conv2d_transpose(image, filters, [batch, 2 * height, 2 * width, filters.shape[2]], strides=2)
+
+
+def convolve_by_phases(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The same as `convolve_doubled` by a convolution with 2x2 taps, one kernel for each of four output pixels.
+
+    The runtimes of exported files compute it faster than a transposed convolution, and in 8 bits too.
+
+    Args:
+      image: `[B, H, W, C]`.
+      kernel: `[3, 3, C, O]`.
+
+    Returns:
+      `[B, 2 H, 2 W, O]`.
+
+    Raises:
+      ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
+    """
+    _check_doubled(image, kernel)
+    _, height, width, _ = shapes.sizes(image)
+    channels, filters = kernel.shape[2:]
+    sums = tf.constant(np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9), kernel.dtype)
+    taps = tf.reshape(sums @ tf.reshape(kernel, [9, -1]), [2, 2, 4, channels, filters])
+    taps = tf.reshape(tf.transpose(taps, [0, 1, 3, 2, 4]), [2, 2, channels, 4 * filters])
+    made = tf.nn.conv2d(tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]]), taps, 1, "VALID")
+    parts = [
+        part[:, down : down + height, right : right + width]
+        for part, (down, right) in zip(tf.split(made, 4, axis=3), [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True)
+    ]
+    return tf.nn.depth_to_space(tf.concat(parts, axis=3), 2)
+
+
+def _check_doubled(image: tf.Tensor, kernel: tf.Tensor) -> None:
+    shapes.check("image", image, "B H W C")
+    shapes.check("kernel", kernel, "3 3 C O")
+    if kernel.shape[:2] != [3, 3]:
+        raise ValueError(f"kernel must be [3, 3, C, O]; got shape {kernel.shape}.")

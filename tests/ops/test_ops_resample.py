@@ -203,24 +203,29 @@ def doubled_and_convolved(image, kernel):
     return result
 
 
+both_ways = pytest.mark.parametrize("convolve", [resample.convolve_doubled, resample.convolve_by_phases])
+
+
+@both_ways
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 2, 1), (1, 1, 1, 3)])
-def test_convolving_what_is_doubled_is_the_loops_result_and_so_is_its_gradient(shape, check_gradient):
+def test_convolving_what_is_doubled_is_the_loops_result_and_so_is_its_gradient(shape, convolve, check_gradient):
     random = np.random.default_rng(1)
     image, kernel = random.normal(size=shape), random.normal(size=(3, 3, shape[3], 2))
-    found = resample.convolve_doubled(tf.constant(image), tf.constant(kernel))
+    found = convolve(tf.constant(image), tf.constant(kernel))
     np.testing.assert_allclose(found, doubled_and_convolved(image, kernel), atol=1e-12)
-    check_gradient(lambda values: resample.convolve_doubled(values, tf.constant(kernel)), image)
-    check_gradient(lambda values: resample.convolve_doubled(tf.constant(image), values), kernel)
+    check_gradient(lambda values: convolve(values, tf.constant(kernel)), image)
+    check_gradient(lambda values: convolve(tf.constant(image), values), kernel)
 
 
+@both_ways
 @pytest.mark.parametrize(("height", "channels", "tolerance"), [(8, 24, 1e-5), (64, 256, 1e-4)])
-def test_convolving_what_is_doubled_agrees_with_the_plain_path_in_float32(height, channels, tolerance):
+def test_convolving_what_is_doubled_agrees_with_the_plain_path_in_float32(height, channels, tolerance, convolve):
     random = np.random.default_rng(2)
     image = tf.constant(random.normal(size=(1, height, height, channels)), tf.float32)
     kernel = tf.constant(random.normal(size=(3, 3, channels, 32)) / (9 * channels) ** 0.5, tf.float32)
     weights = tf.constant(random.normal(size=(1, 2 * height, 2 * height, 32)), tf.float32)
     results = []
-    for call in (resample.convolve_doubled, lambda x, k: tf.nn.conv2d(resample.double(x), k, 1, "SAME")):
+    for call in (convolve, lambda x, k: tf.nn.conv2d(resample.double(x), k, 1, "SAME")):
         with tf.GradientTape() as tape:
             tape.watch([image, kernel])
             outputs = call(image, kernel)
@@ -231,6 +236,7 @@ def test_convolving_what_is_doubled_agrees_with_the_plain_path_in_float32(height
         np.testing.assert_allclose(found / size, expected / size, atol=tolerance)
 
 
-def test_a_kernel_that_is_not_three_by_three_is_refused():
+@both_ways
+def test_a_kernel_that_is_not_three_by_three_is_refused(convolve):
     with pytest.raises(ValueError, match=re.escape("kernel must be [3, 3, C, O]; got shape (5, 5, 3, 4).")):
-        resample.convolve_doubled(tf.zeros([1, 4, 4, 3]), tf.zeros([5, 5, 3, 4]))
+        convolve(tf.zeros([1, 4, 4, 3]), tf.zeros([5, 5, 3, 4]))
