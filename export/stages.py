@@ -35,8 +35,9 @@ class Stages:
 
     Args:
       settings: the run's config.
-      networks: built and restored, normalisations folded. Their up blocks compute by phases from then on.
+      networks: built and restored, normalisations folded.
       batch: driving frames a call; None leaves it open.
+      by_phases: how the up blocks compute from then on, see `fomm_tf.models.blocks.UpConvolution`.
       whole: make `animate` too.
 
     Attributes:
@@ -44,13 +45,18 @@ class Stages:
     """
 
     def __init__(
-        self, settings: config.Config, networks: models.Networks, batch: int | None = 1, whole: bool = False
+        self,
+        settings: config.Config,
+        networks: models.Networks,
+        batch: int | None = 1,
+        by_phases: bool = True,
+        whole: bool = False,
     ) -> None:
         self.config, self.networks = settings, networks
         for network in networks:
             for layer in network.submodules:
                 if isinstance(layer, blocks.UpConvolution):
-                    layer.by_phases = True
+                    layer.by_phases = by_phases
         model = settings.model
         frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
         parts = {"value": points} | ({"jacobian": [*points, 2]} if model.jacobian else {})

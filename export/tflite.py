@@ -14,7 +14,6 @@ from export import equalise, examples, module, pages, pipeline, runner, stages
 from fomm_tf import checkpoint
 from fomm_tf.models import fold
 
-_EIGHT_BITS = ("dynamic", "int8")
 # What each stage of a variant is written as: `dynamic` has 8-bit weights and activations that are made 8-bit for each
 # convolution, `int8` is 8-bit throughout. Keypoints from 8-bit convolutions are off by up to a pixel of 256, so the
 # detector stays float; 8 bits tell a place to 1/256 of its range only, so what moves and reads places does too.
@@ -57,7 +56,7 @@ def write(
     exact = _stages(folder, batch)
     kinds = {(stage, kind) for name in variants for stage, kind in VARIANTS[name].items()}
     samples, sources = {}, {"exact": exact}
-    if any(kind in _EIGHT_BITS for _, kind in kinds):
+    if any(kind == "int8" for _, kind in kinds):
         samples = pipeline.samples(exact, examples.calibration(exact.config))
         # A third of the frames, at all moments of their clips, measures as well and takes less memory.
         warped = np.concatenate([inputs["warped"] for inputs in samples["renderer"][1::3]])
@@ -66,7 +65,7 @@ def write(
         for name, built in sources.items():
             module.save(built.networks, built.functions, pathlib.Path(scratch) / name)
         for stage, kind in tqdm.tqdm(sorted(kinds), unit="file", disable=None):
-            source = pathlib.Path(scratch) / ("even" if kind in _EIGHT_BITS else "exact")
+            source = pathlib.Path(scratch) / ("even" if kind == "int8" else "exact")
             converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
             (work / _name(stage, kind)).write_bytes(_convert(converter, kind, samples.get(stage, [])))
         pipeline.write(work, exact, folder, files(variants))
@@ -86,12 +85,15 @@ def _name(stage: str, kind: str) -> str:
 
 
 def _stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None) -> stages.Stages:
-    """A run's stages; with warped features, their channels are given like ranges, as 8 bits need them."""
+    """A run's stages; with warped features, for 8 bits throughout.
+
+    Then channels are given like ranges, and convolutions end with their activation: one rounding less than by phases.
+    """
     run = checkpoint.load(folder)
     fold.fold(*run.networks)
     if features is not None:
         equalise.equalise(run.networks.generator, tf.constant(features))
-    return stages.Stages(run.config, run.networks, batch)
+    return stages.Stages(run.config, run.networks, batch, by_phases=features is None)
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[runner.Arrays]) -> bytes:

@@ -163,8 +163,9 @@ class UpConvolution(Convolution):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         _, height, width, _ = inputs.shape
         if None not in (height, width) and height * width >= self.MIN_PIXELS:
-            convolve = resample.convolve_by_phases if self.by_phases else resample.convolve_doubled
-            return tf.nn.bias_add(convolve(inputs, self.kernel), self.bias)
+            if self.by_phases:
+                return resample.convolve_by_phases(inputs, self.kernel, self.bias)
+            return tf.nn.bias_add(resample.convolve_doubled(inputs, self.kernel), self.bias)
         # The gradient of Keras' layer is an operation that XLA does not compile; the layer is what exports know.
         return super().call(resample.double(inputs) if training else self.upsample(inputs))
 

@@ -158,8 +158,8 @@ OPS = [
     Op(
         "resample.convolve_by_phases",
         resample.convolve_by_phases,
-        (IMAGE, uniform(3, 3, 3, 4)),
-        (ANY_IMAGE, (0, 1, 2, 3)),
+        (IMAGE, uniform(3, 3, 3, 4), uniform(4)),
+        (ANY_IMAGE, (0, 1, 2, 3), (0,)),
         tolerance=5e-6,
     ),
     Op("resample.resize[enlarged]", lambda image: resample.resize(image, 20, 17), (IMAGE,), (ANY_IMAGE,)),

@@ -203,7 +203,12 @@ def doubled_and_convolved(image, kernel):
     return result
 
 
-both_ways = pytest.mark.parametrize("convolve", [resample.convolve_doubled, resample.convolve_by_phases])
+def by_phases(image, kernel):
+    bias = tf.range(kernel.shape[3], dtype=kernel.dtype)
+    return resample.convolve_by_phases(image, kernel, bias) - bias
+
+
+both_ways = pytest.mark.parametrize("convolve", [resample.convolve_doubled, by_phases])
 
 
 @both_ways
