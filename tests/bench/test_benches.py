@@ -36,6 +36,17 @@ def test_an_animation_is_timed_by_stage_and_compared(tmp_path):
 
 
 @pytest.mark.slow
+def test_exported_files_are_timed_beside_the_keras_networks(tmp_path):
+    line = ("--config", "tiny", "--rounds", 1, "--kinds", "tflite-dynamic", "onnx-float32")
+    printed = run("exports.py", *line, "--out", tmp_path / "bench.json")
+    parts = json.loads((tmp_path / "bench.json").read_text())["exports tiny"]["parts"]
+    for kind in ("keras", "tflite-dynamic", "onnx-float32"):
+        stages = ("source_encoder", "detector", "motion", "warp", "renderer", "driving frame")
+        assert all(parts[f"{kind}: {stage}"]["ms"] > 0 for stage in stages)
+    assert "tflite-dynamic: " in printed and "frames/s" in printed
+
+
+@pytest.mark.slow
 def test_the_bundled_model_is_judged(tmp_path):
     sheet = tmp_path / "sheet.png"
     few = ("--clips", 4, "--frames", 4, "--characters", 20)

@@ -20,12 +20,13 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_every_stage_in_float32_is_the_keras_network_s(line, run_folder, export, tmp_path):
-    names = [*MODELS, *(["512"] if "onnx" in line else [])]
-    places = {name: tmp_path / str(number) for number, name in enumerate(names)}
-    export(*(["--run", run_folder(name), *line, "--variants", "float32", "--out", places[name]] for name in names))
+    runs = {name: run_folder(name) for name in [*MODELS, *(["512"] if "onnx" in line else [])]}
+    runs["bundled"] = checkpoint.BUNDLED
+    places = {name: tmp_path / str(number) for number, name in enumerate(runs)}
+    export(*(["--run", run, *line, "--variants", "float32", "--out", places[name]] for name, run in runs.items()))
     for name, place in places.items():
         worst = reports.worst((place / "report.md").read_text())
-        settings = checkpoint.read_config(run_folder(name)).model
+        settings = checkpoint.read_config(runs[name]).model
         assert {"detector.value", "motion.deformation", "warp.warped", "renderer.prediction"} <= set(worst), name
         assert ("detector.jacobian" in worst, "motion.occlusion" in worst) == (settings.jacobian, settings.occlusion)
         assert ("animate.prediction" in worst) == ("onnx" in line)
