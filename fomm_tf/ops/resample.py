@@ -174,8 +174,9 @@ def convolve_by_phases(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> 
     _check_doubled(image, kernel)
     _, height, width, _ = shapes.sizes(image)
     channels, filters = kernel.shape[2:]
-    sums = tf.constant(np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9), kernel.dtype)
-    taps = tf.reshape(sums @ tf.reshape(kernel, [9, -1]), [2, 2, 4, channels, filters])
+    flat = tf.reshape(kernel, [9, -1])
+    sums = tf.constant(np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9), flat.dtype)
+    taps = tf.reshape(sums @ flat, [2, 2, 4, channels, filters])
     taps = tf.reshape(tf.transpose(taps, [0, 1, 3, 2, 4]), [2, 2, channels, 4 * filters])
     made = tf.nn.conv2d(tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]]), taps, 1, "VALID")
     made = tf.nn.bias_add(made, tf.tile(bias, [4]))
