@@ -18,8 +18,9 @@ def python(name: str) -> pathlib.Path:
 
 
 def run(name: str, script: str, *arguments: str | pathlib.Path) -> str:
-    """Runs a script of this folder there, away from the checkout; gives its stdout."""
+    """Runs a script of this folder there, away from the checkout; prints and gives its stdout."""
     line = [python(name), "-P", pathlib.Path(__file__).with_name(script), *arguments]
     done = subprocess.run(line, cwd=arguments[0], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    print(done.stdout)
     return done.stdout
