@@ -149,9 +149,7 @@ def convolve_doubled(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     _check_doubled(image, kernel)
     batch, height, width, _ = shapes.sizes(image)
     turned = tf.transpose(kernel, [0, 1, 3, 2])
-    # One small matrix product: sums of slices have a gradient that takes longer than the convolution.
-    taps = tf.constant(np.kron(_TAPS, _TAPS), turned.dtype) @ tf.reshape(turned, [9, -1])
-    filters = tf.reshape(taps, [4, 4, *turned.shape[2:]])
+    filters = tf.reshape(_sum_taps(turned, np.kron(_TAPS, _TAPS)), [4, 4, *turned.shape[2:]])
     return tf.nn.conv2d_transpose(image, filters, [batch, 2 * height, 2 * width, filters.shape[2]], strides=2)
 
 
@@ -174,9 +172,8 @@ def convolve_by_phases(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> 
     _check_doubled(image, kernel)
     _, height, width, _ = shapes.sizes(image)
     channels, filters = kernel.shape[2:]
-    flat = tf.reshape(kernel, [9, -1])
-    sums = tf.constant(np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9), flat.dtype)
-    taps = tf.reshape(sums @ flat, [2, 2, 4, channels, filters])
+    sums = np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9)
+    taps = tf.reshape(_sum_taps(kernel, sums), [2, 2, 4, channels, filters])
     taps = tf.reshape(tf.transpose(taps, [0, 1, 3, 2, 4]), [2, 2, channels, 4 * filters])
     made = tf.nn.conv2d(tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]]), taps, 1, "VALID")
     made = tf.nn.bias_add(made, tf.tile(bias, [4]))
@@ -185,6 +182,15 @@ def convolve_by_phases(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> 
         for part, (down, right) in zip(tf.split(made, 4, axis=3), [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True)
     ]
     return tf.nn.depth_to_space(tf.concat(parts, axis=3), 2)
+
+
+def _sum_taps(kernel: tf.Tensor, sums: np.ndarray) -> tf.Tensor:
+    """Sums of a kernel's nine taps, `[16, ...]` by `[16, 9]` zeros and ones.
+
+    One small matrix product: sums of slices have a gradient that takes longer than the convolution.
+    """
+    flat = tf.reshape(kernel, [9, -1])
+    return tf.constant(sums, flat.dtype) @ flat
 
 
 def _check_doubled(image: tf.Tensor, kernel: tf.Tensor) -> None:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 sys.path.append(str(harness.ROOT))
 
-from export import VARIANTS, examples, runner, stages
+from export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf import checkpoint, config
 from fomm_tf.models import fold
 
@@ -24,30 +24,22 @@ KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant 
 REPEATS = 3
 
 
-def keras_parts(run):
+def keras_parts(built, inputs):
     """name -> `Part` of the functions that the files are made of."""
-    functions = stages.Stages(run.config, run.networks).functions
-    specs = {name: function.structured_input_signature[1] for name, function in functions.items()}
 
     def part(names):
-        given = {name: {key: tf.ones(spec.shape, spec.dtype) for key, spec in specs[name].items()} for name in names}
-        return harness.graph_part(lambda: [functions[name](**given[name]) for name in names])
+        given = {name: tf.nest.map_structure(tf.constant, inputs[name]) for name in names}
+        return harness.graph_part(lambda: [built.functions[name](**given[name]) for name in names])
 
     parts = {f"keras: {name}": part([name]) for name in stages.NAMES}
     return parts | {"keras: driving frame": part([name for name in stages.NAMES if name != "source_encoder"])}
 
 
-def file_parts(kind, folder):
+def file_parts(kind, folder, inputs, picture, frame):
     """name -> `Part` of one variant's files."""
     chain = runner.Pipeline(folder, kind.split("-")[1], os.cpu_count())
-    picture, frame = np.float32(examples.draw(chain.description["frame_size"], 2)) / 255
     encoded, driving = chain.encode_source(picture), chain.detect(frame)
-    state = {"source": picture[np.newaxis], "frame": frame[np.newaxis]} | encoded
-    state |= {f"{owner}_{name}": value for owner in ("driving", "initial") for name, value in driving.items()}
-    state |= {"relative": np.array([True]), "adapt_scale": np.array([False])}
-    for stage in ("motion", "warp", "renderer"):
-        state |= chain.run(stage, state)
-    calls = {stage: lambda stage=stage: chain.run(stage, state) for stage in stages.NAMES}
+    calls = {stage: lambda stage=stage: chain.run(stage, inputs[stage]) for stage in stages.NAMES}
     calls["driving frame"] = lambda: chain.render(encoded, chain.detect(frame), driving)
     return {f"{kind}: {name}": repeated(call) for name, call in calls.items()}
 
@@ -69,12 +61,17 @@ def main():
         run = checkpoint.build(settings)
         checkpoint.save(folder / "run", run, "random weights, for a bench")
         fold.fold(*run.networks)
-        parts = keras_parts(run)
+        built = stages.Stages(settings, run.networks)
+        picture, frame = np.float32(examples.draw(settings.model.frame_size, 2)) / 255
+        keras = pipeline.KerasPipeline(built)
+        list(keras.animate(picture, [frame]))
+        inputs = {stage: given for stage, given, _ in keras.calls}
+        parts = keras_parts(built, inputs)
         for kind in arguments.kinds:
             form, variant = kind.split("-")
             line = ["--run", folder / "run", "--to", form, "--variants", variant, "--out", folder / kind, "--no-verify"]
             subprocess.run([sys.executable, "-m", "export", *line], cwd=harness.ROOT, check=True, capture_output=True)
-            parts |= file_parts(kind, folder / kind)
+            parts |= file_parts(kind, folder / kind, inputs, picture, frame)
         records = harness.measure(parts, arguments.rounds)
         for kind in arguments.kinds:
             files = [*(folder / kind).glob("*.tflite"), *(folder / kind).glob("*.onnx")]

@@ -2,6 +2,7 @@
 
 import json
 
+import nonsense
 import numpy as np
 import pytest
 import reports
@@ -40,19 +41,7 @@ def test_convolutions_hold_nothing_that_a_gpu_refuses(bundled_files):
 
 @pytest.mark.parametrize("variant", VARIANTS["tflite"])
 def test_nonsense_never_ends_the_process_and_the_next_frame_is_good(variant, phone):
-    pipeline = runner.Pipeline(phone, variant)
-    clip = np.float32(examples.draw((64, 64), 2)) / 255
-    expected = list(pipeline.animate(clip[0], clip))[1]
-    encoded, good = pipeline.encode_source(clip[0]), pipeline.detect(clip[1])
-    for odd in (np.nan, np.inf, -np.inf, 1e30, -5.0, 0.0):
-        odd_points = {name: np.full_like(value, odd) for name, value in good.items()}
-        for driving, initial in ((odd_points, good), (good, odd_points), (odd_points, odd_points)):
-            for adapt_scale in (True, False):
-                frame = pipeline.render(encoded, driving, initial, True, adapt_scale)
-                assert frame.shape == (64, 64, 3)
-        pipeline.run("detector", {"frame": np.full([1, 64, 64, 3], odd, np.float32)})
-    again = list(pipeline.animate(clip[0], clip))[1]
-    np.testing.assert_array_equal(again, expected)
+    nonsense.check_survives(runner.Pipeline(phone, variant))
 
 
 def test_a_batch_of_any_size_on_request(run_folder, export, tmp_path):
