@@ -1,0 +1,1 @@
+"""Serving: config files for TF-Serving, a client of its protocols, and a small server that speaks them. Not installed."""

@@ -1,0 +1,43 @@
+"""`python -m serving`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fomm_tf import console
+from serving import animate, local
+
+_TEXT = "Serves an exported SavedModel by TF-Serving's protocols, and animates through such a server."
+_MORE = """\
+examples:
+  python -m export --to saved_model --out models/fomm
+  python -m serving local --model models/fomm
+  python -m serving animate --server localhost:8501 --source face.jpg --driving clip.mp4 --out moved.mp4
+
+exit code: 0 done, 2 a mistake, a full disk or a server that does not answer, 130 stopped
+"""
+_COMMANDS = {"local": local, "animate": animate}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return console.run("serving", lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: Sequence[str]) -> None:
+    parser = console.Parser(
+        prog="python -m serving", description=_TEXT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in _COMMANDS.items():
+        command = commands.add_parser(name, help=module.TEXT, description=module.TEXT)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    arguments = parser.parse_args(argv)
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
