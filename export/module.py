@@ -155,7 +155,7 @@ class Module:
         inputs = inputs | {name: self._frames(inputs, name) for name in ("source", "driving")}
         initial = {name: tensor for name, tensor in inputs.items() if name.startswith("initial_")}
         checks.check_finite(initial)
-        given = {"frames": dtype} | dict.fromkeys(initial, tf.float32)
+        given = {_frames_name(dtype): dtype} | dict.fromkeys(initial, tf.float32)
         return _one_by_one(lambda each: self._animate_one(each, dtype), inputs, given)
 
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
@@ -168,7 +168,7 @@ class Module:
         }
         moved = self._transfer_one(inputs | encoded | named(found, "driving_") | initial)
         frames = self._render_one(encoded | moved)["prediction"]
-        return {"frames": pictures.from_float(frames, dtype)} | initial
+        return {_frames_name(dtype): pictures.from_float(frames, dtype)} | initial
 
     def _tell(self, inputs: Tensors) -> Tensors:
         return {"metadata": tf.fill(tf.shape(inputs["request"]), self.metadata)}
@@ -237,6 +237,11 @@ def hash_weights(networks: models.Networks) -> str:
         for weight in network.get_weights():
             digest.update(weight.tobytes())
     return digest.hexdigest()
+
+
+def _frames_name(dtype: tf.DType) -> str:
+    """Of an output: REST gives a string in base64 only where its name ends so."""
+    return "frames_bytes" if dtype == tf.string else "frames"
 
 
 def _commit() -> str | None:

@@ -33,8 +33,12 @@ def as_float(given: tf.Tensor, size: tuple[int, int], name: str) -> tf.Tensor:
     """
     if given.dtype == tf.string:
         frame = tf.TensorSpec([*size, 3], tf.float32)
+        # One by one: a picture of MAX_PIXELS takes 1 GB on the way.
         frames = tf.map_fn(
-            lambda contents: _decode(contents, size, name), tf.reshape(given, [-1]), fn_output_signature=frame
+            lambda contents: _decode(contents, size, name),
+            tf.reshape(given, [-1]),
+            fn_output_signature=frame,
+            parallel_iterations=1,
         )
         frames = tf.reshape(frames, tf.concat([tf.shape(given), frame.shape], axis=0))
         return tf.ensure_shape(frames, given.shape.concatenate(frame.shape))
