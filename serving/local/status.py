@@ -39,8 +39,11 @@ _HTTP = {
     Code.DEADLINE_EXCEEDED: 504,
 }
 
-# Where in a graph it happened: of no use to a client.
-_NODES = re.compile(r"\{\{function_node [^}]*\}\}|\[\[\{\{node.*|\[Op:.*|\n.*", re.DOTALL)
+# TensorFlow's own words are followed by the place in the graph and preceded by what is known of the trace.
+_ASSERTION = re.compile(r"assertion failed: \[(.*?)\]\s*(?:\[\[|\[Op:|$)", re.DOTALL)
+_TRACE = re.compile(r"Graph execution error:.*?<stack traces unavailable>\s*", re.DOTALL)
+_PLACE = re.compile(r"\s*\[(?:\[|Op:).*", re.DOTALL)
+_NODE = re.compile(r"\{\{node ([^}]*)\}\}")
 
 
 class Refused(Exception):
@@ -59,6 +62,10 @@ class Refused(Exception):
 
 
 def of_tensorflow(error: tf.errors.OpError) -> Refused:
-    """What TensorFlow raised, as the client is told it."""
+    """What TensorFlow raised, as the client is told it: an assertion's own words, else the operation and its words."""
     code = Code(error.error_code) if error.error_code in list(Code) else Code.INTERNAL
-    return Refused(code, _NODES.sub("", error.message).strip())
+    if asserted := _ASSERTION.search(error.message):
+        return Refused(code, asserted[1])
+    node = _NODE.search(error.message)
+    words = _PLACE.sub("", _TRACE.sub("", error.message))
+    return Refused(code, f"{node[1].rpartition('/')[2]}: {words}" if node else words)

@@ -1,0 +1,126 @@
+"""Server processes and what is sent to them."""
+
+import base64
+import contextlib
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import time
+
+import grpc
+import httpx
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SECONDS = 120
+
+
+class Server:
+    """A server process.
+
+    Attributes:
+      grpc, rest: "HOST:PORT".
+      url: of the model.
+      process: None where it runs elsewhere.
+    """
+
+    def __init__(self, place, rest, process=None):
+        self.grpc, self.rest, self.process = place, rest, process
+        self.url = f"http://{rest}/v1/models/fomm"
+
+        self.channel = grpc.insecure_channel(place, [("grpc.max_receive_message_length", -1)])
+        self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
+
+    def post(self, signature, inputs, form="inputs", place=""):
+        """The response to a REST request."""
+        body = {"signature_name": signature, form: plain(inputs)}
+        return httpx.post(f"{self.url}{place}:predict", json=body, timeout=SECONDS)
+
+    def call(self, signature, inputs, timeout=SECONDS, **spec):
+        """The outputs that gRPC gives, arrays by name."""
+        response = self.predictions.Predict(message(signature, inputs, **spec), timeout=timeout)
+        return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+
+
+def message(signature, inputs, name="fomm", version=None, label=None):
+    """A PredictRequest."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = name, signature
+    if version is not None:
+        request.model_spec.version.value = version
+    if label is not None:
+        request.model_spec.version_label = label
+    for key, array in inputs.items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(array))
+    return request
+
+
+def plain(value):
+    """What JSON holds of arrays and bytes."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist()) if value.dtype == object else value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    return value
+
+
+@contextlib.contextmanager
+def start_embedded(folder, *options, grpc_port=0, rest_port=0):
+    """`python -m serving local` until the block ends."""
+    line = [sys.executable, "-m", "serving", "local", "--model", folder]
+    line += ["--grpc-port", grpc_port, "--rest-port", rest_port, *options]
+    process = subprocess.Popen(list(map(str, line)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        said = process.stdout.readline()
+        yield Server(*re.fullmatch(r"fomm: gRPC (\S+), REST http://(\S+)/v1/models/fomm\n", said).groups(), process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+
+
+@contextlib.contextmanager
+def start_tf_serving(binary, folder, place):
+    """TF-Serving with the checkout's own config files until the block ends; `place` is for what is written."""
+    config = place / "models.config"
+    text = (ROOT / "serving" / "models.config").read_text(encoding="utf-8")
+    config.write_text(text.replace("/models/fomm", str(folder)), encoding="utf-8")
+    ports = [free_port(), free_port()]
+    line = [binary, f"--model_config_file={config}", f"--port={ports[0]}", f"--rest_api_port={ports[1]}"]
+    line += ["--allow_version_labels_for_unavailable_models"]
+    line += [f"--monitoring_config_file={ROOT / 'serving' / 'monitoring.config'}"]
+    process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+    try:
+        server = Server(*(f"127.0.0.1:{port}" for port in ports), process)
+        wait_for(server)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def wait_for(server, version="1", state="AVAILABLE"):
+    """Until a version is in a state."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.HTTPError):
+            states = httpx.get(server.url).json().get("model_version_status", [])
+            if (version, state) in [(each["version"], each["state"]) for each in states]:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"version {version} did not become {state}")

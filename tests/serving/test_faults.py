@@ -1,0 +1,131 @@
+"""Servers that are stopped, filled and given new versions while clients ask them."""
+
+import concurrent.futures
+import contextlib
+import shutil
+import signal
+import threading
+import time
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+import servers
+from prometheus_client import parser
+
+FRAMES = {"frames": np.zeros((1, 128, 128, 3), np.uint8)}
+CLIP = {
+    "source": FRAMES["frames"],
+    "driving": np.zeros((1, 16, 128, 128, 3), np.uint8),
+    "use_initial": np.array([False]),
+    "initial_value": np.zeros((1, 10, 2), np.float32),
+    "initial_jacobian": np.zeros((1, 10, 2, 2), np.float32),
+    "relative": np.array([True]),
+    "adapt_scale": np.array([False]),
+}
+
+
+@contextlib.contextmanager
+def load(server, threads=2):
+    """Asks by both protocols without a pause until the block ends; yields (versions by gRPC, what failed)."""
+    done, versions, failed = threading.Event(), [], []
+
+    def by_grpc():
+        while not done.is_set():
+            try:
+                answer = server.predictions.Predict(servers.message("detect_uint8", FRAMES), timeout=60)
+                versions.append(answer.model_spec.version.value)
+            except grpc.RpcError as error:
+                failed.append(error)
+
+    def by_rest():
+        while not done.is_set():
+            try:
+                response = server.post("metadata", {"request": ["a"]})
+                if response.status_code != 200:
+                    failed.append(response.text)
+            except httpx.HTTPError as error:
+                failed.append(error)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for _ in range(threads):
+            pool.submit(by_grpc)
+            pool.submit(by_rest)
+        try:
+            yield versions, failed
+        finally:
+            done.set()
+
+
+@pytest.mark.slow
+def test_versions_come_and_go_under_load(model, tmp_path):
+    """One after the other: a half-copied version, its completion, and the way back by taking it out."""
+    folder = tmp_path / "fomm"
+    shutil.copytree(model / "1", folder / "1")
+    with servers.start_embedded(folder) as server, load(server) as (versions, failed):
+        shutil.copytree(model / "1", folder / "2", ignore=lambda *_: ["variables"])
+        (folder / "2" / "variables").mkdir()
+        whole = next((model / "1" / "variables").glob("*.data-*"))
+        (folder / "2" / "variables" / whole.name).write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        shutil.copy(model / "1" / "variables" / "variables.index", folder / "2" / "variables")
+        servers.wait_for(server, "2", "END")
+        told = httpx.get(f"{server.url}/versions/2").json()["model_version_status"][0]["status"]
+        assert told["error_code"] != "OK"
+        assert told["error_message"]
+        servers.wait_for(server, "1", "AVAILABLE")
+        assert set(versions) == {1}
+
+        shutil.copy(whole, folder / "2" / "variables")
+        servers.wait_for(server, "2", "AVAILABLE")
+        servers.wait_for(server, "1", "END")
+        count = len(versions)
+        while len(versions) < count + 10:
+            time.sleep(0.01)
+        assert set(versions[count + 5 :]) == {2}
+
+        shutil.rmtree(folder / "2")
+        servers.wait_for(server, "1", "AVAILABLE")
+        servers.wait_for(server, "2", "END")
+    assert not failed
+    assert versions[-1] == 1
+
+
+@pytest.mark.slow
+def test_a_full_queue_and_sigterm(model):
+    """Above the limit RESOURCE_EXHAUSTED and nothing else; what has been taken is answered after SIGTERM."""
+    limit = 4
+
+    def admitted(server):
+        page = httpx.get(f"http://{server.rest}/monitoring/prometheus/metrics").text
+        samples = [each for family in parser.text_string_to_metric_families(page) for each in family.samples]
+        return sum(each.value for each in samples if each.name == ":tensorflow:serving:admitted_requests")
+
+    def ask(number):
+        try:
+            if number % 2:
+                return server.call("animate_uint8", CLIP)["frames"].shape
+            response = server.post("animate_uint8", CLIP)
+            return (1, 16, 128, 128, 3) if response.status_code == 200 else response.status_code
+        except grpc.RpcError as error:
+            return error.code()
+
+    answered = (1, 16, 128, 128, 3)
+    with (
+        servers.start_embedded(model, "--queue", limit) as server,
+        concurrent.futures.ThreadPoolExecutor(16) as pool,
+    ):
+        assert set(pool.map(ask, range(limit))) == {answered}
+        results = list(pool.map(ask, range(16)))
+        assert results.count(answered) >= limit
+        assert set(results) == {answered, 429, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+        waiting = [pool.submit(ask, number) for number in range(limit)]
+        while admitted(server) < limit:
+            time.sleep(0.01)
+        server.process.send_signal(signal.SIGTERM)
+        assert [each.result() for each in waiting] == [answered] * limit
+        assert server.process.wait(60) == 0
+        with pytest.raises(grpc.RpcError) as raised:
+            server.call("detect_uint8", FRAMES)
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
