@@ -26,13 +26,17 @@ CLIP = {
 }
 
 
+# Leaves the processor to the loading of versions.
+_PAUSE = 0.02
+
+
 @contextlib.contextmanager
 def load(server, threads=2):
-    """Asks by both protocols without a pause until the block ends; yields (versions by gRPC, what failed)."""
+    """Asks by both protocols until the block ends; yields (versions by gRPC, what failed)."""
     done, versions, failed = threading.Event(), [], []
 
     def by_grpc():
-        while not done.is_set():
+        while not done.wait(_PAUSE):
             try:
                 answer = server.predictions.Predict(servers.message("detect_uint8", FRAMES), timeout=60)
                 versions.append(answer.model_spec.version.value)
@@ -40,7 +44,7 @@ def load(server, threads=2):
                 failed.append(error)
 
     def by_rest():
-        while not done.is_set():
+        while not done.wait(_PAUSE):
             try:
                 response = server.post("metadata", {"request": ["a"]})
                 if response.status_code != 200:
