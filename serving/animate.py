@@ -139,7 +139,10 @@ def _animate(client: clients.Client, picture: np.ndarray, driving: video.Video, 
     audio = driving.path if arguments.audio and driving.has_audio else None
     tag = None if arguments.no_tag else _TAG
     shown = tqdm.tqdm(animated, total=driving.frame_count, unit="frame", disable=True if arguments.quiet else None)
-    with video.write_video(arguments.out, driving.fps, audio, arguments.start or 0.0, tag) as writer, shown:
+    opened = video.write_video(
+        arguments.out, driving.fps, audio_from=audio, audio_start=arguments.start or 0.0, tag=tag
+    )
+    with opened as writer, shown:
         for frame in shown:
             writer.write(frame)
     return writer.count

@@ -31,7 +31,7 @@ class Model(NamedTuple):
       frame_size: (H, W).
       num_keypoints: K.
       jacobian: whether its keypoints have Jacobians.
-      outputs: signature -> output -> type.
+      outputs: signature -> output -> type; not of the SavedModel's own signatures, which give no tensors.
     """
 
     frame_size: tuple[int, int]
@@ -55,7 +55,7 @@ def read(metadata: Mapping) -> Model:
     outputs = {
         signature: {name: _TYPES[tensor["dtype"]] for name, tensor in parts["outputs"].items()}
         for signature, parts in signatures.items()
-        if all(tensor["dtype"] in _TYPES for tensor in parts["outputs"].values())
+        if all(tensor.get("dtype") in _TYPES for tensor in parts["outputs"].values())
     }
     return Model((height, width), _shape(points["source_value"])[1], "source_jacobian" in points, outputs)
 
