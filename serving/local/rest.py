@@ -9,7 +9,7 @@ import time
 
 import orjson
 from google.protobuf import json_format
-from starlette import applications, requests, responses, routing
+from starlette import requests, responses, types
 
 from serving.local import jsonbody, metrics, rpc, servable, status
 from serving.local.core import Core, Limits
@@ -19,38 +19,32 @@ _LOG = logging.getLogger(__name__)
 _ADDRESS = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?(?P<action>:\w+|/metadata)?"
 )
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _TOO_LARGE = 413
 
 
-def application(core: Core) -> applications.Starlette:
+def application(core: Core) -> types.ASGIApp:
     """The ASGI application.
 
     Args:
       core: what answers.
     """
 
-    async def handle(request: requests.Request) -> responses.Response:
+    async def handle(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         try:
-            return await _answer(core, request)
+            response = await _answer(core, requests.Request(scope, receive))
         except status.Refused as error:
-            return _failure(error.http, error.message)
+            response = _failure(error.http, error.message)
+        except Exception:
+            _LOG.exception("a request failed")
+            response = _failure(500, "the server failed; its log says why.")
+        await response(scope, receive, send)
 
-    async def measure(_: requests.Request) -> responses.Response:
-        return responses.Response(core.metrics.page(), media_type=metrics.CONTENT_TYPE)
-
-    async def fail(_: requests.Request, error: Exception) -> responses.Response:
-        _LOG.error("a request failed", exc_info=error)
-        return _failure(500, "the server failed; its log says why.")
-
-    routes = [
-        routing.Route(metrics.PATH, measure, methods=["GET"]),
-        routing.Route("/{rest:path}", handle, methods=_METHODS),
-    ]
-    return applications.Starlette(routes=routes, exception_handlers={Exception: fail})
+    return handle
 
 
 async def _answer(core: Core, request: requests.Request) -> responses.Response:
+    if (request.method, request.url.path) == ("GET", metrics.PATH):
+        return responses.Response(core.metrics.page(), media_type=metrics.CONTENT_TYPE)
     place = _ADDRESS.fullmatch(request.url.path)
     action = place and (place["action"] or "")
     if not place or (request.method, action) not in (("POST", ":predict"), ("GET", ""), ("GET", "/metadata")):

@@ -69,7 +69,12 @@ async def run(core: Core, host: str, grpc_port: int, rest_port: int, quiet: bool
         await rpc_server.start()
         rest_server = _RestServer(
             uvicorn.Config(
-                rest.application(core), log_config=None, access_log=False, lifespan="off", server_header=False
+                rest.application(core),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
             )
         )
         serving = asyncio.create_task(rest_server.serve(sockets=[listener]))
