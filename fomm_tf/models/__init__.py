@@ -75,4 +75,6 @@ def build_discriminator(settings: config.ModelConfig) -> Discriminator:
 
 def _trace(forward, spec: tf.TensorSpec) -> None:
     """Creates the variables, whose shapes need the inputs' channels, without computing anything."""
-    tf.function(forward, autograph=False).get_concrete_function(spec)
+    # As Keras builds a model; a `tf.function` would trace twice, the second time without variables to create.
+    with tf.__internal__.FuncGraph("build").as_default():
+        forward(tf.compat.v1.placeholder(spec.dtype, spec.shape))
