@@ -76,7 +76,8 @@ class Target:
             return failures.ServerError(
                 code,
                 f"No server answers at {self.server} ({asked} of {which}: {details}); start one there, as by python -m "
-                f"serving local --model DIR, or wait for it longer than {self.patience:g} s.",
+                f"serving local --model DIR, name the port of the right protocol, or wait longer than "
+                f"{self.patience:g} s.",
             )
         cure = _CURES.get(code, "see the server's log")
         return failures.ServerError(code, f"{self.server} refuses {asked} of {which}: {code}: {details}; {cure}.")

@@ -262,6 +262,8 @@ def test_pictures_of_many_sizes_stay_below_the_limit(server, kind):
     assert 1 < found[-1] < 8
     sent = b"".join(each for asked in server.asked for each in asked.inputs["driving"][0])
     assert len(sent) < 1.5 * sum(map(len, pictures))
+    with connect(server, kind, max_message_bytes=_ENVELOPE + room) as client:
+        assert len(list(client.animate_jpeg(PICTURES[0], [fakes.JPEG + bytes(900)]))) == 1, "filled up with what fits"
 
 
 @pytest.mark.parametrize("kind", KINDS)
