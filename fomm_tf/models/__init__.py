@@ -77,4 +77,4 @@ def _trace(forward, spec: tf.TensorSpec) -> None:
     """Creates the variables, whose shapes need the inputs' channels, without computing anything."""
     # As Keras builds a model; a `tf.function` would trace twice, the second time without variables to create.
     with tf.__internal__.FuncGraph("build").as_default():
-        forward(tf.compat.v1.placeholder(spec.dtype, spec.shape))
+        tf.autograph.experimental.do_not_convert(forward)(tf.compat.v1.placeholder(spec.dtype, spec.shape))
