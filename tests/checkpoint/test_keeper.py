@@ -1,5 +1,6 @@
 """The checkpoints of a run that trains: the newest ones and the best, whatever interrupts."""
 
+import json
 import os
 import pathlib
 import resource
@@ -119,60 +120,79 @@ def test_a_full_disk_costs_the_new_checkpoint_only(run, folder):
     assert names(folder) == ["ckpt-10"]
 
 
-# Saves ckpt-5, then is killed at the moment that argv[2] names while it saves ckpt-10 and marks it as the best.
+# Saves ckpt-5, then is killed at a moment while it saves ckpt-10 and marks it as the best: a process a moment, all of
+# them forked from one that has loaded TensorFlow, but not used it yet.
 KILLED = """
-import os, pathlib, shutil, signal, sys
+import json, os, pathlib, signal, sys
 import tensorflow as tf
 from fomm_tf import checkpoint, config
 
-folder, moment = pathlib.Path(sys.argv[1]), sys.argv[2]
-run = checkpoint.build(config.load(sys.argv[3]))
-checkpoint.describe(folder, run.config, "story")
-keeper = checkpoint.Keeper(folder, run, keep=1)
-run.step = 5
-keeper.save()
-keeper.mark_best()
-run.step = 10
-die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-replace, write, rename = os.replace, tf.train.Checkpoint.write, pathlib.Path.rename
-if moment == "while writing":
-    def cut(self, prefix, *rest):
-        pathlib.Path(prefix + ".data-00000-of-00001").write_bytes(b"half")
-        die()
-    tf.train.Checkpoint.write = cut
-moments = {"before the data": ".data-00000-of-00001", "before the index": ".index", "before the state": "checkpoint"}
-if moment in moments:
-    os.replace = lambda source, target: die() if str(target).endswith(moments[moment]) else replace(source, target)
-if moment == "before the old one goes":
-    unlink = pathlib.Path.unlink
-    pathlib.Path.unlink = lambda self, **rest: die() if self.name.startswith("ckpt") else unlink(self, **rest)
-if moment == "while the best is replaced":
-    def once(self, target):
-        rename(self, target)
-        die()
-    pathlib.Path.rename = once
-keeper.save()
-keeper.mark_best()
+def train(folder, moment):
+    run = checkpoint.build(config.load(sys.argv[2]))
+    checkpoint.describe(folder, run.config, "story")
+    keeper = checkpoint.Keeper(folder, run, keep=1)
+    run.step = 5
+    keeper.save()
+    keeper.mark_best()
+    run.step = 10
+    die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    replace, rename = os.replace, pathlib.Path.rename
+    if moment == "while writing":
+        def cut(self, prefix, *rest):
+            pathlib.Path(prefix + ".data-00000-of-00001").write_bytes(b"half")
+            die()
+        tf.train.Checkpoint.write = cut
+    ends = {"before the data": ".data-00000-of-00001", "before the index": ".index", "before the state": "checkpoint"}
+    if moment in ends:
+        os.replace = lambda source, target: die() if str(target).endswith(ends[moment]) else replace(source, target)
+    if moment == "before the old one goes":
+        unlink = pathlib.Path.unlink
+        pathlib.Path.unlink = lambda self, **rest: die() if self.name.startswith("ckpt") else unlink(self, **rest)
+    if moment == "while the best is replaced":
+        def once(self, target):
+            rename(self, target)
+            die()
+        pathlib.Path.rename = once
+    keeper.save()
+    keeper.mark_best()
+
+ends = {}
+for moment in sys.argv[3:]:
+    folder = pathlib.Path(sys.argv[1], moment)
+    folder.mkdir()
+    if not (child := os.fork()):
+        train(folder, moment)
+        os._exit(0)
+    ends[moment] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps(ends))
 """
 
 
+MOMENTS = {
+    "while writing": 5,
+    "before the data": 5,
+    "before the index": 5,
+    "before the state": 5,
+    "before the old one goes": 10,
+    "while the best is replaced": 10,
+}
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of the run folders, and moment -> how its process ended."""
+    place = tmp_path_factory.mktemp("killed")
+    done = subprocess.run([sys.executable, "-c", KILLED, place, SMALL, *MOMENTS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return place, json.loads(done.stdout)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("moment", "expected"),
-    [
-        ("while writing", 5),
-        ("before the data", 5),
-        ("before the index", 5),
-        ("before the state", 5),
-        ("before the old one goes", 10),
-        ("while the best is replaced", 10),
-    ],
-)
-def test_a_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, tmp_path, run):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    done = subprocess.run([sys.executable, "-c", KILLED, folder, moment, SMALL], capture_output=True, text=True)
-    assert done.returncode == -9, done.stderr
+@pytest.mark.parametrize(("moment", "expected"), MOMENTS.items())
+def test_a_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, killed, run):
+    place, ends = killed
+    folder = place / moment
+    assert ends[moment] == -9
     assert checkpoint.load(folder).step == expected
     if moment != "while the best is replaced":
         assert checkpoint.load(folder / "best").step == 5
