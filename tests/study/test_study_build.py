@@ -1,0 +1,137 @@
+"""The page and the key that `fomm study build` writes."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+
+from fomm_tf import study, video
+
+
+def data_of(text):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+
+
+def clip_of(question, folder):
+    (folder / "clip.mp4").write_bytes(base64.b64decode(question["clip"].split(",")[1]))
+    return np.stack(list(video.open_video(folder / "clip.mp4")))
+
+
+def test_a_clip_holds_the_driving_frames_and_both_results_in_the_order_that_the_key_says(made, tmp_path):
+    questions = data_of(made.text)["questions"]
+    assert len(questions) == 5
+    for question in questions:
+        frames = clip_of(question, tmp_path)
+        assert frames.shape == (12, 32, 96, 3) and question["size"] == [32, 32]
+        methods = made.key.questions[question["id"]].choices
+        assert list(methods) == question["choices"]
+        parts = [frames[:, 16, 32 * part + 16].mean(axis=0) for part in range(3)]
+        strongest = {"plain": 0, "other": 2}
+        assert [part.argmax() for part in parts] == [1, *(strongest[method] for method in methods.values())]
+
+
+def test_the_source_is_shown_as_the_model_got_it(made, tmp_path):
+    (tmp_path / "source.png").write_bytes(base64.b64decode(data_of(made.text)["questions"][2]["source"].split(",")[1]))
+    assert (video.read_image(tmp_path / "source.png") == 40).all()
+    assert video.read_image(tmp_path / "source.png").shape == (32, 32, 3)
+
+
+def test_the_page_tells_neither_methods_nor_files_and_asks_for_nothing_from_elsewhere(made):
+    text = re.sub(r'"data:[^"]*"', "", made.text)
+    for word in ("plain", "other", "walk", "s0", "fomm-tf"):
+        assert not re.search(rf"\b{word}\b", text), word
+    assert not re.search(r"https?:|//[a-z]|\bfetch\(|XMLHttpRequest|@import|url\(", text)
+
+
+def test_no_clip_tells_by_its_metadata_what_made_it(made):
+    for question in data_of(made.text)["questions"]:
+        assert b"animated" not in base64.b64decode(question["clip"].split(",")[1])
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_each_method_is_on_the_left_in_half_of_the_questions(footage, build, tmp_path, count):
+    folder = footage(count)
+    lefts = []
+    for seed in range(6):
+        key = tmp_path / f"{seed}.key.json"
+        assert build(folder, out=tmp_path / f"{seed}.html", seed=seed) == 0
+        first = [next(iter(question.choices.values())) for question in study.read_key(key).questions.values()]
+        assert abs(first.count("plain") - first.count("other")) == count % 2
+        lefts.append(tuple(first))
+    assert len(set(lefts)) > 1
+
+
+def test_a_seed_makes_the_same_study_again_and_none_makes_a_new_one(footage, build, tmp_path, made):
+    folder = tmp_path
+    assert build(folder, out=tmp_path / "again.html") == 0
+    assert (tmp_path / "again.html").read_bytes() == made.page.read_bytes()
+    assert study.read_key(tmp_path / "again.key.json").study == made.key.study
+    assert build(folder, out=tmp_path / "third.html", seed=4) == 0
+    assert study.read_key(tmp_path / "third.key.json").study != made.key.study
+
+
+def test_a_question_of_ones_own_is_text_and_not_markup(footage, build, tmp_path):
+    assert build(footage(1), question="Which is <b>better</b> & why? @@data@@ </script>") == 0
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("Which is &lt;b&gt;better&lt;/b&gt; &amp; why? @@data@@ &lt;/script&gt;") == 2
+
+
+def test_results_of_two_sizes_are_shown_alike(footage, build, tmp_path):
+    folder = footage(1)
+    _rewrite(folder, size=(64, 64))
+    assert build(folder) == 0
+    (question,) = data_of((tmp_path / "page.html").read_text())["questions"]
+    assert question["size"] == [64, 64] and clip_of(question, tmp_path).shape == (12, 64, 192, 3)
+
+
+def _rewrite(folder, size=(32, 32), frames=12, fps=25, name="other/s0--walk.mp4"):
+    with video.write_video(folder / name, fps) as writer:
+        for _ in range(frames):
+            writer.write(np.zeros((*size, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "other" / "s0--walk.mp4").unlink(), ["s0--walk.mp4 does not exist"]),
+        (lambda folder: (folder / "s0.png").unlink(), ["s0.png does not exist"]),
+        (lambda folder: (folder / "walk.mp4").write_bytes(b"no video at all"), ["walk.mp4"]),
+        (lambda folder: _rewrite(folder, frames=9), ["12 and 9 frames", "same options"]),
+        (lambda folder: _rewrite(folder, fps=20, frames=12), ["25 and 20 frames a second"]),
+        (lambda folder: _rewrite(folder, size=(32, 48)), ["1 and 1.5 times as wide as high"]),
+        (lambda folder: _rewrite(folder, frames=4, name="walk.mp4"), ["walk.mp4 ends before", "0.16 s", "--start"]),
+        (lambda folder: (folder / "pairs.csv").write_text("a,b\n1,2\n"), ["columns source and driving"]),
+    ],
+    ids=["no result", "no source", "no video", "lengths", "rates", "proportions", "short driving", "columns"],
+)
+def test_what_does_not_belong_together_is_refused_and_leaves_nothing(footage, build, refused, tmp_path, change, words):
+    folder = footage(1)
+    change(folder)
+    before = sorted(tmp_path.iterdir())
+    line = refused(build(folder))
+    assert all(word in line for word in words), line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"a": "plain"}, ["--a is 'plain'", "NAME=DIR"]),
+        ({"b": "other=nowhere"}, ["--b nowhere is no folder"]),
+        ({"b": "plain=."}, ["Both methods are called 'plain'"]),
+        ({"out": "page.mp4"}, ["ends in .html"]),
+        ({"start": -1}, ["start is -1"]),
+        ({"seed": "x"}, ["--seed", "see fomm study build --help"]),
+    ],
+)
+def test_arguments_that_will_not_do(footage, build, refused, changes, words):
+    line = refused(build(footage(1), **changes))
+    assert all(word in line for word in words), line
+
+
+def test_a_key_is_never_overwritten(footage, build, refused, tmp_path, made):
+    kept = made.path.read_bytes()
+    assert "page.key.json exists already" in refused(build(tmp_path, seed=9))
+    assert made.path.read_bytes() == kept and made.page.read_text() == made.text
