@@ -7,8 +7,6 @@ import json
 import pathlib
 import secrets
 
-import tqdm
-
 from fomm_tf import errors, study
 from fomm_tf.data import pairlist
 from fomm_tf.study.build import QUESTION
@@ -91,6 +89,9 @@ def _build(arguments: argparse.Namespace) -> None:
         )
         for pair in pairlist.read(arguments.pairs)
     ]
+
+    import tqdm  # not for `fomm --help`
+
     made = study.build(
         pairs,
         tuple(name for name, _ in methods),

@@ -11,7 +11,8 @@ PyAV reads and writes videos, Pillow pictures (it knows their size before decodi
 OpenCV resizes.
 """
 
-from fomm_tf.video.pictures import MAX_PIXELS, read_image, resize, to_uint8, write_image
+from fomm_tf.video.lettering import letter
+from fomm_tf.video.pictures import MAX_PIXELS, check_picture, read_image, resize, to_uint8, write_image
 from fomm_tf.video.reading import DEFAULT_FPS, Video, open_video
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 
@@ -22,6 +23,8 @@ __all__ = [
     "Video",
     "VideoWriter",
     "check_output",
+    "check_picture",
+    "letter",
     "open_video",
     "read_image",
     "resize",

@@ -99,12 +99,22 @@ def write_image(path: str | Path, image: np.ndarray, tag: str | None = None) -> 
       UserError: if the suffix is unknown, the place cannot be written to or the disk is full.
     """
     path = Path(path)
+    check_picture(path)
+    with files.replacing(path) as temporary:
+        save_image(temporary, image, tag)
+
+
+def check_picture(path: str | Path) -> None:
+    """Refuses a name that `write_image` would refuse; to be asked before long work.
+
+    Raises:
+      UserError: if the suffix is unknown, or if a folder stands under the name.
+    """
+    path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
         raise errors.UserError(f"{path}: pictures are written as {', '.join(_SUFFIXES)}, not as {path.suffix!r}.")
     if path.is_dir():
         raise errors.UserError(f"{path} is a folder; name a file.")
-    with files.replacing(path) as temporary:
-        save_image(temporary, image, tag)
 
 
 def save_image(path: Path, image: np.ndarray, tag: str | None = None) -> None:

@@ -1,0 +1,60 @@
+"""Pictures in rows with words beside them."""
+
+import numpy as np
+import pytest
+
+from fomm_tf import video
+from fomm_tf.figures import layout
+
+WHITE = 255
+
+
+def plain(value, size=(48, 64)):
+    """No grey, which letters have too."""
+    return np.full((*size, 3), (value, 0, 255), np.uint8)
+
+
+def places(figure, value):
+    """Box of the pixels of a plain cell: top, left, height, width."""
+    rows, columns = np.nonzero((figure == (value, 0, 255)).all(axis=2))
+    return rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1
+
+
+def test_cells_stand_in_rows_and_columns_of_one_size_and_in_order():
+    rows = [layout.Row("one", [plain(101), plain(102)]), layout.Row("two", [plain(103), plain(104)])]
+    figure = layout.assemble(rows, ["a", "b"], (48, 64))
+    boxes = [places(figure, value) for value in (101, 102, 103, 104)]
+    assert all(box[2:] == (48, 64) for box in boxes)
+    (a, b, c, d), gap = boxes, 2
+    assert b[1] == a[1] + 64 + gap and c[0] == a[0] + 48 + gap
+    assert (a[0], a[1], c[1], d[0]) == (b[0], c[1], a[1], c[0]) and d[1] == b[1]
+
+
+def test_words_stand_above_their_columns_and_upright_beside_their_rows():
+    figure = layout.assemble([layout.Row("row", [plain(101), plain(102)])], ["first", ""], (96, 96))
+    top, left = places(figure, 101)[:2]
+    dark = (figure < 200).all(axis=2)
+    above, beside = dark[:top], dark[:, :left]
+    assert above[:, left : left + 96].any() and not above[:, left + 98 :].any()
+    tall, wide = (np.ptp(np.nonzero(beside)[axis]) + 1 for axis in (0, 1))
+    assert tall > wide
+
+
+def test_a_cell_that_is_free_is_white_and_a_group_stands_apart():
+    rows = [layout.Row("", [plain(101), None]), layout.Row("", [plain(103), plain(104)], apart=True)]
+    figure = layout.assemble(rows, ["", ""], (48, 64))
+    top, left = places(figure, 101)[:2]
+    assert (figure[top : top + 48, left + 64 :] == WHITE).all()
+    assert places(figure, 103)[0] == top + 48 + 8
+
+
+@pytest.mark.parametrize("longest", [1, 20, 60, 1000])
+def test_a_word_that_is_too_long_is_cut_off(longest):
+    picture = video.letter("a rather long name of a run", 24, longest)
+    assert picture.shape[0] == 24 and picture.shape[1] <= longest and picture.dtype == np.uint8
+    assert (picture < 100).any() == (longest > 1)
+
+
+def test_words_are_as_wide_as_they_are_long():
+    widths = [video.letter(text, 24, 1000).shape[1] for text in ("", "i", "iii", "www")]
+    assert widths == sorted(set(widths))
