@@ -135,3 +135,26 @@ def test_a_key_is_never_overwritten(footage, build, refused, tmp_path, made):
     kept = made.path.read_bytes()
     assert "page.key.json exists already" in refused(build(tmp_path, seed=9))
     assert made.path.read_bytes() == kept and made.page.read_text() == made.text
+
+
+def test_an_interrupted_build_leaves_nothing(footage, tmp_path):
+    folder = footage(2)
+    before = sorted(tmp_path.iterdir())
+
+    def interrupted(entries):
+        yield entries[0]
+        raise KeyboardInterrupt
+
+    results = folder / "plain" / "s0--walk.mp4", folder / "other" / "s0--walk.mp4"
+    pair = study.Pair(folder / "s0.png", folder / "walk.mp4", results, ("s0.png", "walk.mp4"))
+    with pytest.raises(KeyboardInterrupt):
+        study.build(
+            [pair, pair],
+            ("plain", "other"),
+            tmp_path / "page.html",
+            tmp_path / "key.json",
+            name="",
+            seed=1,
+            track=interrupted,
+        )
+    assert sorted(tmp_path.iterdir()) == before
