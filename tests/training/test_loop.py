@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -43,6 +44,13 @@ def read_until(process, start):
         if line.startswith(start):
             return line
     raise AssertionError(process.stderr.read())
+
+
+@pytest.fixture(scope="module")
+def plain(make_config, tmp_path_factory):
+    """The folder of a run of one step, and what it reported."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    return folder, train(make_config("train.steps=1"), folder, tf.distribute.MirroredStrategy(["CPU:0"]))
 
 
 def test_three_steps_then_a_kill_then_three_are_six_steps_bit_for_bit(write_config, tmp_path):
@@ -141,36 +149,32 @@ def test_a_folder_that_is_taken_is_refused_and_left_alone(make_config, one_repli
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
-def test_another_model_is_not_resumed(make_config, one_replica, tmp_path):
-    train(make_config("train.steps=1"), tmp_path / "run", one_replica)
+def test_another_model_is_not_resumed(plain, make_config, one_replica, tmp_path):
+    shutil.copytree(plain[0], tmp_path / "run")
     with pytest.raises(errors.UserError, match=r"cannot go on with another model: model\.num_keypoints is 3"):
         train(make_config("model.num_keypoints=4"), tmp_path / "run", one_replica, resume=True)
 
 
-def test_adversarial_fine_tuning_begins_with_a_plain_run(make_config, one_replica, tmp_path):
-    train(make_config("train.steps=1"), tmp_path / "plain", one_replica)
+def test_adversarial_fine_tuning_begins_with_a_plain_run(plain, make_config, one_replica, tmp_path):
     settings = make_config("train.steps=1", "train.loss_weights.generator_gan=1", "train.learning_rate_detector=0")
-    lines = train(settings, tmp_path / "adv", one_replica, init_from=tmp_path / "plain")
+    lines = train(settings, tmp_path / "adv", one_replica, init_from=plain[0])
     assert any("does not hold discriminator: begun anew" in line for line in lines)
-    plain, adversarial = (checkpoint.load(tmp_path / name) for name in ("plain", "adv"))
-    for mine, theirs in zip(
-        adversarial.networks.detector.trainable_weights, plain.networks.detector.trainable_weights, strict=True
-    ):
+    before, after = (checkpoint.load(folder).networks for folder in (plain[0], tmp_path / "adv"))
+    for mine, theirs in zip(after.detector.trainable_weights, before.detector.trainable_weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    assert not np.array_equal(adversarial.networks.generator.final.kernel, plain.networks.generator.final.kernel)
+    assert not np.array_equal(after.generator.final.kernel, before.generator.final.kernel)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, make_config, one_replica, tmp_path):
-    changes = ["train.steps=2", "train.drops=[]"]
-    plain = train(make_config(*changes), tmp_path / "plain", one_replica)
-    mixed = train(make_config(*changes, f"train.precision={precision}"), tmp_path / "mixed", one_replica)
+def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plain, make_config, one_replica, tmp_path):
+    settings = make_config("train.steps=2", "train.drops=[]", f"train.precision={precision}")
+    mixed = train(settings, tmp_path / "mixed", one_replica)
 
     def perceptual(lines):
         (line,) = (line for line in lines if line.startswith("step 1 of"))
         return float(line.split("perceptual ")[1].split(",")[0])
 
-    assert perceptual(mixed) == pytest.approx(perceptual(plain), rel=0.02)
+    assert perceptual(mixed) == pytest.approx(perceptual(plain[1]), rel=0.02)
     assert checkpoint.load(tmp_path / "mixed").step == 2
 
 
