@@ -11,7 +11,6 @@ Convention:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pathlib
 import subprocess
@@ -24,6 +23,7 @@ from export import checks, pictures
 from fomm_tf import checkpoint, models
 from fomm_tf import config as configs
 from fomm_tf.models import fold
+from fomm_tf.models.fingerprint import hash_weights
 from fomm_tf.models.precision import computing_in
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
@@ -228,15 +228,6 @@ def save(
     holder = tf.Module()
     holder.held = [variable for network in networks for variable in network.variables]
     tf.saved_model.save(holder, str(folder), signatures=functions)
-
-
-def hash_weights(networks: models.Networks) -> str:
-    """SHA-256 of all weights, in the order of the networks and their layers."""
-    digest = hashlib.sha256()
-    for network in networks:
-        for weight in network.get_weights():
-            digest.update(weight.tobytes())
-    return digest.hexdigest()
 
 
 def _frames_name(dtype: tf.DType) -> str:

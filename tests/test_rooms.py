@@ -25,12 +25,17 @@ MAY_IMPORT = {
     "visualize": {"ops", "opencv"},
     "checkpoint": {"config", "models", "optimizer", "weights"},
     "torch_import": {"weights", "checkpoint", "config", "models", "optimizer"},
-    "inference": {"checkpoint", "config", "ops", "models", "video", "data", "detectors", "visualize"},
+    "inference": {
+        *("checkpoint", "config", "console", "ops", "models", "losses", "video", "data", "detectors", "visualize"),
+    },
     "fetch": set(),
+    "study": {"video"},
+    "figures": {"video", "visualize", "inference", "config"},
     "detectors": {"fetch", "opencv"},
     "demo": {"video", "visualize", "inference", "data", "checkpoint"},
     "cli": {
         *("console", "weights", "checkpoint", "torch_import", "demo", "fetch", "inference", "video", "config", "data"),
+        *("study", "figures"),
     },
     "__init__": set(),
     "__main__": {"cli"},
@@ -41,7 +46,7 @@ ONLY = {
     "av": {"video"},
     "PIL": {"video"},
     "cv2": {"opencv"},
-    "tqdm": {"inference", "data", "training"},
+    "tqdm": {"inference", "data", "training", "cli"},
 }
 WITHOUT_TENSORFLOW = {
     "errors",
@@ -53,6 +58,7 @@ WITHOUT_TENSORFLOW = {
     "visualize",
     "fetch",
     "detectors",
+    "study",
     "cli",
     "__init__",
     "__main__",

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, animate_set, convert, demo, fetch, info, prepare
+from fomm_tf.cli import animate, animate_set, convert, demo, evaluate, fetch, figure, info, prepare, reconstruct, study
 
 _COMMANDS = {
     "animate": animate,
     "animate-set": animate_set,
+    "reconstruct": reconstruct,
+    "evaluate": evaluate,
     "convert": convert,
     "info": info,
     "fetch": fetch,
     "prepare": prepare,
+    "study": study,
+    "figure": figure,
     "demo": demo,
 }
 

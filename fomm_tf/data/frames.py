@@ -147,7 +147,7 @@ def load(
     root = Path(root)
     if not root.is_dir():
         raise errors.UserError(f"{root} is not a folder; data.root is the folder of the videos: {_TAKES}.")
-    place, paths = _find(root, split, test_share, seed)
+    place, paths = find(root, split, test_share, seed)
     kept = _keep_in(root, cache, frame_size)
     clips, skipped = [], []
     stamps = [layout.stamp(path, tuple(frame_size)) for path in paths]
@@ -174,14 +174,14 @@ def load(
     return Index(tuple(clips), tuple(frame_size), tuple(skipped))
 
 
-def _find(root: Path, split: str, test_share: float, seed: int) -> tuple[Path, list[Path]]:
-    """Where the clips of `split` lie, and those."""
+def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0) -> tuple[Path, list[Path]]:
+    """Where the clips of a part lie, and those, none of them looked into; see `load`."""
     if split not in layout.SPLITS:
         raise ValueError(f"split is {split!r}; give one of {', '.join(layout.SPLITS)}.")
     if any((root / name).is_dir() for name in layout.SPLITS):
         place = root / split
-        return place, _clips_in(place) if place.is_dir() else []
-    paths = _clips_in(root)
+        return place, clips_in(place) if place.is_dir() else []
+    paths = clips_in(root)
     group_of = layout.identity_of if len({layout.identity_of(path) for path in paths}) > 1 else lambda path: path.name
     # Ranked by hash, so that a clip that comes or goes moves few others to the other part.
     groups = sorted({group_of(path) for path in paths}, key=lambda name: layout.digest(seed, name))
@@ -189,7 +189,8 @@ def _find(root: Path, split: str, test_share: float, seed: int) -> tuple[Path, l
     return root, [path for path in paths if (group_of(path) in tested) == (split == "test")]
 
 
-def _clips_in(folder: Path) -> list[Path]:
+def clips_in(folder: Path) -> list[Path]:
+    """What may be a clip, in the order of the names."""
     found = (path for path in folder.iterdir() if not path.name.startswith("."))
     return sorted(path for path in found if path.is_dir() or path.suffix.lower() in layout.SUFFIXES)
 

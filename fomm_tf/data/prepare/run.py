@@ -12,8 +12,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +19,7 @@ from pathlib import Path
 
 import tqdm
 
-from fomm_tf import detectors, errors
+from fomm_tf import console, detectors, errors
 from fomm_tf.data import layout
 from fomm_tf.data.prepare import sources, work
 from fomm_tf.data.prepare.settings import WHOLE, Settings
@@ -164,33 +162,18 @@ _pulse: _Pulse | None = None
 
 
 def _begin(pulse: _Pulse) -> None:
-    """Sets a worker up: Ctrl-C is the command's to handle, and nothing goes on without it, not even after a kill."""
+    """Sets a worker up."""
     global _pulse
     _pulse = pulse
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    command = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (command.join(), os._exit(1)), daemon=True).start()
+    console.begin_worker()
 
 
 @functools.cache
 def _detector(name: str) -> work.Detect | None:
     if name == WHOLE:
         return None
-    with _hushed():
+    with console.hushed():
         return detectors.load_boxes(name)
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """TensorFlow Lite greets on the process' stderr, whatever it is told about logging."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _do(source: sources.Source, out: Path, settings: Settings, tested: bool) -> work.Plan:
