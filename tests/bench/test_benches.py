@@ -47,14 +47,7 @@ def test_exported_files_are_timed_beside_the_keras_networks(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_bundled_model_is_judged(tmp_path):
-    sheet = tmp_path / "sheet.png"
-    few = ("--clips", 4, "--frames", 4, "--characters", 20)
-    run("quality.py", *few, "--sheet", sheet, "--out", tmp_path / "quality.json")
-    found = json.loads((tmp_path / "quality.json").read_text())
-    for task in ("reconstruction", "animation"):
-        share = found[task]["of copying"]
-        assert share["low"] <= share["value"] <= share["high"] < 0.75
-        assert found[task]["psnr"]["model"]["value"] > found[task]["psnr"]["copying"]
-    assert 0 < found["joints"]["from places alone"]["head"] < 0.5
-    assert sheet.stat().st_size > 10_000
+def test_joints_are_told_from_keypoints(tmp_path):
+    printed = run("joints.py", "--characters", 20, "--out", tmp_path / "joints.json")
+    assert "joints with Jacobians" in printed
+    assert 0 < json.loads((tmp_path / "joints.json").read_text())["from places alone"]["head"] < 0.5

@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 
 from fomm_tf import console, errors, video
-from fomm_tf.data.puppets import difficulty, drawing, figure, motion, scene, sheet, truth
+from fomm_tf.data.puppets import difficulty, drawing, figure, motion, scene, sheet, transfers, truth
 from fomm_tf.data.puppets.identity import Identity, sample_identity
 from fomm_tf.video import files
 
@@ -36,6 +36,10 @@ what is written:
       a joint moves (share of the shorter side) and how many pixels are disoccluded; how far the two most alike of (at
       most a thousand) identities are apart, in grey levels
   OUT/sheet.png                           a look at it: six identities, eight moments each
+with --transfers N, instead of a set to train on:
+  OUT/sources/PAIR.png, OUT/driving/PAIR/ a picture, and a clip of somebody else
+  OUT/test/PAIR/                          the picture's character in the poses of that clip: the true animation
+  OUT/pairs.csv                           source, driving, truth, for fomm evaluate --data OUT --animate OUT/pairs.csv
 
 No identity and no motion of a test set is in any training set, whatever the --seed. The same command gives the same
 bytes. OUT appears when it is complete; if the command is stopped, nothing is left.
@@ -66,8 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     options = vars(_parser().parse_args(argv))
-    out = options.pop("out")
-    print(write(out, **options))
+    out, transfers_wanted = options.pop("out"), options.pop("transfers")
+    if transfers_wanted is None:
+        print(write(out, **options))
+        return
+    _check_free(out)
+    shared = {name: options[name] for name in ("frames", "seed", "portraits")}
+    print(transfers.write(out, transfers_wanted, size=scene.check_size(options["size"]), **shared))
 
 
 def write(
@@ -113,10 +122,7 @@ def write(
             raise errors.UserError(f"--{name} is {value}; give at least {least}.")
     if not 0 < amount <= 1:
         raise errors.UserError(f"--amount is {amount:g}; give a number above 0, at most 1.")
-    if out.exists() and not out.is_dir():
-        raise errors.UserError(f"{out} is a file; name a folder.")
-    if out.is_dir() and any(out.iterdir()):
-        raise errors.UserError(f"{out} is not empty; name a new folder, or remove it first.")
+    _check_free(out)
 
     counts = dict(zip(_SPLITS, (identities, test_identities), strict=True))
     plans = list(plan(seed, counts, clips))
@@ -174,6 +180,13 @@ def plan(seed: int, counts: dict[str, int], clips: int) -> Iterator[Clip]:
                     split, f"{first + index:05d}#{number:03d}", who - who % 2 + parity, moved - moved % 2 + parity
                 )
         first += count
+
+
+def _check_free(out: pathlib.Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise errors.UserError(f"{out} is a file; name a folder.")
+    if out.is_dir() and any(out.iterdir()):
+        raise errors.UserError(f"{out} is not empty; name a new folder, or remove it first.")
 
 
 def _sample(clip: Clip, frames: int, amount: float, portraits: bool) -> tuple[Identity, list[motion.Pose]]:
@@ -237,6 +250,13 @@ def _parser() -> console.Parser:
         "--portraits",
         action="store_true",
         help="head and shoulders only, before plain walls that keep still: easier to learn",
+    )
+    parser.add_argument(
+        "--transfers",
+        type=int,
+        metavar="N",
+        help="draw N pairs of characters with their true animations instead, to judge a model by; of the other "
+        "arguments --frames, --size, --seed and --portraits count",
     )
     return parser
 
