@@ -164,7 +164,9 @@ def bootstrap(clips: np.ndarray, over: np.ndarray | None = None) -> Interval:
         raise ValueError("There is no clip to take a mean over.")
     below = np.ones(len(clips)) if over is None else np.asarray(over)
     drawn = np.random.default_rng(0).integers(0, len(clips), [_RESAMPLINGS, len(clips)])
-    with np.errstate(invalid="ignore", divide="ignore"):  # copying a still video: nothing to be a share of
+    with np.errstate(invalid="ignore", divide="ignore"):  # still videos copied: nothing to be a share of
         ratios = np.asarray(clips)[drawn].mean(axis=1) / below[drawn].mean(axis=1)
         value = np.mean(clips) / np.mean(below)
-    return Interval(float(value), *np.percentile(ratios, [2.5, 97.5]).tolist())
+    ratios = ratios[np.isfinite(ratios)]
+    ends = np.percentile(ratios, [2.5, 97.5]) if len(ratios) else (np.nan, np.nan)
+    return Interval(float(value), *map(float, ends))
