@@ -40,12 +40,12 @@ def read(path: str | pathlib.Path) -> list[Pair]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            columns, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise errors.UserError(f"Cannot read the pairs {path}: {error}.") from error
-    missing = {"source", "driving"} - set(reader.fieldnames or ())
+    missing = {"source", "driving"} - set(columns)
     if missing or not rows:
-        found = ", ".join(reader.fieldnames or ()) or "nothing"
+        found = ", ".join(columns) or "nothing"
         raise errors.UserError(f"{path} must have the columns source and driving and a row below; it has {found}.")
     pairs = [Pair(*(row.get(name) or "" for name in Pair._fields)) for row in rows]
     names = [pair.name for pair in pairs]
