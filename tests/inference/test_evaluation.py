@@ -116,6 +116,29 @@ def test_a_corrupt_video_and_one_of_one_frame_are_named_and_the_rest_is_done(sma
     assert set(reasons) == {"broken", "still"} and all(reasons.values())
 
 
+def test_what_could_be_read_of_a_damaged_video_counts_and_the_report_says_so(small_run, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, [60, 32, 32, 3], np.uint8)
+    with video.write_video(tmp_path / "data" / "cut.webm", 25) as writer:
+        for frame in frames:
+            writer.write(frame)
+    path = tmp_path / "data" / "cut.webm"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.warns(UserWarning, match=r"cut.webm is damaged or cut off: it could be read up to"):
+        report = evaluation.evaluate(small_run, tmp_path / "data", tmp_path / "out", QUICK)
+    assert 20 < report.judged[0].frames < 60
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert f"- cut counts with {report.judged[0].frames} frames: " in text
+
+
+def test_metrics_that_a_task_has_not_are_left_alone(small_run, drawn, tmp_path):
+    report = evaluation.evaluate(small_run, drawn, tmp_path / "out", evaluation.Settings(metrics=("l1", "motion")))
+    assert report.about["metrics"] == ["l1"] and report.about["points"] is None
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("source,driving\none#b/00000.png,one#a\n")
+    with pytest.raises(errors.UserError, match="animations without truth there is no l1"):
+        evaluation.evaluate(small_run, drawn / "test", tmp_path / "out", evaluation.Settings(metrics=("l1",)), pairs)
+
+
 def test_what_is_done_is_not_done_again_unless_what_it_depends_on_changes(small_run, drawn, tmp_path, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "out"
     shutil.copytree(drawn / "test", data)

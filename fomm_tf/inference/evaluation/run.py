@@ -17,7 +17,7 @@ import tqdm
 from fomm_tf import checkpoint, console, errors, video
 from fomm_tf.inference import animator
 from fomm_tf.inference.evaluation import jobs, judge, report, result, strips, work
-from fomm_tf.inference.evaluation.settings import Chosen, Settings, choose
+from fomm_tf.inference.evaluation.settings import Chosen, Settings, applicable, choose
 from fomm_tf.models.fingerprint import hash_weights
 from fomm_tf.video import files
 
@@ -68,6 +68,7 @@ def evaluate(
         found = jobs.reconstructions(data, model.config.data)
     else:
         found = jobs.animations(data, Path(pairs))
+    settings = applicable(settings, pairs is not None, any(job.truth for job in found.jobs))
     chosen = choose(settings, [job.driving for job in found.jobs])
     weights = hash_weights(model.networks)
     keys = [work.key_of(job, weights, model.config, settings, chosen) for job in found.jobs]

@@ -91,6 +91,27 @@ class Settings:
             raise errors.UserError(f"--batch-size is {self.batch_size}; give at least 1.")
 
 
+def applicable(settings: Settings, animated: bool, truth: bool) -> Settings:
+    """With those metrics alone that a task has.
+
+    Args:
+      settings: what is asked for.
+      animated: pairs are animated; else clips are rebuilt.
+      truth: the true result of a video, at least, is known.
+
+    Raises:
+      errors.UserError: if no metric is left.
+    """
+    has = [name for name in settings.metrics if (animated if name in WITHOUT_TRUTH else truth)]
+    if not has:
+        cure = "give pairs with a truth" if animated else "give --animate"
+        raise errors.UserError(
+            f"Of {'animations without truth' if animated else 'reconstructions'} there is no "
+            f"{' or '.join(settings.metrics)}: {cure}, or other --metrics."
+        )
+    return dataclasses.replace(settings, metrics=tuple(has))
+
+
 class Chosen(NamedTuple):
     """The detectors that are used.
 
