@@ -91,6 +91,8 @@ def work(
       errors.UserError: if the output cannot be written, or a detector of the user's own does not do.
     """
     targets = places(job, out, settings)
+    # What it tells of is about to be written anew; if that is stopped, nothing must vouch for the rest.
+    targets["result"].unlink(missing_ok=True)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
         try:
