@@ -79,6 +79,8 @@ def test_means_are_over_all_frames_of_all_videos_and_nothing_is_dropped_silently
     assert rows["akd"]["copying"].videos == 2 and rows["l1"]["copying"].videos == 3
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "- black is not in AKD, pixels; AKD as the authors' script, pixels; MKR; AED" in text
+    counts = [rows["mkr"][who].frames for who in ("model", "copying")]
+    assert "3 videos, 18 frames | 0 |" in text and counts[0] == counts[1] == 15
     assert "other detectors than the paper's" in text and "| copying the source |" in text
     assert "Frames in which points were found: 15 true frames" in text
 

@@ -201,6 +201,8 @@ def _table(rows: dict[str, dict[str, Row]]) -> Iterator[str]:
         title, digits = (_SHARE_TITLE, 3) if name == SHARE else (COLUMNS[name].title, COLUMNS[name].digits)
         cells = [_told(of.get(who), digits) for who in WHO]
         over = f"{_counted(of[MODEL].videos, 'video')}, {_counted(of[MODEL].frames, 'frame')}"
+        if COPYING in of and of[COPYING].frames != of[MODEL].frames:
+            over += f"; copying {of[COPYING].frames}"
         left = [of[who].left_out for who in WHO if who in of]
         reason = f" ({COLUMNS[name].left_out})" if any(left) and name != SHARE else ""
         counts = f"{left[0]}" if len(set(left)) == 1 else f"{left[0]} of the model, {left[1]} of copying"
