@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
 from serving.local import status
@@ -19,7 +19,9 @@ _WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 class Servable:
-    """A SavedModel in memory; answers its warm-up requests before the first of a client.
+    """A SavedModel in memory, in a session as in TF-Serving; answers its warm-up requests before a client's first.
+
+    Loaded as Python functions it would leave its graph behind in memory when it goes.
 
     Args:
       folder: the version's folder, whose name is its number.
@@ -29,18 +31,22 @@ class Servable:
       definitions: its signatures as GetModelMetadata gives them.
 
     Raises:
-      OSError, ValueError, tf.errors.OpError: if it cannot be loaded, or fails at a warm-up request.
+      OSError, ValueError, RuntimeError, tf.errors.OpError: if it cannot be loaded.
+      status.Refused: if it fails at a warm-up request.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.version = int(folder.name)
-        stored = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-        self.definitions = get_model_metadata_pb2.SignatureDefMap(
-            signature_def=stored.meta_graphs[0].signature_def if stored.meta_graphs else {}
-        )
-        # Its variables live as long as it does.
-        self._model = tf.saved_model.load(str(folder))
-        self._functions = dict(self._model.signatures)
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        with graph.as_default():
+            stored = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(folder))
+        self.definitions = get_model_metadata_pb2.SignatureDefMap(signature_def=stored.signature_def)
+        self._signatures = {
+            name: _Signature(definition, self._session)
+            for name, definition in stored.signature_def.items()
+            if definition.method_name == tf.saved_model.PREDICT_METHOD_NAME
+        }
         for request in _warmup_requests(folder / _WARMUP):
             self.run(
                 request.model_spec.signature_name or DEFAULT_SIGNATURE,
@@ -53,16 +59,16 @@ class Servable:
         Raises:
           status.Refused: if there is none of that name.
         """
-        if signature not in self._functions:
-            known = ", ".join(sorted(self._functions))
+        if signature not in self._signatures:
+            known = ", ".join(sorted(self._signatures))
             raise status.Refused(
                 status.Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found; there are {known}.'
             )
-        return self._functions[signature].structured_input_signature[1]
+        return self._signatures[signature].inputs
 
     def outputs(self, signature: str) -> set[str]:
         """Names of what a signature gives."""
-        return set(self._functions[signature].structured_outputs)
+        return set(self._signatures[signature].outputs)
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """Calls a signature; thread-safe.
@@ -70,14 +76,31 @@ class Servable:
         Raises:
           status.Refused: with the code of what TensorFlow raised.
         """
-        specs = self.inputs(signature)
+        called = self._signatures[signature]
         try:
-            answer = self._functions[signature](
-                **{name: tf.constant(array, specs[name].dtype) for name, array in inputs.items()}
-            )
-            return {name: tensor.numpy() for name, tensor in answer.items()}
+            answer = called.run(*(inputs[name] for name in called.inputs))
         except tf.errors.OpError as error:
             raise status.of_tensorflow(error) from error
+        return dict(zip(called.outputs, answer, strict=True))
+
+    def close(self) -> None:
+        """Frees its memory; no call may be under way."""
+        self._session.close()
+
+
+class _Signature:
+    """What a signature takes and gives, and the function that it is."""
+
+    def __init__(self, definition: meta_graph_pb2.SignatureDef, session: tf.compat.v1.Session) -> None:
+        self.inputs = {
+            name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), info.dtype, name)
+            for name, info in sorted(definition.inputs.items())
+        }
+        self.outputs = sorted(definition.outputs)
+        self.run = session.make_callable(
+            [definition.outputs[name].name for name in self.outputs],
+            [definition.inputs[name].name for name in self.inputs],
+        )
 
 
 def check_names(signature: str, given: Mapping[str, object], specs: Mapping[str, tf.TensorSpec]) -> None:

@@ -41,7 +41,7 @@ _HTTP = {
 
 # TensorFlow's own words are followed by the place in the graph and preceded by what is known of the trace.
 _ASSERTION = re.compile(r"assertion failed: \[(.*?)\]\s*(?:\[\[|\[Op:|$)", re.DOTALL)
-_TRACE = re.compile(r"Graph execution error:.*?<stack traces unavailable>\s*", re.DOTALL)
+_TRACE = re.compile(r"Graph execution error:\s*")
 _PLACE = re.compile(r"\s*\[(?:\[|Op:).*", re.DOTALL)
 _NODE = re.compile(r"\{\{node ([^}]*)\}\}")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import gc
 import logging
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from serving.local import status
 from serving.local.servable import Servable
 
+Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
 
 # What a look at a folder finds: each file's path, size and time of change.
@@ -54,6 +57,8 @@ class Versions:
         self.name, self._folder, self._labels = name, folder, dict(labels)
         self._seen: dict[int, _Version] = {}
         self._before: dict[int, _Listing] = {}
+        # Always the same thread: the C library keeps memory by thread, and would keep some of each version.
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="versions")
 
     async def load_first(self) -> None:
         """Loads the newest version and those with labels.
@@ -61,7 +66,7 @@ class Versions:
         Raises:
           status.Refused: if there is none, or one of them cannot be loaded.
         """
-        listings = await asyncio.to_thread(self._look)
+        listings = await self._apart(self._look)
         if not listings:
             raise status.Refused(
                 status.Code.NOT_FOUND,
@@ -85,7 +90,7 @@ class Versions:
         """Looks every so often, for ever."""
         while True:
             await asyncio.sleep(seconds)
-            listings = await asyncio.to_thread(self._look)
+            listings = await self._apart(self._look)
             for version in sorted(self._wanted(listings) & listings.keys()):
                 listing, known = listings[version], self._seen.get(version, _Version())
                 # A version that failed is not tried again before its folder has changed.
@@ -145,6 +150,10 @@ class Versions:
             raise status.Refused(status.Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
         return self._labels[label]
 
+    async def _apart(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Calls beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
     def _look(self) -> dict[int, _Listing]:
         """Version -> what its folder holds."""
         found = {}
@@ -163,13 +172,14 @@ class Versions:
     async def _load(self, version: int, listing: _Listing) -> None:
         loading = self._seen[version] = _Version("LOADING", listing=listing)
         try:
-            loading.servable = await asyncio.to_thread(Servable, self._folder / str(version))
+            loading.servable = await self._apart(Servable, self._folder / str(version))
             loading.state = "AVAILABLE"
             _LOG.info("%s version %d is loaded", self.name, version)
         except Exception as error:  # whatever a damaged file makes TensorFlow raise
             loading.state = "END"
             loading.error = str(error).strip().partition("\n")[0] or type(error).__name__
             _LOG.warning("%s version %d cannot be loaded: %s", self.name, version, loading.error)
+            gc.collect()
 
     def _retire(self, listings: Mapping[int, _Listing]) -> None:
         """Lets go of what neither is the newest nor has a label."""
@@ -182,7 +192,9 @@ class Versions:
 
     def _unload_unused(self, version: int) -> None:
         seen = self._seen[version]
+        # A graph's parts refer to each other: it goes when they are collected.
         if seen.state == "UNLOADING" and not seen.users:
+            seen.servable.close()
             seen.state, seen.servable = "END", None
-            gc.collect()  # TensorFlow's objects refer to each other
+            gc.collect()
             _LOG.info("%s version %d is unloaded", self.name, version)

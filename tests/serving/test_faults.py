@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import json
 import shutil
 import signal
 import threading
@@ -10,6 +11,7 @@ import time
 import grpc
 import httpx
 import numpy as np
+import psutil
 import pytest
 import servers
 from prometheus_client import parser
@@ -87,10 +89,13 @@ def test_versions_come_and_go_under_load(model, tmp_path):
         while len(versions) < count + 10:
             time.sleep(0.01)
         assert set(versions[count + 5 :]) == {2}
+        memory = psutil.Process(server.process.pid).memory_info
+        before = memory().rss
 
         shutil.rmtree(folder / "2")
         servers.wait_for(server, "1", "AVAILABLE")
         servers.wait_for(server, "2", "END")
+        assert memory().rss < before + 60e6, "an unloaded version stays in memory"
     assert not failed
     assert versions[-1] == 1
 
@@ -105,12 +110,14 @@ def test_a_full_queue_and_sigterm(model):
         samples = [each for family in parser.text_string_to_metric_families(page) for each in family.samples]
         return sum(each.value for each in samples if each.name == ":tensorflow:serving:admitted_requests")
 
+    body = json.dumps({"signature_name": "animate_uint8", "inputs": servers.plain(CLIP)})
+
     def ask(number):
         try:
             if number % 2:
                 return server.call("animate_uint8", CLIP)["frames"].shape
-            response = server.post("animate_uint8", CLIP)
-            return (1, 16, 128, 128, 3) if response.status_code == 200 else response.status_code
+            response = httpx.post(f"{server.url}:predict", content=body, timeout=servers.SECONDS)
+            return answered if response.status_code == 200 else response.status_code
         except grpc.RpcError as error:
             return error.code()
 
@@ -125,8 +132,9 @@ def test_a_full_queue_and_sigterm(model):
         assert set(results) == {answered, 429, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
         waiting = [pool.submit(ask, number) for number in range(limit)]
+        end = time.monotonic() + servers.SECONDS
         while admitted(server) < limit:
-            time.sleep(0.01)
+            assert time.monotonic() < end, "the requests did not come together"
         server.process.send_signal(signal.SIGTERM)
         assert [each.result() for each in waiting] == [answered] * limit
         assert server.process.wait(60) == 0

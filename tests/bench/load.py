@@ -1,0 +1,180 @@
+"""`python tests/bench/load.py`: the embedded server with the bundled model, under 1, 4, 16 and 64 clients.
+
+* load: requests a second and latencies of clients that ask by gRPC without a pause, with and without the joining of
+  requests;
+* a full server: clients beyond `--queue`, and how they are answered;
+* overhead: what a single client waits for beyond the signature itself (called in this process, in turn with the
+  requests) and the codec (the message's way to and from bytes, both sides, timed here).
+"""
+
+import collections
+import concurrent.futures
+import json
+import pathlib
+import sys
+import tempfile
+import time
+
+import grpc
+import harness
+import httpx
+import numpy as np
+import tensorflow as tf
+import tqdm
+from tensorflow_serving.apis import predict_pb2
+
+sys.path += [str(harness.ROOT), str(harness.ROOT / "tests" / "serving")]
+
+import servers
+
+from export import examples, module, saved_model
+from fomm_tf import checkpoint
+from serving.local import jsonbody
+
+CLIENTS = (1, 4, 16, 64)
+FRAMES = 8
+
+
+def requests_of(signatures):
+    """Label -> signature and inputs."""
+    made = examples.make(signatures, FRAMES)
+    arrays = {name: {key: tensor.numpy() for key, tensor in inputs.items()} for name, inputs in made.items()}
+    one = {"frames": arrays["detect_uint8"]["frames"][:1]}
+    labels = {"detect_uint8, 1 frame": ("detect_uint8", one)}
+    return labels | {f"{name}, {FRAMES} frames": (name, arrays[name]) for name in ("animate_uint8", "animate_jpeg")}
+
+
+def ask_all(server, request, clients, seconds):
+    """Latencies of those that were answered, how many were refused by code, and the time that all took."""
+    stubs = [servers.Server(server.grpc, server.rest).predictions for _ in range(clients)]
+    took, refused = [], collections.Counter()
+    end = time.perf_counter() + seconds
+
+    def ask(stub):
+        while time.perf_counter() < end:
+            began = time.perf_counter()
+            try:
+                stub.Predict(request, timeout=servers.SECONDS)
+                took.append(time.perf_counter() - began)
+            except grpc.RpcError as error:
+                refused[error.code().name] += 1
+
+    began = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        list(pool.map(ask, stubs))
+    return took, dict(refused), time.perf_counter() - began
+
+
+def measure_load(model, requests, seconds):
+    """Under each number of clients, with joined requests and without."""
+    records = {}
+    for rows in (8, 1):
+        with servers.start_embedded(model, "--max-batch", rows) as server:
+            for label in list(requests)[:2]:
+                request = servers.message(*requests[label])
+                for clients in CLIENTS:
+                    took, refused, total = ask_all(server, request, clients, seconds)
+                    low, middle, high = 1000 * np.percentile(took, [50, 95, 99])
+                    name = f"{label}, {clients} clients, {'joined up to 8' if rows > 1 else 'one by one'}"
+                    records[name] = {
+                        "per_second": round(len(took) / total, 1),
+                        "p50_ms": round(low, 1),
+                        "p95_ms": round(middle, 1),
+                        "p99_ms": round(high, 1),
+                        "refused": refused,
+                    }
+                    told = records[name]
+                    print(
+                        f"{name}: {told['per_second']} a second; p50 {low:.0f}, p95 {middle:.0f}, p99 {high:.0f} ms; "
+                        f"refused {sum(refused.values())}",
+                        flush=True,
+                    )
+    return records
+
+
+def measure_full(model, requests, seconds, queue=16):
+    """Four times as many clients as the server takes."""
+    label = next(iter(requests))
+    with servers.start_embedded(model, "--queue", queue) as server:
+        took, refused, _ = ask_all(server, servers.message(*requests[label]), 4 * queue, seconds)
+    print(f"{4 * queue} clients, --queue {queue}: {len(took)} answered; refused: {refused}")
+    return {"answered": len(took), "refused": refused}
+
+
+def grpc_codec(signature, inputs, outputs):
+    """There and back, both sides."""
+    sent = predict_pb2.PredictRequest.FromString(servers.message(signature, inputs).SerializeToString())
+    for tensor in sent.inputs.values():
+        tf.make_ndarray(tensor)
+    response = predict_pb2.PredictResponse(
+        outputs={name: tf.make_tensor_proto(array) for name, array in outputs.items()}
+    )
+    for tensor in predict_pb2.PredictResponse.FromString(response.SerializeToString()).outputs.values():
+        tf.make_ndarray(tensor)
+
+
+def rest_body(signature, inputs):
+    return json.dumps({"signature_name": signature, "inputs": servers.plain(inputs)}).encode()
+
+
+def rest_codec(signature, inputs, outputs, specs):
+    """There and back, both sides."""
+    jsonbody.decode(jsonbody.parse(rest_body(signature, inputs)), specs, most=10**9)
+    json.loads(jsonbody.encode(outputs, by_rows=False))
+
+
+def measure_overhead(model, signatures, requests, rounds):
+    """Medians in ms of one client's requests, and of what they consist of."""
+    records = {}
+    with servers.start_embedded(model) as server, httpx.Client() as client:
+        for label, (signature, inputs) in requests.items():
+            function, specs = signatures[signature], signatures[signature].structured_input_signature[1]
+            tensors = {name: tf.constant(array) for name, array in inputs.items()}
+            outputs = {name: tensor.numpy() for name, tensor in function(**tensors).items()}
+
+            def by_rest(signature=signature, inputs=inputs):
+                answer = client.post(f"{server.url}:predict", content=rest_body(signature, inputs), timeout=None)
+                json.loads(answer.raise_for_status().content)
+
+            parts = {
+                "signature": lambda f=function, t=tensors: harness.wait(f(**t)),
+                "gRPC": lambda s=signature, i=inputs: server.call(s, i),
+                "gRPC codec": lambda s=signature, i=inputs, o=outputs: grpc_codec(s, i, o),
+                "REST": by_rest,
+                "REST codec": lambda s=signature, i=inputs, o=outputs, p=specs: rest_codec(s, i, o, p),
+            }
+            seconds = collections.defaultdict(list)
+            for _ in tqdm.trange(rounds + 3, leave=False, disable=None):
+                for name, run in parts.items():
+                    began = time.perf_counter()
+                    run()
+                    seconds[name].append(time.perf_counter() - began)
+            medians = {name: 1000 * float(np.median(each[3:])) for name, each in seconds.items()}
+            for protocol in ("gRPC", "REST"):
+                rest = medians[protocol] - medians["signature"] - medians[f"{protocol} codec"]
+                medians[f"{protocol} overhead"] = rest
+            records[label] = {name: round(value, 2) for name, value in medians.items()}
+            print(f"{label}:", ", ".join(f"{name} {value:.1f} ms" for name, value in medians.items()), flush=True)
+    return records
+
+
+def main():
+    parser = harness.parser(__doc__)
+    parser.add_argument("--seconds", type=float, default=5, help="under each load (default: %(default)s)")
+    parser.add_argument("--requests", type=int, default=60, help="to measure the overhead (default: %(default)s)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        model = pathlib.Path(folder) / "fomm"
+        saved_model.write(module.load(checkpoint.BUNDLED), model)
+        signatures = tf.saved_model.load(str(model / "1")).signatures
+        requests = requests_of(signatures)
+        records = {
+            "overhead": measure_overhead(model, signatures, requests, arguments.requests),
+            "load": measure_load(model, requests, arguments.seconds),
+            "full": measure_full(model, requests, arguments.seconds),
+        }
+    harness.write(arguments.out, "serving", records)
+
+
+if __name__ == "__main__":
+    main()
