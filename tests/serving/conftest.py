@@ -27,6 +27,14 @@ def model(bundled_files):
 
 
 @pytest.fixture(scope="session")
+def cold(model, tmp_path_factory):
+    """The same without its warm-up requests, which take most of a server's start."""
+    folder = tmp_path_factory.mktemp("cold") / "fomm"
+    shutil.copytree(model / "1", folder / "1", ignore=shutil.ignore_patterns("assets.extra"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def embedded(model):
     """The embedded server with the bundled model."""
     with servers.start_embedded(model, "--label", "stable=1", "--max-mib", 8, "--max-frames", 32) as server:
