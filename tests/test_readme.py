@@ -8,7 +8,9 @@ import pytest
 
 from export import __main__ as export
 from fomm_tf import cli, config
+from fomm_tf.ablation import command as ablation
 from fomm_tf.data.puppets import command as puppets
+from serving import __main__ as serving
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +28,10 @@ def test_a_command_of_the_readme_exists(command):
     program, *arguments = shlex.split(command)
     if program == "python" and arguments[:2] == ["-m", "export"]:
         export._parser().parse_args(arguments[2:])
+    elif program == "python" and arguments[:2] == ["-m", "serving"]:
+        serving._parser().parse_args(arguments[2:])
+    elif program == "python" and arguments[:2] == ["-m", "fomm_tf.ablation"]:
+        ablation._parser().parse_args(arguments[2:])
     elif program == "python" and arguments[0] == "-m":
         puppets._parser().parse_args(arguments[1 + arguments.index("fomm_tf.data.puppets") :])
     elif program == "python":

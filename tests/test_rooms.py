@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "fetch": set(),
     "study": {"video"},
     "figures": {"video", "visualize", "inference", "config"},
+    "ablation": {"training", "inference", "config", "data", "console", "video", "figures"},
     "detectors": {"fetch", "opencv"},
     "demo": {"video", "visualize", "inference", "data", "checkpoint"},
     "cli": {
@@ -46,7 +47,7 @@ ONLY = {
     "av": {"video"},
     "PIL": {"video"},
     "cv2": {"opencv"},
-    "tqdm": {"inference", "data", "training", "cli"},
+    "tqdm": {"inference", "data", "training", "ablation", "cli"},
 }
 WITHOUT_TENSORFLOW = {
     "errors",
@@ -59,6 +60,7 @@ WITHOUT_TENSORFLOW = {
     "fetch",
     "detectors",
     "study",
+    "ablation",
     "cli",
     "__init__",
     "__main__",
