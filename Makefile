@@ -6,11 +6,15 @@ OPENCV := $(BIN)/python -c "import cv2" 2>/dev/null || \
 
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick lint bench compat clean
+.PHONY: demo serve test quick lint bench compat clean
 
 demo: .venv/core
 	rm -rf outputs/demo
 	$(BIN)/fomm demo --out outputs/demo
+
+serve: .venv/all
+	test -d models/fomm || $(BIN)/python -m export --to saved_model --out models/fomm
+	$(BIN)/python -m serving local --model models/fomm
 
 test: .venv/all
 	$(PYTEST)
@@ -30,6 +34,7 @@ bench: .venv/all
 	$(BIN)/python tests/bench/pairs.py
 	$(BIN)/python tests/bench/exports.py --kinds tflite-float32 tflite-dynamic onnx-float32
 	$(BIN)/python tests/bench/exports.py --config mobile-256
+	$(BIN)/python tests/bench/load.py
 	$(BIN)/python tests/bench/step.py
 	$(BIN)/python tests/bench/step.py train.recompute=true
 	$(BIN)/python tests/bench/step.py --config vox-adv-256

@@ -27,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> None:
+    arguments = _parser().parse_args(argv)
+    arguments.run(arguments)
+
+
+def _parser() -> console.Parser:
     parser = console.Parser(
         prog="python -m serving", description=_TEXT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,8 +40,7 @@ def _run(argv: Sequence[str]) -> None:
         command = commands.add_parser(name, help=module.TEXT, description=module.TEXT)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    arguments = parser.parse_args(argv)
-    arguments.run(arguments)
+    return parser
 
 
 if __name__ == "__main__":

@@ -109,6 +109,14 @@ def test_the_export_knows_neither_training_nor_inference(path):
         assert parts[0] != "fomm_tf" or parts[1] in allowed, f"export may not import {module}"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "serving").rglob("*.py")), ids=lambda path: path.name)
+def test_serving_knows_videos_and_how_commands_end(path):
+    for module in imports_of(path):
+        parts = module.split(".")
+        assert parts[0] != "fomm_tf" or parts[1] in {"console", "errors", "video"}, f"serving may not import {module}"
+        assert parts[0] != "export", f"serving may not import {module}"
+
+
 @pytest.mark.parametrize("room", sorted(WITHOUT_TENSORFLOW))
 def test_a_room_without_tensorflow_does_not_import_it(room):
     paths = [path for path in files() if room_of(path) == room]
