@@ -23,10 +23,17 @@ def commands():
     yield from re.findall(r"`((?:make|fomm) [^`]*)`", TEXT)
 
 
+# Of other projects.
+OTHERS = {"curl", "docker", "kubectl"}
+
+
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_command_of_the_readme_exists(command):
     program, *arguments = shlex.split(command)
-    if program == "python" and arguments[:2] == ["-m", "export"]:
+    if program in OTHERS:
+        files = [argument for argument in arguments if argument.endswith(".yaml")]
+        assert all((ROOT / file).is_file() for file in files)
+    elif program == "python" and arguments[:2] == ["-m", "export"]:
         export._parser().parse_args(arguments[2:])
     elif program == "python" and arguments[:2] == ["-m", "serving"]:
         serving._parser().parse_args(arguments[2:])
@@ -42,6 +49,7 @@ def test_a_command_of_the_readme_exists(command):
     elif program == "make":
         assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.M), command
     elif len(arguments) == 1 and arguments[0] != "demo":
+        assert program == "fomm"
         assert cli.main([*arguments, "--no-such-option"]) == 2
     elif arguments != ["..."] and arguments != ["demo"]:
         cli._parser().parse_args(arguments)
