@@ -40,7 +40,8 @@ class Material(NamedTuple):
         judged = test if test.is_dir() else self.root
         places = sorted(path for path in judged.iterdir() if not path.name.startswith("."))
         if self.pairs is not None:
-            places += [self.pairs, *(self.pairs.parent / pair.truth for pair in pairlist.read(self.pairs))]
+            named = (name for pair in pairlist.read(self.pairs) for name in pair)
+            places += [self.pairs, *(self.pairs.parent / name for name in named)]
         return [layout.stamp(place).hex() for place in places]
 
 

@@ -66,7 +66,7 @@ class Mean(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A variant's mean over seeds less Full's.
+    """A variant's mean over seeds minus Full's.
 
     Attributes:
       value: over the seeds that both have.

@@ -105,15 +105,17 @@ class Report:
             "Means over all frames, then over the seeds; in brackets the least and the greatest seed's. The paper's L1 "
             "is of other data, larger frames and far longer training: what can be compared is the order."
         )
+        if {"akd", "aed"} & set(self._columns):
+            yield "AKD, MKR and AED are by other detectors than the paper's."
         if self._animates():
             yield (
-                "Animation's L1: pictures of drawn characters moved by others' clips, against the true animation, "
+                "Animation's L1: pictures moved by others' clips, against the true animations, "
                 f"{self._count(work.ANIMATION)}."
             )
         if any(self._differences.values()):
-            yield from ("", "## Less Full", "", *self._table_of_differences(), "")
+            yield from ("", "## Against Full", "", *self._table_of_differences(), "")
             yield (
-                "A variant's number less Full's, over the same seeds; in brackets the 95 % bootstrap interval: the "
+                "A variant's number minus Full's, over the same seeds; in brackets the 95 % bootstrap interval: the "
                 "test videos are resampled, the same ones for both, the seeds are not. Then in how many seeds the "
                 "variant is worse than Full of that seed."
             )

@@ -134,26 +134,26 @@ def test_a_run_ends_with_the_command_even_if_that_is_killed():
 def ablation(data, recipe, tmp_path_factory):
     """An ablation of two runs that was stopped in the first and gone on with: its arguments and what it printed."""
     out = tmp_path_factory.mktemp("ablation") / "out"
-    argv = arguments(data, out, "--steps", str(STEPS), "--variants", "full", "baseline", recipe=recipe)
-    first = subprocess.Popen(
-        [sys.executable, "-m", "fomm_tf.ablation", *argv],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "judges:find_brightest")
+    argv = arguments(data, out, *chosen, recipe=recipe)
+    start = {
+        "args": [sys.executable, "-m", "fomm_tf.ablation", *argv],
+        "cwd": ROOT,
+        "env": os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module judges
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+    first = subprocess.Popen(**start)
     for line in first.stdout:
         if line.startswith("baseline-seed0: step 2 of"):
             break
     first.send_signal(signal.SIGTERM)
     printed, complaint = first.communicate(timeout=120)
     assert first.returncode == 130 and "Traceback" not in complaint, complaint
-    assert "baseline-seed0: stopped and saved at step" in printed
+    assert "baseline-seed0: stopped and saved at step" in printed and "the same command goes on" in printed
     assert not (out / "full-seed0").exists() and not (out / "report.md").exists()
-    again = subprocess.run(
-        [sys.executable, "-m", "fomm_tf.ablation", *argv], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    again = subprocess.run(**start, check=False)
     assert again.returncode == 0, again.stderr
     assert f"baseline-seed0: step {STEPS} of {STEPS}" in again.stdout and "step 1 of" in again.stdout
     assert "baseline-seed0: step 1 of" not in again.stdout
@@ -187,6 +187,8 @@ def test_the_report_says_what_the_evaluations_found(ablation):
             "l1": (work.RECONSTRUCTION, "l1"),
             "psnr": (work.RECONSTRUCTION, "psnr"),
             "ssim": (work.RECONSTRUCTION, "ssim"),
+            "akd": (work.RECONSTRUCTION, "akd"),
+            "mkr": (work.RECONSTRUCTION, "mkr"),
             "animation_l1": (work.ANIMATION, "l1"),
         }.items():
             overall = reports[task]["overall"][metric]
@@ -195,6 +197,7 @@ def test_the_report_says_what_the_evaluations_found(ablation):
         assert f"| {row['title']} | {row['means']['l1']['value']:.4f} |" in text
     settings = [config.load(out / f"{name}-seed0" / "config.yaml") for name in ("full", "baseline")]
     assert config.differences(*settings).keys() == {"model.occlusion", "model.jacobian", "train.pyramid_scales"}
+    assert "Without a detector for them, not measured: aed." in text
     assert "| Full |" in printed and "reconstruction.png" in text and "animation.png" in text
     for name, rows in (("reconstruction", 3), ("animation", 4)):
         picture = video.read_image(out / f"{name}.png")

@@ -116,5 +116,5 @@ def test_the_report_has_the_paper_s_tables():
 
 def test_a_report_of_some_runs_says_so():
     text = make_report({"baseline": {0: draw_reports(0)}}, wanted=6).markdown()
-    assert "**1 of 6 runs so far.**" in text and "Less Full" not in text and "Table 3" not in text
+    assert "**1 of 6 runs so far.**" in text and "Against Full" not in text and "Table 3" not in text
     assert "nan" not in text
