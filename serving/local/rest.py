@@ -6,6 +6,8 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Coroutine
+from typing import TypeVar
 
 import orjson
 from google.protobuf import json_format
@@ -13,6 +15,8 @@ from starlette import requests, responses, types
 
 from serving.local import jsonbody, metrics, rpc, servable, status
 from serving.local.core import Core, Limits
+
+Answer = TypeVar("Answer")
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,10 +77,24 @@ async def _predict(
     with core.versions.lease(*names) as used:
         parsed = await core.work(lambda: jsonbody.parse(body))
         specs = used.inputs(parsed.signature)
-        answer = await core.predict(
+        predicting = core.predict(
             used, parsed.signature, lambda: jsonbody.decode(parsed, specs, core.limits.frames), deadline
         )
+        answer = await _while_asked(request, predicting)
         return _json(await core.work(lambda: jsonbody.encode(answer, parsed.by_rows)))
+
+
+async def _while_asked(request: requests.Request, answering: Coroutine[None, None, Answer]) -> Answer:
+    """The answer, which is not worked on any more when the client has gone."""
+    working, leaving = asyncio.create_task(answering), asyncio.create_task(request.receive())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise status.Refused(status.Code.CANCELLED, "the client has gone.")
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 async def _read(request: requests.Request, limits: Limits, deadline: float) -> bytes:

@@ -13,6 +13,7 @@ import grpc
 import httpx
 import numpy as np
 import tensorflow as tf
+from prometheus_client import parser
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -107,6 +108,17 @@ def start_tf_serving(binary, folder, place):
     finally:
         process.terminate()
         process.wait(SECONDS)
+
+
+def counted(server, name, **labels):
+    """The sum of a metric's samples that have these labels."""
+    page = httpx.get(f"http://{server.rest}/monitoring/prometheus/metrics").text
+    samples = [each for family in parser.text_string_to_metric_families(page) for each in family.samples]
+    return sum(
+        each.value
+        for each in samples
+        if each.name.removesuffix("_total") == f":tensorflow:serving:{name}" and labels.items() <= each.labels.items()
+    )
 
 
 def free_port():

@@ -6,9 +6,9 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+import servers
 import tensorflow as tf
 from google.protobuf import json_format
-from prometheus_client import parser
 from servers import message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
@@ -174,19 +174,13 @@ def test_status_in_both_protocols(server):
 
 
 def test_metrics_count_requests(server, requests):
-    def counted():
-        page = httpx.get(f"http://{server.rest}/monitoring/prometheus/metrics").text
-        samples = [each for family in parser.text_string_to_metric_families(page) for each in family.samples]
-        return sum(
-            each.value
-            for each in samples
-            if each.name.startswith(":tensorflow:serving:request_count") and each.labels["status"] == "OK"
-        )
+    def answered():
+        return servers.counted(server, "request_count", status="OK")
 
-    before = counted()
+    before = answered()
     server.call("metadata", requests["metadata"])
     server.post("metadata", requests["metadata"])
-    assert counted() == before + 2
+    assert answered() == before + 2
 
 
 def test_a_deadline(server, requests):

@@ -13,7 +13,6 @@ import httpx
 import numpy as np
 import pytest
 import servers
-from prometheus_client import parser
 
 from fomm_tf import cli, demo, video
 from serving import __main__ as command
@@ -64,13 +63,6 @@ def load(server, threads=2):
             yield versions, failed
         finally:
             done.set()
-
-
-def counted(server, name):
-    """The sum of a metric's samples."""
-    page = httpx.get(f"http://{server.rest}/monitoring/prometheus/metrics").text
-    samples = [each for family in parser.text_string_to_metric_families(page) for each in family.samples]
-    return sum(each.value for each in samples if each.name == f":tensorflow:serving:{name}")
 
 
 @pytest.mark.slow
@@ -134,7 +126,7 @@ def test_a_full_queue_and_sigterm(cold):
 
         waiting = [pool.submit(ask, number) for number in range(limit)]
         end = time.monotonic() + servers.SECONDS
-        while counted(server, "admitted_requests") < limit:
+        while servers.counted(server, "admitted_requests") < limit:
             assert time.monotonic() < end, "the requests did not come together"
         server.process.send_signal(signal.SIGTERM)
         assert [each.result() for each in waiting] == [answered] * limit
@@ -164,13 +156,13 @@ def test_a_clip_goes_on_where_its_server_was_killed(cold, tmp_path):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         with servers.start_embedded(cold, **ports) as server:
             clients = [pool.submit(animate, protocol) for protocol in ("grpc", "rest")]
-            while counted(server, "request_count_total") < 10:
+            while servers.counted(server, "request_count") < 10:
                 assert not any(client.done() for client in clients)
             server.process.kill()
         assert not any(client.done() for client in clients)
         with servers.start_embedded(cold, **ports) as server:
             assert [client.result(servers.SECONDS) for client in clients] == [0, 0]
-            assert 0 < counted(server, "request_count_total") < 2 * 20 + 2
+            assert 0 < servers.counted(server, "request_count") < 2 * 20 + 2
     for protocol in ("grpc", "rest"):
         there = np.int16(list(video.open_video(tmp_path / protocol)))
         assert there.shape == here.shape

@@ -1,6 +1,7 @@
 """What is refused: with which code, naming what, and without harm to the server."""
 
 import json
+import socket
 import struct
 import zlib
 
@@ -11,7 +12,7 @@ import psutil
 import pytest
 import tensorflow as tf
 from google.protobuf import json_format
-from servers import message, plain
+from servers import counted, message, plain
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -229,6 +230,33 @@ def test_other_addresses(embedded):
     assert httpx.get(f"{embedded.url}:predict").status_code == 400
     assert httpx.post(embedded.url).status_code == 400
     assert "v1/models" in httpx.get(f"http://{embedded.rest}/v2").json()["error"]
+
+
+def test_nothing_is_computed_for_a_client_that_has_gone(embedded):
+    """By either protocol, while the thread is busy with another's clip."""
+
+    def batches():
+        return counted(embedded, "batch_size_count")
+
+    def cancelled():
+        return counted(embedded, "request_count", status="CANCELLED")
+
+    before, long = (batches(), cancelled()), clip(driving=np.repeat(FRAME[:, np.newaxis], 32, axis=1))
+    busy = embedded.predictions.Predict.future(message("animate_uint8", long))
+    while not counted(embedded, "admitted_requests"):
+        pass
+    gone = embedded.predictions.Predict.future(message("detect_uint8", {"frames": FRAME}))
+    body = json.dumps({"signature_name": "detect_uint8", "inputs": plain({"frames": FRAME})}).encode()
+    host, port = embedded.rest.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST /v1/models/fomm:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        while counted(embedded, "admitted_requests") < 3:
+            assert not busy.done(), "the clip was over too soon"
+    gone.cancel()
+    busy.result()
+    assert embedded.call("detect_uint8", {"frames": FRAME})
+    assert (batches(), cancelled()) == (before[0] + 2, before[1] + 2)
 
 
 @pytest.mark.slow
