@@ -54,13 +54,17 @@ class Run:
         return work.Task(settings, folder, results, *shown.names(), list(metrics), detector, command)
 
     def check(self) -> None:
-        """Refuses a run folder of other settings.
+        """Refuses a run folder of other settings, and what is no run folder.
 
         Raises:
           errors.UserError: that names the first difference.
         """
         path = self.folder / "config.yaml"
         if not path.is_file():
+            if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
+                raise errors.UserError(
+                    f"{self.folder} is there and is no run folder: give another --out, or delete it."
+                )
             return
         stored, wanted = config.load(path), self.settings
         if wanted.train.feature_scales is None:

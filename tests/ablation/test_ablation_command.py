@@ -88,6 +88,14 @@ def test_a_run_that_was_begun_with_other_settings_is_refused(data, tmp_path, cap
     assert "full-seed0 was begun with train.steps 7, and now it is 8: give another --out, or delete it." in complaint
 
 
+def test_what_is_no_run_folder_is_refused_and_left_alone(data, tmp_path, capsys):
+    (tmp_path / "full-seed0").mkdir()
+    (tmp_path / "full-seed0" / "thesis.txt").write_text("mine")
+    assert command.main(arguments(data, tmp_path)) == 2
+    assert "full-seed0 is there and is no run folder: give another --out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["thesis.txt"]
+
+
 def test_what_the_recipe_says_is_drawn_with_transfers_once(tmp_path, monkeypatch):
     monkeypatch.setattr(material, "_DRAWN_PAIRS", 2)
     drawn = ("identities=2", "test_identities=1", "clips=1", "frames=3")
