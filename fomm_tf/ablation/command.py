@@ -28,7 +28,7 @@ variants, all in what configs/ablation/ says against full:
   full                       the whole method
 
 examples:
-  python -m fomm_tf.ablation                                    drawn heads, 15 runs, two to three hours on 2 cores
+  python -m fomm_tf.ablation                                    drawn heads, 15 runs, some two hours on 2 cores
   python -m fomm_tf.ablation --data data/faces --config my.yaml --steps 3000 --seeds 0 1 --out runs/faces-ablation
   python -m fomm_tf.ablation --variants baseline full --seeds 0
 
