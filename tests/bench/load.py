@@ -65,14 +65,15 @@ def ask_all(server, request, clients, seconds):
     return took, dict(refused), time.perf_counter() - began
 
 
-def measure_load(model, requests, seconds):
+def measure_load(model, requests, numbers, seconds):
     """Under each number of clients, with joined requests and without."""
     records = {}
     for rows in (8, 1):
         with servers.start_embedded(model, "--max-batch", rows) as server:
             for label in list(requests)[:2]:
                 request = servers.message(*requests[label])
-                for clients in CLIENTS:
+                server.predictions.Predict(request)
+                for clients in numbers:
                     took, refused, total = ask_all(server, request, clients, seconds)
                     low, middle, high = 1000 * np.percentile(took, [50, 95, 99])
                     name = f"{label}, {clients} clients, {'joined up to 8' if rows > 1 else 'one by one'}"
@@ -96,6 +97,7 @@ def measure_full(model, requests, seconds, queue=16):
     """Four times as many clients as the server takes."""
     label = next(iter(requests))
     with servers.start_embedded(model, "--queue", queue) as server:
+        server.call(*requests[label])
         took, refused, _ = ask_all(server, servers.message(*requests[label]), 4 * queue, seconds)
     print(f"{4 * queue} clients, --queue {queue}: {len(took)} answered; refused: {refused}")
     return {"answered": len(took), "refused": refused}
@@ -161,16 +163,21 @@ def measure_overhead(model, signatures, requests, rounds):
 def main():
     parser = harness.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=5, help="under each load (default: %(default)s)")
+    parser.add_argument(
+        "--clients", type=int, nargs="+", default=CLIENTS, metavar="N", help="how many (default: 1 4 16 64)"
+    )
     parser.add_argument("--requests", type=int, default=60, help="to measure the overhead (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "fomm"
-        saved_model.write(module.load(checkpoint.BUNDLED), model)
-        signatures = tf.saved_model.load(str(model / "1")).signatures
+        version = saved_model.write(module.load(checkpoint.BUNDLED), model)
+        # Only what is measured is called beforehand.
+        (version / saved_model.EXTRA / saved_model.WARMUP).unlink()
+        signatures = tf.saved_model.load(str(version)).signatures
         requests = requests_of(signatures)
         records = {
             "overhead": measure_overhead(model, signatures, requests, arguments.requests),
-            "load": measure_load(model, requests, arguments.seconds),
+            "load": measure_load(model, requests, arguments.clients, arguments.seconds),
             "full": measure_full(model, requests, arguments.seconds),
         }
     harness.write(arguments.out, "serving", records)

@@ -51,3 +51,16 @@ def test_joints_are_told_from_keypoints(tmp_path):
     printed = run("joints.py", "--characters", 20, "--out", tmp_path / "joints.json")
     assert "joints with Jacobians" in printed
     assert 0 < json.loads((tmp_path / "joints.json").read_text())["from places alone"]["head"] < 0.5
+
+
+@pytest.mark.slow
+def test_the_embedded_server_is_loaded(tmp_path):
+    few = ("--requests", 1, "--clients", 2, "--seconds", 0.5)
+    printed = run("load.py", *few, "--out", tmp_path / "bench.json")
+    found = json.loads((tmp_path / "bench.json").read_text())["serving"]["parts"]
+    assert all(parts["gRPC"] > 0 and parts["REST codec"] > 0 for parts in found["overhead"].values())
+    assert len(found["load"]) == 4
+    for under in found["load"].values():
+        assert under["per_second"] > 0 and under["p50_ms"] <= under["p99_ms"] and not under["refused"]
+    assert found["full"]["answered"] and list(found["full"]["refused"]) == ["RESOURCE_EXHAUSTED"]
+    assert "2 clients, one by one" in printed
