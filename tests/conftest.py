@@ -19,6 +19,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("repeatable")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A process with a gRPC client forks to start another one: gRPC would wake up in between, and complain on its stderr.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 _EXPORTS = """

@@ -244,7 +244,7 @@ def test_nothing_is_computed_for_a_client_that_has_gone(embedded):
     before, long = (batches(), cancelled()), clip(driving=np.repeat(FRAME[:, np.newaxis], 32, axis=1))
     busy = embedded.predictions.Predict.future(message("animate_uint8", long))
     while not counted(embedded, "admitted_requests"):
-        pass
+        assert not busy.done(), "the clip was over too soon"
     gone = embedded.predictions.Predict.future(message("detect_uint8", {"frames": FRAME}))
     body = json.dumps({"signature_name": "detect_uint8", "inputs": plain({"frames": FRAME})}).encode()
     host, port = embedded.rest.split(":")
