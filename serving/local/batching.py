@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import concurrent.futures
 import dataclasses
 import time
@@ -14,9 +13,9 @@ from serving.local import metrics, status
 from serving.local.servable import Arrays, Servable
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Request:
-    """One that waits.
+    """One that waits; equal to itself alone.
 
     Attributes:
       key: servable, signature and the inputs' shapes without the batch axis: those of one key can be joined.
@@ -44,7 +43,7 @@ class Batcher:
     def __init__(self, threads: int, max_rows: int, watch: metrics.Metrics) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._max_rows, self._watch = max_rows, watch
-        self._waiting: collections.deque[_Request] = collections.deque()
+        self._waiting: list[_Request] = []
         self._idle = threads
 
     async def submit(self, servable: Servable, signature: str, inputs: Arrays, rows: int, deadline: float) -> Arrays:
@@ -90,8 +89,7 @@ class Batcher:
             if not batch or (request.key == batch[0].key and rows + request.rows <= self._max_rows):
                 batch.append(request)
                 rows += request.rows
-        taken = set(map(id, batch))
-        self._waiting = collections.deque(each for each in waiting if id(each) not in taken)
+        self._waiting = [each for each in waiting if each not in batch]
         return batch
 
     async def _compute(self, batch: list[_Request]) -> None:

@@ -94,17 +94,16 @@ def _load(body: bytes) -> object:
 
 def _columns(parsed: Parsed, specs: Mapping[str, tf.TensorSpec]) -> dict[str, object]:
     """Input -> nested lists with the batch axis first."""
-    named = isinstance(parsed.content, dict) and not _is_base64(parsed.content)
     if parsed.by_rows:
         rows = parsed.content
-        objects = [isinstance(row, dict) and not _is_base64(row) for row in rows]
+        objects = [_is_named(row) for row in rows]
         if any(objects) and not all(objects):
             raise servable.invalid("instances mixes objects and plain values; give one kind.")
         if objects[0]:
             if any(row.keys() != rows[0].keys() for row in rows):
                 raise servable.invalid("instances are objects of different keys; each must have every input.")
             return {name: [row[name] for row in rows] for name in rows[0]}
-    elif named:
+    elif _is_named(parsed.content):
         return parsed.content
     if len(specs) != 1:
         raise servable.invalid(f"{parsed.signature} takes several inputs, {', '.join(sorted(specs))}; name them.")
@@ -170,6 +169,11 @@ def _bytes(name: str, value: object) -> bytes:
         return base64.b64decode(value[_BASE64], validate=True)
     except (binascii.Error, ValueError) as error:
         raise servable.invalid(f"{name} holds broken base64: {error}") from None
+
+
+def _is_named(value: object) -> bool:
+    """Whether it is an object of inputs by name, not one of bytes."""
+    return isinstance(value, dict) and not _is_base64(value)
 
 
 def _is_base64(value: object) -> bool:

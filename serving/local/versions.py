@@ -27,17 +27,17 @@ class _Version:
     """One that was seen.
 
     Attributes:
-      state: START, LOADING, AVAILABLE, UNLOADING or END, as ModelService tells it.
+      state: LOADING, AVAILABLE, UNLOADING or END, as ModelService tells it.
+      listing: its folder as it was when it was loaded, or failed to.
       error: why it could not be loaded.
       servable: where it is AVAILABLE or UNLOADING.
-      listing: its folder as it was when it was loaded, or failed to.
       users: requests that hold it.
     """
 
-    state: str = "START"
+    state: str
+    listing: _Listing
     error: str = ""
     servable: Servable | None = None
-    listing: _Listing = frozenset()
     users: int = 0
 
 
@@ -92,10 +92,10 @@ class Versions:
             await asyncio.sleep(seconds)
             listings = await self._apart(self._look)
             for version in sorted(self._wanted(listings) & listings.keys()):
-                listing, known = listings[version], self._seen.get(version, _Version())
+                listing, known = listings[version], self._seen.get(version)
                 # A version that failed is not tried again before its folder has changed.
-                stale = known.servable is not None or (known.error and known.listing == listing)
-                if not stale and self._before.get(version) == listing:
+                settled = known and (known.servable or (known.error and known.listing == listing))
+                if not settled and self._before.get(version) == listing:
                     await self._load(version, listing)
             self._retire(listings)
             self._before = listings
@@ -108,7 +108,7 @@ class Versions:
           status.Refused: with TF-Serving's codes, if there is none such.
         """
         version = self.resolve(name, version, label)
-        available = [number for number, seen in self._seen.items() if seen.state == "AVAILABLE"]
+        available = self._available()
         chosen = max(available, default=None) if version is None else version
         if name != self.name or chosen not in available:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
@@ -166,11 +166,14 @@ class Versions:
                     )
         return found
 
+    def _available(self) -> list[int]:
+        return [number for number, seen in self._seen.items() if seen.state == "AVAILABLE"]
+
     def _wanted(self, listings: Mapping[int, _Listing]) -> set[int]:
         return {*self._labels.values(), *([max(listings)] if listings else [])}
 
     async def _load(self, version: int, listing: _Listing) -> None:
-        loading = self._seen[version] = _Version("LOADING", listing=listing)
+        loading = self._seen[version] = _Version("LOADING", listing)
         try:
             loading.servable = await self._apart(Servable, self._folder / str(version))
             loading.state = "AVAILABLE"
@@ -183,7 +186,7 @@ class Versions:
 
     def _retire(self, listings: Mapping[int, _Listing]) -> None:
         """Lets go of what neither is the newest nor has a label."""
-        available = [number for number, seen in self._seen.items() if seen.state == "AVAILABLE"]
+        available = self._available()
         newest = max((number for number in available if number in listings), default=max(available, default=None))
         for number in available:
             if number != newest and number not in self._labels.values():
