@@ -23,6 +23,8 @@ import numpy as np
 from fomm_tf import errors
 
 DEFAULT_FPS = Fraction(25)
+# ffmpeg starts the scaler's threads anew for every frame, which takes ten times as long as a small frame itself.
+SCALER_THREADS = 1
 
 # Enough packets to tell the rate of a recording whose header does not; a few seconds.
 _PROBED_PACKETS = 300
@@ -164,7 +166,7 @@ def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[n
 
 
 def _upright(frame: av.VideoFrame, probed: Probe) -> np.ndarray:
-    picture = frame.reformat(probed.width, probed.height, "rgb24").to_ndarray()
+    picture = frame.reformat(probed.width, probed.height, "rgb24", threads=SCALER_THREADS).to_ndarray()
     return np.ascontiguousarray(np.rot90(picture, probed.turns)) if probed.turns else picture
 
 

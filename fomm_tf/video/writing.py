@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from fomm_tf import errors
-from fomm_tf.video import audio, files, pictures, reading
+from fomm_tf.video import audio, decoding, files, pictures, reading
 
 
 class _Format(NamedTuple):
@@ -134,7 +134,9 @@ class _ContainerWriter(VideoWriter):
         if any(self._padding):
             frame = np.pad(frame, [(0, padding) for padding in (*self._padding, 0)], mode="edge")
         picture = av.VideoFrame.from_ndarray(frame, "rgb24")
-        picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE)
+        picture = picture.reformat(
+            format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE, threads=decoding.SCALER_THREADS
+        )
         picture.pts, picture.time_base = self.count, 1 / self._fps
         self._container.mux(self._stream.encode(picture))
         if self._audio is not None:

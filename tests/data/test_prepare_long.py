@@ -58,7 +58,8 @@ def test_an_hour_of_720p_takes_no_more_memory_than_two_minutes(tmp_path):
     assert len(rows) == FPS * HOUR // 1024 + 1
     growth = [after - before for before, after in zip(short, long, strict=True)]
     print(f"peaks of command and worker: {short} MiB for 2 minutes, {long} MiB for 60")
-    assert max(growth) < 6
+    # Whatever the length, a run may hold some frames more than another (13 MiB seen). A crop kept a frame is 42 MiB.
+    assert max(growth) < 21
 
 
 @pytest.mark.slow
