@@ -1,4 +1,4 @@
-"""The one exception that means "the user can put this right"."""
+"""The exceptions that mean "the user can put this right"."""
 
 import errno
 
@@ -11,3 +11,7 @@ class UserError(ValueError):
 
     The command line prints it and ends with exit code 2; every other exception is a bug and keeps its traceback.
     """
+
+
+class UnreadableError(UserError):
+    """A picture or video is missing, damaged or not what it should be; one of many can be left out and told of."""

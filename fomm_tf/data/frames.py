@@ -22,7 +22,7 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -219,34 +219,23 @@ def _open(kept: Path, stamp: bytes) -> np.ndarray | None:
         return None
 
 
-class _UnreadableError(Exception):
-    """A video cannot be read; unlike a full disk, that is no reason to stop."""
-
-
 def _make(path: Path, kept: Path, stamp: bytes, frame_size: tuple[int, int], stop: threading.Event) -> np.ndarray | str:
     """Decodes and keeps a clip, unless told to stop; returns its offsets, or why there are none."""
     encode, offsets = None, [0]
     try:
         with files.replacing(kept) as temporary, temporary.open("wb") as file:
-            for frame in _read(path):
+            for frame in video.open_video(path):
                 if stop.is_set():
-                    raise _UnreadableError(f"{path} was not read to its end")
+                    raise errors.UnreadableError(f"{path} was not read to its end")
                 picture = video.resize(frame, frame_size)
                 encode = encode or min((_jpeg, _png), key=lambda way, picture=picture: len(way(picture)))
                 offsets.append(offsets[-1] + file.write(encode(picture)))
             table = np.array(offsets, "<i8")
             file.write(table.tobytes())
             file.write(_FOOTER.pack(stamp, len(table) - 1, _MARK))
-    except _UnreadableError as error:
+    except errors.UnreadableError as error:
         return str(error)
     return table
-
-
-def _read(path: Path) -> Iterator[np.ndarray]:
-    try:
-        yield from video.open_video(path)
-    except (errors.UserError, OSError) as error:
-        raise _UnreadableError(str(error)) from error
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

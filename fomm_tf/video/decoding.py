@@ -55,7 +55,7 @@ def open_container(path: Path) -> av.container.InputContainer:
     """Opens a media file for reading.
 
     Raises:
-      UserError: if ffmpeg cannot make anything of it.
+      UnreadableError: if ffmpeg cannot make anything of it.
     """
     try:
         # An absolute path, since ffmpeg takes `12:30.mp4` for an address; and no network, whatever a playlist says.
@@ -64,8 +64,8 @@ def open_container(path: Path) -> av.container.InputContainer:
         with path.open("rb") as file:
             if file.read(12)[4:8] == b"ftyp":
                 message = f"{path} lacks its index, so it was cut off or is damaged; copy or download it again."
-                raise errors.UserError(message) from error
-        raise errors.UserError(f"{path} is not a video that ffmpeg can read ({error.strerror}).") from error
+                raise errors.UnreadableError(message) from error
+        raise errors.UnreadableError(f"{path} is not a video that ffmpeg can read ({error.strerror}).") from error
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
@@ -88,15 +88,15 @@ def probe(path: Path) -> Probe:
     """Reads the header and the first packets.
 
     Raises:
-      UserError: if the file is no video, has no video track, or no frame of it can be decoded.
+      UnreadableError: if the file is no video, has no video track, or no frame of it can be decoded.
     """
     with open_container(path) as container:
         stream = video_stream(container)
         if stream is None:
             held = "only sound" if container.streams.audio else "no video track"
-            raise errors.UserError(f"{path} holds {held}; give a video.")
+            raise errors.UnreadableError(f"{path} holds {held}; give a video.")
         if stream.codec_context is None:
-            raise errors.UserError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
+            raise errors.UnreadableError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
         first, stamps = None, []
         for time, frames, _ in _packets(container, stream):
             first = first or next(iter(frames), None)
@@ -106,7 +106,7 @@ def probe(path: Path) -> Probe:
                 break
         if first is None:
             message = f"{path} has a video track without a frame that can be decoded: it is empty, damaged or cut off."
-            raise errors.UserError(message)
+            raise errors.UnreadableError(message)
         return Probe(
             fps=_rate(stream.average_rate, stamps),
             width=max(1, round(first.width * (stream.sample_aspect_ratio or 1))),

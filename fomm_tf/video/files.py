@@ -13,19 +13,32 @@ def check_input(path: Path) -> None:
     """Refuses what cannot be a picture or a video whatever its content.
 
     Raises:
-      UserError: if `path` is missing, a folder, empty or may not be read.
+      UnreadableError: if `path` is missing, a folder, empty or may not be read.
     """
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:
-        raise errors.UserError(f"{path} does not exist; check the name.") from None
+        raise errors.UnreadableError(f"{path} does not exist; check the name.") from None
     except IsADirectoryError:
-        raise errors.UserError(f"{path} is a folder; name a file.") from None
+        raise errors.UnreadableError(f"{path} is a folder; name a file.") from None
     except OSError as error:
-        raise errors.UserError(f"{path} cannot be read ({error.strerror}).") from None
+        raise errors.UnreadableError(f"{path} cannot be read ({error.strerror}).") from None
     if empty:
-        raise errors.UserError(f"{path} is empty (0 bytes); copy or download it again.")
+        raise errors.UnreadableError(f"{path} is empty (0 bytes); copy or download it again.")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Tells of a file that goes away or fails while it is read as of any other that cannot be read.
+
+    Raises:
+      UnreadableError: for every OSError within the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise errors.UnreadableError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
 @contextlib.contextmanager

@@ -27,14 +27,15 @@ def read_image(path: str | Path) -> np.ndarray:
       `[H, W, 3]` uint8 RGB.
 
     Raises:
-      UserError: if there is no such picture, it is damaged, or its header declares more than `MAX_PIXELS` pixels
+      UnreadableError: if there is no such picture, it is damaged, or its header declares more than `MAX_PIXELS` pixels
         (refused before decoding).
     """
     path = Path(path)
     files.check_input(path)
-    image = open_image(path)
+    with files.reading(path):
+        image = open_image(path)
     if image is None:
-        raise errors.UserError(f"{path} is not a picture; give a png, jpg or the like.")
+        raise errors.UnreadableError(f"{path} is not a picture; give a png, jpg or the like.")
     with image:
         return decode_image(path, image)
 
@@ -43,7 +44,7 @@ def open_image(path: Path) -> Image.Image | None:
     """Reads the header of a picture; None if it is not one.
 
     Raises:
-      UserError: if it declares more than `MAX_PIXELS` pixels.
+      UnreadableError: if it declares more than `MAX_PIXELS` pixels.
     """
     too_large = f"{path} declares more than {MAX_PIXELS:,} pixels, as many as are read; make it smaller first."
     try:
@@ -54,10 +55,10 @@ def open_image(path: Path) -> Image.Image | None:
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError:
-        raise errors.UserError(too_large) from None
+        raise errors.UnreadableError(too_large) from None
     if image.width * image.height > MAX_PIXELS:
         image.close()
-        raise errors.UserError(too_large)
+        raise errors.UnreadableError(too_large)
     return image
 
 
@@ -67,9 +68,9 @@ def decode_image(path: Path, image: Image.Image) -> np.ndarray:
         image.load()
         return _rgb(ImageOps.exif_transpose(image))
     except errors.UserError as error:
-        raise errors.UserError(f"{path}: {error}") from None
+        raise errors.UnreadableError(f"{path}: {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises, depending on the format
-        raise errors.UserError(f"{path} is damaged or cut off ({error}); save it again.") from error
+        raise errors.UnreadableError(f"{path} is damaged or cut off ({error}); save it again.") from error
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

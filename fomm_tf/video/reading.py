@@ -39,8 +39,13 @@ class Video:
     _read: Callable[[], Iterator[np.ndarray]] = dataclasses.field(repr=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yields `[H, W, 3]` uint8 RGB."""
-        return self._read()
+        """Yields `[H, W, 3]` uint8 RGB.
+
+        Raises:
+          UnreadableError: if the file has gone, or is not what it was when it was opened.
+        """
+        with files.reading(self.path):
+            yield from self._read()
 
 
 def open_video(
@@ -59,7 +64,8 @@ def open_video(
       fps: for a folder or a stacked picture its rate, 25 if not given; a video is resampled to it.
 
     Raises:
-      UserError: if there is no video under `path`, or if it has no frame at `start`.
+      UnreadableError: if there is no video under `path`.
+      UserError: if it has no frame at `start`, or an argument will not do.
     """
     path = Path(path)
     if start is not None and not 0 <= start < math.inf:
@@ -67,15 +73,16 @@ def open_video(
     if duration is not None and not 0 < duration < math.inf:
         raise errors.UserError(f"duration is {duration:g} s; give more than 0.")
     fps = None if fps is None else frame_rate(fps)
-    if path.is_dir():
-        return _open_folder(path, start or 0, duration, fps or DEFAULT_FPS)
-    files.check_input(path)
-    image = pictures.open_image(path)
-    if image is not None:
-        with image:
-            if not _moves(image):
-                return _open_stacked(path, image.size[::-1], start or 0, duration, fps or DEFAULT_FPS)
-    return _open_container(path, start or 0, duration, fps)
+    with files.reading(path):
+        if path.is_dir():
+            return _open_folder(path, start or 0, duration, fps or DEFAULT_FPS)
+        files.check_input(path)
+        image = pictures.open_image(path)
+        if image is not None:
+            with image:
+                if not _moves(image):
+                    return _open_stacked(path, image.size[::-1], start or 0, duration, fps or DEFAULT_FPS)
+        return _open_container(path, start or 0, duration, fps)
 
 
 def frame_rate(fps: float | Fraction) -> Fraction:
@@ -105,6 +112,8 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
     def read() -> Iterator[np.ndarray]:
         frames = itertools.islice(decoding.decode(path, probed, fps, start), wanted)
         first = next(frames, None)
+        if first is None and start == 0:
+            raise errors.UnreadableError(f"{path} holds no frame that can be shown: it is damaged or cut off.")
         if first is None:
             raise _starts_late(path, start, probed.end)
         yield first
@@ -117,7 +126,9 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
 def _open_folder(path: Path, start: float, duration: float | None, fps: Fraction) -> Video:
     names = [file for file in path.iterdir() if file.suffix.lower() in _FRAME_SUFFIXES and file.name[0] != "."]
     if not names:
-        raise errors.UserError(f"{path} is a folder without pictures; give a video or a folder of png or jpg frames.")
+        raise errors.UnreadableError(
+            f"{path} is a folder without pictures; give a video or a folder of png or jpg frames."
+        )
     names = _clip(path, sorted(names, key=_natural), start, duration, fps)
     size = pictures.read_image(names[0]).shape[:2]
 
@@ -126,7 +137,7 @@ def _open_folder(path: Path, start: float, duration: float | None, fps: Fraction
             frame = pictures.read_image(name)
             if frame.shape[:2] != size:
                 got = f"{frame.shape[1]} x {frame.shape[0]}, but {names[0].name} is {size[1]} x {size[0]}"
-                raise errors.UserError(f"{name} is {got}; give frames of one size.")
+                raise errors.UnreadableError(f"{name} is {got}; give frames of one size.")
             yield frame
 
     return Video(path, fps, size, len(names), False, read)
@@ -140,7 +151,7 @@ def _natural(file: Path) -> list[int | str]:
 def _open_stacked(path: Path, size: tuple[int, int], start: float, duration: float | None, fps: Fraction) -> Video:
     side, width = size
     if width <= side or width % side:
-        raise errors.UserError(
+        raise errors.UnreadableError(
             f"{path} is one picture of {width} x {side}; give a video, a folder of frames, or square frames side by "
             "side in one picture."
         )

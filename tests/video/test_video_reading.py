@@ -23,8 +23,8 @@ CONTAINERS = {
 }
 
 
-def _refusal(path, **options) -> str:
-    with pytest.raises(errors.UserError) as caught:
+def _refusal(path, error=errors.UserError, **options) -> str:
+    with pytest.raises(error) as caught:
         list(video.open_video(path, **options))
     message = str(caught.value)
     assert "\n" not in message
@@ -259,6 +259,34 @@ def test_frames_that_cannot_be_decoded_are_refused(tmp_path, clip):
     assert "without a frame that can be decoded" in _refusal(path)
     path.write_bytes(data.replace(b"avc1", b"zz9z"))
     assert "cannot decode" in _refusal(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*is damaged or cut off")
+def test_wherever_a_video_of_two_frames_is_cut_off_no_option_is_blamed(tmp_path):
+    path = tmp_path / "a.mp4"
+    with video.write_video(path, 25) as writer:
+        for frame in np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8):
+            writer.write(frame)
+    data = path.read_bytes()
+    told = set()
+    for end in range(1, len(data) - 1, len(data) // 60):
+        path.write_bytes(data[:end])
+        told.add(_refusal(path, error=errors.UnreadableError))
+    assert f"{path} holds no frame that can be shown: it is damaged or cut off." in told
+    assert not any("start" in message for message in told)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.png"])
+def test_what_goes_away_while_it_is_read_is_told_as_unreadable(tmp_path, clip, name):
+    path = tmp_path / name
+    if name == "a.mp4":
+        clip(path, 50)
+    else:
+        Image.new("RGB", (64, 8)).save(path)
+    opened = video.open_video(path)
+    path.unlink()
+    with pytest.raises(errors.UnreadableError, match=name):
+        next(iter(opened))
 
 
 def test_a_folder_of_unequal_frames_is_refused(tmp_path):

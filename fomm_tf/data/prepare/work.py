@@ -78,10 +78,6 @@ class Plan(NamedTuple):
         return [row for row in self.rows if row.clip]
 
 
-class _UnreadableError(Exception):
-    """A video cannot be read; unlike a full disk, that is no reason to stop."""
-
-
 def plan_file(out: Path, source: Source) -> Path:
     """Where the plan of a video is kept."""
     return out / PLANS / (source.split or "") / f"{source.name}.json"
@@ -132,7 +128,7 @@ def prepare(source: Source, out: Path, settings: Settings, tested: bool, detect:
         _write_plan(kept_in, plan)
     try:
         _cut(source, missing_clips(out, plan, settings), out, settings, tick)
-    except _UnreadableError as error:  # it was readable before
+    except errors.UnreadableError as error:  # it was readable before
         return plan._replace(rows=(*plan.rows, Row(str(source.path), reason=str(error))))
     return plan
 
@@ -148,9 +144,9 @@ def _look(source: Source, settings: Settings, tested: bool, detect: Detect, tick
         warnings.simplefilter("always", UserWarning)
         try:
             opened = _open(source, settings)
-            looks = _looks(_read(opened), settings, detect, tick)
+            looks = _looks(iter(opened), settings, detect, tick)
             stretches = list(tracking.divide(looks, opened.size, settings))
-        except _UnreadableError as error:
+        except errors.UnreadableError as error:
             yield Row(path, reason=str(error))
             return
     judged = [(stretch, *_judge(stretch, opened.size, settings)) for stretch in stretches]
@@ -205,7 +201,7 @@ def _cut(source: Source, rows: Sequence[Row], out: Path, settings: Settings, tic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # were heeded at the first look
         opened = _open(source, settings)
-        frames = _read(opened)
+        frames = iter(opened)
         place = 0
         for row in rows:
             for _ in itertools.islice(frames, row.first - place):
@@ -215,21 +211,12 @@ def _cut(source: Source, rows: Sequence[Row], out: Path, settings: Settings, tic
                     tick(1)
                     writer.write(cropping.cut(frame, row.square, settings.size))
                 if writer.count != row.frames:
-                    raise _UnreadableError(f"{source.path} has become shorter while it was prepared; start again.")
+                    raise errors.UnreadableError(
+                        f"{source.path} has become shorter while it was prepared; start again."
+                    )
             place = row.first + row.frames
 
 
 def _open(source: Source, settings: Settings) -> video.Video:
     # A folder has no rate of its own that it could be resampled from.
-    fps = None if source.path.is_dir() else settings.fps
-    try:
-        return video.open_video(source.path, fps=fps)
-    except (errors.UserError, OSError) as error:
-        raise _UnreadableError(str(error)) from error
-
-
-def _read(opened: video.Video) -> Iterator[np.ndarray]:
-    try:
-        yield from opened
-    except (errors.UserError, OSError) as error:
-        raise _UnreadableError(str(error)) from error
+    return video.open_video(source.path, fps=None if source.path.is_dir() else settings.fps)

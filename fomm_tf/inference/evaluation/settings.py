@@ -160,7 +160,7 @@ def _look(videos: Sequence[Path]) -> tuple[str, str]:
     for number in np.unique(np.linspace(0, len(videos) - 1, min(_LOOKED_AT, len(videos))).round().astype(int)):
         try:
             frames.append(next(iter(video.open_video(videos[number]))))
-        except (errors.UserError, OSError):  # whoever measures it says so
+        except errors.UnreadableError:  # whoever measures it says so
             continue
     with console.hushed():
         finders = {"faces": detectors.load_boxes("face"), "bodies": detectors.load_boxes("body")}

@@ -32,10 +32,6 @@ class Tools(NamedTuple):
     judge: judges.Judge
 
 
-class _UnreadableError(Exception):
-    """A video cannot be evaluated; that is no reason to stop."""
-
-
 def key_of(job: jobs.Job, weights: str, model: config.Config, settings: Settings, chosen: Chosen) -> str:
     """Changes with all that a result depends on, but for the code of a detector of the user's own.
 
@@ -97,7 +93,7 @@ def work(
         warnings.simplefilter("always", UserWarning)
         try:
             scorer = _judge(job, targets, settings, tools, tick)
-        except _UnreadableError as error:
+        except errors.UnreadableError as error:
             return result.Result(key, job.name, job.group, remarks=(str(error),))
     remarks = dict.fromkeys(str(one.message) for one in told if issubclass(one.category, UserWarning))
     done = result.Result(key, job.name, job.group, scorer.frames, scorer.tallies, scorer.found, tuple(remarks))
@@ -108,9 +104,9 @@ def work(
 def _judge(
     job: jobs.Job, targets: dict[str, Path], settings: Settings, tools: Tools, tick: Callable[[], None]
 ) -> scoring.Scorer:
-    size, opened = tools.model.config.model.frame_size, _open(job.driving)
-    if job.task == jobs.RECONSTRUCTION and len(list(itertools.islice(_read(opened), 2))) < 2:
-        raise _UnreadableError(f"{job.driving} has one frame, which is the source: there is nothing to rebuild.")
+    size, opened = tools.model.config.model.frame_size, video.open_video(job.driving)
+    if job.task == jobs.RECONSTRUCTION and len(list(itertools.islice(opened, 2))) < 2:
+        raise errors.UnreadableError(f"{job.driving} has one frame, which is the source: there is nothing to rebuild.")
     picture = video.resize(_first_frame(job), size, settings.fit)
     scorer = scoring.Scorer(tools.judge, picture, job.task == jobs.ANIMATION)
     strip = strips.Strip(picture)
@@ -138,10 +134,10 @@ def _render(
     """Yields frames made, float in [0, 1], the driving ones and the true ones or None, uint8, batch by batch."""
 
     def resized(frames: video.Video) -> Iterator[np.ndarray]:
-        return (video.resize(frame, model.config.model.frame_size, settings.fit) for frame in _read(frames))
+        return (video.resize(frame, model.config.model.frame_size, settings.fit) for frame in frames)
 
     driven, shown = itertools.tee(ahead.ahead(resized(opened), settings.batch_size))  # `shown` lags by a batch at most
-    truth = resized(_open(job.truth)) if job.truth not in (None, job.driving) else None
+    truth = resized(video.open_video(job.truth)) if job.truth not in (None, job.driving) else None
     transfer, source = _transfer(job, model.config), model.encode_source(picture)
     for _, rendering in animate.render_stream(model, source, driven, transfer, batch_size=settings.batch_size):
         made = rendering.prediction.numpy()
@@ -150,7 +146,7 @@ def _render(
         if truth is not None:
             frames = list(itertools.islice(truth, len(made)))
             if len(frames) < len(made):
-                raise _UnreadableError(f"{job.truth}, the true animation, has fewer frames than {job.driving}.")
+                raise errors.UnreadableError(f"{job.truth}, the true animation, has fewer frames than {job.driving}.")
             true = np.stack(frames)
         yield made, driving, true
 
@@ -164,22 +160,5 @@ def _transfer(job: jobs.Job, settings: config.Config) -> config.AnimateConfig:
 
 def _first_frame(job: jobs.Job) -> np.ndarray:
     if job.source.is_dir() or job.source.suffix.lower() in _VIDEOS or job.source == job.driving:
-        return next(_read(_open(job.source)))
-    try:
-        return video.read_image(job.source)
-    except (errors.UserError, OSError) as error:
-        raise _UnreadableError(str(error)) from error
-
-
-def _open(path: Path) -> video.Video:
-    try:
-        return video.open_video(path)
-    except (errors.UserError, OSError) as error:
-        raise _UnreadableError(str(error)) from error
-
-
-def _read(opened: video.Video) -> Iterator[np.ndarray]:
-    try:
-        yield from opened
-    except (errors.UserError, OSError) as error:
-        raise _UnreadableError(str(error)) from error
+        return next(iter(video.open_video(job.source)))
+    return video.read_image(job.source)
