@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from fomm_tf import checkpoint
+from fomm_tf.data.puppets import command
+
 BENCH = pathlib.Path(__file__).parent
 
 
@@ -51,6 +54,17 @@ def test_joints_are_told_from_keypoints(tmp_path):
     printed = run("joints.py", "--characters", 20, "--out", tmp_path / "joints.json")
     assert "joints with Jacobians" in printed
     assert 0 < json.loads((tmp_path / "joints.json").read_text())["from places alone"]["head"] < 0.5
+
+
+@pytest.mark.slow
+def test_jacobians_are_judged(tmp_path):
+    drawn = {"identities": 1, "test-identities": 2, "clips": 1, "frames": 4, "size": 64}
+    options = [part for name, number in drawn.items() for part in (f"--{name}", str(number))]
+    assert command.main(["--out", str(tmp_path / "data"), "--portraits", *options]) == 0
+    run("jacobians.py", checkpoint.BUNDLED, "--data", tmp_path / "data", "--out", tmp_path / "jacobians.json")
+    (found,) = json.loads((tmp_path / "jacobians.json").read_text()).values()
+    assert 0 < found["off from equivariant"] < found["constant ones"]
+    assert 0 < found["L1"] < found["L1 with the first frame's Jacobians"]
 
 
 @pytest.mark.slow
