@@ -34,7 +34,15 @@ class _Format(NamedTuple):
 
 
 # crf 18 and 24: what the eye takes for the original. faststart puts the index first, so that a browser plays at once.
-_H264 = _Format("libx264", {"crf": "18"}, {"movflags": "+faststart"}, True, {"aac", "mp3"}, "aac")
+# cpu-independent: else x264's vector code for mbtree reads what memory held before, and bytes differ now and then.
+_H264 = _Format(
+    "libx264",
+    {"crf": "18", "x264-params": "cpu-independent=1"},
+    {"movflags": "+faststart"},
+    True,
+    {"aac", "mp3"},
+    "aac",
+)
 _VP9 = _Format(
     "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}, {}, False, {"opus", "vorbis"}, "libopus"
 )

@@ -246,3 +246,19 @@ def test_writing_keeps_memory_flat(tmp_path, resident):
                 if index == 300:
                     before = resident()
         assert resident() - before < 15e6
+
+
+def test_the_same_frames_give_the_same_bytes_whatever_memory_held_before(tmp_path):
+    frames = np.full((12, 32, 32, 3), (200, 30, 30), np.uint8)
+    for number, frame in enumerate(frames):
+        frame[:4, : 2 * number] = 255
+    wide = np.random.default_rng(0).integers(0, 256, (12, 32, 96, 3), np.uint8)
+    written = set()
+    for number in range(40):
+        for name, shown in (("wide", wide[:, :, : 48 + number % 48]), ("a", frames), ("b", frames)):
+            with video.write_video(tmp_path / f"{name}.mp4", 25) as writer:
+                for frame in shown:
+                    writer.write(frame)
+        list(video.open_video(tmp_path / "wide.mp4"))
+        written |= {(tmp_path / f"{name}.mp4").read_bytes() for name in "ab"}
+    assert len(written) == 1
