@@ -23,7 +23,7 @@ import numpy as np
 from fomm_tf import errors
 
 DEFAULT_FPS = Fraction(25)
-# ffmpeg starts the scaler's threads anew for every frame, which takes ten times as long as a small frame itself.
+# ffmpeg starts the scaler's threads anew for every frame, which takes several times as long as a small frame itself.
 SCALER_THREADS = 1
 
 # Enough packets to tell the rate of a recording whose header does not; a few seconds.

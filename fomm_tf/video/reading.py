@@ -112,10 +112,10 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
     def read() -> Iterator[np.ndarray]:
         frames = itertools.islice(decoding.decode(path, probed, fps, start), wanted)
         first = next(frames, None)
-        if first is None and start == 0:
-            raise errors.UnreadableError(f"{path} holds no frame that can be shown: it is damaged or cut off.")
         if first is None:
-            raise _starts_late(path, start, probed.end)
+            if start:
+                raise _starts_late(path, start, probed.end)
+            raise errors.UnreadableError(f"{path} holds no frame that can be shown: it is damaged or cut off.")
         yield first
         yield from frames
 

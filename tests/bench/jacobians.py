@@ -16,27 +16,23 @@ import tqdm
 from fomm_tf import video
 from fomm_tf.inference import animator
 from fomm_tf.losses import equivariance
-from fomm_tf.ops import keypoints, tps
-
-NAMES = ("off from equivariant", "constant ones", "L1", "L1 with the first frame's Jacobians")
+from fomm_tf.ops import tps
 
 
-def judge(model, clips):
-    """name -> number; `clips` are lists of `[T, H, W, 3]`."""
-    settings, sums = model.config.train.transform, dict.fromkeys(NAMES, 0.0)
-    for number, frames in enumerate(tqdm.tqdm(clips, unit="clip", disable=None)):
-        count, float_frames = len(frames), tf.constant(frames, tf.float32) / 255
-        transform = tps.sample((0, number), count, settings.sigma_affine, settings.sigma_tps, settings.points)
-        found, moved = model.detect(float_frames), model.detect(tps.warp_image(transform, float_frames))
-        sums[NAMES[0]] += np.mean(equivariance.jacobian(found, moved, transform))
-        fixed = [each._replace(jacobian=tf.eye(2, batch_shape=each.value.shape[:2])) for each in (found, moved)]
-        sums[NAMES[1]] += np.mean(equivariance.jacobian(*fixed, transform))
-        source = model.encode_source(frames[0])
-        jacobians = (found.jacobian, tf.repeat(source.keypoints.jacobian, count, axis=0))
-        for name, jacobian in zip(NAMES[2:], jacobians, strict=True):
-            made = model.render(source, keypoints.Keypoints(found.value, jacobian)).prediction
-            sums[name] += np.mean(np.abs(made - float_frames))
-    return {name: float(total) / len(clips) for name, total in sums.items()}
+def judge(model, frames, number):
+    """name -> number, of a clip `[T, H, W, 3]` uint8, deformed at random by its number."""
+    settings, count, true = model.config.train.transform, len(frames), tf.constant(frames, tf.float32) / 255
+    transform = tps.sample((0, number), count, settings.sigma_affine, settings.sigma_tps, settings.points)
+    found, moved = model.detect(true), model.detect(tps.warp_image(transform, true))
+    constant = [each._replace(jacobian=tf.eye(2, batch_shape=each.value.shape[:2])) for each in (found, moved)]
+    source = model.encode_source(frames[0])
+    shifted = found._replace(jacobian=tf.repeat(source.keypoints.jacobian, count, axis=0))
+    return {
+        "off from equivariant": np.mean(equivariance.jacobian(found, moved, transform)),
+        "constant ones": np.mean(equivariance.jacobian(*constant, transform)),
+        "L1": np.mean(np.abs(model.render(source, found).prediction - true)),
+        "L1 with the first frame's Jacobians": np.mean(np.abs(model.render(source, shifted).prediction - true)),
+    }
 
 
 def main():
@@ -49,11 +45,12 @@ def main():
     for run in arguments.runs:
         model = animator.Animator.load(run)
         size = model.config.model.frame_size
-        clips = [
-            np.stack([video.resize(frame, size) for frame in video.open_video(path)])
-            for path in sorted(pathlib.Path(arguments.data or model.config.data.root, "test").glob("[!.]*"))
+        paths = sorted(pathlib.Path(arguments.data or model.config.data.root, "test").glob("[!.]*"))
+        judged = [
+            judge(model, np.stack([video.resize(frame, size) for frame in video.open_video(path)]), number)
+            for number, path in enumerate(tqdm.tqdm(paths, unit="clip", disable=None))
         ]
-        told[run] = judge(model, clips)
+        told[run] = {name: float(np.mean([each[name] for each in judged])) for name in judged[0]}
         print(f"{run}: {', '.join(f'{name} {number:.4f}' for name, number in told[run].items())}")
     if arguments.out:
         arguments.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
