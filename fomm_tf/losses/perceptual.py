@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from fomm_tf.ops import dtypes
+
 
 def perceptual(
     features: Callable[[tf.Tensor], list[tf.Tensor]],
@@ -40,7 +42,7 @@ def perceptual(
 
 def mean_absolute(difference: tf.Tensor) -> tf.Tensor:
     """Mean of |difference| over all axes but the first: `[B]`, float32."""
-    return _mean_absolute(tf.cast(difference, tf.float32) if difference.dtype.size < 4 else difference)
+    return _mean_absolute(dtypes.at_least_float32(difference))
 
 
 @tf.custom_gradient

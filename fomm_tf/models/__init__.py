@@ -58,7 +58,7 @@ def build(settings: config.ModelConfig) -> Networks:
         found = networks.detector(frame)
         return networks.generator(frame, networks.dense_motion(networks.dense_motion.reduce(frame), found, found))
 
-    _trace(forward, tf.TensorSpec([1, *settings.frame_size, 3]))
+    _trace(forward, _frame_spec(settings))
     return networks
 
 
@@ -69,8 +69,12 @@ def build_discriminator(settings: config.ModelConfig) -> Discriminator:
     def forward(frame: tf.Tensor) -> dict[float, Judgement]:
         return discriminator(dict.fromkeys(discriminator.scales, frame), tf.zeros([1, settings.num_keypoints, 2]))
 
-    _trace(forward, tf.TensorSpec([1, *settings.frame_size, 3]))
+    _trace(forward, _frame_spec(settings))
     return discriminator
+
+
+def _frame_spec(settings: config.ModelConfig) -> tf.TensorSpec:
+    return tf.TensorSpec([1, *settings.frame_size, 3], tf.keras.mixed_precision.global_policy().variable_dtype)
 
 
 def _trace(forward, spec: tf.TensorSpec) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 from fomm_tf.models import recompute
-from fomm_tf.ops import resample
+from fomm_tf.ops import dtypes, resample
 
 layers = tf.keras.layers
 
@@ -49,7 +50,8 @@ class BatchNorm(layers.Layer):
     """Batch normalisation with torch's statistics, synchronised across replicas.
 
     The moving variance is fed with the unbiased estimate over the GLOBAL batch; epsilon 1e-5, a tenth of each batch's
-    statistics enters the moving ones. Computes its statistics in float32 under mixed precision.
+    statistics enters the moving ones. Computes its statistics in float32 under mixed precision, in float64 under the
+    float64 policy.
     """
 
     EPSILON = 1e-5
@@ -57,24 +59,28 @@ class BatchNorm(layers.Layer):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         shape = [input_shape[-1]]
-        self.gamma = self.add_weight("gamma", shape, tf.float32, "ones", experimental_autocast=False)
-        self.beta = self.add_weight("beta", shape, tf.float32, "zeros", experimental_autocast=False)
+        self.gamma = self.add_weight("gamma", shape, initializer="ones", experimental_autocast=False)
+        self.beta = self.add_weight("beta", shape, initializer="zeros", experimental_autocast=False)
         statistics = {
             "trainable": False,
             "experimental_autocast": False,
             "synchronization": tf.VariableSynchronization.ON_READ,
             "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
         }
-        self.moving_mean = self.add_weight("moving_mean", shape, tf.float32, "zeros", **statistics)
-        self.moving_variance = self.add_weight("moving_variance", shape, tf.float32, "ones", **statistics)
+        self.moving_mean = self.add_weight("moving_mean", shape, initializer="zeros", **statistics)
+        self.moving_variance = self.add_weight("moving_variance", shape, initializer="ones", **statistics)
         self.batches = self.add_weight("batches", [], tf.int64, "zeros", **statistics)
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training:
+        fusible = inputs.dtype != tf.float64
+        if not training and fusible:
             return self._fused(inputs, self.moving_mean, self.moving_variance, training=False)[0]
+        if not training:
+            statistics = self.moving_mean, self.moving_variance
+            return tf.nn.batch_normalization(inputs, *statistics, self.beta, self.gamma, self.EPSILON)
         replica = tf.distribute.get_replica_context()
-        if replica is not None and replica.num_replicas_in_sync > 1:
+        if not fusible or (replica is not None and replica.num_replicas_in_sync > 1):
             outputs, mean, variance = self._synchronised(inputs, replica)
         else:
             # The fused kernel returns the unbiased variance; Keras' unfused and synchronised ones the biased one.
@@ -91,9 +97,9 @@ class BatchNorm(layers.Layer):
         )
 
     def _synchronised(self, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext) -> tuple:
-        values = tf.cast(inputs, tf.float32)
+        values = dtypes.at_least_float32(inputs)
         axes = [0, 1, 2]
-        local_count = tf.cast(tf.size(values) / tf.shape(values)[-1], tf.float32)
+        local_count = tf.cast(tf.size(values) / tf.shape(values)[-1], values.dtype)
         count, total = replica.all_reduce("sum", [local_count, tf.reduce_sum(values, axes)])
         mean = total / count
         # A second pass over the deviations: a mean of squares less a squared mean loses digits in float32.
@@ -111,8 +117,11 @@ class AntiAlias(layers.Layer):
         self.scale = scale
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        kernel = tf.tile(resample.antialias_kernel(self.scale)[:, :, None, None], [1, 1, input_shape[-1], 1])
-        self.kernel = self.add_weight("kernel", kernel.shape, initializer=lambda *_, **__: kernel, trainable=False)
+        kernel = np.tile(
+            resample.antialias_kernel(self.scale)[:, :, np.newaxis, np.newaxis], [1, 1, input_shape[-1], 1]
+        )
+        initializer = tf.keras.initializers.Constant(kernel)
+        self.kernel = self.add_weight("kernel", kernel.shape, initializer=initializer, trainable=False)
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

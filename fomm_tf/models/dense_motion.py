@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models import blocks
-from fomm_tf.ops import keypoints, motion, shapes, warp
+from fomm_tf.ops import dtypes, keypoints, motion, shapes, warp
 
 
 class DenseMotion(NamedTuple):
@@ -96,6 +96,6 @@ class DenseMotionNetwork(tf.keras.Model):
             mask = self.mask_head(features)
         else:
             mask, occlusion = blocks.convolve_together(features, self.mask_head, self.occlusion_head)
-            occlusion = tf.sigmoid(tf.cast(occlusion, tf.float32))
-        mask = tf.nn.softmax(tf.cast(mask, tf.float32))
+            occlusion = tf.sigmoid(dtypes.at_least_float32(occlusion))
+        mask = tf.nn.softmax(dtypes.at_least_float32(mask))
         return DenseMotion(motion.combine(motions, mask), occlusion, mask, deformed)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models import blocks
-from fomm_tf.ops import keypoints, shapes
+from fomm_tf.ops import dtypes, keypoints, shapes
 
 layers = tf.keras.layers
 
@@ -33,7 +33,6 @@ class SpectralConvolution(blocks.Convolution):
         columns = input_shape[-1] * self.kernel_size[0] * self.kernel_size[1]
         estimate = {
             "initializer": _random_direction,
-            "dtype": tf.float32,
             "trainable": False,
             "experimental_autocast": False,
             "synchronization": tf.VariableSynchronization.ON_READ,
@@ -43,7 +42,7 @@ class SpectralConvolution(blocks.Convolution):
         self.right = self.add_weight("right", [columns], **estimate)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        kernel = tf.cast(self.kernel, tf.float32)
+        kernel = dtypes.at_least_float32(self.kernel)
         # torch's order of the columns, input channel first: `right` is part of its checkpoints.
         matrix = tf.reshape(tf.transpose(kernel, [3, 2, 0, 1]), [self.filters, -1])
         left, right = self.left.read_value(), self.right.read_value()
@@ -73,12 +72,12 @@ class InstanceNorm(layers.Layer):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         shape = [input_shape[-1]]
-        self.gamma = self.add_weight("gamma", shape, tf.float32, "ones", experimental_autocast=False)
-        self.beta = self.add_weight("beta", shape, tf.float32, "zeros", experimental_autocast=False)
+        self.gamma = self.add_weight("gamma", shape, initializer="ones", experimental_autocast=False)
+        self.beta = self.add_weight("beta", shape, initializer="zeros", experimental_autocast=False)
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        values = tf.cast(inputs, tf.float32)
+        values = dtypes.at_least_float32(inputs)
         mean, variance = tf.nn.moments(values, axes=[1, 2], keepdims=True)
         outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.EPSILON)
         return tf.cast(outputs, inputs.dtype)
@@ -127,7 +126,7 @@ class ScaleDiscriminator(layers.Layer):
         for block in self.down_blocks:
             inputs = block(inputs, training=training)
             features.append(inputs)
-        return Judgement(features, tf.cast(self.conv(inputs, training=training), tf.float32))
+        return Judgement(features, dtypes.at_least_float32(self.conv(inputs, training=training)))
 
 
 class Discriminator(tf.keras.Model):

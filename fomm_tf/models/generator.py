@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models import blocks, dense_motion
-from fomm_tf.ops import resample, shapes, warp
+from fomm_tf.ops import dtypes, resample, shapes, warp
 
 
 class Generator(tf.keras.Model):
@@ -83,7 +83,7 @@ class Generator(tf.keras.Model):
         """
         for block in [*self.bottleneck, *self.up_blocks]:
             features = block(features, training=training)
-        return tf.sigmoid(tf.cast(self.final(features), tf.float32))
+        return tf.sigmoid(dtypes.at_least_float32(self.final(features)))
 
     def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
         """The source as the motion has it: `encode`, `warp_features`, `decode`."""

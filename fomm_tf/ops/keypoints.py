@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fomm_tf.ops import dtypes, shapes
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import shapes
 
 
 class Keypoints(NamedTuple):
@@ -44,7 +44,7 @@ def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:
     """
     shapes.check("logits", logits, "B h w K")
     batch, height, width, channels = shapes.sizes(logits)
-    logits = _as_coordinates(logits)
+    logits = dtypes.at_least_float32(logits)
     flat = tf.reshape(logits / temperature, [batch, height * width, channels])
     return tf.reshape(tf.nn.softmax(flat, axis=1), [batch, height, width, channels])
 
@@ -107,11 +107,7 @@ def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf
       ValueError: if `value` is not `[B, K, 2]`.
     """
     shapes.check("value", value, "B K 2", last=2)
-    value = _as_coordinates(value)
+    value = dtypes.at_least_float32(value)
     grid = grid_ops.identity_grid(height, width, value.dtype)
     offset = grid[tf.newaxis, :, :, tf.newaxis, :] - value[:, tf.newaxis, tf.newaxis, :, :]
     return tf.exp(-0.5 * tf.reduce_sum(tf.square(offset), axis=-1) / variance)
-
-
-def _as_coordinates(tensor: tf.Tensor) -> tf.Tensor:
-    return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fomm_tf import errors
 from fomm_tf.models import recompute
+from fomm_tf.ops import dtypes
 
 LAYERS = 5
 
@@ -52,15 +53,13 @@ class Backbone(tf.Module):
         Raises:
           errors.UserError: if a static side is less than `smallest_side`.
         """
-        images = tf.convert_to_tensor(images)
+        images = dtypes.at_least_float32(images)
         if any(side is not None and side < self.smallest_side for side in images.shape[1:3]):
             raise errors.UserError(
                 f"The backbone {self.name} needs images of {self.smallest_side} pixels a side at least; got "
                 f"{images.shape[1]} x {images.shape[2]}: leave out the smallest of train.pyramid_scales, or take "
                 "another train.backbone."
             )
-        if images.dtype.size < 4:
-            images = tf.cast(images, tf.float32)
         taps = [(images - tf.constant(self.mean, images.dtype)) / tf.constant(self.std, images.dtype)]
         for stage in self._stages:
             taps.append(recompute.recomputed(stage, taps[-1]) if self.recompute else stage(taps[-1]))
