@@ -1,12 +1,13 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 # opencv-python needs the system's libGL and glib; slim images lack them, and the headless build does without.
-OPENCV := $(BIN)/python -c "import cv2" 2>/dev/null || \
+OPENCV = $(BIN)/python -c "import cv2" 2>/dev/null || \
 	$(BIN)/pip install -q --force-reinstall --no-deps "opencv-python-headless<4.12"
 
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+NUMERICS := tests/ops tests/models tests/losses tests/conformance tests/parity tests/training
 
-.PHONY: demo serve test quick lint bench compat clean
+.PHONY: demo serve test quick conformance lint bench compat clean
 
 demo: .venv/core
 	rm -rf outputs/demo
@@ -20,7 +21,13 @@ test: .venv/all
 	$(PYTEST)
 
 quick: .venv/all
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not conformance"
+
+# What `make test` leaves out, and the numerics with the kernels of other CPUs: oneDNN's for AVX2, and Eigen's alone.
+conformance: .venv/all
+	$(PYTEST) -m conformance
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(NUMERICS)
+	TF_ENABLE_ONEDNN_OPTS=0 $(PYTEST) $(NUMERICS)
 
 lint: .venv/all
 	$(BIN)/ruff check
@@ -40,10 +47,10 @@ bench: .venv/all
 	$(BIN)/python tests/bench/step.py --config vox-adv-256
 
 compat: .venv/all
-	$(BIN)/python -m pytest -rP tests/compat
+	$(BIN)/python -m pytest -rP -m conformance tests/compat
 
 clean:
-	rm -rf .venv .venv-torch .venv-tensorflow .venv-litert .venv-onnxruntime outputs
+	rm -rf .venv .venv-*/ outputs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -59,6 +66,15 @@ clean:
 	$(OPENCV)
 	$(BIN)/pip check
 	touch $@ .venv/core
+
+# One extra alone, as a user would install it.
+.venv-extra-%/done: BIN = .venv-extra-$*/bin
+.venv-extra-%/done: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-extra-$*
+	$(BIN)/pip install -q -e ".[$*]"
+	$(OPENCV)
+	$(BIN)/pip check
+	touch $@
 
 .venv-torch/done: Makefile
 	$(PYTHON) -m venv .venv-torch

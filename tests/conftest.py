@@ -1,5 +1,6 @@
 """Set-up for all tests: a quiet TensorFlow with two logical CPU devices, so that replicas can be tested."""
 
+import ctypes
 import fcntl
 import functools
 import gc
@@ -41,6 +42,21 @@ def pytest_collection_finish():
     """Modules and tests stay; to look for garbage among them each time is a tenth of the time that tracing takes."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _release_memory(request):
+    """What a module cached and traced goes with it, back to the system: a worker would grow to many gigabytes."""
+    yield
+    import tensorflow as tf
+
+    for value in vars(request.module).values():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
+    tf.keras.backend.clear_session()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

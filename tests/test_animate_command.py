@@ -317,7 +317,10 @@ def astronaut(tmp_path_factory):
 @pytest.mark.network
 @pytest.mark.parametrize(
     ("model", "footage_name", "seconds", "sound"),
-    [("tiny", "WolfgangLanger_Pexels.mp4", 3, True), ("vox-256", "franck.mp4", 0.5, False)],
+    [
+        ("tiny", "WolfgangLanger_Pexels.mp4", 3, True),
+        pytest.param("vox-256", "franck.mp4", 0.5, False, marks=pytest.mark.conformance),
+    ],
 )
 def test_a_portrait_is_driven_by_a_talking_face(model, footage_name, seconds, sound, arguments, astronaut, tmp_path):
     driving = faces.faces()[footage_name]

@@ -168,6 +168,7 @@ def ablation(data, recipe, tmp_path_factory):
     return out, argv, again.stdout
 
 
+@pytest.mark.conformance
 @pytest.mark.slow
 def test_stopped_and_gone_on_a_run_has_the_weights_that_train_py_gives_it(ablation, tmp_path):
     out, _, _ = ablation

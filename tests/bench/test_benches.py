@@ -10,6 +10,7 @@ import pytest
 from fomm_tf import checkpoint
 from fomm_tf.data.puppets import command
 
+pytestmark = [pytest.mark.slow, pytest.mark.conformance]
 BENCH = pathlib.Path(__file__).parent
 
 
@@ -19,7 +20,6 @@ def run(script, *arguments):
     return done.stdout
 
 
-@pytest.mark.slow
 def test_an_animation_is_timed_by_stage_and_compared(tmp_path):
     file = tmp_path / "bench.json"
     printed = run("animator.py", "--config", "tiny", "--rounds", 1, "--frames", 8, "--out", file)
@@ -38,7 +38,6 @@ def test_an_animation_is_timed_by_stage_and_compared(tmp_path):
     assert "x1.00, against the ceiling x1.00" in next(line for line in lines if "end to end" in line)
 
 
-@pytest.mark.slow
 def test_exported_files_are_timed_beside_the_keras_networks(tmp_path):
     line = ("--config", "tiny", "--rounds", 1, "--kinds", "tflite-dynamic", "onnx-float32")
     printed = run("exports.py", *line, "--out", tmp_path / "bench.json")
@@ -49,14 +48,12 @@ def test_exported_files_are_timed_beside_the_keras_networks(tmp_path):
     assert "tflite-dynamic: " in printed and "frames/s" in printed
 
 
-@pytest.mark.slow
 def test_joints_are_told_from_keypoints(tmp_path):
     printed = run("joints.py", "--characters", 20, "--out", tmp_path / "joints.json")
     assert "joints with Jacobians" in printed
     assert 0 < json.loads((tmp_path / "joints.json").read_text())["from places alone"]["head"] < 0.5
 
 
-@pytest.mark.slow
 def test_jacobians_are_judged(tmp_path):
     drawn = {"identities": 1, "test-identities": 2, "clips": 1, "frames": 4, "size": 64}
     options = [part for name, number in drawn.items() for part in (f"--{name}", str(number))]
@@ -67,7 +64,6 @@ def test_jacobians_are_judged(tmp_path):
     assert 0 < found["L1"] < found["L1 with the first frame's Jacobians"]
 
 
-@pytest.mark.slow
 def test_the_embedded_server_is_loaded(tmp_path):
     few = ("--requests", 1, "--clients", 2, "--seconds", 0.5)
     printed = run("load.py", *few, "--out", tmp_path / "bench.json")

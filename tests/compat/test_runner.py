@@ -8,6 +8,7 @@ from export import VARIANTS, examples
 from fomm_tf.inference import animator
 
 
+@pytest.mark.conformance
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from export import examples
 
 
+@pytest.mark.conformance
 @pytest.mark.slow
 @pytest.mark.network
 def test_the_bundled_model_answers_in_today_s_tensorflow(bundled_files, tmp_path):

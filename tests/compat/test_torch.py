@@ -6,7 +6,7 @@ import pytest
 
 from fomm_tf import checkpoint, cli, weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.network]
+pytestmark = [pytest.mark.conformance, pytest.mark.slow, pytest.mark.network]
 _REFERENCE = environments.ROOT / "tests" / "parity" / "data"
 
 

@@ -1,5 +1,6 @@
 """The one list of models that every cross-cutting property is tested on."""
 
+import pytest
 import tensorflow as tf
 
 from fomm_tf import config
@@ -40,12 +41,22 @@ MODELS = {
     "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
 }
 
+# One of each architecture: what `make test` builds; `make conformance` builds the others.
+REPRESENTATIVES = ("tiny", "zeroth-order-no-occlusion", "single-jacobian-map", "two-scale-discriminator")
+
 # The reference's models of `variants.npz`, by the name of their checkpoint, each under one meaning of align_corners; a
 # model of the list above meets both.
 REFERENCE = {
     f"{name}, align_corners {corners}": (name, corners)
     for name, corners in (("zero-order", False), ("single-jacobian", True), ("wide", False))
 }
+
+
+def parametrize(names=tuple(MODELS), kept=REPRESENTATIVES):
+    """Parametrizes a test by `name`; what is not in `kept` runs in `make conformance` alone."""
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=() if name in kept else pytest.mark.conformance) for name in names]
+    )
 
 
 def shake(variables, stddev=0.1):

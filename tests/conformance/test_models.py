@@ -13,7 +13,7 @@ from fomm_tf.ops import keypoints, resample
 
 # Each model is built and traced, which takes seconds; `make quick` has parity/test_networks.py.
 pytestmark = pytest.mark.slow
-EVERY_MODEL = pytest.mark.parametrize("name", model_list.MODELS)
+EVERY_MODEL = model_list.parametrize()
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
             np.testing.assert_array_equal(variable.numpy(), other.numpy())
 
 
-@pytest.mark.parametrize("name", [name for name, model in model_list.MODELS.items() if model.jacobian])
+@model_list.parametrize([name for name, model in model_list.MODELS.items() if model.jacobian])
 @pytest.mark.parametrize("value", [0.0, 1e-20], ids=["singular", "near-singular"])
 def test_render_is_finite_for_singular_driving_jacobian(name, value):
     model, frames = build(name), frames_of(name, 2)

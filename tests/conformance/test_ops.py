@@ -21,6 +21,7 @@ BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
 # Public functions without a row below, and why.
 EXCEPTIONS = {
     "warp.in_one_node": "how warps are traced, no op",
+    "dtypes.at_least_float32": "casts, and is the identity for what the rows are given",
     "shapes.check": "refuses shapes, computes nothing",
     "shapes.sizes": "sizes, not values",
     "tps.sample": "random, for training alone; stateless_normal is no TFLite builtin",

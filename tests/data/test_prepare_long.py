@@ -42,6 +42,7 @@ def _measure(video_file, out):
     return peaks
 
 
+@pytest.mark.conformance
 @pytest.mark.slow
 def test_an_hour_of_720p_takes_no_more_memory_than_two_minutes(tmp_path):
     with video.write_video(tmp_path / "once.mp4", FPS) as writer:
@@ -62,6 +63,7 @@ def test_an_hour_of_720p_takes_no_more_memory_than_two_minutes(tmp_path):
     assert max(growth) < 21
 
 
+@pytest.mark.conformance
 @pytest.mark.slow
 @pytest.mark.network
 def test_another_network_finds_the_faces_well_inside_the_clips(tmp_path):

@@ -22,12 +22,14 @@ pytestmark = pytest.mark.slow
 FORMS = ("", "_uint8", "_jpeg")
 SIGNATURES = [f"{name}{form}" for name in ("detect", "encode_source", "animate") for form in FORMS]
 SIGNATURES += ["transfer", "render", "render_details", "metadata"]
-MODELS = {
-    "many": ["tiny", "align-corners-false", "tall", "one-keypoint", "zeroth-order-no-occlusion", "third-scale"],
-    "reference": list(model_list.REFERENCE),
-    "512": ["512"],
-    "vox-256": ["vox-256"],
-}
+CONFORMANCE = pytest.mark.conformance
+MODELS = [
+    pytest.param(["tiny", "zeroth-order-no-occlusion"], id="tiny"),
+    pytest.param(["align-corners-false", "tall", "one-keypoint", "third-scale"], id="others", marks=CONFORMANCE),
+    pytest.param(list(model_list.REFERENCE), id="reference", marks=CONFORMANCE),
+    pytest.param(["512"], id="512", marks=CONFORMANCE),
+    pytest.param(["vox-256"], id="vox-256", marks=CONFORMANCE),
+]
 
 
 def decoded(value):
@@ -60,7 +62,7 @@ def server(saved):
     session.close()
 
 
-@pytest.mark.parametrize("names", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("names", MODELS)
 def test_it_is_the_keras_model(names, run_folder, export, tmp_path):
     lines = [
         ["--run", run_folder(name), "--to", "saved_model", "--out", tmp_path / str(i)] for i, name in enumerate(names)
@@ -254,6 +256,7 @@ def test_the_command_exports_the_bundled_model_and_checks_it_again(bundled_files
     assert export(["--check", place / "1"]) == printed[: printed.rindex(str(place))]
 
 
+@CONFORMANCE
 def test_float16_keeps_the_bundled_model_s_pictures(export, tmp_path):
     printed = export(["--to", "saved_model", "--out", tmp_path / "fomm", "--precision", "float16"])
     assert float(re.search(r"animation: (\S+) dB", printed)[1]) > 45

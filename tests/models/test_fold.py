@@ -46,7 +46,7 @@ def assert_same(found, expected, tolerance):
         )
 
 
-@pytest.mark.parametrize("name", model_list.MODELS)
+@model_list.parametrize()
 def test_folded_networks_give_what_they_gave(name):
     settings = model_list.MODELS[name]
     frames = np.random.default_rng(4).random([2, *settings.frame_size, 3], np.float32)
@@ -60,7 +60,7 @@ def test_folded_networks_give_what_they_gave(name):
     assert_same(outputs_of(settings, networks, frames), before, 1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 def test_folded_networks_give_what_they_gave_at_the_size_of_vox():
     settings = config.load(config.recipes()["vox-256"]).model
     frames = np.random.default_rng(4).random([1, *settings.frame_size, 3], np.float32)

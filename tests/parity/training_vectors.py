@@ -118,7 +118,12 @@ class FirstStep(NamedTuple):
 
 
 @functools.cache
-def first_step(align_corners: bool, dtype: tf.DType, relative_noise: float = 0.0, seed: int = 0) -> FirstStep:
+def first_step(align_corners: bool, dtype: tf.DType) -> FirstStep:
+    """`take_first_step` without noise, once."""
+    return take_first_step(align_corners, dtype)
+
+
+def take_first_step(align_corners: bool, dtype: tf.DType, relative_noise: float = 0.0, seed: int = 0) -> FirstStep:
     """Computes the losses of the first batch and their gradients.
 
     Args:

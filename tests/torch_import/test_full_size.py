@@ -143,6 +143,7 @@ def test_a_released_model_has_the_tensors_and_the_model_of_one_that_is_converted
     assert sum(parts(recipe) == parts(name) for name in ARCHITECTURES) == 1
 
 
+@pytest.mark.conformance
 @pytest.mark.parametrize("recipe", ARCHITECTURES)
 def test_a_released_model_converts_in_a_minute_and_two_gib_and_comes_back_bit_equal(recipe, tmp_path, record_property):
     file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
@@ -164,6 +165,7 @@ def test_a_released_model_converts_in_a_minute_and_two_gib_and_comes_back_bit_eq
     shutil.rmtree(run)
 
 
+@pytest.mark.conformance
 def test_adam_moments_come_along_under_three_gib_and_come_back_bit_equal(tmp_path, record_property):
     recipe = "vox-adv-256"
     file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
@@ -200,7 +202,7 @@ def test_the_tensors_of_a_released_model_tell_the_recipe_s_model(recipe):
     assert told == dataclasses.replace(config.Config(), model=told.model)
 
 
-@pytest.mark.parametrize("recipe", ["vox-256", "mgif-256"])
+@pytest.mark.parametrize("recipe", [pytest.param("vox-256", marks=pytest.mark.conformance), "mgif-256"])
 def test_a_released_model_converts_without_a_config(recipe, tmp_path, record_property):
     file, run = tmp_path / "cpk.pth.tar", tmp_path / "run"
     torch_files.write_legacy(file, draw_tree(recipe), "cuda:0")

@@ -165,7 +165,7 @@ def test_adversarial_fine_tuning_begins_with_a_plain_run(plain, make_config, one
     assert not np.array_equal(after.generator.final.kernel, before.generator.final.kernel)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", [pytest.param("bfloat16", marks=pytest.mark.conformance), "float16"])
 def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plain, make_config, one_replica, tmp_path):
     settings = make_config("train.steps=2", "train.drops=[]", f"train.precision={precision}")
     mixed = train(settings, tmp_path / "mixed", one_replica)
@@ -178,6 +178,7 @@ def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plai
     assert checkpoint.load(tmp_path / "mixed").step == 2
 
 
+@pytest.mark.conformance
 def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
     changes = ["train.steps=1", "train.drops=[]", "train.pyramid_scales=[1.0]"]
     train(make_config(*changes), tmp_path / "plain", one_replica)
@@ -228,12 +229,13 @@ def alone(make_config, tmp_path_factory):
     return result(descend(folder / "small.yaml", folder / "out"), folder / "out")
 
 
-@pytest.mark.parametrize("recompute", ["false", "true"])
+@pytest.mark.parametrize("recompute", ["false", pytest.param("true", marks=pytest.mark.conformance)])
 def test_two_replicas_train_as_one_does(recompute, alone, write_config, tmp_path):
     file = write_config(*DESCENT, f"train.recompute={recompute}")
     assert_same(result(descend(file, tmp_path / "out", devices=2), tmp_path / "out"), alone)
 
 
+@pytest.mark.conformance
 def test_two_workers_train_as_one_does(alone, write_config, tmp_path):
     file = write_config(*DESCENT)
     sockets = [socket.socket() for _ in range(2)]

@@ -1,0 +1,34 @@
+"""Each extra of setup.cfg, installed alone into a fresh environment, brings what its modules import."""
+
+import configparser
+import subprocess
+
+import environments
+import pytest
+
+# What each extra is for; `dev` is the tests themselves and `all` is what they run in.
+PURPOSES = {
+    "export": ("export.saved_model", "export.tflite", "export.onnx", "export.runner", "export.verify", "export.report"),
+    "serving": ("serving.client", "serving.animate", "serving.over_grpc", "serving.rest", "serving.local.server"),
+}
+
+
+def extras() -> set[str]:
+    parser = configparser.ConfigParser()
+    parser.read(environments.ROOT / "setup.cfg")
+    return set(parser["options.extras_require"])
+
+
+def test_every_extra_has_a_purpose():
+    assert extras() - {"dev", "all"} == PURPOSES.keys()
+
+
+@pytest.mark.conformance
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("extra", PURPOSES)
+def test_extra_alone_imports_its_modules(extra):
+    python = environments.python(f".venv-extra-{extra}")
+    code = "".join(f"import {module}\n" for module in PURPOSES[extra])
+    done = subprocess.run([python, "-c", code], cwd=environments.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
