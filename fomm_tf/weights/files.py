@@ -18,12 +18,13 @@ from fomm_tf.weights.unpickling import Unpickler, require
 
 _MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # how every legacy file starts
 _PROTOCOL = 1001
-_LARGEST_PICKLE = 2 << 20  # bytes; a full-size checkpoint with three optimisers takes 130 kB
-_LARGEST_TREE = 200_000  # entries; the same checkpoint has some five thousand
-_DEEPEST_TREE = 32
+_LARGEST_PICKLE = 2 << 20  # bytes; a full-size checkpoint with three optimizers takes 130 kB
+_LARGEST_TREE = 100_000  # entries; the same checkpoint has some five thousand
+_DEEPEST_TREE = 32  # levels; the same checkpoint has 5
 _CHUNK = 1 << 18  # elements that are read at once
 
 _CURE = "give a file that torch.save wrote, whole and as it came: a .pth.tar is no archive to unpack"
+_TOO_LARGE = "its tree contains itself, or is far deeper or larger than that of a checkpoint"
 _UNREADABLE = (
     ArithmeticError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
     ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
@@ -174,16 +175,19 @@ def _fill(stream: BinaryIO, elements: np.ndarray) -> None:
 
 def _check_tree(tree: Any) -> None:
     require(type(tree) is dict, f"it holds a {type(tree).__name__}, not a dictionary")
-    pending, entries = [(tree, 0)], 0
-    while pending:
-        node, depth = pending.pop()
-        if type(node) in (dict, list, tuple):
-            entries += len(node)
-            fits = depth < _DEEPEST_TREE and entries <= _LARGEST_TREE
-            require(fits, "its tree contains itself, or is far deeper or larger than that of a checkpoint")
-            pending.extend((child, depth + 1) for child in (node.values() if type(node) is dict else node))
-        else:
-            require(type(node) in (str, int, float, bool, type(None), np.ndarray), f"it holds a {type(node).__name__}")
+    # Memo entries that are used many times can make the tree much larger than its pickle.
+    level, entries = [tree], 0
+    for _ in range(_DEEPEST_TREE):
+        parents, level = level, []
+        for parent in parents:
+            entries += len(parent)
+            require(entries <= _LARGEST_TREE, _TOO_LARGE)
+            for child in parent.values() if type(parent) is dict else parent:
+                if type(child) in (dict, list, tuple):
+                    level.append(child)
+                elif type(child) not in (str, int, float, bool, type(None), np.ndarray):
+                    raise pickle.UnpicklingError(f"it holds a {type(child).__name__}")
+    require(not level, _TOO_LARGE)
 
 
 def _write_record(archive: zipfile.ZipFile, name: str, data: bytes | np.ndarray) -> None:

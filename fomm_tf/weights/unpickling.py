@@ -2,12 +2,18 @@
 
 import math
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 LARGEST_NUMBER = 1 << 60  # of a size or an integer key (torch 1.0 keys optimiser state by address)
+
+# Limits of one file. In parentheses: a full-size checkpoint with three optimizers, the largest that we know.
+MAX_OPCODES = 150_000  # (20,000) an opcode makes one object at most, so this bounds objects, memo and depth as well
+MAX_CALLS = 30_000  # (4,000) GLOBAL, REDUCE and BINPERSID, which take longer than other opcodes: see `load_reduce`
+MAX_INTEGER_KEYS = 10_000  # (170) see `_check_items`
+MAX_MARKS = 40  # (6) open at once: one for each level of the tree, and three in a tensor
 
 STORAGES = {
     "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": "<u2", "LongStorage": "<i8",
@@ -56,11 +62,9 @@ def _rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=No
     if count == 0:
         return np.empty(size, values.dtype)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    require(
-        # The second rule stops stride 0 from making terabytes of one element.
-        last < len(values) and count <= len(values),
-        f"a tensor of {count} elements up to number {last} in a storage of {len(values)}",
-    )
+    # The second rule stops stride 0 from making terabytes of one element.
+    if last >= len(values) or count > len(values):
+        raise pickle.UnpicklingError(f"a tensor of {count} elements up to number {last} in a storage of {len(values)}")
     width = values.itemsize
     return np.ndarray(size, values.dtype, values, offset * width, [step * width for step in stride])
 
@@ -100,17 +104,39 @@ class Unpickler(pickle._Unpickler):
     def __init__(self, file: Any, room: int, read: Callable[[str, np.ndarray], None] | None = None) -> None:
         super().__init__(file, encoding="utf-8")
         self.storages: dict[str, Storage] = {}
+        # The five pickles of a legacy file share the limits.
+        self._opcodes = iter(range(MAX_OPCODES))
+        self._calls = self._integer_keys = 0
         self._room = room
         self._read = read
 
+    def load(self) -> Any:
+        self.memo, self.metastack, self.stack = {}, [], []
+        self.append = self.stack.append
+        # Without the base class's layer for frames: FRAME is not among our opcodes.
+        self.read, self.readline = self._file_read, self._file_readline
+        for _ in self._opcodes:
+            code = self.read(1)
+            if code == pickle.STOP:
+                return self.stack.pop()
+            if not code:
+                raise EOFError("its pickle ends without a STOP opcode")
+            self.dispatch[code[0]](self)
+        raise pickle.UnpicklingError(f"its pickle has more than {MAX_OPCODES} opcodes, far more than a checkpoint's")
+
     def find_class(self, module: str, name: str) -> Any:
+        self._count_calls(1)
         known = NAMES.get(Name(module, name))
-        wanted = ascii(f"{module}.{name}")[:80]
-        require(known is not None, f"it asks for {wanted}, as no checkpoint does; nothing was run")
+        if known is None:
+            wanted = ascii(f"{module}.{name}")[:80]
+            raise pickle.UnpicklingError(f"it asks for {wanted}, as no checkpoint does; nothing was run")
         return known
 
     def persistent_load(self, pid: Any) -> Storage:
+        self._count_calls(1)
         require(type(pid) is tuple and pid[0] == "storage", "it holds a whole module, not a state dictionary")
+        # `*view` copies what follows, and a memo entry can be used many times.
+        require(len(pid) in (5, 6), "a storage without name, kind or length")
         _, kind, key, _, count, *view = pid
         known = type(key) is type(kind) is str and kind in STORAGES and is_size(count)
         require(known, "a storage without name, kind or length")
@@ -137,6 +163,25 @@ class Unpickler(pickle._Unpickler):
         values = np.zeros(count, "<f4")
         return Storage(kind, values, values.view("<u2")[1::2])
 
+    def load_mark(self) -> None:
+        if len(self.metastack) >= MAX_MARKS:
+            raise pickle.UnpicklingError(f"its pickle nests more than {MAX_MARKS} levels deep")
+        super().load_mark()
+
+    def load_reduce(self) -> None:
+        arguments = self.stack[-1]
+        # The call would unpack any other sequence too: a tensor into one object per element.
+        require(type(arguments) is tuple, "it calls a function with arguments that are not a tuple")
+        # The time to rebuild a tensor grows with its number of dimensions.
+        self._count_calls(1 + sum(len(argument) for argument in arguments if type(argument) is tuple) // 8)
+        super().load_reduce()
+
+    def load_binput(self) -> None:
+        self._memoize(self.read(1)[0])
+
+    def load_long_binput(self) -> None:
+        self._memoize(int.from_bytes(self.read(4), "little"))
+
     def load_setitem(self) -> None:
         self._check_items(self.stack[-3], self.stack[-2:-1])
         super().load_setitem()
@@ -150,22 +195,41 @@ class Unpickler(pickle._Unpickler):
         self.stack.pop()
         require(type(self.stack[-1]) is dict, "it sets attributes of something that is no state dictionary")
 
-    def _check_items(self, target: Any, keys: Iterable[Any]) -> None:
-        # Hashing a nest of tuples takes for ever, and integers can be made to collide.
+    def _check_items(self, target: Any, keys: list[Any]) -> None:
+        # Hashing a nest of tuples takes exponential time. The hashes of integers, unlike those of strings, are not
+        # randomized, so that n keys can be chosen to collide, which takes n * n steps.
         fits = type(target) is dict and all(map(is_key, keys))
         require(fits, "a dictionary's key is neither a string nor an integer")
+        self._integer_keys += sum(type(key) is int for key in keys)
+        if self._integer_keys > MAX_INTEGER_KEYS:
+            raise pickle.UnpicklingError(f"its dictionaries have more than {MAX_INTEGER_KEYS} integer keys")
+
+    def _memoize(self, index: int) -> None:
+        # Picklers number memo entries in order, from 0 or (cPickle) 1. Arbitrary numbers could collide as keys can.
+        if index > len(self.memo) + 1:
+            count = len(self.memo)
+            raise pickle.UnpicklingError(f"its memo entries are out of order: got number {index} after {count} entries")
+        self.memo[index] = self.stack[-1]
+
+    def _count_calls(self, count: int) -> None:
+        self._calls += count
+        if self._calls > MAX_CALLS:
+            raise pickle.UnpicklingError(f"its pickle has more than {MAX_CALLS} calls, far more than a checkpoint's")
 
     dispatch = _Opcodes({
         code[0]: pickle._Unpickler.dispatch[code[0]]
         for code in (
-            pickle.PROTO, pickle.STOP, pickle.MARK, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT,
-            pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_DICT,
-            pickle.EMPTY_LIST, pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3,
-            pickle.APPEND, pickle.APPENDS, pickle.GLOBAL, pickle.REDUCE, pickle.BINPERSID, pickle.BINPUT,
-            pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET,
+            pickle.PROTO, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2,
+            pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_DICT, pickle.EMPTY_LIST, pickle.EMPTY_TUPLE,
+            pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.APPEND, pickle.APPENDS, pickle.GLOBAL,
+            pickle.BINPERSID, pickle.BINGET, pickle.LONG_BINGET,
         )
     })  # fmt: skip
-    dispatch |= {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.BUILD[0]: load_build}
+    dispatch |= {
+        pickle.MARK[0]: load_mark, pickle.REDUCE[0]: load_reduce, pickle.BUILD[0]: load_build,
+        pickle.BINPUT[0]: load_binput, pickle.LONG_BINPUT[0]: load_long_binput,
+        pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems,
+    }  # fmt: skip
 
 
 def is_size(value: Any) -> bool:
