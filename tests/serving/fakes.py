@@ -7,8 +7,9 @@ import contextlib
 import http.server
 import json
 import re
+import socket
+import sys
 import threading
-import time
 import zlib
 
 import grpc
@@ -132,19 +133,45 @@ class Model:
         return {"frames": np.uint8(np.rint(frames * 255)) if source.dtype == np.uint8 else frames} | initial
 
 
+SECONDS = 60  # no test waits so long, unless it fails
+
+
+class Hold:
+    """A fault that keeps an answer back until the block ends.
+
+    Attributes:
+      arrived: an event, set when the request is there.
+    """
+
+    def __init__(self):
+        self.arrived, self._released = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.arrived.set()
+        if not self._released.wait(SECONDS):
+            raise TimeoutError("the test did not release the answer")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._released.set()
+
+
 class Server:
     """Both ports of one model.
 
     Attributes:
       asked: the predictions that were asked for.
       described: how often the metadata were.
-      faults: what happens to the next predictions: a status instead of an answer; `drop`, half of it; `hang up`,
-        none; `drip`, two seconds for it, bit by bit; seconds to sleep before it.
+      remaining: seconds that each gRPC prediction had left when it came; None without a deadline.
+      faults: what happens to the next predictions: None, nothing; a status instead of an answer; `drop`, half of it;
+        `hang up`, none; a function, which is called before the answer is sent.
     """
 
     def __init__(self, model=None):
         self.model = model or Model()
-        self.asked, self.described, self.faults = [], 0, collections.deque()
+        self.asked, self.described, self.remaining, self.faults = [], 0, [], collections.deque()
         self._rest_port = self._grpc_port = 0
         self.start()
 
@@ -158,8 +185,7 @@ class Server:
 
     def start(self):
         """On the ports of the first time."""
-        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", self._rest_port), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _HttpServer(("127.0.0.1", self._rest_port), _handler(self))
         self._rest_port = self._http.server_port
         self._thread = threading.Thread(target=self._http.serve_forever, args=[0.01])
         self._thread.start()
@@ -171,6 +197,7 @@ class Server:
         self._rpc.start()
 
     def stop(self):
+        """Ends connections too, so that no client is answered on an old one."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -192,6 +219,33 @@ def serve(model=None):
         server.stop()
 
 
+class _HttpServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._connections = set()
+
+    def get_request(self):
+        connection, address = super().get_request()
+        self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request):
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self):
+        super().server_close()
+        for connection in self._connections.copy():
+            with contextlib.suppress(OSError):  # the client was faster
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _handler(server):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -209,8 +263,8 @@ def _handler(server):
             inputs = {name: np.array(_bytes(value), types[name]) for name, value in given["inputs"].items()}
             outputs = server.answer(Asked(given["signature_name"], inputs, len(body), place[1]))
             fault = server.faults.popleft() if server.faults else None
-            if isinstance(fault, float):
-                time.sleep(fault)
+            if callable(fault):
+                fault()
             if fault == "hang up":
                 self.close_connection = True
             elif isinstance(fault, int):
@@ -227,9 +281,7 @@ def _handler(server):
             if fault == "drop":
                 self.close_connection, body = True, body[: len(body) // 2]
             with contextlib.suppress(ConnectionError):
-                for part in np.array_split(np.frombuffer(body, np.uint8), 20) if fault == "drip" else [body]:
-                    time.sleep(0.1 * (fault == "drip"))
-                    self.wfile.write(bytes(part))
+                self.wfile.write(body)
 
         def log_message(self, *_):
             pass
@@ -266,10 +318,11 @@ class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         place = f"/labels/{spec.version_label}" if spec.version_label else None
         place = f"/versions/{spec.version.value}" if spec.HasField("version") else place
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        self._server.remaining.append(context.time_remaining())
         outputs = self._server.answer(Asked(spec.signature_name, inputs, request.ByteSize(), place))
         fault = self._server.faults.popleft() if self._server.faults else None
-        if isinstance(fault, float):
-            time.sleep(fault)
+        if callable(fault):
+            fault()
         elif isinstance(fault, int):
             context.abort(grpc.StatusCode[_STATUS[fault]], f"made to answer {fault}.")
         response = predict_pb2.PredictResponse()

@@ -190,7 +190,7 @@ def test_without_a_server_one_line_says_how_to_start_one(arguments, footage, cap
 
 @pytest.mark.parametrize("out", ["out", "out.mp4"])
 def test_a_server_that_fails_within_the_clip_leaves_nothing_half_written(server, arguments, footage, capsys, out):
-    server.faults.extend([0.0, 500])
+    server.faults.extend([None, 500])
     before = names(footage)
     words = "refuses animate_uint8 of model fomm: INTERNAL: made to answer 500; see the server's log."
     assert_refused(capsys, arguments("--batch-size", "4", out=footage / out), words)

@@ -1,7 +1,6 @@
 """Servers that are stopped, filled and given new versions while clients ask them."""
 
 import concurrent.futures
-import contextlib
 import json
 import shutil
 import signal
@@ -29,40 +28,57 @@ CLIP = {
 }
 
 
-# Leaves the processor to the loading of versions.
+# Seconds between two requests of a thread, so that the processor is left to the loading of versions.
 _PAUSE = 0.02
 
 
-@contextlib.contextmanager
-def load(server, threads=2):
-    """Asks by both protocols until the block ends; yields (versions by gRPC, what failed)."""
-    done, versions, failed = threading.Event(), [], []
+class Load:
+    """Asks by both protocols until the block ends.
 
-    def by_grpc():
-        while not done.wait(_PAUSE):
+    Attributes:
+      versions: those that answered by gRPC, in order.
+      failures: what was not answered.
+    """
+
+    def __init__(self, server, threads=2):
+        self.versions, self.failures = [], []
+        self._server, self._done, self._answered = server, threading.Event(), threading.Condition()
+        self._pool = concurrent.futures.ThreadPoolExecutor(2 * threads)
+        self._threads = [self._pool.submit(ask) for ask in (self._by_grpc, self._by_rest) for _ in range(threads)]
+
+    def wait_for_answers(self, count):
+        """Returns when so many more have come by gRPC."""
+        with self._answered:
+            wanted = len(self.versions) + count
+            assert self._answered.wait_for(lambda: len(self.versions) >= wanted, servers.SECONDS), "no answers"
+
+    def _by_grpc(self):
+        while not self._done.wait(_PAUSE):
             try:
-                answer = server.predictions.Predict(servers.message("detect_uint8", FRAMES), timeout=60)
-                versions.append(answer.model_spec.version.value)
+                answer = self._server.predictions.Predict(servers.message("detect_uint8", FRAMES), timeout=60)
+                with self._answered:
+                    self.versions.append(answer.model_spec.version.value)
+                    self._answered.notify_all()
             except grpc.RpcError as error:
-                failed.append(error)
+                self.failures.append(error)
 
-    def by_rest():
-        while not done.wait(_PAUSE):
+    def _by_rest(self):
+        while not self._done.wait(_PAUSE):
             try:
-                response = server.post("metadata", {"request": ["a"]})
+                response = self._server.post("metadata", {"request": ["a"]})
                 if response.status_code != 200:
-                    failed.append(response.text)
+                    self.failures.append(response.text)
             except httpx.HTTPError as error:
-                failed.append(error)
+                self.failures.append(error)
 
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for _ in range(threads):
-            pool.submit(by_grpc)
-            pool.submit(by_rest)
-        try:
-            yield versions, failed
-        finally:
-            done.set()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._pool.shutdown()
+        for thread in self._threads:
+            thread.result()
 
 
 @pytest.mark.slow
@@ -70,7 +86,7 @@ def test_versions_come_and_go_under_load(cold, tmp_path):
     """One after the other: a half-copied version, its completion, and the way back by taking it out."""
     folder = tmp_path / "fomm"
     shutil.copytree(cold / "1", folder / "1")
-    with servers.start_embedded(folder) as server, load(server) as (versions, failed):
+    with servers.start_embedded(folder) as server, Load(server) as load:
         shutil.copytree(cold / "1", folder / "2", ignore=lambda *_: ["variables"])
         (folder / "2" / "variables").mkdir()
         whole = next((cold / "1" / "variables").glob("*.data-*"))
@@ -81,21 +97,22 @@ def test_versions_come_and_go_under_load(cold, tmp_path):
         assert told["error_code"] != "OK"
         assert told["error_message"]
         servers.wait_for(server, "1", "AVAILABLE")
-        assert set(versions) == {1}
+        load.wait_for_answers(1)
+        assert set(load.versions) == {1}
 
         shutil.copy(whole, folder / "2" / "variables")
         servers.wait_for(server, "2", "AVAILABLE")
         servers.wait_for(server, "1", "END")
-        count = len(versions)
-        while len(versions) < count + 10:
-            time.sleep(0.01)
-        assert set(versions[count + 5 :]) == {2}
+        count = len(load.versions)
+        load.wait_for_answers(10)
+        assert set(load.versions[count + 5 :]) == {2}
 
         shutil.rmtree(folder / "2")
         servers.wait_for(server, "1", "AVAILABLE")
         servers.wait_for(server, "2", "END")
-    assert not failed
-    assert versions[-1] == 1
+        load.wait_for_answers(5)
+    assert not load.failures
+    assert load.versions[-1] == 1
 
 
 @pytest.mark.slow

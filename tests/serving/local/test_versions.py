@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+import types
 import weakref
+from unittest import mock
 
 import pytest
 
@@ -15,22 +17,42 @@ def folder(cold, tmp_path):
     return tmp_path / "fomm"
 
 
+class Looks:
+    """Stands in for `asyncio.sleep` in `Versions.watch`: the next look comes when the test asks for it."""
+
+    def __init__(self):
+        self._wanted, self._over = asyncio.Event(), asyncio.Event()
+
+    async def sleep(self, _):
+        self._over.set()
+        await self._wanted.wait()
+        self._wanted.clear()
+
+    async def look(self):
+        """Returns when one look is over, with all that it makes the server do."""
+        await self._over.wait()
+        self._over.clear()
+        self._wanted.set()
+        await self._over.wait()
+
+
 def run(scenario, folder, labels=()):
     async def main():
-        held = versions.Versions("fomm", folder, dict(labels))
+        held, looks = versions.Versions("fomm", folder, dict(labels)), Looks()
         await held.load_first()
-        watching = asyncio.create_task(held.watch(0.05))
-        try:
-            return await asyncio.wait_for(scenario(held), 60)
-        finally:
-            watching.cancel()
+        loop = types.SimpleNamespace(sleep=looks.sleep, get_running_loop=asyncio.get_running_loop)
+        with mock.patch.object(versions, "asyncio", loop):
+            watching = asyncio.create_task(held.watch(1.0))
+            try:
+                return await asyncio.wait_for(scenario(held, looks.look), 120)
+            finally:
+                watching.cancel()
 
     return asyncio.run(main())
 
 
-async def until(held, version, state):
-    while held.states("fomm").get(version, ("",))[0] != state:
-        await asyncio.sleep(0.01)
+def states(held):
+    return {version: state for version, (state, _) in held.states("fomm").items()}
 
 
 def add(folder, version):
@@ -40,18 +62,20 @@ def add(folder, version):
 
 @pytest.mark.slow
 def test_an_unloaded_version_waits_for_its_last_request_and_leaves_nothing_behind(folder):
-    async def scenario(held):
+    async def scenario(held, look):
         with held.lease("fomm") as used:
             add(folder, 2)
-            await until(held, 2, "AVAILABLE")
-            await until(held, 1, "UNLOADING")
+            await look()
+            assert states(held) == {1: "AVAILABLE"}, "it may still be copied"
+            await look()
+            assert states(held) == {2: "AVAILABLE", 1: "UNLOADING"}
             with held.lease("fomm") as newer:
                 assert (used.version, newer.version) == (1, 2)
             answer = used.run("metadata", {"request": [b""]})
             assert b"puppets-128" in answer["metadata"][0]
             graph = weakref.ref(used._session.graph)
             del used
-        await until(held, 1, "END")
+        assert states(held) == {2: "AVAILABLE", 1: "END"}
         return graph
 
     assert run(scenario, folder)() is None
@@ -61,10 +85,11 @@ def test_an_unloaded_version_waits_for_its_last_request_and_leaves_nothing_behin
 def test_a_labelled_version_stays(folder):
     add(folder, 2)
 
-    async def scenario(held):
+    async def scenario(held, look):
         add(folder, 3)
-        await until(held, 3, "AVAILABLE")
-        await until(held, 2, "END")
+        await look()
+        await look()
+        assert states(held) == {3: "AVAILABLE", 2: "END", 1: "AVAILABLE"}
         with held.lease("fomm", label="stable") as stable, held.lease("fomm") as newest:
             return stable.version, newest.version, held.states("fomm", label="stable")
 
