@@ -23,7 +23,7 @@ def is_packed(folder: str | pathlib.Path) -> bool:
 
 
 def write(folder: str | pathlib.Path, run: runs.Run) -> None:
-    """Writes the three networks that animate, each variable by its path, such as `detector/kp_head/kernel`.
+    """Writes the three networks that animate, each variable by its path, such as `detector/keypoint_head/kernel`.
 
     Raises:
       errors.UserError: if a weight is too large for float16, or no number.

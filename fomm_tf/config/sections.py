@@ -160,7 +160,7 @@ class TrainConfig:
       seed: of the first weights, the pairs, their variations and the transforms.
       precision: what the layers compute in; variables, coordinates and losses stay float32.
       xla: compile the step with XLA.
-      recompute: keep less for the gradient and compute it again: about half the memory for a third more time.
+      recompute: keep less for the gradient and compute it again: a third less memory for a quarter more time.
       log_steps: steps between two lines of losses.
       checkpoint_steps: steps between two checkpoints, each with a test on unseen clips before it.
       keep: how many checkpoints to keep, beside the best.
