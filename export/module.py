@@ -24,7 +24,7 @@ from fomm_tf import checkpoint, models
 from fomm_tf import config as configs
 from fomm_tf.models import fold
 from fomm_tf.models.fingerprint import hash_weights
-from fomm_tf.models.precision import computing_in
+from fomm_tf.models.precision import mixed_precision_scope
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -98,7 +98,7 @@ class Module:
         return {
             "image": source,
             "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "reduced": self.networks.dense_motion.reduce(source),
+            "reduced": self.networks.dense_motion.downsample(source),
             **named(self.networks.detector(source), "source_"),
         }
 
@@ -184,7 +184,7 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
     Raises:
       errors.UserError: if it is no run folder or its checkpoint does not fit its config.
     """
-    with computing_in(precision):
+    with mixed_precision_scope(precision):
         run = checkpoint.load(folder)
         weights = hash_weights(run.networks)
         fold.fold(*run.networks)

@@ -20,7 +20,7 @@ import export
 from export import module, pipeline, stages
 from fomm_tf import checkpoint
 from fomm_tf.models import fold
-from fomm_tf.models.precision import computing_in
+from fomm_tf.models.precision import mixed_precision_scope
 from fomm_tf.ops import warp
 
 OPSET = 17
@@ -54,7 +54,7 @@ def write(
     with checkpoint.new_folder(output) as work:
         names = {variant: {stage: f"{stage}-{variant}.onnx" for stage in exact.functions} for variant in variants}
         for variant in variants:
-            with warp.in_one_node() if grid_sample else contextlib.nullcontext():
+            with warp.use_resampler_op() if grid_sample else contextlib.nullcontext():
                 built = _stages(run if variant == "float32" else _load(folder, variant)[0])
             for stage in tqdm.tqdm(built.functions, unit="file", desc=variant, disable=None):
                 model = convert(built.functions[stage])
@@ -102,7 +102,7 @@ class _Traced:
 
 def _load(folder: str | pathlib.Path, precision: str) -> tuple[checkpoint.Run, str]:
     """A run, its normalisations folded, and the hash of its weights before."""
-    with computing_in(precision):
+    with mixed_precision_scope(precision):
         run = checkpoint.load(folder)
         weights = module.hash_weights(run.networks)
         fold.fold(*run.networks)

@@ -37,7 +37,7 @@ class Stages:
       settings: the run's config.
       networks: built and restored, normalisations folded.
       batch: driving frames a call; None leaves it open.
-      by_phases: how the up blocks compute from then on, see `fomm_tf.models.blocks.UpConvolution`.
+      use_subpixel_conv: how the up blocks compute from then on, see `fomm_tf.models.blocks.UpConvolution`.
       whole: make `animate` too.
 
     Attributes:
@@ -49,14 +49,14 @@ class Stages:
         settings: config.Config,
         networks: models.Networks,
         batch: int | None = 1,
-        by_phases: bool = True,
+        use_subpixel_conv: bool = True,
         whole: bool = False,
     ) -> None:
         self.config, self.networks = settings, networks
         for network in networks:
             for layer in network.submodules:
                 if isinstance(layer, blocks.UpConvolution):
-                    layer.by_phases = by_phases
+                    layer.use_subpixel_conv = use_subpixel_conv
         model = settings.model
         frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
         parts = {"value": points} | ({"jacobian": [*points, 2]} if model.jacobian else {})
@@ -82,7 +82,7 @@ class Stages:
         source = inputs["source"]
         return {
             "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "reduced": tf.cast(self.networks.dense_motion.reduce(source), tf.float32),
+            "reduced": tf.cast(self.networks.dense_motion.downsample(source), tf.float32),
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:

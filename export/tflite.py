@@ -93,7 +93,7 @@ def _stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray 
     fold.fold(*run.networks)
     if features is not None:
         equalise.equalise(run.networks.generator, tf.constant(features))
-    return stages.Stages(run.config, run.networks, batch, by_phases=features is None)
+    return stages.Stages(run.config, run.networks, batch, use_subpixel_conv=features is None)
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[runner.Arrays]) -> bytes:

@@ -447,7 +447,10 @@ def test_a_bad_augmentation_is_refused(assignment, message):
         ("train.keep=0", "train.keep must be at least 1; got 0"),
         ("train.seed=-1", "train.seed must not be negative; got -1"),
         ("train.learning_rate_detector=-1", "train.learning_rate_detector must be a number from 0; got -1"),
-        ("train.drops=[1.5]", r"train.drops must be shares of train.steps in \(0, 1\]; got \[1.5\]"),
+        (
+            "train.lr_decay_fractions=[1.5]",
+            r"train.lr_decay_fractions must be shares of train.steps in \(0, 1\]; got \[1.5\]",
+        ),
         ("train.pyramid_scales=[]", r"train.pyramid_scales must be one or more in \(0, 1\]; got \[\]"),
         ("train.precision=float64", "train.precision must be float32 | float16 | bfloat16; got 'float64'"),
         ("data.test_share=1", "data.test_share must lie between 0 and 1; got 1"),
@@ -486,7 +489,11 @@ def test_the_ablation_recipes_are_the_paper_s_five_variants():
     }
     assert made == ABLATION
     for recipe in found.values():
-        assert (recipe.train.batch_size, recipe.train.steps, recipe.train.drops) == (20, 100_000, (0.5, 0.75))
+        assert (recipe.train.batch_size, recipe.train.steps, recipe.train.lr_decay_fractions) == (
+            20,
+            100_000,
+            (0.5, 0.75),
+        )
 
 
 # Table 1 of the paper: occlusion, Jacobians, resolutions of the loss, equivariance of Jacobians.

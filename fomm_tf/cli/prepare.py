@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("format", "mp4 (default), or png: folders of frames, lossless", choices=typing.get_args(known.Format))
     add("margin", "side of the crop, in units of what holds all boxes (default 1.7 for faces, else 1)", type=float)
     add(
-        "clearance",
+        "edge-margin",
         "least distance of a box from the crop's edge, as a share of its side; -1 lets it stick out (default 0.1 for "
         "faces, 0 for detectors of your own, else -1)",
         type=float,
@@ -57,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("min-frames", "drop what is shorter (default 64)", type=int, metavar="N")
     add("max-frames", "divide what is longer (default 1024)", type=int, metavar="N")
     add(
-        "stay",
+        "min-iou",
         "end a clip when the box shares less than this of its union with the first one (default 0.25)",
         type=float,
-        metavar="SHARE",
+        metavar="IOU",
     )
     add("cuts", "end a clip where the scene changes (default)", action=argparse.BooleanOptionalAction)
     add("fps", "frames a second (default: as they are)", type=float, metavar="RATE")

@@ -144,8 +144,8 @@ class TrainConfig:
     Attributes:
       epochs: how many, each of `data.repeats` rounds through the training videos.
       milestones: epochs after which the learning rates are divided by ten.
-      steps: how many, instead of `epochs`: the paper's way to say it. The learning rates then follow `drops`.
-      drops: shares of `steps` after which the learning rates are divided by ten.
+      steps: how many, instead of `epochs`: the paper's way. The learning rates then follow `lr_decay_fractions`.
+      lr_decay_fractions: shares of `steps` after which the learning rates are divided by ten.
       batch_size: pairs a step, over all replicas.
       learning_rate_generator: Adam's, generator and dense motion network.
       learning_rate_detector: Adam's, keypoint detector.
@@ -170,7 +170,7 @@ class TrainConfig:
     epochs: int = 100
     milestones: tuple[int, ...] = (60, 90)
     steps: int | None = None
-    drops: tuple[float, ...] = (0.5, 0.75)
+    lr_decay_fractions: tuple[float, ...] = (0.5, 0.75)
     batch_size: int = 20
     learning_rate_generator: float = 2e-4
     learning_rate_detector: float = 2e-4
@@ -203,8 +203,11 @@ class TrainConfig:
             value = getattr(self, f"learning_rate_{name}")
             if not 0 <= value < float("inf"):
                 raise errors.UserError(f"train.learning_rate_{name} must be a number from 0; got {value}.")
-        if not all(0 < share <= 1 for share in self.drops):
-            raise errors.UserError(f"train.drops must be shares of train.steps in (0, 1]; got {list(self.drops)}.")
+        if not all(0 < share <= 1 for share in self.lr_decay_fractions):
+            raise errors.UserError(
+                "train.lr_decay_fractions must be shares of train.steps in (0, 1]; "
+                f"got {list(self.lr_decay_fractions)}."
+            )
         if not self.pyramid_scales or not all(0 < scale <= 1 for scale in self.pyramid_scales):
             raise errors.UserError(
                 f"train.pyramid_scales must be one or more in (0, 1]; got {list(self.pyramid_scales)}."

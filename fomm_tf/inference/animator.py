@@ -14,7 +14,7 @@ import tensorflow as tf
 from fomm_tf import checkpoint, config, errors, models
 from fomm_tf.inference import animate
 from fomm_tf.models import fold
-from fomm_tf.models.precision import computing_in
+from fomm_tf.models.precision import mixed_precision_scope
 from fomm_tf.ops import keypoints as keypoint_ops
 
 
@@ -25,13 +25,13 @@ class EncodedSource(NamedTuple):
       image: `[1, H, W, 3]` float32 in [0, 1].
       features: `[1, h, w, C]`, the generator's.
       keypoints: of batch 1.
-      reduced: `[1, h', w', 3]`, the picture at the dense motion network's size.
+      lowres: `[1, h', w', 3]`, the picture at the dense motion network's size.
     """
 
     image: tf.Tensor
     features: tf.Tensor
     keypoints: keypoint_ops.Keypoints
-    reduced: tf.Tensor
+    lowres: tf.Tensor
 
 
 class Rendering(NamedTuple):
@@ -86,7 +86,7 @@ class Animator:
         """
         if precision not in config.PRECISIONS:
             raise errors.UserError(f"The precision is {precision!r}; give {', '.join(config.PRECISIONS)}.")
-        with computing_in(precision):
+        with mixed_precision_scope(precision):
             run = checkpoint.load(folder)
         fold.fold(*run.networks)
         return cls(run.config, run.networks)
@@ -186,11 +186,11 @@ class Animator:
 
     def _encode_source(self, image: tf.Tensor) -> EncodedSource:
         detector, dense_motion, generator = self.networks
-        return EncodedSource(image, generator.encode(image), detector(image), dense_motion.reduce(image))
+        return EncodedSource(image, generator.encode(image), detector(image), dense_motion.downsample(image))
 
     def _render_details(self, source: EncodedSource, keypoints: keypoint_ops.Keypoints) -> Rendering:
         _, dense_motion, generator = self.networks
-        motion = dense_motion(source.reduced, source.keypoints, keypoints)
+        motion = dense_motion(source.lowres, source.keypoints, keypoints)
         prediction = generator.decode(generator.warp_features(source.features, motion))
         deformed = generator.warp_image(source.image, motion.deformation)
         return Rendering(

@@ -9,25 +9,27 @@ import tensorflow as tf
 from fomm_tf.losses.perceptual import mean_absolute
 from fomm_tf.models import discriminator
 
-Judgements = Mapping[float, discriminator.Judgement]
+DiscriminatorOutputs = Mapping[float, discriminator.DiscriminatorOutput]
 
 
-def generator(fake: Judgements) -> tf.Tensor:
+def generator_loss(fake: DiscriminatorOutputs) -> tf.Tensor:
     """(1 - D(fake))^2, summed over scales: `[B]`."""
-    return sum(_mean_square(1.0 - judgement.prediction) for judgement in fake.values())
+    return sum(_mean_square(1.0 - output.prediction) for output in fake.values())
 
 
-def discriminate(real: Judgements, fake: Judgements) -> tf.Tensor:
+def discriminator_loss(real: DiscriminatorOutputs, fake: DiscriminatorOutputs) -> tf.Tensor:
     """(1 - D(real))^2 + D(fake)^2, summed over scales: `[B]`."""
     return sum(_mean_square(1.0 - real[scale].prediction) + _mean_square(fake[scale].prediction) for scale in real)
 
 
-def feature_matching(real: Judgements, fake: Judgements, weights: Sequence[float]) -> tf.Tensor:
+def feature_matching_loss(
+    real: DiscriminatorOutputs, fake: DiscriminatorOutputs, weights: Sequence[float]
+) -> tf.Tensor:
     """Mean absolute differences of the discriminator's features.
 
     Args:
-      real: judgements of the driving frames; no gradient flows into them.
-      fake: judgements of the generated frames.
+      real: the discriminator's outputs for the driving frames; no gradient flows into them.
+      fake: the discriminator's outputs for the generated frames.
       weights: one a block; 0 leaves it out.
 
     Returns:
@@ -37,8 +39,8 @@ def feature_matching(real: Judgements, fake: Judgements, weights: Sequence[float
       ValueError: if there are not as many weights as blocks.
     """
     total = 0.0
-    for scale, judgement in fake.items():
-        for weight, mine, theirs in zip(weights, judgement.features, real[scale].features, strict=True):
+    for scale, output in fake.items():
+        for weight, mine, theirs in zip(weights, output.features, real[scale].features, strict=True):
             if weight:
                 total += weight * mean_absolute(mine - tf.stop_gradient(theirs))
     return total

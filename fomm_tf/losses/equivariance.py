@@ -8,7 +8,7 @@ from fomm_tf.losses.perceptual import mean_absolute
 from fomm_tf.ops import keypoints, linalg, tps
 
 
-def value(driving: keypoints.Keypoints, transformed: keypoints.Keypoints, transform: tps.Transform) -> tf.Tensor:
+def value_loss(driving: keypoints.Keypoints, transformed: keypoints.Keypoints, transform: tps.Transform) -> tf.Tensor:
     """|p_D - T(p_T)|: keypoints of the deformed frame, moved back, are those of the frame (Eq. 11).
 
     Args:
@@ -22,7 +22,9 @@ def value(driving: keypoints.Keypoints, transformed: keypoints.Keypoints, transf
     return mean_absolute(driving.value - tps.warp_points(transform, transformed.value))
 
 
-def jacobian(driving: keypoints.Keypoints, transformed: keypoints.Keypoints, transform: tps.Transform) -> tf.Tensor:
+def jacobian_loss(
+    driving: keypoints.Keypoints, transformed: keypoints.Keypoints, transform: tps.Transform
+) -> tf.Tensor:
     """|1 - J_D^-1 dT(p_T) J_T|: the same of their Jacobians (Eq. 13).
 
     Args:

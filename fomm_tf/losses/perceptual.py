@@ -9,7 +9,7 @@ import tensorflow as tf
 from fomm_tf.ops import dtypes
 
 
-def perceptual(
+def perceptual_loss(
     features: Callable[[tf.Tensor], list[tf.Tensor]],
     generated: Mapping[float, tf.Tensor],
     real: Mapping[float, tf.Tensor],

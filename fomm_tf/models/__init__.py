@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
-from fomm_tf.models.discriminator import Discriminator, Judgement
+from fomm_tf.models.discriminator import Discriminator, DiscriminatorOutput
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.keypoint_detector import KeypointDetector
 
@@ -16,8 +16,8 @@ __all__ = [
     "DenseMotion",
     "DenseMotionNetwork",
     "Discriminator",
+    "DiscriminatorOutput",
     "Generator",
-    "Judgement",
     "KeypointDetector",
     "Networks",
     "build",
@@ -56,7 +56,7 @@ def build(settings: config.ModelConfig) -> Networks:
 
     def forward(frame: tf.Tensor) -> tf.Tensor:
         found = networks.detector(frame)
-        return networks.generator(frame, networks.dense_motion(networks.dense_motion.reduce(frame), found, found))
+        return networks.generator(frame, networks.dense_motion(networks.dense_motion.downsample(frame), found, found))
 
     _trace(forward, _frame_spec(settings))
     return networks
@@ -66,7 +66,7 @@ def build_discriminator(settings: config.ModelConfig) -> Discriminator:
     """The discriminator with all its variables, freshly drawn."""
     discriminator = Discriminator(settings, name="discriminator")
 
-    def forward(frame: tf.Tensor) -> dict[float, Judgement]:
+    def forward(frame: tf.Tensor) -> dict[float, DiscriminatorOutput]:
         return discriminator(dict.fromkeys(discriminator.scales, frame), tf.zeros([1, settings.num_keypoints, 2]))
 
     _trace(forward, _frame_spec(settings))

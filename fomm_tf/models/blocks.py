@@ -85,7 +85,7 @@ class BatchNorm(layers.Layer):
         else:
             # The fused kernel returns the unbiased variance; Keras' unfused and synchronised ones the biased one.
             outputs, mean, variance = self._fused(inputs, None, None, training=True)
-        if not recompute.again():
+        if not recompute.is_recomputing():
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.MOMENTUM + tf.stop_gradient(batch) * (1.0 - self.MOMENTUM))
             self.batches.assign_add(1)
@@ -158,10 +158,10 @@ class UpConvolution(Convolution):
     """Nearest neighbour to double the size, then a convolution 3x3.
 
     Attributes:
-      by_phases: by `resample.convolve_by_phases`, for exports, instead of `convolve_doubled`.
+      use_subpixel_conv: by `resample.subpixel_conv2d`, for exports, instead of `upsample_conv2d`.
     """
 
-    by_phases = False
+    use_subpixel_conv = False
     # With fewer pixels, the sums of the kernel's taps cost more than they save.
     MIN_PIXELS = 64
 
@@ -172,11 +172,11 @@ class UpConvolution(Convolution):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         _, height, width, _ = inputs.shape
         if None not in (height, width) and height * width >= self.MIN_PIXELS:
-            if self.by_phases:
-                return resample.convolve_by_phases(inputs, self.kernel, self.bias)
-            return tf.nn.bias_add(resample.convolve_doubled(inputs, self.kernel), self.bias)
+            if self.use_subpixel_conv:
+                return resample.subpixel_conv2d(inputs, self.kernel, self.bias)
+            return tf.nn.bias_add(resample.upsample_conv2d(inputs, self.kernel), self.bias)
         # The gradient of Keras' layer is an operation that XLA does not compile; the layer is what exports know.
-        return super().call(resample.double(inputs) if training else self.upsample(inputs))
+        return super().call(resample.upsample_nearest_2x(inputs) if training else self.upsample(inputs))
 
 
 class UpBlock(Block):

@@ -43,7 +43,7 @@ class DenseMotionNetwork(tf.keras.Model):
         self.mask_head = blocks.Convolution(settings.num_keypoints + 1, 7)
         self.occlusion_head = blocks.Convolution(1, 7) if settings.occlusion else None
 
-    def reduce(self, source: tf.Tensor) -> tf.Tensor:
+    def downsample(self, source: tf.Tensor) -> tf.Tensor:
         """The source at the network's size: it depends on the source alone, so animation computes it once.
 
         Args:
@@ -56,7 +56,7 @@ class DenseMotionNetwork(tf.keras.Model):
 
     def call(
         self,
-        reduced_source: tf.Tensor,
+        source_lowres: tf.Tensor,
         source_keypoints: keypoints.Keypoints,
         driving_keypoints: keypoints.Keypoints,
         training: bool = False,
@@ -64,8 +64,8 @@ class DenseMotionNetwork(tf.keras.Model):
         """The motion from each driving frame back to its source.
 
         Args:
-          reduced_source: `[B, h, w, 3]` from `reduce`; with a static batch of 1 it serves every driving frame.
-          source_keypoints: of the sources, batch as `reduced_source`.
+          source_lowres: `[B, h, w, 3]` from `downsample`; with a static batch of 1 it serves every driving frame.
+          source_keypoints: of the sources, batch as `source_lowres`.
           driving_keypoints: of B driving frames.
           training: normalise with the batch's statistics and move the running ones.
 
@@ -75,12 +75,12 @@ class DenseMotionNetwork(tf.keras.Model):
         Raises:
           ValueError: if the hourglass does not divide h and w, or the keypoints do not fit.
         """
-        _, height, width, channels = shapes.sizes(reduced_source)
+        _, height, width, channels = shapes.sizes(source_lowres)
         motions = motion.local_motions(source_keypoints, driving_keypoints, height, width)
         batch, count = shapes.sizes(motions)[:2]
         # The K + 1 warps read one picture: their grids stand below each other, no copies of the picture are made.
         grids = tf.reshape(motions, [batch, count * height, width, 2])
-        deformed = warp.backward_warp(reduced_source, grids, align_corners=self.align_corners)
+        deformed = warp.backward_warp(source_lowres, grids, align_corners=self.align_corners)
         deformed = tf.reshape(deformed, [batch, count, height, width, channels])
 
         difference = keypoints.gaussian_heatmaps(driving_keypoints.value, height, width, self.variance)

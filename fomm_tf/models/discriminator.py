@@ -13,7 +13,7 @@ from fomm_tf.ops import dtypes, keypoints, shapes
 layers = tf.keras.layers
 
 
-class Judgement(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What the discriminator of one scale says.
 
     Attributes:
@@ -121,12 +121,12 @@ class ScaleDiscriminator(layers.Layer):
         ]
         self.conv = _convolution(sizes.spectral_norm)(1, 1)
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> Judgement:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> DiscriminatorOutput:
         features = []
         for block in self.down_blocks:
             inputs = block(inputs, training=training)
             features.append(inputs)
-        return Judgement(features, dtypes.at_least_float32(self.conv(inputs, training=training)))
+        return DiscriminatorOutput(features, dtypes.at_least_float32(self.conv(inputs, training=training)))
 
 
 class Discriminator(tf.keras.Model):
@@ -144,7 +144,7 @@ class Discriminator(tf.keras.Model):
 
     def call(
         self, pyramid: dict[float, tf.Tensor], keypoint_values: tf.Tensor | None = None, training: bool = False
-    ) -> dict[float, Judgement]:
+    ) -> dict[float, DiscriminatorOutput]:
         """Judges pictures at each scale.
 
         Args:
@@ -153,22 +153,22 @@ class Discriminator(tf.keras.Model):
           training: do a power iteration of the spectral norm.
 
         Returns:
-          scale -> `Judgement`.
+          scale -> `DiscriminatorOutput`.
 
         Raises:
           ValueError: if keypoints are needed and missing.
         """
         if self.use_keypoints and keypoint_values is None:
             raise ValueError("This discriminator sees keypoints (use_keypoints): keypoint_values is needed.")
-        judgements = {}
+        outputs = {}
         for scale, judge in zip(self.scales, self.by_scale, strict=True):
             picture = pyramid[scale]
             if self.use_keypoints:
                 _, height, width, _ = shapes.sizes(picture)
                 heatmaps = keypoints.gaussian_heatmaps(keypoint_values, height, width, self.variance)
                 picture = tf.concat([picture, tf.cast(heatmaps, picture.dtype)], axis=-1)
-            judgements[scale] = judge(picture, training=training)
-        return judgements
+            outputs[scale] = judge(picture, training=training)
+        return outputs
 
 
 def _convolution(spectral_norm: bool) -> type[blocks.Convolution]:

@@ -11,7 +11,7 @@ _POLICIES = {"float32": "float32", "float16": "mixed_float16", "bfloat16": "mixe
 
 
 @contextlib.contextmanager
-def computing_in(precision: str) -> Iterator[None]:
+def mixed_precision_scope(precision: str) -> Iterator[None]:
     """Networks that are built in the block compute in `float32`, `float16` or `bfloat16`."""
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])

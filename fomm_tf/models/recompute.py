@@ -19,16 +19,16 @@ _state = threading.local()
 def recomputed(function: Callable, inputs: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
     """`function(inputs)`, with nothing kept for its gradient but `inputs`.
 
-    What `function` does to variables beside reading them it must leave out where `again` is true.
+    What `function` does to variables beside reading them it must leave out where `is_recomputing` is true.
     """
     calls = itertools.count()
 
     def run(inputs: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
-        outer, _state.again = again(), next(calls) > 0
+        outer, _state.recomputing = is_recomputing(), next(calls) > 0
         try:
             return function(inputs)
         finally:
-            _state.again = outer
+            _state.recomputing = outer
 
     return tf.recompute_grad(run)(inputs)
 
@@ -41,6 +41,6 @@ def switch_on(*networks: tf.Module) -> None:
                 module.recompute = True
 
 
-def again() -> bool:
+def is_recomputing() -> bool:
     """Whether what is computed is computed for the second time."""
-    return getattr(_state, "again", False)
+    return getattr(_state, "recomputing", False)

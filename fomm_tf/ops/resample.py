@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fomm_tf.ops import dtypes, shapes
 
-# Along one axis, which of a convolution's 3 taps each of the 4 taps of `convolve_doubled` sums.
+# Along one axis, which of a convolution's 3 taps each of the 4 taps of `upsample_conv2d` sums.
 _TAPS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 # The two of the four that an even pixel of the result takes, and the two that an odd one does.
 _PHASES = _TAPS[[[3, 1], [2, 0]]]
@@ -117,7 +117,7 @@ def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) ->
     return tf.cast(resized, image.dtype)
 
 
-def double(image: tf.Tensor) -> tf.Tensor:
+def upsample_nearest_2x(image: tf.Tensor) -> tf.Tensor:
     """Nearest neighbour to twice the size, whose gradient is a plain sum.
 
     Args:
@@ -135,8 +135,8 @@ def double(image: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.concat([wide, wide], axis=2), [batch, 2 * height, 2 * width, channels])
 
 
-def convolve_doubled(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """The 3x3 convolution of `double(image)` with zero padding, at 4/9 of the work.
+def upsample_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The 3x3 convolution of `upsample_nearest_2x(image)` with zero padding, at 4/9 of the work.
 
     Of its nine taps, an output pixel reads a 2x2 neighbourhood of `image`: in all, a transposed convolution of stride 2
     whose 4x4 taps are sums of the nine. The gradient is the exact one of both arguments.
@@ -151,15 +151,15 @@ def convolve_doubled(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
     """
-    _check_doubled(image, kernel)
+    _check_upsample_conv2d(image, kernel)
     batch, height, width, _ = shapes.sizes(image)
     turned = tf.transpose(kernel, [0, 1, 3, 2])
     filters = tf.reshape(_sum_taps(turned, np.kron(_TAPS, _TAPS)), [4, 4, *turned.shape[2:]])
     return tf.nn.conv2d_transpose(image, filters, [batch, 2 * height, 2 * width, filters.shape[2]], strides=2)
 
 
-def convolve_by_phases(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """`convolve_doubled` and a bias by a convolution with 2x2 taps, one kernel for each of four output pixels.
+def subpixel_conv2d(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """`upsample_conv2d` and a bias by a convolution with 2x2 taps, one kernel for each of four output pixels.
 
     The runtimes of exported files compute it faster than a transposed convolution, and in 8 bits too.
 
@@ -174,7 +174,7 @@ def convolve_by_phases(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> 
     Raises:
       ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
     """
-    _check_doubled(image, kernel)
+    _check_upsample_conv2d(image, kernel)
     _, height, width, _ = shapes.sizes(image)
     channels, filters = kernel.shape[2:]
     sums = np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9)
@@ -198,7 +198,7 @@ def _sum_taps(kernel: tf.Tensor, sums: np.ndarray) -> tf.Tensor:
     return tf.constant(sums, flat.dtype) @ flat
 
 
-def _check_doubled(image: tf.Tensor, kernel: tf.Tensor) -> None:
+def _check_upsample_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> None:
     shapes.check("image", image, "B H W C")
     shapes.check("kernel", kernel, "3 3 C O")
     if kernel.shape[:2] != [3, 3]:

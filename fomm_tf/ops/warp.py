@@ -28,11 +28,11 @@ with warnings.catch_warnings():
 
 PADDINGS = ("zeros", "border", "reflection")
 _FAR = 1e6
-_one_node = contextvars.ContextVar("one_node", default=False)
+_use_resampler_op = contextvars.ContextVar("one_node", default=False)
 
 
 @contextlib.contextmanager
-def in_one_node() -> Iterator[None]:
+def use_resampler_op() -> Iterator[None]:
     """Within, a warp with zero padding is traced as one node, tensorflow_addons' `Addons>Resampler`.
 
     For exports that put an operation of their own in its place; slower than the gathers otherwise.
@@ -42,11 +42,11 @@ def in_one_node() -> Iterator[None]:
     """
     if resampler is None:
         raise ImportError("tensorflow_addons is not there, whose operation a warp would be.")
-    token = _one_node.set(True)
+    token = _use_resampler_op.set(True)
     try:
         yield
     finally:
-        _one_node.reset(token)
+        _use_resampler_op.reset(token)
 
 
 def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", align_corners: bool = True) -> tf.Tensor:
@@ -85,12 +85,12 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     _, image_height, image_width, channels = shapes.sizes(image)
     batch, height, width, _ = shapes.sizes(grid)
     pixels = _fold(grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners)
-    in_one_node = padding == "zeros" and _one_node.get()
-    if padding == "zeros" and not in_one_node:
+    use_resampler_op = padding == "zeros" and _use_resampler_op.get()
+    if padding == "zeros" and not use_resampler_op:
         # tensorflow_addons clamps to the border; one pixel of zeros around the image makes that border zero.
         image = tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]])
         pixels = pixels + 1.0
-    if in_one_node:
+    if use_resampler_op:
         queries = tf.reshape(pixels[..., ::-1], [1 if image.shape[0] == 1 else batch, -1, width, 2])
         warped = tf.reshape(resampler(image, queries), [batch, height, width, channels])
     elif dense_image_warp and image_shape.is_fully_defined() and image_shape == grid.shape[:3]:

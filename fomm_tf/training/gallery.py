@@ -52,7 +52,7 @@ class Gallery:
         detector, dense_motion, generator = self._networks
         source, driving = (tf.image.convert_image_dtype(images, tf.float32) for images in (sources, drivings))
         source_keypoints, driving_keypoints = detector(source), detector(driving)
-        motion = dense_motion(dense_motion.reduce(source), source_keypoints, driving_keypoints)
+        motion = dense_motion(dense_motion.downsample(source), source_keypoints, driving_keypoints)
         deformed = generator.warp_image(source, motion.deformation)
         return source_keypoints, driving_keypoints, generator(source, motion), deformed, motion
 

@@ -74,7 +74,7 @@ class Objective:
         detector, dense_motion, generator = self._networks
         source_keypoints = detector(source, training=True)
         driving_keypoints = detector(driving, training=True)
-        motion = dense_motion(dense_motion.reduce(source), source_keypoints, driving_keypoints, training=True)
+        motion = dense_motion(dense_motion.downsample(source), source_keypoints, driving_keypoints, training=True)
         prediction = generator(source, motion, training=True)
         transformed_frame = transformed_keypoints = None
         if self._equivariance:
@@ -97,19 +97,19 @@ class Objective:
         """
         generated = resample.pyramid(made.prediction, self._scales)
         real = resample.pyramid(driving, self._scales)
-        losses = {"perceptual": perceptual.perceptual(self._features, generated, real, self.weights.perceptual)}
+        losses = {"perceptual": perceptual.perceptual_loss(self._features, generated, real, self.weights.perceptual)}
         if self.adversarial:
-            fake_judgements = self._judge(made.prediction, made)
-            real_judgements = self._judge(driving, made)
-            losses["gen_gan"] = self.weights.generator_gan * adversarial.generator(fake_judgements)
-            losses["feature_matching"] = adversarial.feature_matching(
-                real_judgements, fake_judgements, self.weights.feature_matching
+            fake_outputs = self._judge(made.prediction, made)
+            real_outputs = self._judge(driving, made)
+            losses["gen_gan"] = self.weights.generator_gan * adversarial.generator_loss(fake_outputs)
+            losses["feature_matching"] = adversarial.feature_matching_loss(
+                real_outputs, fake_outputs, self.weights.feature_matching
             )
         if self.weights.equivariance_value:
-            value = equivariance.value(made.driving_keypoints, made.transformed_keypoints, transform)
+            value = equivariance.value_loss(made.driving_keypoints, made.transformed_keypoints, transform)
             losses["equivariance_value"] = self.weights.equivariance_value * value
         if self._equivariance_of_jacobians:
-            jacobian = equivariance.jacobian(made.driving_keypoints, made.transformed_keypoints, transform)
+            jacobian = equivariance.jacobian_loss(made.driving_keypoints, made.transformed_keypoints, transform)
             losses["equivariance_jacobian"] = self.weights.equivariance_jacobian * jacobian
         return losses
 
@@ -125,8 +125,8 @@ class Objective:
         """
         fake = self._judge(tf.stop_gradient(made.prediction), made)
         real = self._judge(driving, made)
-        return {"disc_gan": self.weights.discriminator_gan * adversarial.discriminate(real, fake)}
+        return {"disc_gan": self.weights.discriminator_gan * adversarial.discriminator_loss(real, fake)}
 
-    def _judge(self, frames: tf.Tensor, made: Forward) -> dict[float, models.Judgement]:
+    def _judge(self, frames: tf.Tensor, made: Forward) -> dict[float, models.DiscriminatorOutput]:
         pyramid = resample.pyramid(frames, self._discriminator.scales)
         return self._discriminator(pyramid, tf.stop_gradient(made.driving_keypoints.value), training=True)

@@ -15,27 +15,27 @@ class Schedule:
     Attributes:
       total: steps of the whole run.
       epoch: steps of an epoch.
-      drops: steps after which the learning rates are divided by ten, ascending.
+      decay_steps: steps after which the learning rates are divided by ten, ascending.
     """
 
     total: int
     epoch: int
-    drops: tuple[int, ...]
+    decay_steps: tuple[int, ...]
 
     def factor(self, step: int) -> float:
         """What the learning rates are multiplied by at `step`, counted from 0."""
-        return 0.1 ** bisect.bisect_right(self.drops, step)
+        return 0.1 ** bisect.bisect_right(self.decay_steps, step)
 
 
 def plan(settings: config.TrainConfig, epoch: int) -> Schedule:
     """The schedule that a config asks for: in steps as the paper has it, or in epochs as the reference has it.
 
     Args:
-      settings: `steps` and `drops`, or `epochs` and `milestones`.
+      settings: `steps` and `lr_decay_fractions`, or `epochs` and `milestones`.
       epoch: steps of an epoch, from `fomm_tf.data.pairs.steps_per_epoch`.
     """
     if settings.steps is not None:
-        drops = (round(share * settings.steps) for share in settings.drops)
-        return Schedule(settings.steps, epoch, tuple(sorted(drops)))
-    drops = (milestone * epoch for milestone in settings.milestones)
-    return Schedule(settings.epochs * epoch, epoch, tuple(sorted(drops)))
+        decay_steps = (round(share * settings.steps) for share in settings.lr_decay_fractions)
+        return Schedule(settings.steps, epoch, tuple(sorted(decay_steps)))
+    decay_steps = (milestone * epoch for milestone in settings.milestones)
+    return Schedule(settings.epochs * epoch, epoch, tuple(sorted(decay_steps)))

@@ -70,7 +70,7 @@ def prepare(
     backbone, settings = _load_backbone(settings, training, report)
     plan = schedule.plan(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
-    with strategy.scope(), precision.computing_in(train.precision):
+    with strategy.scope(), precision.mixed_precision_scope(train.precision):
         if resume_from is not None:
             run, anew = checkpoint.resume(resume_from, settings, adversarial)
             run.step = run.step or run.epoch * plan.epoch

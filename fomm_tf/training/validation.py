@@ -58,7 +58,7 @@ class Validator:
 
     def _rebuild_batch(self, source: tf.Tensor, driving: tf.Tensor) -> tf.Tensor:
         detector, dense_motion, generator = self._networks
-        motion = dense_motion(dense_motion.reduce(source), detector(source), detector(driving))
+        motion = dense_motion(dense_motion.downsample(source), detector(source), detector(driving))
         return generator(source, motion)
 
 

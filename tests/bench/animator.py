@@ -32,7 +32,7 @@ def build_parts(folder, model, frames, batch):
     source = model.encode_source(small[0])
     keypoints = model.detect(small)
     _, dense_motion, generator = model.networks
-    motion = dense_motion(source.reduced, source.keypoints, keypoints)
+    motion = dense_motion(source.lowres, source.keypoints, keypoints)
     warped = generator.warp_features(source.features, motion)
 
     def write_small():
@@ -52,7 +52,7 @@ def build_parts(folder, model, frames, batch):
         "resize": harness.Part(lambda: video.resize(first, size)),
         "encode source": harness.graph_part(lambda: generator.encode(pixels[:1])),
         "detect": harness.graph_part(lambda: model.networks.detector(pixels), batch),
-        "dense motion": harness.graph_part(lambda: dense_motion(source.reduced, source.keypoints, keypoints), batch),
+        "dense motion": harness.graph_part(lambda: dense_motion(source.lowres, source.keypoints, keypoints), batch),
         "warp": harness.graph_part(lambda: generator.warp_features(source.features, motion), batch),
         "generator": harness.graph_part(lambda: generator.decode(warped), batch),
     }

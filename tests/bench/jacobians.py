@@ -28,8 +28,8 @@ def judge(model, frames, number):
     source = model.encode_source(frames[0])
     shifted = found._replace(jacobian=tf.repeat(source.keypoints.jacobian, count, axis=0))
     return {
-        "off from equivariant": np.mean(equivariance.jacobian(found, moved, transform)),
-        "constant ones": np.mean(equivariance.jacobian(*constant, transform)),
+        "off from equivariant": np.mean(equivariance.jacobian_loss(found, moved, transform)),
+        "constant ones": np.mean(equivariance.jacobian_loss(*constant, transform)),
         "L1": np.mean(np.abs(model.render(source, found).prediction - true)),
         "L1 with the first frame's Jacobians": np.mean(np.abs(model.render(source, shifted).prediction - true)),
     }

@@ -58,7 +58,7 @@ def build_calls(settings, batch):
 
     def motion():
         found = keypoints()
-        return dense_motion(dense_motion.reduce(source), *found, training=True).deformation
+        return dense_motion(dense_motion.downsample(source), *found, training=True).deformation
 
     def forward():
         return losses.forward(source, driving, transform).prediction

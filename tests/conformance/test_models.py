@@ -74,7 +74,7 @@ def test_one_source_for_many_frames_is_many_copies_of_the_source(name):
     networks, frames = build(name).networks, frames_of(name, 2)
     copies = tf.repeat(frames[:1], 2, axis=0)
     found = networks.detector(frames)
-    motion = networks.dense_motion(networks.dense_motion.reduce(copies), networks.detector(copies), found)
+    motion = networks.dense_motion(networks.dense_motion.downsample(copies), networks.detector(copies), found)
     expected = networks.generator(copies, motion)
     np.testing.assert_allclose(animate(build(name), frames).prediction, expected, atol=2e-5)
 
@@ -86,7 +86,7 @@ def test_eager_graph_with_unknown_sizes_and_xla_agree(name):
     def run(images):
         detector, dense_motion, generator = model.networks
         found = detector(images)
-        motion = dense_motion(dense_motion.reduce(images), found, found)
+        motion = dense_motion(dense_motion.downsample(images), found, found)
         return found.value, motion.deformation, generator(images, motion)
 
     unknown = tf.function(run, input_signature=[tf.TensorSpec([None, None, None, 3])])
@@ -147,7 +147,7 @@ def test_gradients_reach_every_trainable_variable(name):
     source, driving = frames_of(name, 2), frames_of(name, 2, seed=6)
     with tf.GradientTape() as tape:
         motion = dense_motion(
-            dense_motion.reduce(source),
+            dense_motion.downsample(source),
             detector(source, training=True),
             detector(driving, training=True),
             training=True,
@@ -164,11 +164,11 @@ def test_the_discriminator_judges_each_scale(name):
     settings = model_list.MODELS[name]
     discriminator = models.build_discriminator(settings)
     pyramid = resample.pyramid(frames_of(name, 2), settings.discriminator.scales)
-    judgements = discriminator(pyramid, tf.zeros([2, settings.num_keypoints, 2]), training=True)
-    assert list(judgements) == list(settings.discriminator.scales)
-    for judgement in judgements.values():
-        assert len(judgement.features) == settings.discriminator.num_blocks
-        assert judgement.prediction.shape[-1] == 1 and judgement.prediction.shape[0] == 2
+    outputs = discriminator(pyramid, tf.zeros([2, settings.num_keypoints, 2]), training=True)
+    assert list(outputs) == list(settings.discriminator.scales)
+    for output in outputs.values():
+        assert len(output.features) == settings.discriminator.num_blocks
+        assert output.prediction.shape[-1] == 1 and output.prediction.shape[0] == 2
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -185,7 +185,7 @@ def test_under_mixed_precision_motion_stays_float32(name, policy):
             variable.assign(other)
     frames = frames_of(name, 2)
     found = mixed.detector(frames)
-    motion = mixed.dense_motion(mixed.dense_motion.reduce(frames), found, found)
+    motion = mixed.dense_motion(mixed.dense_motion.downsample(frames), found, found)
     features = mixed.generator.encode(frames)
     prediction = mixed.generator(frames, motion)
     assert features.dtype == tf.as_dtype(policy.removeprefix("mixed_"))
@@ -193,7 +193,7 @@ def test_under_mixed_precision_motion_stays_float32(name, policy):
         assert tensor is None or tensor.dtype == tf.float32
     tolerance = 0.01 if policy == "mixed_float16" else 0.08
     np.testing.assert_allclose(found.value, exact.detector(frames).value, atol=tolerance)
-    exact_motion = exact.dense_motion(exact.dense_motion.reduce(frames), *[exact.detector(frames)] * 2)
+    exact_motion = exact.dense_motion(exact.dense_motion.downsample(frames), *[exact.detector(frames)] * 2)
     np.testing.assert_allclose(prediction, exact.generator(frames, exact_motion), atol=tolerance)
 
 

@@ -20,7 +20,7 @@ BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
 
 # Public functions without a row below, and why.
 EXCEPTIONS = {
-    "warp.in_one_node": "how warps are traced, no op",
+    "warp.use_resampler_op": "how warps are traced, no op",
     "dtypes.at_least_float32": "casts, and is the identity for what the rows are given",
     "shapes.check": "refuses shapes, computes nothing",
     "shapes.sizes": "sizes, not values",
@@ -148,17 +148,17 @@ OPS = [
         (ANY_IMAGE, (0, 1, 2, 3)),
     ),
     Op("resample.pyramid", lambda image: resample.pyramid(image, [1.0, 0.5, 0.25]), (IMAGE,), (ANY_IMAGE,)),
-    Op("resample.double", resample.double, (IMAGE,), (ANY_IMAGE,)),
+    Op("resample.upsample_nearest_2x", resample.upsample_nearest_2x, (IMAGE,), (ANY_IMAGE,)),
     Op(
-        "resample.convolve_doubled",
-        resample.convolve_doubled,
+        "resample.upsample_conv2d",
+        resample.upsample_conv2d,
         (IMAGE, uniform(3, 3, 3, 4)),
         (ANY_IMAGE, (0, 1, 2, 3)),
         tolerance=5e-6,
     ),
     Op(
-        "resample.convolve_by_phases",
-        resample.convolve_by_phases,
+        "resample.subpixel_conv2d",
+        resample.subpixel_conv2d,
         (IMAGE, uniform(3, 3, 3, 4), uniform(4)),
         (ANY_IMAGE, (0, 1, 2, 3), (0,)),
         tolerance=5e-6,

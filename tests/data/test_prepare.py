@@ -182,7 +182,7 @@ def test_small_short_and_leaving_objects_are_dropped_with_the_reason(tmp_path, c
     _write(root / "short", _frames(7))
     _write(root / "edge", _frames(10, left=0, top=0))
     _write(root / "none", [_scene(0)] * 10)
-    assert _run(tmp_path / "set", root, "--test-share", "0", "--clearance", "0.1") == 2
+    assert _run(tmp_path / "set", root, "--test-share", "0", "--edge-margin", "0.1") == 2
     assert "No clip of 4 videos was kept, most often because of this: " in capsys.readouterr().err
     assert {os.path.basename(row["video"]): row["reason"] for row in _rows(tmp_path / "set")} == {
         "small": "the crop's side is 24 pixels, less than 32",
@@ -379,11 +379,11 @@ def test_two_at_once_in_one_folder_are_refused(people, tmp_path, capsys):
         (["--size", "x"], "argument --size: invalid int value: 'x'"),
         (["--margin", "0.5"], "--margin is 0.5; give 1 or more"),
         (["--margin", "nan"], "--margin is nan; give 1 or more"),
-        (["--clearance", "0.5"], "--clearance is 0.5; give -1 or more, below 0.5"),
+        (["--edge-margin", "0.5"], "--edge-margin is 0.5; give -1 or more, below 0.5"),
         (["--min-side", "0"], "--min-side is 0; give at least 1"),
         (["--min-frames", "1"], "--min-frames is 1; a training pair needs 2"),
         (["--max-frames", "7"], "--max-frames is 7; min-frames is 8"),
-        (["--stay", "1"], "--stay is 1.0; give 0 or more, below 1"),
+        (["--min-iou", "1"], "--min-iou is 1.0; give 0 or more, below 1"),
         (["--fps", "0"], "--fps is 0.0; give a rate above 0"),
         (["--test-share", "1"], "--test-share is 1.0; give 0 or more, below 1"),
         (["--test-identities", "zoe"], "no video shows zoe, but ann, bob, cid, dan"),

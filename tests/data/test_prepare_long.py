@@ -105,7 +105,7 @@ def test_a_cut_from_face_to_face_in_the_same_place_is_found(tmp_path):
     assert all(len(box) for box in boxes)
     finder = tracking.CutFinder()
     looks = [tracking.Look(box, finder(frame)) for box, frame in zip(boxes, frames, strict=True)]
-    chosen = settings.choose(None, {"clearance": -1.0})
+    chosen = settings.choose(None, {"edge_margin": -1.0})
     blind = [look._replace(cut=False) for look in looks]
     assert [stretch.frames for stretch in tracking.divide(blind, (288, 360), chosen)] == [48]
     assert [(stretch.frames, stretch.end) for stretch in tracking.divide(looks, (288, 360), chosen)] == [

@@ -35,7 +35,7 @@ def test_a_box_is_followed_to_the_end_and_the_union_holds_all_of_them():
 
 
 def test_a_box_too_far_from_the_first_one_begins_the_next_stretch_though_no_step_was_large():
-    stretches = _divide([[_box(40 + 2 * step, 40)] for step in range(20)], stay=0.25)
+    stretches = _divide([[_box(40 + 2 * step, 40)] for step in range(20)], min_iou=0.25)
     # 20 wide, shifted by d they share (20 - d) / (20 + d): below a quarter from d = 14 on, at the 7th step.
     assert _summary(stretches) == [
         (0, 7, "too far from its first place"),
@@ -81,7 +81,7 @@ def test_the_largest_object_is_followed_and_not_left_for_a_larger_one():
 
 def test_a_box_near_the_frames_edge_ends_the_stretch_and_begins_none():
     boxes = [[_box(200 - 40 + 4 * step, 40)] for step in range(6)]
-    stretches = _divide(boxes, clearance=0.1)
+    stretches = _divide(boxes, edge_margin=0.1)
     # With a margin of 1.5 the square measures 30 for one box, so a tenth of it is 3 pixels: 160 to 180 and 164 to 184
     # have room, 172 to 192 and 176 to 196 too, 180 to 200 has none.
     assert stretches[-1].end == "too near the frame's edge"
@@ -89,7 +89,7 @@ def test_a_box_near_the_frames_edge_ends_the_stretch_and_begins_none():
     assert stretches[-1].first + stretches[-1].frames == 6
     assert stretches[-1].frames == 1
     assert all(stretch.box is not None for stretch in stretches[:-1])
-    assert _summary(_divide(boxes, clearance=-1.0, stay=0.0)) == [(0, 6, "end of the video")]
+    assert _summary(_divide(boxes, edge_margin=-1.0, min_iou=0.0)) == [(0, 6, "end of the video")]
 
 
 def test_of_two_objects_the_one_with_room_around_it_is_taken():
@@ -105,10 +105,10 @@ def test_of_two_objects_the_one_with_room_around_it_is_taken():
     st.integers(2, 9),
     st.sampled_from([-1.0, 0.0, 0.1]),
 )
-def test_stretches_lie_end_to_end_and_keep_what_they_promise(per_frame, cuts, longest, clearance):
+def test_stretches_lie_end_to_end_and_keep_what_they_promise(per_frame, cuts, longest, edge_margin):
     found = [[_box(*box) for box in boxes] for boxes in per_frame]
-    settings = Settings(margin=1.5, min_frames=2, max_frames=longest, clearance=clearance)
-    stretches = _divide(found, cuts, max_frames=longest, clearance=clearance)
+    settings = Settings(margin=1.5, min_frames=2, max_frames=longest, edge_margin=edge_margin)
+    stretches = _divide(found, cuts, max_frames=longest, edge_margin=edge_margin)
     place = 0
     for stretch in stretches:
         assert stretch.first == place
@@ -119,7 +119,7 @@ def test_stretches_lie_end_to_end_and_keep_what_they_promise(per_frame, cuts, lo
         assert stretch.frames <= longest
         assert not cuts & set(range(stretch.first + 1, place))
         square = cropping.place(stretch.box, SIZE, settings)
-        assert cropping.clearance(stretch.box, square) >= clearance
+        assert cropping.edge_distance(stretch.box, square) >= edge_margin
         for boxes in found[stretch.first : place]:
             assert any((stretch.box[:2] <= box[:2]).all() and (stretch.box[2:] >= box[2:]).all() for box in boxes)
     assert place == len(per_frame)
@@ -190,13 +190,13 @@ def test_cutting_shrinks_by_area():
 
 def test_clearance_is_a_share_of_the_squares_side():
     square = cropping.Square(10, 10, 50)
-    assert cropping.clearance(np.array([20.0, 15, 40, 30]), square) == pytest.approx(0.1)
-    assert cropping.clearance(np.array([20.0, 15, 65, 30]), square) == pytest.approx(-0.1)
+    assert cropping.edge_distance(np.array([20.0, 15, 40, 30]), square) == pytest.approx(0.1)
+    assert cropping.edge_distance(np.array([20.0, 15, 65, 30]), square) == pytest.approx(-0.1)
 
 
 def test_the_defaults_depend_on_the_crop_and_what_is_given_overrides_the_preset():
-    assert choose(None, {}).clearance == 0.1
-    assert choose(None, {"crop": "body"}).clearance == -1
+    assert choose(None, {}).edge_margin == 0.1
+    assert choose(None, {"crop": "body"}).edge_margin == -1
     assert choose(None, {"crop": "finders:find_white"}).margin == 1
-    assert choose("taichi", {"size": 128}) == Settings("body", 128, margin=1.0, clearance=-1.0, min_frames=128)
+    assert choose("taichi", {"size": 128}) == Settings("body", 128, margin=1.0, edge_margin=-1.0, min_frames=128)
     assert choose("taichi", {"crop": "face"}).margin == 1.7

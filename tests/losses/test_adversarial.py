@@ -1,4 +1,4 @@
-"""LSGAN and feature matching against loops, on made-up judgements of two scales."""
+"""LSGAN and feature matching against loops, on made-up discriminator outputs of two scales."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ SHAPES = {1.0: ((7, 5, 4), (3, 2, 8), (2, 2, 1)), 0.5: ((3, 2, 4), (2, 1, 8), (1
 WEIGHTS = (10.0, 3.0)
 
 
-def judgements(seed):
+def discriminator_outputs(seed):
     random, made = np.random.RandomState(seed), {}
     for scale, shapes in SHAPES.items():
         *features, prediction = (tf.constant(random.standard_normal((BATCH, *shape))) for shape in shapes)
-        made[scale] = discriminator.Judgement(features, prediction)
+        made[scale] = discriminator.DiscriminatorOutput(features, prediction)
     return made
 
 
@@ -32,16 +32,16 @@ def over_scales(term):
 
 
 def test_the_generator_s_loss_of_each_example_is_that_of_the_loops():
-    fake = judgements(0)
-    losses = adversarial.generator(fake)
+    fake = discriminator_outputs(0)
+    losses = adversarial.generator_loss(fake)
     assert losses.shape == [BATCH]
     expected = over_scales(lambda i, scale: mean(i, (lambda p: (1 - p) ** 2, fake[scale].prediction)))
     np.testing.assert_allclose(losses, expected, rtol=1e-12)
 
 
 def test_the_discriminator_s_loss_of_each_example_is_that_of_the_loops():
-    real, fake = judgements(0), judgements(1)
-    losses = adversarial.discriminate(real, fake)
+    real, fake = discriminator_outputs(0), discriminator_outputs(1)
+    losses = adversarial.discriminator_loss(real, fake)
     assert losses.shape == [BATCH]
     expected = over_scales(
         lambda i, scale: mean(i, (lambda r, f: (1 - r) ** 2 + f**2, real[scale].prediction, fake[scale].prediction))
@@ -51,12 +51,12 @@ def test_the_discriminator_s_loss_of_each_example_is_that_of_the_loops():
 
 def test_a_generator_that_passes_for_real_and_a_discriminator_that_is_never_wrong_lose_nothing():
     ones, zeros = (
-        {scale: discriminator.Judgement([], tf.fill([BATCH, 2, 2, 1], value)) for scale in SHAPES}
+        {scale: discriminator.DiscriminatorOutput([], tf.fill([BATCH, 2, 2, 1], value)) for scale in SHAPES}
         for value in (1.0, 0.0)
     )
-    np.testing.assert_array_equal(adversarial.generator(ones), np.zeros(BATCH))
-    np.testing.assert_array_equal(adversarial.discriminate(ones, zeros), np.zeros(BATCH))
-    np.testing.assert_array_equal(adversarial.discriminate(zeros, ones), np.full(BATCH, 4.0))
+    np.testing.assert_array_equal(adversarial.generator_loss(ones), np.zeros(BATCH))
+    np.testing.assert_array_equal(adversarial.discriminator_loss(ones, zeros), np.zeros(BATCH))
+    np.testing.assert_array_equal(adversarial.discriminator_loss(zeros, ones), np.full(BATCH, 4.0))
 
 
 def feature_differences(real, fake, weights):
@@ -68,28 +68,28 @@ def feature_differences(real, fake, weights):
 
 
 def test_feature_matching_of_each_example_is_that_of_the_loops():
-    real, fake = judgements(0), judgements(1)
-    losses = adversarial.feature_matching(real, fake, WEIGHTS)
+    real, fake = discriminator_outputs(0), discriminator_outputs(1)
+    losses = adversarial.feature_matching_loss(real, fake, WEIGHTS)
     assert losses.shape == [BATCH]
     np.testing.assert_allclose(losses, feature_differences(real, fake, WEIGHTS), rtol=1e-12)
 
 
 def test_weight_0_leaves_a_block_out_whatever_it_holds():
-    real, fake = judgements(0), judgements(1)
+    real, fake = discriminator_outputs(0), discriminator_outputs(1)
     broken = {
-        scale: judgement._replace(features=[judgement.features[0], judgement.features[1] * np.nan])
-        for scale, judgement in fake.items()
+        scale: output._replace(features=[output.features[0], output.features[1] * np.nan])
+        for scale, output in fake.items()
     }
-    losses = adversarial.feature_matching(real, broken, (10.0, 0.0))
+    losses = adversarial.feature_matching_loss(real, broken, (10.0, 0.0))
     np.testing.assert_allclose(losses, feature_differences(real, fake, (10.0, 0.0)), rtol=1e-12)
 
 
 def test_feature_matching_moves_the_generated_frames_alone():
-    real, fake = judgements(0), judgements(1)
+    real, fake = discriminator_outputs(0), discriminator_outputs(1)
     with tf.GradientTape() as tape:
-        watched = [[judgement.features for judgement in side.values()] for side in (real, fake)]
+        watched = [[output.features for output in side.values()] for side in (real, fake)]
         tape.watch(watched)
-        losses = adversarial.feature_matching(real, fake, WEIGHTS)
+        losses = adversarial.feature_matching_loss(real, fake, WEIGHTS)
     of_real, of_fake = map(tf.nest.flatten, tape.gradient(losses, watched))
     assert of_real == [None] * 4
     assert all(np.abs(gradient).min() > 0 for gradient in of_fake)
@@ -98,4 +98,4 @@ def test_feature_matching_moves_the_generated_frames_alone():
 @pytest.mark.parametrize("weights", [(10.0,), (10.0, 10.0, 10.0)])
 def test_as_many_weights_as_blocks_are_needed(weights):
     with pytest.raises(ValueError, match="zip"):
-        adversarial.feature_matching(judgements(0), judgements(1), weights)
+        adversarial.feature_matching_loss(discriminator_outputs(0), discriminator_outputs(1), weights)

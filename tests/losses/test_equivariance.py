@@ -45,7 +45,7 @@ def slopes(deformation, example, x, y, step=1e-6):
 
 def test_the_loss_of_values_is_that_of_the_loops():
     driving, transformed, deformation = points(1), points(2), transform()
-    losses = equivariance.value(driving, transformed, deformation)
+    losses = equivariance.value_loss(driving, transformed, deformation)
     expected = []
     for example in range(BATCH):
         differences = []
@@ -59,7 +59,7 @@ def test_the_loss_of_values_is_that_of_the_loops():
 
 def test_the_loss_of_jacobians_is_that_of_the_loops():
     driving, transformed, deformation = points(1), points(2), transform()
-    losses = equivariance.jacobian(driving, transformed, deformation)
+    losses = equivariance.jacobian_loss(driving, transformed, deformation)
     expected = []
     for example in range(BATCH):
         differences = []
@@ -80,8 +80,10 @@ def test_keypoints_that_move_with_the_frame_lose_nothing():
         tps.warp_points(deformation, transformed.value),
         tps.jacobian(deformation, transformed.value) @ transformed.jacobian,
     )
-    np.testing.assert_allclose(equivariance.value(driving, transformed, deformation), np.zeros(BATCH), atol=1e-12)
-    np.testing.assert_allclose(equivariance.jacobian(driving, transformed, deformation), np.zeros(BATCH), atol=1e-12)
+    np.testing.assert_allclose(equivariance.value_loss(driving, transformed, deformation), np.zeros(BATCH), atol=1e-12)
+    np.testing.assert_allclose(
+        equivariance.jacobian_loss(driving, transformed, deformation), np.zeros(BATCH), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("loss", [equivariance.value, equivariance.jacobian], ids=["value", "jacobian"])
@@ -102,4 +104,4 @@ def test_keypoints_without_jacobians_are_refused_by_the_loss_of_jacobians(withou
     both = {"driving": points(1), "transformed": points(2)}
     both[without] = both[without]._replace(jacobian=None)
     with pytest.raises(ValueError, match="needs keypoints with Jacobians"):
-        equivariance.jacobian(both["driving"], both["transformed"], transform())
+        equivariance.jacobian_loss(both["driving"], both["transformed"], transform())

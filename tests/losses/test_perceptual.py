@@ -45,7 +45,7 @@ def looped(generated, real, weights):
 
 def test_the_loss_of_each_example_is_that_of_the_loops():
     generated, real = pyramid(0), pyramid(1)
-    losses = perceptual.perceptual(features, tensors(generated), tensors(real), WEIGHTS)
+    losses = perceptual.perceptual_loss(features, tensors(generated), tensors(real), WEIGHTS)
     assert losses.shape == [3]
     np.testing.assert_allclose(losses, looped(generated, real, WEIGHTS), rtol=1e-12)
 
@@ -55,20 +55,20 @@ def test_weight_0_leaves_a_layer_out_whatever_it_holds():
         return [features(images)[0], images * np.nan]
 
     generated, real = pyramid(0), pyramid(1)
-    losses = perceptual.perceptual(broken, tensors(generated), tensors(real), (10.0, 0.0))
+    losses = perceptual.perceptual_loss(broken, tensors(generated), tensors(real), (10.0, 0.0))
     np.testing.assert_allclose(losses, looped(generated, real, (10.0, 0.0)), rtol=1e-12)
 
 
 def test_equal_frames_lose_nothing():
     frames = tensors(pyramid(0))
-    np.testing.assert_array_equal(perceptual.perceptual(features, frames, frames, WEIGHTS), np.zeros(3))
+    np.testing.assert_array_equal(perceptual.perceptual_loss(features, frames, frames, WEIGHTS), np.zeros(3))
 
 
 def test_the_gradient_goes_to_the_generated_frames_alone():
     generated, real = tensors(pyramid(0)), tensors(pyramid(1))
     with tf.GradientTape() as tape:
         tape.watch([generated, real])
-        losses = perceptual.perceptual(features, generated, real, WEIGHTS)
+        losses = perceptual.perceptual_loss(features, generated, real, WEIGHTS)
     mine, theirs = tape.gradient(losses, [generated, real])
     assert all(np.abs(gradient).min() > 0 for gradient in mine.values())
     assert all(gradient is None for gradient in theirs.values())
@@ -76,7 +76,7 @@ def test_the_gradient_goes_to_the_generated_frames_alone():
 
 def test_half_precision_features_are_averaged_in_single_precision():
     generated, real = pyramid(0), pyramid(1)
-    losses = perceptual.perceptual(features, tensors(generated, tf.float16), tensors(real, tf.float16), WEIGHTS)
+    losses = perceptual.perceptual_loss(features, tensors(generated, tf.float16), tensors(real, tf.float16), WEIGHTS)
     assert losses.dtype == tf.float32
     np.testing.assert_allclose(losses, looped(generated, real, WEIGHTS), rtol=5e-3)
 
@@ -85,10 +85,10 @@ def test_pyramids_of_other_scales_are_refused():
     generated, real = tensors(pyramid(0)), tensors(pyramid(1))
     del real[0.5]
     with pytest.raises(ValueError, match=r"same scales; got \[1\.0, 0\.5\] and \[1\.0\]"):
-        perceptual.perceptual(features, generated, real, WEIGHTS)
+        perceptual.perceptual_loss(features, generated, real, WEIGHTS)
 
 
 @pytest.mark.parametrize("weights", [(10.0,), (10.0, 10.0, 10.0)])
 def test_as_many_weights_as_layers_are_needed(weights):
     with pytest.raises(ValueError, match="zip"):
-        perceptual.perceptual(features, tensors(pyramid(0)), tensors(pyramid(1)), weights)
+        perceptual.perceptual_loss(features, tensors(pyramid(0)), tensors(pyramid(1)), weights)

@@ -99,13 +99,13 @@ def test_nearest_upsampling_is_the_reference_s():
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("side", [4, 8], ids=["plain path", "at 4/9 of the work"])
-@pytest.mark.parametrize("way", ["convolve_doubled", "convolve_by_phases"])
+@pytest.mark.parametrize("way", ["upsample_conv2d", "subpixel_conv2d"])
 def test_an_up_block_s_convolution_is_that_of_the_doubled_picture(way, side, training, monkeypatch):
     inputs = tf.random.stateless_normal([2, side, side, 5], [1, 2])
     calls, fast = [], getattr(blocks.resample, way)
     monkeypatch.setattr(blocks.resample, way, lambda *args: calls.append(1) or fast(*args))
     convolution = blocks.UpConvolution(3)
-    convolution.by_phases = way == "convolve_by_phases"
+    convolution.use_subpixel_conv = way == "subpixel_conv2d"
     found = convolution(inputs, training=training)
     doubled = tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
     expected = tf.nn.conv2d(doubled, convolution.kernel, 1, "SAME") + convolution.bias

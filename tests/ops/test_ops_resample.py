@@ -186,11 +186,11 @@ def test_a_picture_without_a_batch_is_refused():
 def test_doubling_is_keras_nearest_upsampling_and_its_gradient_a_sum(check_gradient):
     image = np.random.default_rng(0).random([2, 3, 5, 4])
     expected = np.repeat(np.repeat(image, 2, axis=1), 2, axis=2)
-    np.testing.assert_array_equal(resample.double(tf.constant(image)), expected)
+    np.testing.assert_array_equal(resample.upsample_nearest_2x(tf.constant(image)), expected)
     np.testing.assert_array_equal(tf.keras.layers.UpSampling2D(2, dtype="float64")(image), expected)
-    check_gradient(lambda values: resample.double(values), image)
+    check_gradient(lambda values: resample.upsample_nearest_2x(values), image)
     with pytest.raises(ValueError, match="image"):
-        resample.double(tf.zeros([3, 5, 4]))
+        resample.upsample_nearest_2x(tf.zeros([3, 5, 4]))
 
 
 def doubled_and_convolved(image, kernel):
@@ -203,12 +203,12 @@ def doubled_and_convolved(image, kernel):
     return result
 
 
-def by_phases(image, kernel):
+def use_subpixel_conv(image, kernel):
     bias = tf.range(kernel.shape[3], dtype=kernel.dtype)
-    return resample.convolve_by_phases(image, kernel, bias) - bias
+    return resample.subpixel_conv2d(image, kernel, bias) - bias
 
 
-both_ways = pytest.mark.parametrize("convolve", [resample.convolve_doubled, by_phases])
+both_ways = pytest.mark.parametrize("convolve", [resample.upsample_conv2d, use_subpixel_conv])
 
 
 @both_ways
@@ -230,7 +230,7 @@ def test_convolving_what_is_doubled_agrees_with_the_plain_path_in_float32(height
     kernel = tf.constant(random.normal(size=(3, 3, channels, 32)) / (9 * channels) ** 0.5, tf.float32)
     weights = tf.constant(random.normal(size=(1, 2 * height, 2 * height, 32)), tf.float32)
     results = []
-    for call in (convolve, lambda x, k: tf.nn.conv2d(resample.double(x), k, 1, "SAME")):
+    for call in (convolve, lambda x, k: tf.nn.conv2d(resample.upsample_nearest_2x(x), k, 1, "SAME")):
         with tf.GradientTape() as tape:
             tape.watch([image, kernel])
             outputs = call(image, kernel)

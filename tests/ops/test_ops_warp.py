@@ -93,7 +93,7 @@ def test_a_warp_in_one_node_has_the_same_values(padding, align_corners, batch):
     def traced():
         return tf.function(lambda: warp.backward_warp(image, where, padding, align_corners)).get_concrete_function()
 
-    with warp.in_one_node():
+    with warp.use_resampler_op():
         in_one = traced()
     np.testing.assert_allclose(in_one(), traced()(), atol=1e-5)
     graph = in_one.graph.as_graph_def()

@@ -155,7 +155,7 @@ def test_taps_inside_the_networks_are_the_reference_s(align_corners, monkeypatch
 
     monkeypatch.setattr(hourglass, "call", listen)
     motion = networks.dense_motion(
-        networks.dense_motion.reduce(source),
+        networks.dense_motion.downsample(source),
         expected_transfer(data, "kp_source"),
         expected_transfer({key: value[1:2] for key, value in data.items() if "kp_driving" in key}, "kp_driving"),
     )
@@ -181,11 +181,11 @@ def test_discriminator_judges_as_the_reference_s_does(file, name):
     discriminator = models.build_discriminator(settings)
     torch_import.restore_state(names.discriminator_entries(discriminator), tree["discriminator"], file)
     pyramid = resample.pyramid(tf.constant(data["disc_input"]), settings.discriminator.scales)
-    judgements = discriminator(pyramid, tf.constant(data["disc_kp"]))
-    for scale, judgement in judgements.items():
-        for i, features in enumerate(judgement.features):
+    outputs = discriminator(pyramid, tf.constant(data["disc_kp"]))
+    for scale, output in outputs.items():
+        for i, features in enumerate(output.features):
             np.testing.assert_allclose(features, nhwc(data[f"{name}_feature_maps_{scale:g}_{i}"]), atol=5e-5)
-        np.testing.assert_allclose(judgement.prediction, nhwc(data[f"{name}_prediction_map_{scale:g}"]), atol=5e-5)
+        np.testing.assert_allclose(output.prediction, nhwc(data[f"{name}_prediction_map_{scale:g}"]), atol=5e-5)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 0.25])

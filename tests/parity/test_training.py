@@ -127,7 +127,7 @@ def test_five_gradient_descent_steps_match_reference(align_corners):
         np.testing.assert_allclose(summed(history[index].get), expected, rtol=5 * max(wander, 4e-7), err_msg=index)
     detector, dense_motion, generator = run.networks
     source, driving = training_vectors.batch(tf.float64)
-    motion = dense_motion(dense_motion.reduce(source), detector(source), detector(driving))
+    motion = dense_motion(dense_motion.downsample(source), detector(source), detector(driving))
     expected = nhwc(VECTORS[f"sgd5_eval_prediction_{suffix}"])
     difference = generator(source, motion).numpy() - expected
     assert np.abs(difference).max() <= 5 * 2e-2

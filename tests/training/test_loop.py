@@ -54,7 +54,7 @@ def plain(make_config, tmp_path_factory):
 
 
 def test_three_steps_then_a_kill_then_three_are_six_steps_bit_for_bit(write_config, tmp_path):
-    terms = ("train.loss_weights.generator_gan=1", "train.drops=[]")
+    terms = ("train.loss_weights.generator_gan=1", "train.lr_decay_fractions=[]")
     straight = spawn(write_config(*terms), tmp_path / "straight")
     assert straight.wait(timeout=300) == 0, straight.stderr.read()
     # A longer run, so that the kill comes while it steps; without drops its first steps are the same.
@@ -94,7 +94,7 @@ def test_a_run_folder_holds_what_the_interface_says(make_config, one_replica, tm
 
 
 def test_sigterm_saves_and_ends_cleanly(write_config, make_config, one_replica, tmp_path):
-    endless = write_config("train.steps=100000", "train.checkpoint_steps=100000", "train.drops=[]")
+    endless = write_config("train.steps=100000", "train.checkpoint_steps=100000", "train.lr_decay_fractions=[]")
     process = spawn(endless, tmp_path / "run")
     read_until(process, "step 2 of")
     process.send_signal(signal.SIGTERM)
@@ -102,7 +102,7 @@ def test_sigterm_saves_and_ends_cleanly(write_config, make_config, one_replica, 
     assert process.returncode == 130 and "interrupted" in complaint and "Traceback" not in complaint
     step = checkpoint.read_count(tmp_path / "run", "step")
     assert f"stopped and saved at step {step} of 100000" in output
-    settings = make_config(f"train.steps={step + 1}", "train.drops=[]")
+    settings = make_config(f"train.steps={step + 1}", "train.lr_decay_fractions=[]")
     train(settings, tmp_path / "run", one_replica, resume=True)
     assert checkpoint.read_count(tmp_path / "run", "step") == step + 1
 
@@ -167,7 +167,7 @@ def test_adversarial_fine_tuning_begins_with_a_plain_run(plain, make_config, one
 
 @pytest.mark.parametrize("precision", [pytest.param("bfloat16", marks=pytest.mark.conformance), "float16"])
 def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plain, make_config, one_replica, tmp_path):
-    settings = make_config("train.steps=2", "train.drops=[]", f"train.precision={precision}")
+    settings = make_config("train.steps=2", "train.lr_decay_fractions=[]", f"train.precision={precision}")
     mixed = train(settings, tmp_path / "mixed", one_replica)
 
     def perceptual(lines):
@@ -180,7 +180,7 @@ def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plai
 
 @pytest.mark.conformance
 def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
-    changes = ["train.steps=1", "train.drops=[]", "train.pyramid_scales=[1.0]"]
+    changes = ["train.steps=1", "train.lr_decay_fractions=[]", "train.pyramid_scales=[1.0]"]
     train(make_config(*changes), tmp_path / "plain", one_replica)
     train(make_config(*changes, "train.xla=true"), tmp_path / "xla", one_replica)
     one, other = (checkpoint.load(tmp_path / name).networks.generator for name in ("plain", "xla"))
@@ -190,7 +190,7 @@ def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
 # Replicas and workers -----------------------------------------------------------------------------------------------
 
 DESCENT = (
-    *("train.loss_weights.generator_gan=1", "train.steps=3", "train.drops=[]"),
+    *("train.loss_weights.generator_gan=1", "train.steps=3", "train.lr_decay_fractions=[]"),
     *(f"train.learning_rate_{name}=1e-6" for name in ("generator", "detector", "discriminator")),
 )
 

@@ -12,13 +12,13 @@ def factors(plan, steps):
 
 def test_the_paper_s_schedule_drops_at_a_half_and_three_quarters_of_the_steps():
     plan = schedule.plan(config.TrainConfig(steps=1000), epoch=7)
-    assert (plan.total, plan.drops) == (1000, (500, 750))
+    assert (plan.total, plan.decay_steps) == (1000, (500, 750))
     assert factors(plan, (0, 499, 500, 749, 750, 999)) == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_the_reference_s_schedule_drops_after_epochs():
     plan = schedule.plan(config.TrainConfig(epochs=100, milestones=(60, 90)), epoch=25)
-    assert (plan.total, plan.drops) == (2500, (1500, 2250))
+    assert (plan.total, plan.decay_steps) == (2500, (1500, 2250))
     assert factors(plan, (1499, 1500, 2249, 2250)) == pytest.approx([1, 0.1, 0.1, 0.01])
 
 
@@ -32,4 +32,4 @@ def test_every_recipe_of_the_reference_drops_at_three_fifths_and_nine_tenths_or_
     train = config.load(config.recipes()[f"{name}-256"]).train
     plan = schedule.plan(train, epoch=10)
     assert plan.total == 10 * train.epochs
-    assert plan.drops in ((), (6 * train.epochs, 9 * train.epochs))
+    assert plan.decay_steps in ((), (6 * train.epochs, 9 * train.epochs))

@@ -36,7 +36,7 @@ def place(box: np.ndarray, frame_size: tuple[int, int], settings: Settings) -> S
     return Square(int(left), int(top), side)
 
 
-def clearance(box: np.ndarray, square: Square) -> float:
+def edge_distance(box: np.ndarray, square: Square) -> float:
     """Least distance between a box `[4]` and the edge of the square, as a share of its side; negative outside."""
     corner = np.array(square[:2])
     return float(min((box[:2] - corner).min(), (corner + square.side - box[2:]).min())) / square.side

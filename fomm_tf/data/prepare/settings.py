@@ -24,13 +24,13 @@ class Settings:
       size: side of the clips' frames, in pixels.
       format: `mp4`, or `png` for folders of frames, lossless.
       margin: side of the crop, in units of the longer side of what holds all boxes.
-      clearance: least distance between a box and the crop's edge, as a share of the crop's side; negative lets the
+      edge_margin: least distance between a box and the crop's edge, as a share of the crop's side; negative lets the
         boxes stick out.
       border: what becomes of a crop that does not fit into the frame: it shrinks, or the frame's edge is repeated.
       min_side: least side of the crop before it is resized, in pixels; None is `size`.
       min_frames: what is shorter is dropped.
       max_frames: what is longer is cut into pieces.
-      stay: the object is too far away when its box shares less than this of its union with the first one.
+      min_iou: the object is too far away when its box shares less than this of its union with the first one.
       cuts: end a clip where the scene changes.
       fps: frames a second; None keeps each video's own. Folders of frames are taken as they are.
       split: `identity` takes some identities for testing, `time` the last clips of each video.
@@ -47,12 +47,12 @@ class Settings:
     size: int = 256
     format: Format = "mp4"
     margin: float = 1.7
-    clearance: float = 0.1
+    edge_margin: float = 0.1
     border: Border = "shrink"
     min_side: int | None = None
     min_frames: int = 64
     max_frames: int = 1024
-    stay: float = 0.25
+    min_iou: float = 0.25
     cuts: bool = True
     fps: float | None = None
     split: Split = "identity"
@@ -67,11 +67,11 @@ class Settings:
         _require(self.size >= least_size, self, "size", f"give at least {least_size}")
         _require(self.format != "mp4" or self.size % 2 == 0, self, "size", "an mp4 needs an even one")
         _require(1 <= self.margin < math.inf, self, "margin", "give 1 or more")
-        _require(-1 <= self.clearance < 0.5, self, "clearance", "give -1 or more, below 0.5")
+        _require(-1 <= self.edge_margin < 0.5, self, "edge_margin", "give -1 or more, below 0.5")
         _require(self.min_side is None or self.min_side >= 1, self, "min_side", "give at least 1")
         _require(self.min_frames >= 2, self, "min_frames", "a training pair needs 2")
         _require(self.max_frames >= self.min_frames, self, "max_frames", f"min-frames is {self.min_frames}")
-        _require(0 <= self.stay < 1, self, "stay", "give 0 or more, below 1")
+        _require(0 <= self.min_iou < 1, self, "min_iou", "give 0 or more, below 1")
         _require(self.fps is None or 0 < self.fps <= 1000, self, "fps", "give a rate above 0, at most 1000")
         _require(0 <= self.test_share < 1, self, "test_share", "give 0 or more, below 1")
         if self.identity is not None:
@@ -97,7 +97,7 @@ def _either(kind: object) -> str:
 
 
 # The detector of bodies gives a circle's square that holds arms and legs stretched: it may well stick out.
-_CROPS = {"face": {}, "body": {"margin": 1.0, "clearance": -1.0}, WHOLE: {"margin": 1.0, "clearance": -1.0}}
+_CROPS = {"face": {}, "body": {"margin": 1.0, "edge_margin": -1.0}, WHOLE: {"margin": 1.0, "edge_margin": -1.0}}
 # The published clips of these sets show their object already, and nothing is cut within them.
 _AS_IT_IS = {"crop": WHOLE, "cuts": False, "min_side": 1, "min_frames": 2}
 
@@ -141,5 +141,5 @@ def choose(preset: str | None, given: dict[str, object]) -> Settings:
         raise errors.UserError(f"There is no preset {preset!r}; there is: {', '.join(PRESETS)}.")
     chosen = {**(PRESETS[preset] if preset else {}), **given}
     # Of a detector of the user's nothing is known but that it draws boxes.
-    defaults = _CROPS.get(chosen.get("crop", Settings.crop), {"margin": 1.0, "clearance": 0.0})
+    defaults = _CROPS.get(chosen.get("crop", Settings.crop), {"margin": 1.0, "edge_margin": 0.0})
     return Settings(**{**defaults, **chosen})

@@ -94,7 +94,7 @@ class _Track:
         if not len(shares) or shares.max() < _SAME:
             return "lost"
         box = look.found[shares.argmax()]
-        if boxes.share(self.initial, box[np.newaxis])[0] < settings.stay:
+        if boxes.share(self.initial, box[np.newaxis])[0] < settings.min_iou:
             return "too far from its first place"
         union = np.concatenate([np.minimum(self.union[:2], box[:2]), np.maximum(self.union[2:], box[2:])])
         if not _fits(union, frame_size, settings):
@@ -114,7 +114,7 @@ def divide(looks: Iterable[Look], frame_size: tuple[int, int], settings: Setting
     Args:
       looks: of each frame.
       frame_size: `(H, W)`.
-      settings: `stay`, `max_frames`, and what places the crop.
+      settings: `min_iou`, `max_frames`, and what places the crop.
     """
     track, gap, number = None, None, -1
     for number, look in enumerate(looks):
@@ -138,7 +138,7 @@ def divide(looks: Iterable[Look], frame_size: tuple[int, int], settings: Setting
 
 
 def _fits(box: np.ndarray, frame_size: tuple[int, int], settings: Settings) -> bool:
-    return cropping.clearance(box, cropping.place(box, frame_size, settings)) >= settings.clearance
+    return cropping.edge_distance(box, cropping.place(box, frame_size, settings)) >= settings.edge_margin
 
 
 def _area(box: np.ndarray) -> float:
