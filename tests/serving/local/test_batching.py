@@ -10,7 +10,6 @@ import pytest
 
 from serving.local import batching, metrics, status
 
-
 SECONDS = 60  # no test waits so long, unless it fails
 
 
