@@ -160,7 +160,11 @@ class Page:
         self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        time.sleep(0.3)
+        # Two frames after the last animation has ended, the screen is up to date.
+        self.ask(
+            "document.fonts.ready.then(() => Promise.allSettled(document.getAnimations().map(each => each.finished)))"
+            ".then(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))"
+        )
         pathlib.Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def resize(self, width, height):

@@ -1,19 +1,49 @@
 """Detectors as a user would plug them in, for `fomm prepare --crop finders:...`; workers import this module."""
 
+import fcntl
 import os
 import resource
-import time
+import threading
 
 import numpy as np
 
+from fomm_tf.data.prepare import run, work
+
+SECONDS = 120  # no test waits so long, unless it fails
+
 
 def find_white(frames):
-    """The box of what is white, to 4 pixels; writes what it was given to $FINDER_LOG, waits $FINDER_SLEEPS a frame."""
+    """The box of what is white, to 4 pixels; writes what it was given to $FINDER_LOG.
+
+    With $FINDER_WAITS it says `looking` on stdout and waits: `stop`, until the command stops its workers; a file, until
+    the test unlocks that. $FINDER_HANGS is how many frames are cut before the worker says `cutting` and hangs.
+    """
     if log := os.environ.get("FINDER_LOG"):
         with open(log, "a") as file:
             file.write(f"{os.getpid()} {len(frames)}\n")
-    time.sleep(len(frames) * float(os.environ.get("FINDER_SLEEPS", "0")))
+    if wait := os.environ.get("FINDER_WAITS"):
+        print("looking", flush=True)
+        if wait == "stop":
+            assert run._pulse.stop.wait(SECONDS), "the command did not stop its workers"
+        else:
+            with open(wait) as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+    if "FINDER_HANGS" in os.environ and work.cropping.cut is not _cut_some:
+        work.cropping.cut = _cut_some
     return [_find(frame[::4, ::4, 1] > 240) for frame in frames]
+
+
+_cut, _left = work.cropping.cut, int(os.environ.get("FINDER_HANGS", "0"))
+
+
+def _cut_some(*arguments):
+    global _left
+    if not _left:
+        print("cutting", flush=True)
+        threading.Event().wait(SECONDS)
+        os._exit(1)
+    _left -= 1
+    return _cut(*arguments)
 
 
 def _find(white):

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from export import __main__ as export
-from fomm_tf import cli, config
+from fomm_tf import cli, config, errors
 from fomm_tf.ablation import command as ablation
 from fomm_tf.data.puppets import command as puppets
 from serving import __main__ as serving
@@ -48,11 +48,31 @@ def test_a_command_of_the_readme_exists(command):
         config.override(config.Config(), [argument for argument in arguments if "=" in argument])
     elif program == "make":
         assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.M), command
-    elif len(arguments) == 1 and arguments[0] != "demo":
-        assert program == "fomm"
-        assert cli.main([*arguments, "--no-such-option"]) == 2
-    elif arguments != ["..."] and arguments != ["demo"]:
-        cli._parser().parse_args(arguments)
+    else:
+        assert program == "fomm", command
+        check_fomm(arguments)
+
+
+def check_fomm(arguments):
+    """Refuses what is not a command of `fomm`, and arguments that it does not take; a name alone stands for any."""
+    parser = cli._parser()
+    if arguments == ["..."]:
+        return
+    if len(arguments) == 1 and not arguments[0].startswith("-"):
+        assert arguments[0] in parser._subparsers._group_actions[0].choices, f"fomm has no command {arguments[0]}"
+    else:
+        parser.parse_args(arguments)
+
+
+def test_check_fomm_accepts_commands_and_whole_command_lines():
+    for arguments in (["..."], ["info"], ["demo"], ["info", "runs/x"]):
+        check_fomm(arguments)
+
+
+@pytest.mark.parametrize("arguments", [["infos"], ["anim"], ["train"], ["infos", "runs/x"], ["info", "x", "--no-such"]])
+def test_check_fomm_refuses_an_unknown_command_or_option(arguments):
+    with pytest.raises((AssertionError, errors.UserError), match=r"no command|invalid choice|unrecognized"):
+        check_fomm(arguments)
 
 
 def test_the_map_of_the_readme_is_the_tree():

@@ -132,10 +132,13 @@ def test_a_run_s_end_is_told_as_if_it_had_been_here(code, error, words):
 
 
 def test_a_run_ends_with_the_command_even_if_that_is_killed():
-    wait = "import time; from fomm_tf.ablation import work; work._end_with_the_command(); time.sleep(60)"
+    wait = "import signal; from fomm_tf.ablation import work; work._end_with_the_command(); signal.pause()"
     child = subprocess.Popen([sys.executable, "-c", wait], stdin=subprocess.PIPE)
     child.stdin.close()
-    assert child.wait(timeout=30) == 1
+    try:
+        assert child.wait(timeout=60) == 1
+    finally:
+        child.kill()
 
 
 @pytest.fixture(scope="module")

@@ -175,6 +175,8 @@ def test_a_terminated_process_ends_with_130_and_leaves_nothing(tmp_path):
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".fomm-*/out/train/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
+        assert process.poll() is None, process.stdout.read()
+    assert list(tmp_path.glob(".fomm-*/out/train/*")), "nothing was drawn in a minute"
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output

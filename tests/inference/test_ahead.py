@@ -1,4 +1,6 @@
+import concurrent.futures
 import threading
+import types
 
 import pytest
 
@@ -21,21 +23,45 @@ def test_items_come_in_order_from_one_other_thread():
 @pytest.mark.parametrize("depth", [1, 4])
 def test_as_many_items_are_made_before_they_are_asked_for(depth):
     made = threading.Semaphore(0)
-    count = 0
 
     def items():
-        nonlocal count
         for number in range(20):
-            count += 1
             made.release()
             yield number
 
     stream = ahead.ahead(items(), depth)
     assert next(stream) == 0
     for _ in range(1 + depth):
-        assert made.acquire(timeout=10)
-    assert not made.acquire(timeout=0.1)
-    assert count == 1 + depth
+        assert made.acquire(timeout=60)
+    stream.close()
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_no_more_items_are_made_than_that(monkeypatch, depth):
+    """With an executor that does at once what a thread would do some time later."""
+
+    class Inline:
+        def __init__(self, _):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, function, *arguments):
+            future = concurrent.futures.Future()
+            future.set_result(function(*arguments))
+            return future
+
+    futures = types.SimpleNamespace(ThreadPoolExecutor=Inline)
+    monkeypatch.setattr(ahead, "concurrent", types.SimpleNamespace(futures=futures))
+    made = []
+    stream = ahead.ahead((made.append(number) or number for number in range(20)), depth)
+    for asked in range(1, 10):
+        next(stream)
+        assert len(made) == asked + depth
 
 
 def test_an_error_comes_after_the_items_before_it():

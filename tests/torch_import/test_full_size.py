@@ -1,15 +1,15 @@
-"""The eight released models at full size, as torch 1.0 wrote them on a GPU: there and back, in time and in memory.
+"""The eight released models at full size, as torch 1.0 wrote them on a GPU: there and back, and what that costs.
 
 The weights are drawn; names and shapes are the reference's (`released-shapes.json`).
 """
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -27,11 +27,13 @@ RECIPES = sorted(set(SHAPES) - {COMMON})
 ARCHITECTURES = ("vox-256", "taichi-256", "mgif-256", "taichi-adv-256")
 STATES = ("generator", "kp_detector", "discriminator")
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "down.weight", "weight_u", "weight_v")
-SECONDS, GIB = 60, 2.0**30
+# CPU time at most, in starts of TensorFlow (3 s where this was written; there it was three to six of them).
+STARTS, GIB = 20, 2.0**30
 # A tiny process in between: what a child took at most counts what it was forked from.
 MEASURE = (
     "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
-    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+    "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+    "print(used.ru_maxrss); print(used.ru_utime + used.ru_stime); sys.exit(code)"
 )
 
 
@@ -78,14 +80,20 @@ def draw_tree(recipe, moments=False):
 
 
 def measure(*arguments):
-    """Runs the command; returns its output, the seconds and the GiB at most."""
-    start = time.monotonic()
-    command = [sys.executable, "-c", MEASURE, sys.executable, "-m", "fomm_tf", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - start
+    """Runs the command; returns its output, its seconds of CPU time and the GiB at most."""
+    command = [sys.executable, "-c", MEASURE, sys.executable, *map(str, arguments)]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    *lines, kilobytes = done.stdout.splitlines()
-    return lines, seconds, int(kilobytes) * 1024 / GIB
+    *lines, kilobytes, seconds = done.stdout.splitlines()
+    return lines, float(seconds), int(kilobytes) * 1024 / GIB
+
+
+@pytest.fixture(scope="module")
+def most_seconds():
+    """What a conversion may take."""
+    _, seconds, _ = measure("-c", "import tensorflow")
+    return STARTS * seconds
 
 
 def assert_bit_equal(left, right):
@@ -145,14 +153,16 @@ def test_a_released_model_has_the_tensors_and_the_model_of_one_that_is_converted
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("recipe", ARCHITECTURES)
-def test_a_released_model_converts_in_a_minute_and_two_gib_and_comes_back_bit_equal(recipe, tmp_path, record_property):
+def test_a_released_model_converts_soon_and_in_two_gib_and_comes_back_bit_equal(
+    recipe, tmp_path, record_property, most_seconds
+):
     file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
     tree = draw_tree(recipe)
     torch_files.write_legacy(file, tree, "cuda:0")
-    lines, seconds, gib = measure("convert", file, "--config", recipe, "--out", run)
+    lines, seconds, gib = measure("-m", "fomm_tf", "convert", file, "--config", recipe, "--out", run)
     report(record_property, recipe, seconds, gib)
     assert lines == [f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator."]
-    assert seconds < SECONDS and gib < 2
+    assert seconds < most_seconds and gib < 2
     assert config.load(run / "config.yaml") == config.load(config.recipes()[recipe])
     file.unlink()
 
@@ -166,20 +176,20 @@ def test_a_released_model_converts_in_a_minute_and_two_gib_and_comes_back_bit_eq
 
 
 @pytest.mark.conformance
-def test_adam_moments_come_along_under_three_gib_and_come_back_bit_equal(tmp_path, record_property):
+def test_adam_moments_come_along_under_three_gib_and_come_back_bit_equal(tmp_path, record_property, most_seconds):
     recipe = "vox-adv-256"
     file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
     tree = draw_tree(recipe, moments=True)
     torch_files.write_legacy(file, tree, "cuda:0")
-    lines, seconds, gib = measure("convert", file, "--config", recipe, "--out", run)
+    lines, seconds, gib = measure("-m", "fomm_tf", "convert", file, "--config", recipe, "--out", run)
     report(record_property, f"{recipe} with moments", seconds, gib)
     assert lines == [f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator, with Adam moments."]
-    assert seconds < SECONDS and gib < 3
+    assert seconds < most_seconds and gib < 3
     file.unlink()
 
-    _, seconds, gib = measure("convert", run, "--to-torch", back)
+    _, seconds, gib = measure("-m", "fomm_tf", "convert", run, "--to-torch", back)
     report(record_property, f"{recipe} with moments, back", seconds, gib)
-    assert seconds < SECONDS and gib < 3
+    assert seconds < most_seconds and gib < 3
     again = weights.load(back)
     assert set(again) == set(tree) and again["epoch"] == 99
     for part in STATES:
@@ -206,13 +216,13 @@ def test_the_tensors_of_a_released_model_tell_the_recipe_s_model(recipe):
 def test_a_released_model_converts_without_a_config(recipe, tmp_path, record_property):
     file, run = tmp_path / "cpk.pth.tar", tmp_path / "run"
     torch_files.write_legacy(file, draw_tree(recipe), "cuda:0")
-    lines, seconds, gib = measure("convert", file, "--out", run)
+    lines, seconds, gib = measure("-m", "fomm_tf", "convert", file, "--out", run)
     report(record_property, f"{recipe} without --config", seconds, gib)
     assert lines == [
         f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator.",
         "The tensors do not tell the frames' size; the released models' 256x256 is assumed (else give --config).",
     ]
-    assert seconds < SECONDS and gib < 2
+    assert seconds < most_seconds and gib < 2
     assert as_recipe(config.load(run / "config.yaml").model) == config.load(config.recipes()[recipe]).model
     file.unlink()
     shutil.rmtree(run)
