@@ -59,7 +59,7 @@ def sample_skin(random: np.random.Generator, who: shape.Shape, hair_color: np.nd
     color *= 1 + _mottle(random, height, width)
     color = _redden(random, color, x, y, z, darkness)
     color = _age(random, color, x, y, z, who.age)
-    if random.random() < 0.3:
+    if random.random() < 0.2:
         color = _freckle(random, color, x, y, z)
     made_up = who.male < 0.5 and random.random() < 0.6
     if made_up:
@@ -86,9 +86,9 @@ def _sample_tone(random: np.random.Generator, ancestry: np.ndarray) -> np.ndarra
 
 def _mottle(random: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Relative change of color, `[h, w, 3]`: blotches, and pores in brightness."""
-    strength = random.uniform(0.5, 1.4)
-    blotches = fractal(random, height, width, 10, 4)[..., None] * np.float32([0.012, 0.03, 0.032])
-    warmth = fractal(random, height, width, 6, 3)[..., None] * np.float32([0.02, -0.005, -0.02])
+    strength = random.uniform(0.4, 1.2)
+    blotches = fractal(random, height, width, 10, 4)[..., None] * np.float32([0.006, 0.016, 0.017])
+    warmth = fractal(random, height, width, 6, 3)[..., None] * np.float32([0.008, -0.002, -0.008])
     pores = fractal(random, height, width, 190, 2)[..., None] * np.float32([0.022, 0.026, 0.028])
     return strength * (blotches + warmth + pores)
 
@@ -127,9 +127,9 @@ def _age(random, color, x, y, z, age):
         lines += np.exp(-(((y - _EYE_Y - slope * beside + 0.02) / 0.011) ** 2)) * _window(beside, 0.0, 0.16)
     fold = np.abs(x) - 0.17 - 0.42 * (6.9 - y)
     lines += 1.2 * np.exp(-((fold / 0.02) ** 2)) * _window(y, 6.58, 6.92)
-    color = color * (1 - face[..., None] * depth * np.clip(lines, 0, 1.5)[..., None] * np.float32([0.22, 0.3, 0.3]))
+    color = color * (1 - face[..., None] * depth * np.clip(lines, 0, 1.5)[..., None] * np.float32([0.13, 0.19, 0.19]))
     if age > 0.55:
-        spots = smoothstep(fractal(random, *x.shape, 60, 1), 2.3, 3.0)[..., None] * random.random()
+        spots = smoothstep(fractal(random, *x.shape, 60, 1), 2.3, 3.0)[..., None] * 0.6 * random.random()
         color = color * (1 - spots * np.float32([0.15, 0.22, 0.28]))
     return color
 
@@ -142,7 +142,7 @@ def _freckle(random, color, x, y, z):
     where = smoothstep(z, 0.6, 1.1) * (0.15 + _spot(x, y, (0.3, 6.98), (0.4, 0.3)))
     height, width = x.shape
     spots = smoothstep(fractal(random, height, width, random.uniform(90, 160), 1), 1.1, 1.7) * where
-    color = color * (1 - random.uniform(0.3, 1) * spots[..., None] * np.float32([0.2, 0.32, 0.4]))
+    color = color * (1 - random.uniform(0.15, 0.7) * spots[..., None] * np.float32([0.14, 0.24, 0.3]))
     moles = np.zeros((height, width), np.float32)
     for _ in range(random.integers(0, 4)):
         place = int(random.uniform(0.36, 0.64) * width), int(random.uniform(0.25, 0.7) * height)
@@ -157,9 +157,9 @@ def _blush(random, color, x, y, z):
 
 def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
     """Two arcs of short strokes along the brow."""
-    inner, outer = random.uniform(0.06, 0.13), random.uniform(0.54, 0.62)
+    inner, outer = random.uniform(0.09, 0.16), random.uniform(0.54, 0.62)
     along = (np.abs(x) - inner) / (outer - inner)
-    arch, tilt = random.uniform(0.02, 0.09), random.normal(0.02, 0.03)
+    arch, tilt = random.uniform(0.02, 0.09), random.normal(-0.02, 0.025)
     middle = 7.49 + random.normal(0, 0.02) + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3) + tilt * along
     thick = (random.uniform(0.035, 0.075) if who.male > 0.5 else random.uniform(0.018, 0.05)) * (
         1 - 0.6 * np.clip(along, 0, 1) ** 1.5
@@ -182,7 +182,8 @@ def _paint_beard(random, color, hairy, x, y, z, hair_color):
     ragged = 0.03 * fractal(random, height, width, 40, 3)
     front = smoothstep(z, -0.1, 0.3)
     cheek = 6.62 + 0.5 * np.clip(np.abs(x) - 0.2, 0, 1) + random.normal(0, 0.05) + ragged
-    jaw = smoothstep(cheek - y, -0.03, 0.1) * smoothstep(y, 5.75 + ragged, 6.12) * front
+    jaw = smoothstep(cheek - y, -0.03, 0.1) * smoothstep(y, 5.98 + ragged, 6.1) * front
+    jaw = jaw * np.maximum(smoothstep(z, 0.7, 0.95), smoothstep(y, 6.2, 6.35))
     above_lip = _window(y, 6.67, 6.83) * smoothstep(np.abs(x), 0.33, 0.24)
     lips = np.exp(-((x / 0.3) ** 4) - ((y - _MOUTH_Y) / 0.1) ** 4)
     full = np.clip(jaw + above_lip, 0, 1) * (1 - np.clip(1.5 * lips, 0, 1))
