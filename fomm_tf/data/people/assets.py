@@ -1,0 +1,114 @@
+"""The human mesh, its shape targets, face units, and skeleton, as `assets/human.npz` holds them.
+
+Convention: x to the person's left, y up, z out of the face; lengths in decimeters. `extract` built the file; the
+provenance and the license (CC0) are beside it.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+_FILE = pathlib.Path(__file__).parent / "assets" / "human.npz"
+_UNIT = "unit/"
+
+
+class Part(enum.IntEnum):
+    """Part of the base mesh, as numbered in the file."""
+
+    BODY = 0
+    LEFT_EYE = 1
+    RIGHT_EYE = 2
+    TEETH = 3
+    TONGUE = 4
+    LASHES = 5
+
+
+class Target(NamedTuple):
+    """A sparse displacement of the mesh.
+
+    Attributes:
+      indices: `[N]` int, vertices that move.
+      deltas: `[N, 3]` float32, decimeters at weight 1.
+    """
+
+    indices: np.ndarray
+    deltas: np.ndarray
+
+
+class Human(NamedTuple):
+    """Everything the file holds.
+
+    Attributes:
+      vertices: `[V, 3]` float32, the base mesh.
+      triangles: `[T, 3]` int.
+      parts: `[T]` `Part` of each triangle.
+      masks: name -> `[V]` float32 in [0, 1]: lips, eyelids, ears, inside-mouth, fingernails.
+      occlusion: `[V]` float32: open share of the hemisphere over each vertex of the base mesh.
+      targets: name -> target, such as `nose/nose-hump-incr` or `macro/asian-male-old`.
+      units: the names of the face units, sorted; `targets[f"unit/{name}"]`.
+      landmarks: name -> vertex.
+      bones: names, parents before children.
+      parents: `[B]` int, -1 for the root.
+      joints: for each bone, the vertices whose mean is where it turns.
+      weights: `[V, B]` float32, rows sum to 1.
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    parts: np.ndarray
+    masks: dict[str, np.ndarray]
+    occlusion: np.ndarray
+    targets: dict[str, Target]
+    units: tuple[str, ...]
+    landmarks: dict[str, int]
+    bones: tuple[str, ...]
+    parents: np.ndarray
+    joints: tuple[np.ndarray, ...]
+    weights: np.ndarray
+
+    def part_vertices(self, part: Part) -> np.ndarray:
+        """The vertices of a part, sorted."""
+        return np.unique(self.triangles[self.parts == part])
+
+    def joint_positions(self, vertices: np.ndarray) -> np.ndarray:
+        """Where the bones of a shape turn, `[B, 3]` float32."""
+        return np.stack([vertices[joint].mean(axis=0) for joint in self.joints])
+
+
+@functools.cache
+def load() -> Human:
+    """Reads the file, once a process."""
+    with np.load(_FILE) as archive:
+        data = {name: archive[name] for name in archive.files}
+    quads = data["quads"].astype(np.int32)
+    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    # A triangle of the source has its last corner twice.
+    solid = triangles[:, 1] != triangles[:, 2]
+    names, offsets = data["target_names"].tolist(), data["target_offsets"]
+    indices, deltas = data["target_indices"].astype(np.int32), data["target_deltas"].astype(np.float32) / 1000
+    targets = {
+        name: Target(indices[start:end], deltas[start:end])
+        for name, start, end in zip(names, offsets[:-1], offsets[1:], strict=True)
+    }
+    weights = np.zeros((len(data["vertices"]), len(data["bone_names"])), np.float32)
+    np.put_along_axis(weights, data["bone_indices"].astype(int), data["bone_weights"] / np.float32(255), axis=1)
+    weights[weights.sum(axis=1) == 0, data["bone_names"].tolist().index("head")] = 1
+    return Human(
+        vertices=data["vertices"],
+        triangles=triangles[solid],
+        parts=np.tile(data["parts"], 2)[solid],
+        masks=dict(zip(data["mask_names"].tolist(), data["masks"] / np.float32(255), strict=True)),
+        occlusion=data["occlusion"] / np.float32(255),
+        targets=targets,
+        units=tuple(name.removeprefix(_UNIT) for name in names if name.startswith(_UNIT)),
+        landmarks=dict(zip(data["landmark_names"].tolist(), data["landmarks"].astype(int).tolist(), strict=True)),
+        bones=tuple(data["bone_names"].tolist()),
+        parents=data["bone_parents"].astype(int),
+        joints=tuple(np.split(data["joint_indices"].astype(int), np.cumsum(data["joint_counts"])[:-1])),
+        weights=weights / weights.sum(axis=1, keepdims=True),
+    )

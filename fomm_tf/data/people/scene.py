@@ -1,0 +1,181 @@
+"""Light, camera, and background of a clip."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.ndimage
+
+from fomm_tf.data.people import backgrounds
+
+FRAMINGS = ("talking", "portrait", "figure")
+# Half of what the frame shows at the person's distance, in decimeters: least and greatest.
+_HALF_WIDTHS = {"talking": (1.3, 2.0), "portrait": (2.0, 2.9), "figure": (9.3, 11.5)}
+
+
+class Camera(NamedTuple):
+    """A pinhole camera that looks along -z.
+
+    Attributes:
+      position: `[3]`, decimeters.
+      focal: x in the frame (-1 to 1 from edge to edge) = focal * (x - position x) / (position z - z).
+    """
+
+    position: np.ndarray
+    focal: float
+
+
+class Light(NamedTuple):
+    """Light from far away.
+
+    Attributes:
+      direction: `[3]` unit, to the light.
+      color: `[3]` linear RGB times strength.
+      spread: how wide the light is, radians: soft shadows.
+    """
+
+    direction: np.ndarray
+    color: np.ndarray
+    spread: float
+
+
+class Scene(NamedTuple):
+    """Everything in a clip but the person and the motion.
+
+    Attributes:
+      framing: one of `FRAMINGS`.
+      lights: the first casts shadows.
+      sky, ground: `[3]` linear RGB of light from above and below.
+      background: `[s, s, 3]` float32 sRGB, 1.25 times the frame.
+      offset: `[3]`: the frame's middle is so far from the person's face (or body), dm.
+      half_width: of what the frame shows, decimeters.
+      distance: of the camera.
+      shake: `[F, 2]` movement of the camera in half frames.
+      brightness: of the person's skin in the image, sRGB.
+      contrast, saturation, gamma: of the camera's picture.
+      tint: `[3]` white balance.
+      blur: standard deviation in shares of the frame's side.
+      noise: standard deviation of pixels, sRGB.
+      quality: of JPEG, or 0 for none.
+    """
+
+    framing: str
+    lights: tuple[Light, ...]
+    sky: np.ndarray
+    ground: np.ndarray
+    background: np.ndarray
+    offset: np.ndarray
+    half_width: float
+    distance: float
+    shake: np.ndarray
+    brightness: float
+    contrast: float
+    saturation: float
+    gamma: float
+    tint: np.ndarray
+    blur: float
+    noise: float
+    quality: int
+
+
+def sample_scene(seed: int, framing: str, frames: int, size: int, step: int = 1, still: bool = False) -> Scene:
+    """Draws a scene.
+
+    Args:
+      seed: any integer from 0.
+      framing: one of `FRAMINGS`.
+      frames: of the clip.
+      size: of the frames in pixels: how fine the background is.
+      step: 25ths of a second a frame.
+      still: no movement of the camera.
+    """
+    random = np.random.default_rng([seed, 31])
+    background = backgrounds.draw_background(random, round(1.25 * max(size, 96)))
+    lights = _sample_lights(random)
+    around = background.reshape(-1, 3).mean(axis=0) ** 2.2
+    around = around / (around.mean() + 1e-6)
+    ambient = random.uniform(0.25, 0.75) * (0.6 + 0.4 * around)
+    low, high = _HALF_WIDTHS[framing]
+    hand = 0.0 if still or random.random() < 0.5 else random.uniform(0.004, 0.03)
+    shake = np.stack([_drift(random, frames, step) for _ in range(2)], axis=-1) * hand
+    gray = random.random() < 0.04
+    return Scene(
+        framing=framing,
+        lights=lights,
+        sky=(ambient * random.uniform(0.8, 1.3)).astype(np.float32),
+        ground=(ambient * random.uniform(0.3, 0.8)).astype(np.float32),
+        background=background,
+        offset=np.float32([random.normal(0, 0.12), random.normal(0, 0.12), 0]) * (2 if framing == "figure" else 1),
+        half_width=float(random.uniform(low, high)),
+        distance=float(
+            random.uniform(30, 60) if framing == "figure" else np.exp(random.uniform(np.log(5), np.log(16)))
+        ),
+        shake=shake.astype(np.float32),
+        brightness=float(random.uniform(0.36, 0.72)),
+        contrast=float(np.exp(random.normal(0, 0.15))),
+        saturation=0.0 if gray else float(np.clip(random.normal(0.92, 0.2), 0.2, 1.5)),
+        gamma=float(np.exp(random.normal(0, 0.08))),
+        tint=np.exp(random.normal(0, 0.06) * np.float32([1, 0, -1]) + random.normal(0, 0.02, 3)).astype(np.float32),
+        blur=float(random.choice([0, 0.0025, 0.006]) * random.uniform(0.4, 1.2)),
+        noise=float(random.choice([0.0, 0.008, 0.02]) * random.uniform(0.4, 1.3)),
+        quality=int(random.choice([0, random.integers(70, 96), random.integers(35, 70)], p=[0.35, 0.45, 0.2])),
+    )
+
+
+def _sample_lights(random) -> tuple[Light, ...]:
+    """A key light, a weaker fill, and sometimes one from behind; colors between candle light and shade."""
+    angle, height = random.normal(0, 0.75), random.uniform(-0.1, 1.0)
+    strength = random.uniform(0.6, 1.3)
+    lights = [Light(_direction(angle, height), strength * _warmth(random), float(random.uniform(0.03, 0.4)))]
+    lights.append(Light(_direction(-angle - random.normal(0.5, 0.5), random.uniform(-0.2, 0.6)),
+                        strength * random.uniform(0.05, 0.5) * _warmth(random), 0.3))  # fmt: skip
+    if random.random() < 0.4:
+        side = random.choice([-1, 1]) * random.uniform(1.9, 2.8)
+        lights.append(Light(_direction(side, random.uniform(0, 0.8)), random.uniform(0.2, 1.0) * _warmth(random), 0.2))
+    return tuple(lights)
+
+
+def _direction(angle: float, height: float) -> np.ndarray:
+    return np.float32([np.sin(angle) * np.cos(height), np.sin(height), np.cos(angle) * np.cos(height)])
+
+
+def _warmth(random) -> np.ndarray:
+    warm = random.normal(0.05, 0.16)
+    return np.exp(np.float32([warm, 0, -1.3 * warm]))
+
+
+def _drift(random, frames: int, step: int) -> np.ndarray:
+    walk = scipy.ndimage.gaussian_filter1d(random.normal(size=frames * step + 40), 5)[20:-20]
+    return walk[::step] / 0.237  # its standard deviation
+
+
+def aim(scene: Scene, target: np.ndarray, frame: int) -> Camera:
+    """The camera of a frame.
+
+    Args:
+      scene: of the clip.
+      target: `[3]` what is to be in the middle: of the face at rest, or of the body.
+      frame: counted from 0.
+    """
+    middle = target + scene.offset
+    focal = scene.distance / scene.half_width
+    move = scene.shake[frame] * scene.half_width
+    position = middle + np.array([move[0], move[1], scene.distance])
+    return Camera(position.astype(np.float32), float(focal))
+
+
+def background_of(scene: Scene, frame: int, size: int) -> np.ndarray:
+    """`[size, size, 3]` float32 sRGB: the part of the background that the camera sees."""
+    side = scene.background.shape[0]
+    spare = 0.1
+    center = 0.5 + 0.5 * 0.8 * np.clip(scene.shake[frame] * [1, -1], -spare * 2, spare * 2)
+    scale = 0.8 * side / size
+    matrix = np.float32(
+        [[scale, 0, center[0] * side - scale * size / 2], [0, scale, center[1] * side - scale * size / 2]]
+    )
+    matrix[:, 2] += 0.5 * scale - 0.5
+    flags = backgrounds.cv2.INTER_LINEAR | backgrounds.cv2.WARP_INVERSE_MAP
+    return backgrounds.cv2.warpAffine(
+        scene.background, matrix, (size, size), flags=flags, borderMode=backgrounds.cv2.BORDER_REFLECT
+    )

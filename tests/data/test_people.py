@@ -1,0 +1,138 @@
+"""Rendered people: same seeds, same bytes; the truth agrees with the pixels; a stopped set continues."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from fomm_tf import errors
+from fomm_tf.data import people
+from fomm_tf.data.people import command
+
+SMALL = {"identities": 2, "test_identities": 1, "clips_per_identity": 1, "frames": 2, "frame_step": 5, "size": 32}
+
+
+def write(out, **changes):
+    return command.write(out, **{**SMALL, "seed": 0, "framing": ("talking",), **changes})
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Frames of four people in lively motion."""
+    seeds = [people.Clip(seed, seed + 10, seed + 20, frames=6, step=12, size=64, still=True) for seed in range(4)]
+    return [list(people.render(clip)) for clip in seeds]
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people") / "set"
+    write(folder, masks=True)
+    return folder
+
+
+def test_render_gives_the_same_bytes_for_the_same_seeds(clips):
+    again = list(people.render(people.Clip(1, 11, 21, frames=6, step=12, size=64, still=True)))
+    for frame, other in zip(again, clips[1], strict=True):
+        np.testing.assert_array_equal(frame.image, other.image)
+        np.testing.assert_array_equal(frame.truth.landmarks, other.truth.landmarks)
+    assert np.abs(np.int16(clips[0][0].image) - clips[1][0].image).mean() > 5
+
+
+def test_render_frames_have_the_shapes_and_types_that_clip_declares(clips):
+    for frame in clips[0]:
+        assert frame.image.shape == (64, 64, 3) and frame.image.dtype == np.uint8
+        assert frame.face.shape == frame.person.shape == (64, 64)
+        assert frame.truth.landmarks.shape == (len(people.landmark_names()), 2)
+        assert frame.face.sum() > 200 and not (frame.face & ~frame.person).any()
+
+
+def test_truth_landmarks_of_the_face_lie_in_its_mask(clips):
+    names = people.landmark_names()
+    inside = []
+    for frame in (frame for clip in clips for frame in clip):
+        for name in ("nose_tip", "upper_lip", "lower_lip"):
+            column, row = np.rint((frame.truth.landmarks[names.index(name)] + 1) * 31.5).astype(int)
+            inside.append(frame.face[row, column])
+    assert np.mean(inside) > 0.8
+
+
+def test_truth_yaw_is_positive_where_the_nose_moves_to_the_right(clips):
+    names = people.landmark_names()
+    nose, left, right = (names.index(name) for name in ("nose_tip", "left_ear", "right_ear"))
+    frames = [frame.truth for clip in clips for frame in clip]
+    offsets = [truth.landmarks[nose, 0] - truth.landmarks[[left, right], 0].mean() for truth in frames]
+    yaws = [truth.angles[0] for truth in frames]
+    assert np.std(yaws) > 3 and np.corrcoef(offsets, yaws)[0, 1] > 0.9
+    # The person's left is on the right of the image.
+    assert np.mean([truth.landmarks[left, 0] > truth.landmarks[right, 0] for truth in frames]) > 0.9
+
+
+def test_write_gives_a_set_that_training_reads_and_its_truth(small_set):
+    assert sorted(path.name for path in small_set.iterdir()) == [
+        "masks",
+        "people.json",
+        "plan.json",
+        "test",
+        "train",
+        "truth",
+    ]
+    assert sum(1 for _ in small_set.glob("train/*/*.png")) == 4 and sum(1 for _ in small_set.glob("test/*/*.png")) == 2
+    assert sum(1 for _ in small_set.glob("masks/*/*/*.png")) == 6
+    truth = json.loads((small_set / "people.json").read_text())
+    assert "landmarks" in json.dumps(truth)
+
+
+def test_write_continues_a_set_and_keeps_finished_clips(small_set, tmp_path):
+    shutil.copytree(small_set, tmp_path / "set")
+    (tmp_path / "set" / "people.json").unlink()
+    missing = next((tmp_path / "set" / "train").iterdir())
+    shutil.rmtree(missing)
+    (tmp_path / "set" / "truth" / "train" / f"{missing.name}.json").unlink()
+    assert "1 of 3 clips drawn in this run" in write(tmp_path / "set", masks=True)
+    assert contents(tmp_path / "set") == contents(small_set)
+
+
+def test_write_draws_a_clip_independently_of_the_others(small_set, tmp_path):
+    write(tmp_path / "one", identities=1, test_identities=0)
+    (clip,) = (tmp_path / "one" / "train").iterdir()
+    assert contents(clip) == contents(small_set / "train" / clip.name)
+
+
+def test_write_transfers_gives_pairs_with_true_animations(tmp_path):
+    write(tmp_path / "pairs", transfers=1)
+    header, row = (tmp_path / "pairs" / "pairs.csv").read_text().splitlines()
+    assert header.split(",") == ["source", "driving", "truth"]
+    assert all((tmp_path / "pairs" / path).exists() for path in row.split(","))
+
+
+def test_write_refuses_a_folder_of_something_else(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(errors.UserError):
+        write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (["--size", "16"], "--size must be at least 32; got 16"),
+        (["--identities", "0"], "--identities must be at least 1; got 0"),
+        (["--amount", "2"], "--amount must be above 0 and at most 1; got 2"),
+        (["--framing", "profile"], "invalid choice: 'profile'"),
+    ],
+)
+def test_command_reports_bad_options_in_one_line(change, complaint, tmp_path, capsys):
+    assert command.main(["--out", str(tmp_path / "out"), *change]) == 2
+    message = capsys.readouterr().err
+    assert complaint in message and message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_render_rejects_an_unknown_framing():
+    with pytest.raises(errors.UserError, match="framing is 'profile'"):
+        next(people.render(people.Clip(0, 0, 0, framing="profile")))
