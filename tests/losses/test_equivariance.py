@@ -86,7 +86,7 @@ def test_keypoints_that_move_with_the_frame_lose_nothing():
     )
 
 
-@pytest.mark.parametrize("loss", [equivariance.value, equivariance.jacobian], ids=["value", "jacobian"])
+@pytest.mark.parametrize("loss", [equivariance.value_loss, equivariance.jacobian_loss], ids=["value", "jacobian"])
 def test_the_gradients_at_both_keypoints_are_the_slopes_in_double_precision(loss):
     deformation, parts = transform(), [*points(1), *points(2)]
 
@@ -94,7 +94,7 @@ def test_the_gradients_at_both_keypoints_are_the_slopes_in_double_precision(loss
         return loss(keypoints.Keypoints(*parts[:2]), keypoints.Keypoints(*parts[2:]), deformation)
 
     analytic, numeric = tf.test.compute_gradient(function, parts, delta=1e-6)
-    assert sum(np.abs(slope).max() > 1e-3 for slope in numeric) == (2 if loss is equivariance.value else 3)
+    assert sum(np.abs(slope).max() > 1e-3 for slope in numeric) == (2 if loss is equivariance.value_loss else 3)
     for ours, slope in zip(analytic, numeric, strict=True):
         np.testing.assert_allclose(ours, slope, atol=1e-6)
 

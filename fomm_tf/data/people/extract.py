@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import pathlib
 import re
@@ -26,10 +25,10 @@ import zipfile
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from fomm_tf import console, errors
 from fomm_tf.data.people import rays
+from fomm_tf.opencv import cv2
 from fomm_tf.video import files
 
 SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
@@ -219,7 +218,8 @@ def _sample_masks(
     hits = np.maximum(np.bincount(quads.ravel(), minlength=count), 1)
     masks = []
     for name in _MASKS:
-        mask = np.asarray(Image.open(io.BytesIO(archive.read(f"{_DATA}/textures/mpfb_{name}.jpg"))).convert("L")) / 255
+        encoded = np.frombuffer(archive.read(f"{_DATA}/textures/mpfb_{name}.jpg"), np.uint8)
+        mask = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) / 255
         rows = np.clip(((1 - place[:, 1]) * mask.shape[0]).astype(int), 0, mask.shape[0] - 1)
         columns = np.clip((place[:, 0] * mask.shape[1]).astype(int), 0, mask.shape[1] - 1)
         masks.append(np.bincount(quads.ravel(), mask[rows, columns], count) / hits)
