@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from fomm_tf import errors
 from fomm_tf.data import people
-from fomm_tf.data.people import command
+from fomm_tf.data.people import assets, command, person
 
 SMALL = {"identities": 2, "test_identities": 1, "clips_per_identity": 1, "frames": 2, "frame_step": 5, "size": 32}
 
@@ -95,6 +98,50 @@ def test_write_continues_a_set_and_keeps_finished_clips(small_set, tmp_path):
     (tmp_path / "set" / "truth" / "train" / f"{missing.name}.json").unlink()
     assert "1 of 3 clips drawn in this run" in write(tmp_path / "set", masks=True)
     assert contents(tmp_path / "set") == contents(small_set)
+
+
+def test_command_killed_while_it_draws_continues_to_the_same_bytes(tmp_path):
+    options = ["--identities", "6", "--frames", "3", "--frame-step", "5", "--size", "32", "--processes", "1"]
+    out = tmp_path / "killed"
+    running = subprocess.Popen([sys.executable, "-m", "fomm_tf.data.people", "--out", out, *options])
+    deadline = time.monotonic() + 60
+    while not list(out.glob("train/0*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert not (out / "people.json").exists()
+    # A clip that is there is whole.
+    assert {len(list(clip.iterdir())) for clip in out.glob("train/0*")} == {3}
+    assert command.main(["--out", str(out), *options]) == 0
+    assert command.main(["--out", str(tmp_path / "whole"), *options]) == 0
+    written = {path: data for path, data in contents(out).items() if not any(".fomm-" in part for part in path.parts)}
+    assert written == contents(tmp_path / "whole")
+
+
+def test_write_does_not_depend_on_the_number_of_processes(small_set, tmp_path):
+    write(tmp_path / "two", masks=True, processes=2)
+    assert contents(tmp_path / "two") == contents(small_set)
+
+
+def test_write_rejects_to_continue_with_other_options(small_set):
+    with pytest.raises(errors.UserError, match="holds a set with other options \\(seed\\)"):
+        write(small_set, masks=True, seed=1)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 8])
+def test_pose_blink_closes_the_eyes_and_jaw_opens_the_mouth(seed):
+    human, somebody = assets.load(), person.sample_person(seed, texture_width=128)
+    units = np.array([name.startswith("eyeBlink") or name == "jawOpen" for name in human.units], float)
+    still = np.zeros((len(human.bones), 3))
+    rest, moved = (person.pose(somebody, weights, still, np.zeros(3))[0] for weights in (0 * units, units))
+
+    def height(vertices, upper, lower):
+        return vertices[human.landmarks[upper], 1] - vertices[human.landmarks[lower], 1]
+
+    for side in ("left", "right"):
+        before, after = (height(vertices, f"{side}_upper_lid", f"{side}_lower_lid") for vertices in (rest, moved))
+        assert abs(after) < 0.12 * before
+    assert height(moved, "upper_lip", "lower_lip") > height(rest, "upper_lip", "lower_lip") + 0.15
 
 
 def test_write_draws_a_clip_independently_of_the_others(small_set, tmp_path):

@@ -7,8 +7,6 @@ import numpy as np
 from fomm_tf.data.people.noise import fractal, smoothstep
 from fomm_tf.opencv import cv2
 
-_KINDS = ("plain", "gradient", "room", "room", "shapes", "lights", "outdoors", "shelves", "curtain")
-
 
 def draw_background(random: np.random.Generator, side: int) -> np.ndarray:
     """Draws one.
@@ -20,8 +18,8 @@ def draw_background(random: np.random.Generator, side: int) -> np.ndarray:
     Returns:
       `[side, side, 3]` float32 sRGB in [0, 1].
     """
-    kind = random.choice(_KINDS)
-    image = globals()[f"_{kind}"](random, side)
+    kinds = (_plain, _gradient, _room, _room, _shapes, _lights, _outdoors, _shelves, _curtain)
+    image = kinds[random.integers(len(kinds))](random, side)
     blur = random.choice([0.0, 0.006, 0.02, 0.05], p=[0.3, 0.25, 0.25, 0.2]) * random.uniform(0.5, 1.5) * side
     if blur > 0.4:
         image = cv2.GaussianBlur(image, (0, 0), float(blur), borderType=cv2.BORDER_REFLECT)
@@ -71,9 +69,8 @@ def _room(random, side):
         cv2.rectangle(image, *box, frame, -1)
         inner = int(max(1, 0.012 * side))
         content = np.clip(colors[random.integers(8)] * random.uniform(0.6, 1.6), 0, 1).tolist()
-        cv2.rectangle(
-            image, (box[0][0] + inner, box[0][1] + inner), (box[1][0] - inner, box[1][1] - inner), content, -1
-        )
+        (left, top), (right, bottom) = box
+        cv2.rectangle(image, (left + inner, top + inner), (right - inner, bottom - inner), content, -1)
         for _ in range(random.integers(0, 4)):
             a, b = (tuple(int(v) for v in random.uniform((x, y), (x + wide, y + high))) for _ in range(2))
             cv2.line(image, a, b, colors[random.integers(8)].tolist(), int(random.integers(1, 5)), cv2.LINE_AA)
@@ -108,9 +105,8 @@ def _lights(random, side):
         disc = np.zeros((side, side), np.float32)
         center = tuple(int(v) for v in random.uniform(0, side, 2))
         cv2.circle(disc, center, max(1, int(radius * random.uniform(0.6, 1.3))), 1.0, -1, cv2.LINE_AA)
-        image = image + disc[..., None] * random.uniform(0.1, 0.6) * (
-            random.random(3) * 0.5 + np.float32([0.6, 0.5, 0.3])
-        )
+        color = random.random(3) * 0.5 + np.float32([0.6, 0.5, 0.3])
+        image = image + disc[..., None] * random.uniform(0.1, 0.6) * color
     return image.astype(np.float32)
 
 

@@ -2,8 +2,8 @@
 
 Convention: positions are (x, y), x to the right, y down; -1 and 1 are the centers of the first and last pixel, as in
 `fomm_tf.ops.grid`. Left and right are the person's. Head angles are in degrees: yaw is positive when the head turns to
-the person's left (to the right in the image), pitch when it looks down, roll when it tilts to the person's right
-shoulder's opposite side: the crown moves to the left in the image.
+the person's left (to the right in the image), pitch when it looks down, roll when the crown moves to the left in the
+image.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def render(clip: Clip) -> Iterator[Frame]:
         for frame in range(clip.frames)
     ]
     target = _find_middle([vertices for vertices, _ in posed], clip.framing)
-    rest = _measure_lids(somebody.vertices)
+    rest = _measure_lids(somebody.vertices, np.array([0.0, 1.0, 0.0]))
     neutral, _ = person.pose(somebody, 0 * moves.units[0], 0 * moves.rotations[0], 0 * moves.shift[0])
     face = assets.load().landmarks["nose_bridge"]
     close = scene.Camera(np.float32([*neutral[face][:2] - (0, 0.2), place.distance]), place.distance / 1.2)
@@ -129,13 +129,11 @@ def _find_middle(posed: list[np.ndarray], framing: str) -> np.ndarray:
     return (middle + np.float32([0, -0.6 if framing == "portrait" else 0.05, 0])).astype(np.float32)
 
 
-def _measure_lids(vertices: np.ndarray) -> np.ndarray:
-    """Height of the gap between the lids, `[2]`."""
+def _measure_lids(vertices: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Height of the gap between the lids along the head's `up`, `[2]`; negative where they overlap."""
     marks = assets.load().landmarks
-    return np.array(
-        [np.linalg.norm(vertices[marks[f"{side}_upper_lid"]] - vertices[marks[f"{side}_lower_lid"]])
-         for side in ("left", "right")]
-    )  # fmt: skip
+    gaps = [vertices[marks[f"{side}_upper_lid"]] - vertices[marks[f"{side}_lower_lid"]] for side in ("left", "right")]
+    return np.array(gaps) @ up
 
 
 def _measure(vertices, head, camera, size, rest, gaze) -> Truth:
@@ -151,7 +149,7 @@ def _measure(vertices, head, camera, size, rest, gaze) -> Truth:
     eyes = [
         (vertices[marks[f"{side}_inner_eye"]] + vertices[marks[f"{side}_outer_eye"]]) / 2 for side in ("left", "right")
     ]
-    closure = np.clip(1 - _measure_lids(vertices) / rest, -1, 1)
+    closure = np.clip(1 - _measure_lids(vertices, up) / rest, -1, 1)
     return Truth(
         positions.astype(np.float32),
         np.float32([yaw, pitch, roll]),

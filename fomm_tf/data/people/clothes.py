@@ -8,14 +8,15 @@ import numpy as np
 
 from fomm_tf.data.people.noise import smoothstep
 
-_NECK_Z = 0.1
-_KINDS = {  # height of the collar in front and behind, and how pointed it is in front
-    "crew": (5.3, 5.72, 1.2),
-    "wide": (4.95, 5.6, 1.2),
-    "v": (4.5, 5.72, 3.2),
-    "high": (6.0, 6.02, 1.0),
-    "shirt": (5.0, 5.95, 4.0),
-    "suit": (5.45, 5.95, 2.0),
+# Half the width of the neck where it meets the shoulders, decimeters.
+_NECK_WIDTH = 0.72
+_KINDS = {  # height of the collar in front and behind, and the power of its curve in front: 1 is a V, 4 is square
+    "crew": (5.3, 5.75, 2.2),
+    "wide": (4.95, 5.65, 3.5),
+    "v": (4.6, 5.75, 1.1),
+    "high": (6.0, 6.02, 2.0),
+    "shirt": (5.05, 5.95, 0.9),
+    "suit": (5.5, 5.95, 1.5),
 }
 
 
@@ -24,7 +25,7 @@ class Clothes(NamedTuple):
 
     Attributes:
       kind: of the collar.
-      collar: front height, back height, sharpness; on the base mesh.
+      collar: front height, back height, power of the curve between them; on the base mesh.
       colors: `[4, 3]` float32 sRGB: main, second, shirt, tie.
       pattern: `[3]` radians a decimeter of stripes along x, y, z; zero for plain.
       checked: whether stripes cross.
@@ -66,17 +67,27 @@ def sample_clothes(random: np.random.Generator, color: np.ndarray | None = None)
     )  # fmt: skip
 
 
+def depth(clothes: Clothes, points: np.ndarray) -> np.ndarray:
+    """How far below the collar's line points of the body are, `[N]` decimeters; negative where skin is bare.
+
+    Args:
+      clothes: of somebody.
+      points: `[N, 3]` on the base mesh.
+    """
+    front, back, power = clothes.collar
+    x, y, z = points.T
+    rise = np.clip(np.abs(x) / _NECK_WIDTH, 0, 1) ** power
+    line = front + (max(back, front) - front) * rise
+    line = back + (line - back) * smoothstep(z, -0.1, 0.3)
+    # The shoulders beside the neck are covered.
+    line = line + np.clip(5.95 - line, 0, None) * smoothstep(np.abs(x), _NECK_WIDTH, 1.3 * _NECK_WIDTH)
+    bare = (np.abs(x) > clothes.bare_arms) | (y < clothes.bare_legs)
+    return np.where(bare, -1, line - y)
+
+
 def coverage(clothes: Clothes, points: np.ndarray) -> np.ndarray:
     """How much a point of the body is cloth, `[N]` in [0, 1]; `points` are on the base mesh, `[N, 3]`."""
-    front, back, sharp = clothes.collar
-    x, y, z = points.T
-    facing = (1 + np.cos(np.arctan2(x, z - _NECK_Z))) / 2
-    line = back + (front - back) * facing**sharp
-    # Shoulders are covered whatever the collar in front is.
-    edge = 1.1 if clothes.kind == "wide" else 0.6
-    line = line + smoothstep(np.abs(x), edge, edge + 0.4) * np.clip(5.9 - line, 0, None)
-    covered = smoothstep(line - y, -0.012, 0.012)
-    return covered * (np.abs(x) < clothes.bare_arms) * (y > clothes.bare_legs)
+    return smoothstep(depth(clothes, points), -0.012, 0.012)
 
 
 def color(clothes: Clothes, points: np.ndarray) -> np.ndarray:
@@ -93,7 +104,7 @@ def color(clothes: Clothes, points: np.ndarray) -> np.ndarray:
         if clothes.kind == "suit":
             opening = 0.05 + 0.3 * np.clip(y - 3.2, 0, 2.4)
             shirt = front & (np.abs(x) < opening)
-            result[shirt | (y > 5.55)] = clothes.colors[2]
+            result[shirt | ((y > 5.55) & (np.abs(x) < 0.7))] = clothes.colors[2]
             tie = front & (np.abs(x) < 0.09 + 0.07 * np.clip(5.2 - y, 0, 1.5)) & (y < 5.4)
             result[tie & shirt] = clothes.colors[3]
             lapel = front & (np.abs(np.abs(x) - opening - 0.1) < 0.1) & (y < 5.2)

@@ -14,7 +14,6 @@ from fomm_tf.data.people import rays, shading
 from fomm_tf.data.people import scene as scenes
 from fomm_tf.data.people.person import Person
 from fomm_tf.data.people.scene import Camera, Scene
-from fomm_tf.data.people.surfaces import Material
 from fomm_tf.opencv import cv2
 
 _EDGE_DEPTH, _EDGE_BEND = 0.12, 0.75
@@ -143,9 +142,8 @@ def _shade(person, attributes, scene, camera, hits, chosen, x, y, exposure):
     mixed = attributes[corners[:, 0]] * (1 - u - v)[:, None]
     mixed += attributes[corners[:, 1]] * u[:, None]
     mixed += attributes[corners[:, 2]] * v[:, None]
-    directions = np.stack(
-        [x[chosen] / camera.focal, y[chosen] / camera.focal, np.full(len(u), -1, np.float32)], axis=-1
-    )
+    ahead = np.full(len(u), -1, np.float32)
+    directions = np.stack([x[chosen] / camera.focal, y[chosen] / camera.focal, ahead], axis=-1)
     directions /= np.sqrt(np.einsum("ij,ij->i", directions, directions))[:, None]
     return shading.shade(person, scene, triangle, mixed, directions, exposure)
 
@@ -161,6 +159,3 @@ def measure_exposure(person: Person, vertices: np.ndarray, camera: Camera, scene
     # Cameras expose dark skin darker than light skin, but not by all of the difference.
     aim = scene.brightness * (0.55 + 0.75 * tone)
     return float(np.clip(shading.decode(np.array(aim)) / (np.median(linear) + 1e-4), 0.1, 8))
-
-
-__all__ = ["Drawing", "Material", "draw", "measure_exposure", "project"]

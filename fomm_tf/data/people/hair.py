@@ -15,6 +15,8 @@ _COLORS = np.array(
      [128, 58, 30], [160, 78, 40]], np.float32,
 )  # fmt: skip
 _COLUMNS, _ROWS = 160, 18
+# A scarf's triangles with longer edges are left out, decimeters.
+_TORN = 0.35
 # Angles and heights (from the head's middle) of a hairline: front, temple, sideburn, above the ear, behind, nape.
 _ANGLES = np.radians([0, 26, 46, 66, 82, 100, 118, 140, 180])
 _LINE = np.array([0.64, 0.62, 0.46, 0.12, 0.2, 0.22, -0.28, -0.62, -0.68])
@@ -145,7 +147,7 @@ def _bun(random, skull, color):
     ball = np.stack([np.sin(j) * np.sin(i), np.cos(j), np.sin(j) * np.cos(i)], axis=-1)
     ball = ball * (1 + 0.06 * random.normal(size=i.shape))[..., None]
     coordinates = np.stack([i - np.pi, j / np.pi, j], axis=-1)
-    triangles = surfaces._grid_triangles(20, 12, True)
+    triangles = surfaces.grid_triangles(20, 12, True)
     return Surface(
         (where + size * ball).reshape(-1, 3).astype(np.float32), coordinates.reshape(-1, 3).astype(np.float32),
         triangles,
@@ -180,7 +182,7 @@ def _headgear(random, skull, angles, kind):
     brim = rim[chosen][:, None] + out * reach * across * ahead
     brim[..., 1] += 0.12 * (1 - np.abs(signed[chosen])[:, None] ** 2) * out[..., 0]
     brim = np.concatenate([brim, brim[:, ::-1] + np.float32([0, -0.035, 0])], axis=1).reshape(-1, 3).astype(np.float32)
-    triangles = surfaces._grid_triangles(len(chosen), 2 * rows, False)
+    triangles = surfaces.grid_triangles(len(chosen), 2 * rows, False)
     color = color if random.random() < 0.7 else _cloth_color(random)
     return [crown, Surface(brim, brim * 0.2, triangles, Material.CLOTH, color)]
 
@@ -195,15 +197,26 @@ def _scarf(random, skull, angles):
     share = np.linspace(0, 1, rows)[None]
     folds = _around(random, signed, 9)[:, None]
     thickness = random.uniform(0.1, 0.16) * np.ones((_COLUMNS, rows)) + 0.03 * folds * smoothstep(share, 0.2, 0.7)
-    # Below the chin, the edges beside the face close in front.
-    down = np.clip(share * (np.pi / 2 + 2.4) - np.pi / 2, 0, None)
-    close = smoothstep(down, 0.62, 1.25) * (angles >= open_angle)[:, None]
+    # Below the chin, which is 1.1 below the head's middle, the edges beside the face close in front.
+    down = np.clip(share * (np.pi / 2 - end[:, None]) - np.pi / 2, 0, None)
+    close = smoothstep(down, 1.05, 1.5) * (angles >= open_angle)[:, None]
     away = (angles[:, None] - open_angle) / (np.pi - open_angle)
     opening = -np.sign(signed)[:, None] * close * open_angle * (1 - np.clip(away, 0, 1))
-    return surfaces.sheet(
-        skull, end, np.clip(thickness, 0.06, 1), Material.CLOTH, _cloth_color(random), rows=rows, opening=opening,
+    ears = np.exp(-(((angles - 1.6) / 0.35) ** 2))[:, None] * np.exp(-(((share - 0.36) / 0.12) ** 2))
+    scarf = surfaces.sheet(
+        skull,
+        end,
+        np.clip(thickness, 0.06, 1) + 0.16 * ears,
+        Material.CLOTH,
+        _cloth_color(random),
+        rows=rows,
+        opening=opening,
         hang_in=random.uniform(0.25, 0.45),
-    )  # fmt: skip
+    )
+    # Between the columns of the forehead and those beside the face is the face.
+    corners = scarf.vertices[scarf.triangles]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(axis=1)
+    return scarf._replace(triangles=scarf.triangles[longest < _TORN * skull.size])
 
 
 def _cloth_color(random):

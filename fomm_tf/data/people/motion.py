@@ -150,7 +150,7 @@ def _express(random, tracks, count, tempo) -> None:
     brows = 0.08 + 0.35 * _wander(random, count, 0.6 * tempo)
     _add(tracks, "browInnerUp", np.clip(brows, 0, 0.8))
     _add(tracks, "browOuterUp", np.clip(brows + 0.1 * _wander(random, count, 0.4), 0, 0.8))
-    _add(tracks, "browDown", 0.6 * np.clip(-brows, 0, 0.7))
+    _add(tracks, "browDown", 0.5 * np.clip(-brows, 0, 0.6))
 
 
 def _look_around(random, tracks, count, tempo, amount, energy) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +160,7 @@ def _look_around(random, tracks, count, tempo, amount, energy) -> tuple[np.ndarr
     frame = 0
     while frame < count:
         last = frame + int(random.exponential(1.1 / tempo) * FPS) + 6
-        held[frame:last] = random.normal(0, [0.13, 0.34, 0.08])
+        held[frame:last] = random.normal(0, [0.12, 0.3, 0.08])
         frame = last
     head = _smooth(held, random.uniform(3, 7) / tempo)
     head += np.stack([_wander(random, count, 0.5 * tempo) for _ in range(3)], axis=-1) * [0.035, 0.07, 0.04]

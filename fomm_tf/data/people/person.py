@@ -14,7 +14,8 @@ from fomm_tf.opencv import cv2
 
 # Of the body, what is kept where head and shoulders show: the base mesh above this height.
 _BUST_BOTTOM = 3.0
-_EAR_OPENING = 1.5
+# Share of the gap between the landmarks of the lids by which they meet, and the range of the scale of a blink.
+_MEET, _BLINKS = 0.95, (0.4, 1.5)
 
 
 class Person(NamedTuple):
@@ -121,6 +122,7 @@ def _assemble(human, who, complexion, worn, hairdo, glasses, random, whole_body)
         colors.append(np.broadcast_to(part.color, (len(part.triangles), 3)))
         count += len(part.vertices)
     moving, units = _unit_matrix(human)
+    _fit_blinks(human, who.vertices, moving, units)
     masks = np.zeros((count, 4), np.float32)
     masks[:, 3] = 1
     masks[: len(vertices)] = np.stack(
@@ -152,7 +154,7 @@ def _outward(human: assets.Human, complexion: skin.Skin, worn: clothes.Clothes) 
     lifted = 0.16 * beard * (human.vertices[:, 1] < 6.9) * (human.masks["lips"] < 0.3)
     lifted = lifted * (human.masks["inside-mouth"] < 0.3) * (human.vertices[:, 1] > 5.6)
     lifted = np.where(human.vertices[:, 1] > 6.5, 0.4, 1) * lifted
-    covered = clothes.coverage(worn, human.vertices)
+    covered = smoothstep(clothes.depth(worn, human.vertices), -0.02, 0.3)
     outside = np.ones(len(human.vertices), bool)
     for part in list(assets.Part)[1:]:
         outside[human.part_vertices(part)] = False
@@ -181,6 +183,16 @@ def _unit_matrix(human: assets.Human) -> tuple[np.ndarray, np.ndarray]:
     for row, target in zip(matrix, targets, strict=True):
         row[place[target.indices]] = target.deltas
     return moving, matrix
+
+
+def _fit_blinks(human: assets.Human, vertices: np.ndarray, moving: np.ndarray, units: np.ndarray) -> None:
+    """Scales the blinks, in place, so that the lids of this shape just meet: large eyes blink further than small."""
+    for side in ("Left", "Right"):
+        upper, lower = (human.landmarks[f"{side.lower()}_{lid}_lid"] for lid in ("upper", "lower"))
+        blink = units[human.units.index(f"eyeBlink{side}")]
+        fall = -np.subtract(*blink[np.searchsorted(moving, [upper, lower]), 1])
+        gap = vertices[upper, 1] - vertices[lower, 1]
+        blink *= np.float32(np.clip(_MEET * gap / fall, *_BLINKS))
 
 
 def _sample_eyes(random, who) -> tuple[np.ndarray, float]:

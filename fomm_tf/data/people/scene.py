@@ -8,10 +8,11 @@ import numpy as np
 import scipy.ndimage
 
 from fomm_tf.data.people import backgrounds
+from fomm_tf.opencv import cv2
 
 FRAMINGS = ("talking", "portrait", "figure")
 # Half of what the frame shows at the person's distance, in decimeters: least and greatest.
-_HALF_WIDTHS = {"talking": (1.3, 2.0), "portrait": (2.0, 2.9), "figure": (9.3, 11.5)}
+_HALF_WIDTHS = {"talking": (1.2, 1.75), "portrait": (1.8, 2.6), "figure": (9.3, 11.5)}
 
 
 class Camera(NamedTuple):
@@ -108,19 +109,23 @@ def sample_scene(seed: int, framing: str, frames: int, size: int, step: int = 1,
         background=background,
         offset=np.float32([random.normal(0, 0.12), random.normal(0, 0.12), 0]) * (2 if framing == "figure" else 1),
         half_width=float(random.uniform(low, high)),
-        distance=float(
-            random.uniform(30, 60) if framing == "figure" else np.exp(random.uniform(np.log(5), np.log(16)))
-        ),
+        distance=_sample_distance(random, framing),
         shake=shake.astype(np.float32),
-        brightness=float(random.uniform(0.36, 0.72)),
+        brightness=float(random.uniform(0.36, 0.68)),
         contrast=float(np.exp(random.normal(0, 0.15))),
-        saturation=0.0 if gray else float(np.clip(random.normal(0.92, 0.2), 0.2, 1.5)),
+        saturation=0.0 if gray else float(np.clip(random.normal(0.92, 0.16), 0.3, 1.4)),
         gamma=float(np.exp(random.normal(0, 0.08))),
-        tint=np.exp(random.normal(0, 0.06) * np.float32([1, 0, -1]) + random.normal(0, 0.02, 3)).astype(np.float32),
-        blur=float(random.choice([0, 0.0025, 0.006]) * random.uniform(0.4, 1.2)),
-        noise=float(random.choice([0.0, 0.008, 0.02]) * random.uniform(0.4, 1.3)),
+        tint=np.exp(random.normal(0, 0.045) * np.float32([1, 0, -1]) + random.normal(0, 0.02, 3)).astype(np.float32),
+        blur=float(random.choice([0, 0.002, 0.005], p=[0.4, 0.4, 0.2]) * random.uniform(0.4, 1.2)),
+        noise=float(random.choice([0.0, 0.006, 0.016], p=[0.35, 0.45, 0.2]) * random.uniform(0.4, 1.3)),
         quality=int(random.choice([0, random.integers(70, 96), random.integers(35, 70)], p=[0.35, 0.45, 0.2])),
     )
+
+
+def _sample_distance(random, framing: str) -> float:
+    if framing == "figure":
+        return float(random.uniform(30, 60))
+    return float(np.exp(random.uniform(np.log(5), np.log(16))))
 
 
 def _sample_lights(random) -> tuple[Light, ...]:
@@ -141,7 +146,7 @@ def _direction(angle: float, height: float) -> np.ndarray:
 
 
 def _warmth(random) -> np.ndarray:
-    warm = random.normal(0.05, 0.16)
+    warm = random.normal(0.03, 0.11)
     return np.exp(np.float32([warm, 0, -1.3 * warm]))
 
 
@@ -171,11 +176,7 @@ def background_of(scene: Scene, frame: int, size: int) -> np.ndarray:
     spare = 0.1
     center = 0.5 + 0.5 * 0.8 * np.clip(scene.shake[frame] * [1, -1], -spare * 2, spare * 2)
     scale = 0.8 * side / size
-    matrix = np.float32(
-        [[scale, 0, center[0] * side - scale * size / 2], [0, scale, center[1] * side - scale * size / 2]]
-    )
-    matrix[:, 2] += 0.5 * scale - 0.5
-    flags = backgrounds.cv2.INTER_LINEAR | backgrounds.cv2.WARP_INVERSE_MAP
-    return backgrounds.cv2.warpAffine(
-        scene.background, matrix, (size, size), flags=flags, borderMode=backgrounds.cv2.BORDER_REFLECT
-    )
+    corner = center * side - scale * size / 2 + 0.5 * scale - 0.5
+    matrix = np.float32([[scale, 0, corner[0]], [0, scale, corner[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(scene.background, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT)

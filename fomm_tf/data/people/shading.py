@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from fomm_tf.data.people import clothes, headmap
+from fomm_tf.data.people import assets, clothes, headmap
 from fomm_tf.data.people.noise import smoothstep
 from fomm_tf.data.people.person import Person
 from fomm_tf.data.people.scene import Scene
@@ -13,7 +15,7 @@ from fomm_tf.opencv import cv2
 
 # Light enters skin and leaves it beside: red furthest, so that it reaches around the edge of shadows.
 _WRAP = np.float32([0.38, 0.2, 0.14])
-_FACE_BACK, _FACE_LOW, _FACE_HIGH = 0.55, 6.0, 8.0
+_FACE_BACK, _FACE_LOW, _FACE_HIGH, _JAW = 0.55, 6.1, 8.0, 6.5
 
 
 def decode(srgb: np.ndarray) -> np.ndarray:
@@ -54,7 +56,7 @@ def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[
     albedo, gloss, power, soft = _albedo(person, triangle, material, points, masks)
     occlusion = 0.25 + 0.75 * masks[:, 3]
     inside = (material == Material.TEETH) | (material == Material.TONGUE)
-    occlusion = np.where(inside, 0.5, occlusion * (1 - 0.75 * masks[:, 2] * (material == Material.SKIN)))
+    occlusion = np.where(inside, 0.8, occlusion * (1 - 0.75 * masks[:, 2] * (material == Material.SKIN)))
     occlusion = np.where(material <= Material.RIGHT_EYE, occlusion * np.where(material > 0, 0.85, 1), occlusion)
     sky = 0.5 + 0.5 * normal[:, 1:2]
     light = (scene.ground + sky * (scene.sky - scene.ground)) * occlusion[:, None]
@@ -73,9 +75,8 @@ def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[
         glint = np.clip(_dot(normal[lit], half[lit]), 0, 1) ** power[lit]
         away = 1 - np.clip(-_dot(directions[lit], half[lit]), 0, 1)
         fresnel = 0.35 + 3.9 * away * away * away
-        shine[lit] += (glint * gloss[lit] * fresnel * (seen[lit, -1] if number == 0 else seen[lit, 0]))[
-            :, None
-        ] * lamp.color
+        strength = glint * gloss[lit] * fresnel * seen[lit, -1]
+        shine[lit] += strength[:, None] * lamp.color
     grazing = np.square(np.square(1 - np.clip(-_dot(normal, directions), 0, 1)))
     light = light + (0.25 * grazing * occlusion)[:, None] * scene.sky
     result = encode((decode(albedo) * light + shine) * exposure)
@@ -91,7 +92,9 @@ def _normalize(vectors: np.ndarray) -> np.ndarray:
 
 
 def _is_face(material: np.ndarray, points: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    front = (points[:, 2] > _FACE_BACK) & (points[:, 1] > _FACE_LOW) & (points[:, 1] < _FACE_HIGH)
+    # Below the jaw, which rises towards the ears, is the throat.
+    back = _FACE_BACK + 1.6 * np.clip(_JAW - points[:, 1], 0, None)
+    front = (points[:, 2] > back) & (points[:, 1] > _FACE_LOW) & (points[:, 1] < _FACE_HIGH)
     return (material <= Material.LASHES) & ((material != Material.SKIN) | front)
 
 
@@ -175,17 +178,12 @@ def _paint_eye(person: Person, points, masks, albedo, kind):
     return color.astype(np.float32), 1.6 * full, 160 * full, 0.5 * full
 
 
-_EYES: dict[int, tuple[np.ndarray, float]] = {}
-
-
+@functools.cache
 def _eye_sphere(kind: int) -> tuple[np.ndarray, float]:
-    if kind not in _EYES:
-        from fomm_tf.data.people import assets
-
-        human = assets.load()
-        eye = human.vertices[human.part_vertices(assets.Part(kind))]
-        _EYES[kind] = ((eye.max(axis=0) + eye.min(axis=0)) / 2, float(np.ptp(eye, axis=0).max() / 2))
-    return _EYES[kind]
+    """Center and radius of an eye of the base mesh."""
+    human = assets.load()
+    eye = human.vertices[human.part_vertices(assets.Part(kind))]
+    return (eye.max(axis=0) + eye.min(axis=0)) / 2, float(np.ptp(eye, axis=0).max() / 2)
 
 
 def _paint_hair(person: Person, points, masks, albedo, kind):

@@ -20,7 +20,7 @@ _DETAILS = {
     "eyebrows": (2, 0.5),
     "forehead": (3, 0.45),
     "ears": (4, 0.45),
-    "neck": (3, 0.4),
+    "neck": (3, 0.3),
 }
 _ASYMMETRIES = 6
 _MAX_WEIGHT = 0.95
@@ -52,7 +52,7 @@ def sample_shape(random: np.random.Generator) -> Shape:
     male = float(np.clip(random.choice([0.0, 1.0]) + random.choice([-1, 1]) * abs(random.normal(0, 0.12)), 0, 1))
     age = float(random.beta(1.0, 1.4))
     ancestry = random.dirichlet([0.55, 0.55, 0.55])
-    weight, muscle = float(np.clip(random.normal(0.05, 0.42), -1, 1)), float(random.beta(1, 3))
+    weight, muscle = float(np.clip(random.normal(0.05, 0.42), -1, 1)), float(random.beta(1, 4))
     weights = _macro_weights(male, age, ancestry, weight, muscle)
     weights.update(_detail_weights(random, human))
     return Shape(male, age, ancestry, weight, muscle, apply_targets(human, weights))

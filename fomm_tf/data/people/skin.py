@@ -161,7 +161,7 @@ def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
     """Two arcs of short strokes along the brow."""
     inner, outer = random.uniform(0.09, 0.16), random.uniform(0.54, 0.62)
     along = (np.abs(x) - inner) / (outer - inner)
-    arch, tilt = random.uniform(0.02, 0.09), random.normal(-0.02, 0.025)
+    arch, tilt = random.uniform(0.02, 0.09), random.normal(-0.045, 0.025)
     middle = 7.49 + random.normal(0, 0.02) + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3) + tilt * along
     thick = (random.uniform(0.035, 0.075) if who.male > 0.5 else random.uniform(0.018, 0.05)) * (
         1 - 0.6 * np.clip(along, 0, 1) ** 1.5
@@ -170,7 +170,7 @@ def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
     strokes = _streaks(random, height, width, 0.9)
     density = random.uniform(0.55, 1.0)
     shape_ = smoothstep(along, -0.06, 0.1) * smoothstep(along, 1.08, 0.75) * smoothstep(z, 0.6, 0.8)
-    shape_ = shape_ * smoothstep(thick - np.abs(y - middle), -0.022, 0.02) * (0.75 + 0.25 * strokes)
+    shape_ = shape_ * smoothstep(thick - np.abs(y - middle), -0.022, 0.02) * (0.82 + 0.18 * strokes)
     if who.male > 0.5:  # some hair between the brows
         shape_ = np.maximum(shape_, random.choice([0, 0, 0.5]) * _spot(x, y, (0, 7.48), (0.08, 0.05)) * (z > 0.6))
     alpha = np.clip(density * shape_, 0, 1)
@@ -179,7 +179,7 @@ def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
 
 def _paint_beard(random, color, hairy, x, y, z, hair_color):
     """Stubble, a mustache, a goatee, or a full beard; returns its length too."""
-    kind = random.choice(["shaved", "stubble", "mustache", "goatee", "full"], p=[0.4, 0.25, 0.08, 0.09, 0.18])
+    kind = random.choice(["shaved", "stubble", "mustache", "goatee", "full"], p=[0.54, 0.2, 0.06, 0.07, 0.13])
     height, width = x.shape
     ragged = 0.03 * fractal(random, height, width, 40, 3)
     front = smoothstep(z, -0.1, 0.3)
@@ -202,9 +202,9 @@ def _paint_beard(random, color, hairy, x, y, z, hair_color):
             area[kind] * random.uniform(0.25, 0.6) * np.clip(0.8 + 0.4 * fractal(random, height, width, 200, 1), 0, 1.4)
         )
     else:
-        alpha = area[kind] * random.uniform(0.8, 1) * (0.8 + 0.2 * strokes)
+        alpha = area[kind] * random.uniform(0.8, 1) * (0.88 + 0.12 * strokes)
         length = area[kind] * random.uniform(0.15, 1) ** 1.5
-    dark = dark * (1 + (0.25 * strokes)[..., None])
+    dark = dark * (1 + (0.15 * strokes)[..., None])
     return *_cover(color, hairy, np.clip(alpha, 0, 1), dark), length
 
 

@@ -162,7 +162,7 @@ def sheet(
     )
     coordinates = np.stack([angle, share, y - skull.center[1]], axis=-1).astype(np.float32)
     return Surface(
-        vertices.reshape(-1, 3), coordinates.reshape(-1, 3), _grid_triangles(columns, rows, True), material,
+        vertices.reshape(-1, 3), coordinates.reshape(-1, 3), grid_triangles(columns, rows, True), material,
         np.asarray(color, np.float32),
     )  # fmt: skip
 
@@ -180,11 +180,11 @@ def tube(path: np.ndarray, radius: float, material: Material, color: np.ndarray,
     turn = np.arange(sides) / sides * 2 * np.pi
     ring = np.cos(turn)[:, None] * side[:, None] + np.sin(turn)[:, None] * up[:, None]
     vertices = (path[:, None] + radius * ring).reshape(-1, 3).astype(np.float32)
-    triangles = _grid_triangles(count, sides, closed, rows_closed=True)
+    triangles = grid_triangles(count, sides, closed, rows_closed=True)
     return Surface(vertices, vertices.copy(), triangles, material, np.asarray(color, np.float32))
 
 
-def _grid_triangles(columns: int, rows: int, closed: bool, rows_closed: bool = False) -> np.ndarray:
+def grid_triangles(columns: int, rows: int, closed: bool, rows_closed: bool = False) -> np.ndarray:
     """Triangles of a grid of `columns` times `rows` vertices; sides may be joined."""
     i, j = np.meshgrid(
         np.arange(columns if closed else columns - 1), np.arange(rows if rows_closed else rows - 1), indexing="ij"
