@@ -11,7 +11,7 @@ import pytest
 
 from fomm_tf import errors
 from fomm_tf.data import people
-from fomm_tf.data.people import assets, command, person
+from fomm_tf.data.people import assets, command, person, scene, shading
 
 SMALL = {"identities": 2, "test_identities": 1, "clips_per_identity": 1, "frames": 2, "frame_step": 5, "size": 32}
 
@@ -142,6 +142,18 @@ def test_pose_blink_closes_the_eyes_and_jaw_opens_the_mouth(seed):
         before, after = (height(vertices, f"{side}_upper_lid", f"{side}_lower_lid") for vertices in (rest, moved))
         assert abs(after) < 0.12 * before
     assert height(moved, "upper_lip", "lower_lip") > height(rest, "upper_lip", "lower_lip") + 0.15
+
+
+def test_shade_gives_finite_colors_where_interpolation_leaves_a_shadow_below_0():
+    somebody, place = person.sample_person(0, texture_width=128), scene.sample_scene(0, "talking", 1, 32)
+    normals = somebody.normals(somebody.vertices)
+    shadow = np.full(len(normals), -1e-7, np.float32)
+    attributes = shading.vertex_attributes(somebody, normals, shadow)
+    triangle = np.arange(len(somebody.triangles))
+    directions = np.tile(np.float32([0, 0, -1]), (len(triangle), 1))
+    mixed = attributes[somebody.triangles[:, 0]]
+    colors, _ = shading.shade(somebody, place, triangle, mixed, directions, 1.0)
+    assert np.isfinite(colors).all() and colors.min() >= 0 and colors.max() <= 1
 
 
 def test_write_draws_a_clip_independently_of_the_others(small_set, tmp_path):

@@ -65,7 +65,8 @@ def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[
         facing = (normal @ lamp.direction)[:, None]
         wrap = soft[:, None] * _WRAP
         diffuse = np.clip((facing + wrap) / (1 + wrap), 0, None) / (1 + 0.5 * wrap)
-        seen = shadow if number == 0 else np.float32(1)
+        # Mixing the corners' values may give a little less than 0.
+        seen = np.maximum(shadow, 0) if number == 0 else np.float32(1)
         seen = (seen * (0.4 + 0.6 * occlusion))[..., None]
         if number == 0:  # shadows on skin have red edges
             seen = np.concatenate([seen ** (1 - 0.3 * soft[:, None]), seen, seen], axis=1)
