@@ -1,6 +1,7 @@
 """Rendered people: same seeds, same bytes; the truth agrees with the pixels; a stopped set continues."""
 
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -103,7 +104,8 @@ def test_write_continues_a_set_and_keeps_finished_clips(small_set, tmp_path):
 def test_command_killed_while_it_draws_continues_to_the_same_bytes(tmp_path):
     options = ["--identities", "6", "--frames", "3", "--frame-step", "5", "--size", "32", "--processes", "1"]
     out = tmp_path / "killed"
-    running = subprocess.Popen([sys.executable, "-m", "fomm_tf.data.people", "--out", out, *options])
+    line = [sys.executable, "-m", "fomm_tf.data.people", "--out", out, *options]
+    running = subprocess.Popen(line, cwd=pathlib.Path(__file__).parents[2])
     deadline = time.monotonic() + 60
     while not list(out.glob("train/0*")) and time.monotonic() < deadline:
         time.sleep(0.01)
