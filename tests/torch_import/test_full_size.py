@@ -213,7 +213,7 @@ def test_the_tensors_of_a_released_model_tell_the_recipe_s_model(recipe):
 
 
 @pytest.mark.parametrize("recipe", [pytest.param("vox-256", marks=pytest.mark.conformance), "mgif-256"])
-def test_a_released_model_converts_without_a_config(recipe, tmp_path, record_property):
+def test_a_released_model_converts_without_a_config(recipe, tmp_path, record_property, most_seconds):
     file, run = tmp_path / "cpk.pth.tar", tmp_path / "run"
     torch_files.write_legacy(file, draw_tree(recipe), "cuda:0")
     lines, seconds, gib = measure("-m", "fomm_tf", "convert", file, "--out", run)
