@@ -176,7 +176,9 @@ def test_the_discriminator_judges_each_scale(name):
         assert output.prediction.shape[-1] == 1 and output.prediction.shape[0] == 2
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.bfloat16_kernels)]
+)
 @pytest.mark.parametrize("name", ["tiny", "zeroth-order", "single-jacobian-map"])
 def test_under_mixed_precision_motion_stays_float32(name, policy):
     tf.keras.mixed_precision.set_global_policy(policy)

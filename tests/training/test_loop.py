@@ -163,7 +163,9 @@ def test_adversarial_fine_tuning_begins_with_a_plain_run(plain, make_config, one
     assert not np.array_equal(after.generator.final.kernel, before.generator.final.kernel)
 
 
-@pytest.mark.parametrize("precision", [pytest.param("bfloat16", marks=pytest.mark.conformance), "float16"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("bfloat16", marks=[pytest.mark.conformance, pytest.mark.bfloat16_kernels]), "float16"]
+)
 def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plain, make_config, one_replica, tmp_path):
     settings = make_config("train.steps=2", "train.lr_decay_fractions=[]", f"train.precision={precision}")
     mixed = train(settings, tmp_path / "mixed", one_replica)
