@@ -92,7 +92,7 @@ def test_a_backbone_that_nobody_knows_is_refused(make_config, one_replica):
     assert "vgg19" in refuse(make_config("train.backbone=vgg16"), one_replica)
 
 
-@pytest.mark.parametrize("precision", ["float16", pytest.param("bfloat16", marks=pytest.mark.bfloat16_kernels)])
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_under_mixed_precision_variables_stay_float32(precision, make_config, one_replica):
     session, _ = prepare(make_config(f"train.precision={precision}"), one_replica)
     kernel = session.run.networks.generator.final.kernel
