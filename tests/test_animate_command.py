@@ -372,7 +372,7 @@ from fomm_tf import video
 from fomm_tf.inference import animate, animator
 
 run, source, driving, out = sys.argv[1:]
-clip, passes = video.open_video(driving, duration=80), []
+clip, passes = video.open_video(driving, duration=100), []
 
 class Watched:
     def __getattr__(self, name):
