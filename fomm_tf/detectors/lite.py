@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -40,8 +43,10 @@ class LiteModel:
     def __init__(self, name: str, threads: int) -> None:
         import tensorflow as tf
 
-        self._interpreter = tf.lite.Interpreter(model_content=read(name), num_threads=threads)
-        self._interpreter.allocate_tensors()
+        content = read(name)
+        with _suppress_stderr():
+            self._interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
         (entry,) = self._interpreter.get_input_details()
         self._entry, self.side = entry["index"], int(entry["shape"][1])
         self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
@@ -58,6 +63,19 @@ class LiteModel:
         self._interpreter.set_tensor(self._entry, picture[np.newaxis])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+
+
+@contextlib.contextmanager
+def _suppress_stderr() -> Iterator[None]:
+    """Discards what the process writes to stderr: TensorFlow Lite logs its delegates there, at any log level."""
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

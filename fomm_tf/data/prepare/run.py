@@ -172,8 +172,7 @@ def _begin(pulse: _Pulse) -> None:
 def _detector(name: str) -> work.Detect | None:
     if name == WHOLE:
         return None
-    with console.hushed():
-        return detectors.load_boxes(name)
+    return detectors.load_boxes(name)
 
 
 def _do(source: sources.Source, out: Path, settings: Settings, tested: bool) -> work.Plan:
