@@ -14,7 +14,7 @@ from fomm_tf import checkpoint, cli, config, video
 from fomm_tf.inference import evaluation
 
 SMALL = pathlib.Path(__file__).parent / "training" / "small.yaml"
-OWN = ("--detector", "judges:find_brightest", "--embedding", "judges:embed_colour")
+OWN = ("--detector", "judges:find_brightest", "--embedding", "judges:embed_color")
 
 
 @pytest.fixture(scope="module")

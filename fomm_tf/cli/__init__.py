@@ -48,7 +48,7 @@ def _run(argv: Sequence[str] | None) -> None:
 
 def _parser() -> console.Parser:
     parser = console.Parser(
-        prog="fomm", description="First Order Motion Model: makes a still picture move as the object in a video does."
+        prog="fomm", description="First Order Motion Model: makes a still image move as the object in a video does."
     )
     parser.add_argument("--version", action="version", version=f"fomm-tf {fomm_tf.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -31,9 +31,9 @@ class Variation(NamedTuple):
       reverse: 1 exchanges source and driving; `fomm_tf.data.pairs` does that.
       mirror: 1 mirrors left and right.
       brightness: factor.
-      contrast: factor of the distance from the frame's mean grey.
-      saturation: factor of the distance from grey.
-      hue: shift, as a share of the colour circle.
+      contrast: factor of the distance from the frame's mean gray.
+      saturation: factor of the distance from gray.
+      hue: shift, as a share of the color circle.
       scale: factor of both sides.
       top: where the frame is cut from, as a share of the room above and below it; 0.5 is the middle.
       left: likewise of the room to its sides.
@@ -115,9 +115,9 @@ def apply(settings: config.AugmentConfig, variation: Variation, frame: tf.Tensor
 
 
 def _saturate(factor: tf.Tensor, frame: tf.Tensor) -> tf.Tensor:
-    # One product of matrices, since broadcasting a grey frame over three channels is several times as slow.
-    to_grey = tf.repeat(tf.constant(_LUMINANCE)[:, None], 3, axis=1)
-    pixels = tf.reshape(frame, [-1, 3]) @ (factor * tf.eye(3) + (1 - factor) * to_grey)
+    # One product of matrices, since broadcasting a gray frame over three channels is several times as slow.
+    to_gray = tf.repeat(tf.constant(_LUMINANCE)[:, None], 3, axis=1)
+    pixels = tf.reshape(frame, [-1, 3]) @ (factor * tf.eye(3) + (1 - factor) * to_gray)
     return tf.reshape(pixels, frame.shape)
 
 

@@ -1,12 +1,12 @@
-"""An index of the videos below a folder, each decoded once and kept as small pictures for random access.
+"""An index of the videos below a folder, each decoded once and kept as small images for random access.
 
 Convention:
   * `ROOT/train` and `ROOT/test` hold the clips of each part; without both, the clips lie in ROOT and are split;
-  * a clip is what `fomm_tf.video.open_video` reads: a video, a gif, a folder of frames, a stacked picture; files with
+  * a clip is what `fomm_tf.video.open_video` reads: a video, a gif, a folder of frames, a stacked image; files with
     other suffixes and hidden ones are passed over;
   * `identity#clip` is a clip of `identity`; a name without `#` is an identity of its own.
 
-What is kept: one file a clip, its frames at the frame size (the middle of the picture, by area), each encoded by
+What is kept: one file a clip, its frames at the frame size (the middle of the image, by area), each encoded by
 itself. Raw frames would need 800 GB for VoxCeleb at 256x256 and more memory than a laptop has; as JPEG (quality 95, no
 chroma subsampling) they need a fifth, and a random frame is one read of some 35 kB and under a millisecond to decode.
 Drawings, whose first frame is smaller as PNG, are kept as that, losslessly. Nothing is held in memory but offsets: what
@@ -37,7 +37,7 @@ from fomm_tf.video import files
 Result = TypeVar("Result")
 
 _TAKES = (
-    f"it takes videos ({', '.join(layout.SUFFIXES)}; a picture holds square frames side by side) and folders of frames"
+    f"it takes videos ({', '.join(layout.SUFFIXES)}; an image holds square frames side by side) and folders of frames"
 )
 
 # The end of a kept file: what it was made from, number of frames, and a mark that changes with the format.
@@ -227,9 +227,9 @@ def _make(path: Path, kept: Path, stamp: bytes, frame_size: tuple[int, int], sto
             for frame in video.open_video(path):
                 if stop.is_set():
                     raise errors.UnreadableError(f"{path} was not read to its end")
-                picture = video.resize(frame, frame_size)
-                encode = encode or min((_jpeg, _png), key=lambda way, picture=picture: len(way(picture)))
-                offsets.append(offsets[-1] + file.write(encode(picture)))
+                image = video.resize(frame, frame_size)
+                encode = encode or min((_jpeg, _png), key=lambda way, image=image: len(way(image)))
+                offsets.append(offsets[-1] + file.write(encode(image)))
             table = np.array(offsets, "<i8")
             file.write(table.tobytes())
             file.write(_FOOTER.pack(stamp, len(table) - 1, _MARK))
@@ -238,12 +238,12 @@ def _make(path: Path, kept: Path, stamp: bytes, frame_size: tuple[int, int], sto
     return table
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    return tf.io.encode_jpeg(picture, quality=95, chroma_downsampling=False).numpy()
+def _jpeg(image: np.ndarray) -> bytes:
+    return tf.io.encode_jpeg(image, quality=95, chroma_downsampling=False).numpy()
 
 
-def _png(picture: np.ndarray) -> bytes:
-    return tf.io.encode_png(picture).numpy()
+def _png(image: np.ndarray) -> bytes:
+    return tf.io.encode_png(image).numpy()
 
 
 def _in_threads(work: Callable[[int, threading.Event], Result], numbers: list[int], label: str) -> list[Result]:

@@ -13,10 +13,10 @@ import os
 from pathlib import Path
 
 SPLITS = ("train", "test")
-PICTURES = (".apng", ".jpeg", ".jpg", ".png")
+IMAGE_SUFFIXES = (".apng", ".jpeg", ".jpg", ".png")
 SUFFIXES = (
     *(".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"),
-    *PICTURES,
+    *IMAGE_SUFFIXES,
 )
 
 

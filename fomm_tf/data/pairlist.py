@@ -13,7 +13,7 @@ class Pair(NamedTuple):
     """What is to be animated.
 
     Attributes:
-      source: path of the picture.
+      source: path of the image.
       driving: path of the video.
       truth: path of the true animation, where it is known; else empty.
     """

@@ -5,7 +5,7 @@ Convention:
     goes through the clips (or identities) again and again, each time in another order: nothing is left out between
     epochs;
   * all decisions of a batch are drawn by numpy from (seed, step) before anything is read, so that they depend neither
-    on threads nor on the number of replicas; only pictures are worked on in parallel, in TensorFlow;
+    on threads nor on the number of replicas; only images are worked on in parallel, in TensorFlow;
   * the source is the earlier of two distinct random frames, unless the pair is reversed, as in the reference (which
     also lets both be the same frame).
 """

@@ -1,4 +1,4 @@
-"""The fetched TensorFlow Lite models as functions of one picture."""
+"""The fetched TensorFlow Lite models as functions of one image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(name: str) -> bytes:
 
 
 class LiteModel:
-    """A model with one picture as its input; not for several threads of the caller at a time.
+    """A model with one image as its input; not for several threads of the caller at a time.
 
     Args:
       name: the file.
@@ -51,16 +51,16 @@ class LiteModel:
         self._entry, self.side = entry["index"], int(entry["shape"][1])
         self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
 
-    def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, image: np.ndarray) -> list[np.ndarray]:
         """Runs it.
 
         Args:
-          picture: `[side, side, 3]` float32, in the model's range.
+          image: `[side, side, 3]` float32, in the model's range.
 
         Returns:
           The outputs without their batch axis, float32.
         """
-        self._interpreter.set_tensor(self._entry, picture[np.newaxis])
+        self._interpreter.set_tensor(self._entry, image[np.newaxis])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
 

@@ -1,4 +1,4 @@
-"""What every reader and writer asks of the file system: a file that is there, and output that appears all at once."""
+"""Input checks and atomic output, for every reader and writer."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ from fomm_tf import errors
 
 
 def check_input(path: Path) -> None:
-    """Refuses what cannot be a picture or a video whatever its content.
+    """Checks that a path can be read, whatever its content.
 
     Raises:
-      UnreadableError: if `path` is missing, a folder, empty or may not be read.
+      UnreadableError: if `path` is missing, a directory, empty or not readable.
     """
     try:
         with path.open("rb") as file:
@@ -21,7 +21,7 @@ def check_input(path: Path) -> None:
     except FileNotFoundError:
         raise errors.UnreadableError(f"{path} does not exist; check the name.") from None
     except IsADirectoryError:
-        raise errors.UnreadableError(f"{path} is a folder; name a file.") from None
+        raise errors.UnreadableError(f"{path} is a directory; give a file.") from None
     except OSError as error:
         raise errors.UnreadableError(f"{path} cannot be read ({error.strerror}).") from None
     if empty:
@@ -30,7 +30,7 @@ def check_input(path: Path) -> None:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Tells of a file that goes away or fails while it is read as of any other that cannot be read.
+    """Reports a file that disappears or fails during reading as unreadable.
 
     Raises:
       UnreadableError: for every OSError within the block.
@@ -43,28 +43,28 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a place beside `path` to write a file or a folder to, and moves it to `path` if all goes well.
+    """Writes a file or directory atomically: yields a temporary path, which replaces `path` if the block succeeds.
 
-    Whatever ends the block otherwise, Ctrl-C included, leaves `path` as it was and nothing beside it.
+    If the block fails, by Ctrl-C too, `path` is left as it was and the temporary path is removed.
 
     Args:
-      path: the final name; missing parents are made. A folder that is there already is replaced whole.
+      path: the final name; missing parents are created. An existing directory is replaced as a whole.
 
     Yields:
-      The temporary path: same file system, same name, nothing there yet.
+      The temporary path: same file system, same name, does not exist yet.
 
     Raises:
-      UserError: if the parent is no folder or may not be written to, or if the disk is full.
+      UserError: if the parent is not a directory or not writable, or if the disk is full.
     """
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         holder = tempfile.TemporaryDirectory(prefix=".fomm-", dir=path.parent, ignore_cleanup_errors=True)
     except (FileExistsError, NotADirectoryError):
-        raise errors.UserError(f"cannot write {path}: {path.parent} is not a folder; choose another place.") from None
+        raise errors.UserError(f"cannot write {path}: {path.parent} is not a directory; give another path.") from None
     except OSError as error:
         _refuse_if_full(path, error)
-        raise errors.UserError(f"cannot write {path} ({error.strerror}); choose another place.") from None
+        raise errors.UserError(f"cannot write {path} ({error.strerror}); give another path.") from None
     with holder as folder:
         temporary = Path(folder) / path.name
         try:
@@ -79,5 +79,5 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _refuse_if_full(path: Path, error: OSError) -> None:
     if error.errno in errors.DISK_FULL:
-        message = f"cannot write {path} ({os.strerror(error.errno)}); make room or choose another place."
+        message = f"cannot write {path} ({os.strerror(error.errno)}); free some space or give another path."
         raise errors.UserError(message) from error

@@ -21,7 +21,7 @@ def drawn(**changes):
     return augment.draw(config.AugmentConfig(**changes), numbers)
 
 
-def picture(height=24, width=32, seed=0):
+def image(height=24, width=32, seed=0):
     return np.random.default_rng(seed).random([height, width, 3], np.float32)
 
 
@@ -90,24 +90,24 @@ def test_switching_one_on_leaves_the_others():
 
 
 def test_nothing_drawn_changes_nothing():
-    frame = picture()
+    frame = image()
     np.testing.assert_allclose(applied(frame), frame, atol=2e-6)
     assert np.array_equal(applied(frame, config.AugmentConfig()), frame)
 
 
 def test_a_mirrored_frame_is_mirrored():
-    frame = picture()
+    frame = image()
     assert np.array_equal(applied(frame, config.AugmentConfig(), mirror=1.0), frame[:, ::-1])
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.4])
 def test_jitter_is_torchvisions(factor):
-    frame = picture()
-    grey = frame @ np.array([0.299, 0.587, 0.114])
+    frame = image()
+    gray = frame @ np.array([0.299, 0.587, 0.114])
     wanted = {
         "brightness": frame * factor,
-        "contrast": grey.mean() + factor * (frame - grey.mean()),
-        "saturation": grey[..., None] + factor * (frame - grey[..., None]),
+        "contrast": gray.mean() + factor * (frame - gray.mean()),
+        "saturation": gray[..., None] + factor * (frame - gray[..., None]),
     }
     for name, expected in wanted.items():
         got = applied(frame, config.AugmentConfig(**{name: 0.5}), **{name: factor})
@@ -115,8 +115,8 @@ def test_jitter_is_torchvisions(factor):
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.1, 0.3])
-def test_hue_turns_the_colour_circle(shift):
-    frame = picture(6, 5)
+def test_hue_turns_the_color_circle(shift):
+    frame = image(6, 5)
     expected = np.zeros_like(frame)
     for place in np.ndindex(frame.shape[:2]):
         hue, saturation, value = colorsys.rgb_to_hsv(*frame[place])
@@ -126,7 +126,7 @@ def test_hue_turns_the_colour_circle(shift):
 
 @pytest.mark.parametrize(("top", "left"), [(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)])
 def test_an_enlarged_frame_is_cut_and_a_reduced_one_goes_on_to_its_sides(top, left):
-    frame = picture()
+    frame = image()
     settings = config.AugmentConfig(resize=(0.5, 2), crop=True)
     large = tf.image.resize(frame, [48, 64], antialias=True).numpy()
     row, column = int(24 * top), int(32 * left)
@@ -144,7 +144,7 @@ def test_any_draw_gives_finite_frames_in_range_and_of_the_size(seed):
         brightness=2.0, contrast=2.0, saturation=2.0, hue=0.5, resize=(0.3, 3.0), crop=bool(seed % 2)
     )
     variation = augment.draw(settings, np.random.default_rng(seed).random(augment.NUMBERS))
-    for frame in (picture(seed=seed), np.zeros([24, 32, 3], np.float32), np.ones([24, 32, 3], np.float32)):
+    for frame in (image(seed=seed), np.zeros([24, 32, 3], np.float32), np.ones([24, 32, 3], np.float32)):
         made = augment.apply(settings, augment.Variation(*map(tf.constant, variation)), tf.constant(frame)).numpy()
         assert made.shape == frame.shape and made.dtype == np.float32
         assert np.isfinite(made).all() and made.min() >= 0 and made.max() <= 1

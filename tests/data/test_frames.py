@@ -61,7 +61,7 @@ def test_each_kind_of_video_gives_its_frames(tmp_path, write_clip, name):
         assert np.abs(kept.astype(int) - frame).mean() < 3  # the gif's dots are the hardest
 
 
-def test_a_stacked_picture_gives_its_frames(tmp_path):
+def test_a_stacked_image_gives_its_frames(tmp_path):
     stacked = np.concatenate([np.full([48, 48, 3], 50 * number, np.uint8) for number in range(4)], axis=1)
     video.write_image(tmp_path / "train" / "clip.png", stacked)
     clip = frames.load(tmp_path, "train", SIZE).clips[0]
@@ -69,19 +69,19 @@ def test_a_stacked_picture_gives_its_frames(tmp_path):
 
 
 def test_a_drawing_is_kept_without_loss(tmp_path):
-    picture = np.full([*SIZE, 3], 200, np.uint8)
-    picture[10:20, 13:37] = [255, 0, 40]
+    image = np.full([*SIZE, 3], 200, np.uint8)
+    image[10:20, 13:37] = [255, 0, 40]
     with video.write_video(tmp_path / "train" / "clip", 25) as writer:
-        writer.write(picture)
-        writer.write(picture[::-1])
+        writer.write(image)
+        writer.write(image[::-1])
     clip = frames.load(tmp_path, "train", SIZE).clips[0]
-    assert np.array_equal(clip.frame(0), picture) and np.array_equal(clip.frame(1), picture[::-1])
+    assert np.array_equal(clip.frame(0), image) and np.array_equal(clip.frame(1), image[::-1])
 
 
-def test_a_filmed_clip_is_kept_within_two_grey_levels_in_a_fifth_of_the_bytes(tmp_path):
+def test_a_filmed_clip_is_kept_within_two_gray_levels_in_a_fifth_of_the_bytes(tmp_path):
     rng = np.random.default_rng(0)
-    picture = video.resize(rng.integers(0, 256, [8, 8, 3], np.uint8), (128, 128)).astype(float)
-    shown = [np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8) for _ in range(3)]
+    image = video.resize(rng.integers(0, 256, [8, 8, 3], np.uint8), (128, 128)).astype(float)
+    shown = [np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8) for _ in range(3)]
     with video.write_video(tmp_path / "train" / "clip", 25) as writer:
         for frame in shown:
             writer.write(frame)
@@ -90,7 +90,7 @@ def test_a_filmed_clip_is_kept_within_two_grey_levels_in_a_fifth_of_the_bytes(tm
     assert np.abs(clip.frame(1).astype(int) - shown[1]).mean() < 2
 
 
-def test_frames_get_the_size_of_the_middle_of_the_picture(tmp_path, write_clip):
+def test_frames_get_the_size_of_the_middle_of_the_image(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "clip", size=(64, 96))
     clip = frames.load(tmp_path, "train", (32, 40)).clips[0]
     first = next(iter(video.open_video(tmp_path / "train" / "clip")))
@@ -162,7 +162,7 @@ def test_a_cut_off_video_serves_as_far_as_it_goes_and_is_named(tmp_path, write_c
     write_clip(tmp_path / "train" / "a.webm", count=100)
     path = tmp_path / "train" / "a.webm"
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    with pytest.warns(UserWarning, match=r"a\.webm is damaged or cut off"):
+    with pytest.warns(UserWarning, match=r"a\.webm is damaged or truncated"):
         index = frames.load(tmp_path, "train", SIZE)
     assert 2 <= len(index.clips[0]) < 100
 
@@ -256,7 +256,7 @@ def test_a_cache_that_cannot_be_written_stops_with_one_line(tmp_path, write_clip
 def test_a_full_disk_stops_and_leaves_nothing(tmp_path, write_clip, monkeypatch):
     write_clip(tmp_path / "train" / "a")
 
-    def full(picture):
+    def full(image):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(frames, "_png", full)

@@ -88,7 +88,7 @@ def test_another_seed_gives_other_batches(index):
 
 
 def test_both_frames_of_a_pair_are_varied_alike(tmp_path, write_clip):
-    # All frames but for the bar at the top are the same picture, so that the rest has to come out the same.
+    # All frames but for the bar at the top are the same image, so that the rest has to come out the same.
     write_clip(tmp_path / "train" / "a")
     index = frames.load(tmp_path, "train", (48, 48))
     settings = config.AugmentConfig(brightness=0.4, saturation=0.4, hue=0.4, resize=(1.0, 1.5), crop=True)

@@ -142,7 +142,7 @@ def test_a_faulty_video_is_told_of_and_the_others_are_done(people, tmp_path, cap
     assert _run(out, people) == 0
     printed = capsys.readouterr()
     assert "3 clips in train, 1 in test, 0 stretches dropped, 2 faulty videos" in printed.out
-    assert f"fomm: warning: {people / 'eve.mp4'} has a video track without a frame that can be decoded" in printed.err
+    assert f"fomm: warning: {people / 'eve.mp4'} has a video track, but no frame can be decoded" in printed.err
     assert f"fomm: warning: {people / 'fay.mp4'} is not a video that ffmpeg can read" in printed.err
     faults = {row["video"]: row["reason"] for row in _rows(out) if row["reason"]}
     assert set(faults) == {str(people / "eve.mp4"), str(people / "fay.mp4")}
@@ -159,10 +159,10 @@ def test_a_damaged_video_serves_as_far_as_it_goes_and_is_told_of(tmp_path, capsy
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 2 // 3])
     out = tmp_path / "set"
     assert _run(out, tmp_path / "cut.mkv", "--test-share", "0") == 0
-    assert "is damaged or cut off" in capsys.readouterr().err
+    assert "is damaged or truncated" in capsys.readouterr().err
     (kept, fault) = _rows(out)
     assert 8 <= int(kept["frames"]) < 60
-    assert "is damaged or cut off" in fault["reason"]
+    assert "is damaged or truncated" in fault["reason"]
 
 
 REMUX = """
@@ -220,7 +220,7 @@ def test_published_clips_are_taken_whole_and_in_their_parts(tmp_path, preset, su
     frame = next(iter(video.open_video(out / _clips(out)[0]))).astype(int)
     assert frame.shape == (80, 80, 3)
     dark = (frame.max(axis=-1) < 110).sum() / 80**2
-    # All of it is shown, and what is filled up is of the edge's colour.
+    # All of it is shown, and what is filled up is of the edge's color.
     assert dark == pytest.approx(32**2 / max(size) ** 2, rel=0.1)
 
 
@@ -339,7 +339,7 @@ def test_a_full_disk_is_one_line_and_what_is_complete_stays(tmp_path, capsys, ki
     arguments = ["--crop", "finders:find_white_on_a_full_disk", "--format", kind, "--size", "48", "--test-share", "0"]
     assert _run(tmp_path / "set", tmp_path / "in", *arguments, "--jobs", "1") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fomm: ") and "cannot" in line and "make room" in line
+    assert line.startswith("fomm: ") and "cannot" in line and "free some space" in line
     assert not list(tmp_path.rglob(".fomm-*"))
     assert len(_clips(tmp_path / "set")) == 1
 

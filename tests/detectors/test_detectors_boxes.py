@@ -10,7 +10,7 @@ from fomm_tf.detectors.results import Boxes
 
 
 @pytest.mark.parametrize("grids", [((16, 2), (8, 6)), ((28, 2), (14, 2), (7, 6)), ((1, 1), (2, 3))])
-def test_anchors_are_the_centres_of_the_cells_row_by_row(grids):
+def test_anchors_are_the_centers_of_the_cells_row_by_row(grids):
     expected = []
     for cells, per_cell in grids:
         for row in range(cells):

@@ -63,7 +63,7 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, jo
         todo = [source for source in found if not _is_done(source, out, settings)]
         _work(todo, len(found), out, settings, tested, jobs)
         rows = _write_table(out)
-    return _summarise(out, found, rows)
+    return _summarize(out, found, rows)
 
 
 @contextlib.contextmanager
@@ -228,7 +228,7 @@ def _write_table(out: Path) -> list[work.Row]:
     return rows
 
 
-def _summarise(out: Path, found: list[sources.Source], rows: list[work.Row]) -> str:
+def _summarize(out: Path, found: list[sources.Source], rows: list[work.Row]) -> str:
     counts = {split: sum(row.split == split for row in rows) for split in layout.SPLITS}
     dropped = [row.reason for row in rows if row.reason and row.frames]
     faults = [row.reason for row in rows if row.reason and not row.frames]

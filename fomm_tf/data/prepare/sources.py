@@ -80,9 +80,9 @@ def _walk(folder: Path, out: Path) -> Iterator[Path]:
 
 
 def _is_clip(folder: Path) -> bool:
-    """Whether a folder is frames; pictures in `train` and `test` are stacked ones, each a clip of its own."""
+    """Whether a folder is frames; images in `train` and `test` are stacked ones, each a clip of its own."""
     return folder.name not in layout.SPLITS and any(
-        file.suffix.lower() in layout.PICTURES and not file.name.startswith(".") for file in folder.iterdir()
+        file.suffix.lower() in layout.IMAGE_SUFFIXES and not file.name.startswith(".") for file in folder.iterdir()
     )
 
 

@@ -16,7 +16,7 @@ from fomm_tf.detectors import boxes
 _SAME = 0.3
 # A frame as small as this shows what the scene is, not how it moves.
 _THUMBNAIL = (18, 32)
-# A cut changes it by more grey levels than _CUT, and stands out from the median of the last second's changes and from
+# A cut changes it by more gray levels than _CUT, and stands out from the median of the last second's changes and from
 # the one before it. The videos of `fomm fetch faces` change by up to 12 within a scene and by 57 and more between two.
 _CUT, _OUT_OF_ALL, _OUT_OF_LAST, _REMEMBERED = 15.0, 4.0, 2.0, 25
 
