@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -63,16 +62,6 @@ def prepare_tensorflow(verbose: bool) -> None:
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
-
-def begin_worker() -> None:
-    """Sets up a process that works for a command: Ctrl-C is the command's to handle.
-
-    Nothing goes on without the command, not even after `kill -9`.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    command = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (command.join(), os._exit(1)), daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -8,9 +8,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fomm_tf"
 
-# Each room's doors; every room may import `errors` and itself.
+# Each package's allowed imports; every package may import `errors`, `files` and itself.
 MAY_IMPORT = {
     "errors": set(),
+    "files": set(),
+    "workers": set(),
     "opencv": set(),
     "console": set(),
     "config": set(),
@@ -21,7 +23,7 @@ MAY_IMPORT = {
     "models": {"ops", "config"},
     "losses": {"models", "ops", "config", "weights", "fetch"},
     "training": {"checkpoint", "config", "ops", "models", "losses", "data", "visualize", "video"},
-    "data": {"video", "config", "ops", "detectors", "opencv", "console"},
+    "data": {"video", "config", "ops", "detectors", "opencv", "console", "workers"},
     "visualize": {"ops", "opencv"},
     "checkpoint": {"config", "models", "optimizer", "weights"},
     "torch_import": {"weights", "checkpoint", "config", "models", "optimizer"},
@@ -47,10 +49,12 @@ ONLY = {
     "av": {"video"},
     "PIL": {"video"},
     "cv2": {"opencv"},
-    "tqdm": {"inference", "data", "training", "ablation", "cli"},
+    "tqdm": {"inference", "data", "training", "ablation", "cli", "workers"},
 }
 WITHOUT_TENSORFLOW = {
     "errors",
+    "files",
+    "workers",
     "opencv",
     "console",
     "config",
@@ -91,7 +95,7 @@ def imports_of(path, top_only=False):
 def test_a_room_imports_only_through_its_doors(path):
     room = room_of(path)
     assert room in MAY_IMPORT, f"{room} is a new room: say here, and in the README's map, whom it may import"
-    allowed = MAY_IMPORT[room] | {room, "errors", "__version__"}
+    allowed = MAY_IMPORT[room] | {room, "errors", "files", "__version__"}
     for module in imports_of(path):
         parts = module.split(".")
         if parts[0] == "fomm_tf" and len(parts) > 1:

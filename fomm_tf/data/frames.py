@@ -30,9 +30,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from fomm_tf import errors, video
+from fomm_tf import errors, files, video
 from fomm_tf.data import layout
-from fomm_tf.video import files
 
 Result = TypeVar("Result")
 
@@ -150,7 +149,7 @@ def load(
     place, paths = find(root, split, test_share, seed)
     kept = _keep_in(root, cache, frame_size)
     clips, skipped = [], []
-    stamps = [layout.stamp(path, tuple(frame_size)) for path in paths]
+    stamps = [files.fingerprint(path, tuple(frame_size)) for path in paths]
     targets = [kept / path.relative_to(root).with_name(f"{path.name}.frames") for path in paths]
     offsets = [_open(target, stamp) for target, stamp in zip(targets, stamps, strict=True)]
     missing = [number for number, found in enumerate(offsets) if found is None]
@@ -184,7 +183,7 @@ def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0) -> tupl
     paths = clips_in(root)
     group_of = layout.identity_of if len({layout.identity_of(path) for path in paths}) > 1 else lambda path: path.name
     # Ranked by hash, so that a clip that comes or goes moves few others to the other part.
-    groups = sorted({group_of(path) for path in paths}, key=lambda name: layout.digest(seed, name))
+    groups = sorted({group_of(path) for path in paths}, key=lambda name: files.digest(seed, name))
     tested = set(groups[: min(len(groups) - 1, max(1, round(test_share * len(groups))))])
     return root, [path for path in paths if (group_of(path) in tested) == (split == "test")]
 
@@ -200,7 +199,7 @@ def _keep_in(root: Path, cache: str | Path | None, frame_size: tuple[int, int]) 
     if cache is None:
         return root / ".fomm-cache" / size
     # Two data sets of one name may share a cache.
-    return Path(cache) / f"{root.resolve().name}-{layout.digest(root.resolve()).hex()[:8]}" / size
+    return Path(cache) / f"{root.resolve().name}-{files.digest(root.resolve()).hex()[:8]}" / size
 
 
 def _open(kept: Path, stamp: bytes) -> np.ndarray | None:
@@ -223,7 +222,7 @@ def _make(path: Path, kept: Path, stamp: bytes, frame_size: tuple[int, int], sto
     """Decodes and keeps a clip, unless told to stop; returns its offsets, or why there are none."""
     encode, offsets = None, [0]
     try:
-        with files.replacing(kept) as temporary, temporary.open("wb") as file:
+        with files.replace_atomically(kept) as temporary, temporary.open("wb") as file:
             for frame in video.open_video(path):
                 if stop.is_set():
                     raise errors.UnreadableError(f"{path} was not read to its end")

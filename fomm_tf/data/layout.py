@@ -8,8 +8,6 @@ Convention:
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 SPLITS = ("train", "test")
@@ -23,20 +21,3 @@ SUFFIXES = (
 def identity_of(path: Path) -> str:
     """The part of the name before `#`, or the name."""
     return path.name.split("#")[0]
-
-
-def digest(*parts: object) -> bytes:
-    """32 bytes that change with any of `parts`."""
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
-
-
-def stamp(path: Path, *others: object) -> bytes:
-    """Changes with `others` and with names, sizes and times of the clip's files; empty if they cannot be looked at."""
-    facts = []
-    try:
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name) if path.is_dir() else [path]:
-            about = entry.stat()
-            facts.append((entry.name, about.st_size, about.st_mtime_ns))
-    except OSError:  # a link that leads nowhere; reading it says so
-        return b""
-    return digest(*facts, *others)

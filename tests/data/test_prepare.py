@@ -352,7 +352,7 @@ def test_two_at_once_in_one_folder_are_refused(people, tmp_path, capsys):
         process = _start(out, people, FINDER_WAITS=gate.name)
         _wait(process, b"looking\n")
         assert _run(out, people) == 2
-    assert "is being worked at by another fomm prepare" in capsys.readouterr().err
+    assert "is in use by another fomm prepare" in capsys.readouterr().err
     process.communicate(timeout=120)
     assert process.returncode == 0
     assert len(_clips(out)) == 4

@@ -110,7 +110,7 @@ def test_a_huge_picture_is_refused_from_its_header(tmp_path, side, monkeypatch):
 
 def test_what_is_no_picture_is_refused_by_its_own_message(tmp_path, rgb):
     assert "does not exist" in _refusal(tmp_path / "missing.png")
-    assert "is a folder" in _refusal(tmp_path)
+    assert "is a directory" in _refusal(tmp_path)
     (tmp_path / "empty.png").touch()
     assert "is empty (0 bytes)" in _refusal(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("not a picture\n" * 20)
@@ -126,7 +126,7 @@ def test_a_picture_is_not_written_where_it_cannot_be(tmp_path, rgb):
     with pytest.raises(errors.UserError, match=r"pictures are written as \.png, \.jpg, \.jpeg, not as '\.xyz'"):
         video.write_image(tmp_path / "a.xyz", rgb)
     (tmp_path / "file").touch()
-    with pytest.raises(errors.UserError, match="is not a folder"):
+    with pytest.raises(errors.UserError, match="is not a directory"):
         video.write_image(tmp_path / "file" / "a.png", rgb)
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(errors.UserError, match="is a folder"):
