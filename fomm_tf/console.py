@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import multiprocessing
 import os
 import re
 import signal
@@ -84,16 +83,6 @@ def prepare_tensorflow(verbose: bool) -> None:
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
-
-def begin_worker() -> None:
-    """Sets up a worker process: the command handles Ctrl-C, and the worker exits when the command does.
-
-    The worker exits even if the command is killed by `kill -9`.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    command = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (command.join(), os._exit(1)), daemon=True).start()
 
 
 def _fail(code: int, name: str, message: str) -> int:

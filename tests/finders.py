@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 
-from fomm_tf.data.prepare import run, work
+from fomm_tf import workers
+from fomm_tf.data.prepare import work
 
 SECONDS = 120  # no test waits so long, unless it fails
 
@@ -24,7 +25,7 @@ def find_white(frames):
     if wait := os.environ.get("FINDER_WAITS"):
         print("looking", flush=True)
         if wait == "stop":
-            assert run._pulse.stop.wait(SECONDS), "the command did not stop its workers"
+            assert workers._shared.stop.wait(SECONDS), "the command did not stop its workers"
         else:
             with open(wait) as file:
                 fcntl.flock(file, fcntl.LOCK_SH)

@@ -7,10 +7,9 @@ import json
 import pathlib
 import secrets
 
-from fomm_tf import errors, study
+from fomm_tf import errors, files, study
 from fomm_tf.data import pairlist
 from fomm_tf.study.build import QUESTION
-from fomm_tf.video import files
 
 TEXT = "ask people which of two methods they prefer: make the page of a user study, and count its answers"
 _BUILD = (
@@ -126,5 +125,5 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.out:
         folder = pathlib.Path(arguments.out)
         for name, content in (("study.md", text), ("study.json", json.dumps(study.as_json(found), indent=1) + "\n")):
-            with files.replacing(folder / name) as temporary:
+            with files.replace_atomically(folder / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")

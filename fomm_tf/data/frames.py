@@ -30,9 +30,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from fomm_tf import errors, video
+from fomm_tf import errors, files, video
 from fomm_tf.data import layout
-from fomm_tf.video import files
 
 Result = TypeVar("Result")
 
@@ -151,7 +150,7 @@ def load(
     directory, paths = find(root, split, test_share, seed)
     cache = _cache_directory(root, cache, frame_size)
     clips, skipped = [], []
-    stamps = [layout.stamp(path, tuple(frame_size)) for path in paths]
+    stamps = [files.fingerprint(path, tuple(frame_size)) for path in paths]
     targets = [cache / path.relative_to(root).with_name(f"{path.name}.frames") for path in paths]
     offsets = [_open(target, stamp) for target, stamp in zip(targets, stamps, strict=True)]
     missing = [number for number, table in enumerate(offsets) if table is None]
@@ -185,7 +184,7 @@ def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0) -> tupl
     paths = clips_in(root)
     group_of = layout.identity_of if len({layout.identity_of(path) for path in paths}) > 1 else lambda path: path.name
     # Sorted by hash, so that adding or removing a clip moves few others to the other split.
-    groups = sorted({group_of(path) for path in paths}, key=lambda name: layout.digest(seed, name))
+    groups = sorted({group_of(path) for path in paths}, key=lambda name: files.digest(seed, name))
     test = set(groups[: min(len(groups) - 1, max(1, round(test_share * len(groups))))])
     return root, [path for path in paths if (group_of(path) in test) == (split == "test")]
 
@@ -201,7 +200,7 @@ def _cache_directory(root: Path, cache: str | Path | None, frame_size: tuple[int
     if cache is None:
         return root / ".fomm-cache" / size
     # Data sets of the same name may share a cache.
-    return Path(cache) / f"{root.resolve().name}-{layout.digest(root.resolve()).hex()[:8]}" / size
+    return Path(cache) / f"{root.resolve().name}-{files.digest(root.resolve()).hex()[:8]}" / size
 
 
 def _open(cache_file: Path, stamp: bytes) -> np.ndarray | None:
@@ -226,7 +225,7 @@ def _write_cache(
     """Decodes and caches a clip, unless `stop` is set; returns its offsets, or why it cannot be read."""
     encode, offsets = None, [0]
     try:
-        with files.replacing(cache_file) as temporary, temporary.open("wb") as file:
+        with files.replace_atomically(cache_file) as temporary, temporary.open("wb") as file:
             for frame in video.open_video(path):
                 if stop.is_set():
                     raise errors.UnreadableError(f"{path} was not read to its end")

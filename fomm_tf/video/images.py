@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from fomm_tf import errors
-from fomm_tf.video import files
+from fomm_tf import errors, files
 
 # 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
 MAX_PIXELS = 100_000_000
@@ -32,8 +31,8 @@ def read_image(path: str | Path) -> np.ndarray:
         `MAX_PIXELS` pixels (refused before decoding).
     """
     path = Path(path)
-    files.check_input(path)
-    with files.reading(path):
+    files.check_readable(path)
+    with files.convert_read_errors(path):
         image = open_image(path)
     if image is None:
         raise errors.UnreadableError(f"{path} is not an image; give a png, jpg or similar file.")
@@ -102,7 +101,7 @@ def write_image(path: str | Path, image: np.ndarray, tag: str | None = None) -> 
     """
     path = Path(path)
     check_image_output(path)
-    with files.replacing(path) as temporary:
+    with files.replace_atomically(path) as temporary:
         save_image(temporary, image, tag)
 
 

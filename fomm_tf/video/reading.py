@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fomm_tf import errors
-from fomm_tf.video import decoding, files, images
+from fomm_tf import errors, files
+from fomm_tf.video import decoding, images
 from fomm_tf.video.decoding import DEFAULT_FPS
 
 _FRAME_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -44,7 +44,7 @@ class Video:
         Raises:
           UnreadableError: if the file was removed or changed after it was opened.
         """
-        with files.reading(self.path):
+        with files.convert_read_errors(self.path):
             yield from self._read()
 
 
@@ -73,10 +73,10 @@ def open_video(
     if duration is not None and not 0 < duration < math.inf:
         raise errors.UserError(f"`duration` must be more than 0 seconds; got {duration:g}.")
     fps = None if fps is None else frame_rate(fps)
-    with files.reading(path):
+    with files.convert_read_errors(path):
         if path.is_dir():
             return _open_directory(path, start or 0, duration, fps or DEFAULT_FPS)
-        files.check_input(path)
+        files.check_readable(path)
         image = images.open_image(path)
         if image is not None:
             with image:

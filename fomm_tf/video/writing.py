@@ -10,8 +10,8 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from fomm_tf import errors
-from fomm_tf.video import audio, decoding, files, images, reading
+from fomm_tf import errors, files
+from fomm_tf.video import audio, decoding, images, reading
 
 
 class _Format(NamedTuple):
@@ -289,8 +289,8 @@ def write_video(
     fps = reading.frame_rate(fps)
     audio_from = None if audio_from is None else Path(audio_from)
     if audio_from is not None and not audio_from.is_dir():
-        files.check_input(audio_from)
-    with files.replacing(Path(path)) as temporary:
+        files.check_readable(audio_from)
+    with files.replace_atomically(Path(path)) as temporary:
         if _is_directory_path(path):
             writer = _DirectoryWriter(temporary, tag)
         elif temporary.suffix.lower() == ".gif":

@@ -339,7 +339,7 @@ def test_a_full_disk_is_one_line_and_what_is_complete_stays(tmp_path, capsys, ki
     arguments = ["--crop", "finders:find_white_on_a_full_disk", "--format", kind, "--size", "48", "--test-share", "0"]
     assert _run(tmp_path / "set", tmp_path / "in", *arguments, "--jobs", "1") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fomm: ") and "cannot" in line and "free some space" in line
+    assert line.startswith("fomm: ") and "cannot" in line and "make room" in line
     assert not list(tmp_path.rglob(".fomm-*"))
     assert len(_clips(tmp_path / "set")) == 1
 
@@ -352,7 +352,7 @@ def test_two_at_once_in_one_folder_are_refused(people, tmp_path, capsys):
         process = _start(out, people, FINDER_WAITS=gate.name)
         _wait(process, b"looking\n")
         assert _run(out, people) == 2
-    assert "is being worked at by another fomm prepare" in capsys.readouterr().err
+    assert "is in use by another fomm prepare" in capsys.readouterr().err
     process.communicate(timeout=120)
     assert process.returncode == 0
     assert len(_clips(out)) == 4

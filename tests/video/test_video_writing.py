@@ -179,8 +179,8 @@ def test_write_video_rejects_invalid_paths_before_work(tmp_path):
             r"must be one of \.mp4, \.mov, \.webm, \.gif, or no suffix for a directory of png frames; got '\.xyz'",
         ),
         ("a.avi", r"got '\.avi'"),
-        ("file/a.mp4", "file is not a directory; give another path"),
-        ("file/deeper/a.mp4", "is not a directory; give another path"),
+        ("file/a.mp4", "file is not a directory; choose another place"),
+        ("file/deeper/a.mp4", "is not a directory; choose another place"),
         ("folder.mp4", "is a directory; give a file name"),
         ("file", "is a file; give a directory"),
         ("full", "holds other files than numbered frames"),
@@ -194,7 +194,7 @@ def test_write_video_rejects_invalid_paths_before_work(tmp_path):
 
 
 def test_write_video_rejects_unwritable_path():
-    with pytest.raises(errors.UserError, match=r"cannot write /proc/fomm/a\.mp4 .*give another path"):
+    with pytest.raises(errors.UserError, match=r"cannot write /proc/fomm/a\.mp4 .*choose another place"):
         _write("/proc/fomm/a.mp4")
 
 
@@ -220,7 +220,7 @@ for limit in (1, 100, size // 2, size - 5000, size - 300, size - 1):
     try:
         write(folder / "limited" / name)
     except errors.UserError as error:
-        assert "File too large" in str(error) and "free some space" in str(error) and "\\n" not in str(error), error
+        assert "File too large" in str(error) and "make room" in str(error) and "\\n" not in str(error), error
     else:
         raise SystemExit(f"no error at {limit} of {size}")
     assert not list((folder / "limited").iterdir()), limit

@@ -1,34 +1,23 @@
-"""All videos: who is for training, workers, going on after an interruption, the table of what was kept."""
+"""All videos of a data set: train/test split, worker processes, resuming, and the table of clips."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import csv
 import dataclasses
-import fcntl
 import functools
 import json
-import multiprocessing
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import tqdm
-
-from fomm_tf import console, detectors, errors
+from fomm_tf import detectors, errors, files, workers
 from fomm_tf.data import layout
 from fomm_tf.data.prepare import sources, work
 from fomm_tf.data.prepare.settings import WHOLE, Settings
-from fomm_tf.video import files
 
 RECORD, TABLE = "prepare.json", "prepare.csv"
 _LOCK = "lock"
-# Seconds between two looks at how far the workers are.
-_PERIOD = 0.5
 
 
 def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, jobs: int | None = None) -> str:
@@ -61,7 +50,8 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, jo
     found = sources.find(list(map(Path, paths)), settings, out)
     with _opened(out, found, settings) as tested:
         todo = [source for source in found if not _is_done(source, out, settings)]
-        _work(todo, len(found), out, settings, tested, jobs)
+        if todo:
+            _prepare_all(todo, len(found), out, settings, tested, jobs)
         rows = _write_table(out)
     return _summarize(out, found, rows)
 
@@ -78,24 +68,22 @@ def _opened(out: Path, found: list[sources.Source], settings: Settings) -> Itera
     fresh = not record.exists() or not any(plans.rglob("*.json"))
     if not fresh:
         _compare(record, settings)
-    begun = {
+    started = {
         "settings": dataclasses.asdict(settings),
         "test_identities": sources.choose_test(found, settings) if fresh else [],
     }
-    try:
-        plans.mkdir(parents=True, exist_ok=True)
-        lock = (plans / _LOCK).open("w")
-    except OSError as error:
-        raise errors.UserError(f"cannot write to {out} ({error.strerror}); choose another place.") from error
-    with lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise errors.UserError(f"{out} is being worked at by another fomm prepare; wait for its end.") from None
-        _sweep(out)
+            plans.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(files.lock(plans / _LOCK))
+        except BlockingIOError:
+            raise errors.UserError(f"{out} is in use by another fomm prepare; wait until it ends.") from None
+        except OSError as error:
+            raise errors.UserError(f"cannot write to {out} ({error.strerror}); choose another place.") from error
+        splits = (place / split for place in (out, plans) for split in layout.SPLITS)
+        files.remove_temporary_files([out, plans, *splits])
         if fresh:
-            with files.replacing(record) as temporary:
-                temporary.write_text(json.dumps(begun, indent=1) + "\n", encoding="utf-8")
+            files.write_json(record, started)
         yield frozenset(json.loads(record.read_text(encoding="utf-8"))["test_identities"])
 
 
@@ -107,14 +95,6 @@ def _compare(record: Path, settings: Settings) -> None:
         raise errors.UserError(
             f"{record.parent} was begun with other settings ({'; '.join(changes)}); give the same, or another --out."
         )
-
-
-def _sweep(out: Path) -> None:
-    """Removes what a killed run has left half-written."""
-    plans = out / work.PLANS
-    for folder in (out, plans, *(place / split for place in (out, plans) for split in layout.SPLITS)):
-        for leftover in folder.glob(".fomm-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_done(source: sources.Source, out: Path, settings: Settings) -> bool:
@@ -135,96 +115,47 @@ def _is_done(source: sources.Source, out: Path, settings: Settings) -> bool:
     return False
 
 
-class _StoppedError(Exception):
-    """The command ends before the work is done."""
-
-
-class _Pulse:
-    """What the command and its workers share: whether to stop, and how many frames were read."""
-
-    def __init__(self, context: multiprocessing.context.BaseContext) -> None:
-        self.stop = context.Event()
-        self.frames = context.Value("q")
-
-    def tick(self, count: int) -> None:
-        """Counts frames.
-
-        Raises:
-          _StoppedError: if it is time to stop.
-        """
-        if self.stop.is_set():
-            raise _StoppedError
-        with self.frames.get_lock():
-            self.frames.value += count
-
-
-_pulse: _Pulse | None = None
-
-
-def _begin(pulse: _Pulse) -> None:
-    """Sets a worker up."""
-    global _pulse
-    _pulse = pulse
-    console.begin_worker()
-
-
 @functools.cache
-def _detector(name: str) -> work.Detect | None:
+def _load_detector(name: str) -> work.Detect | None:
     if name == WHOLE:
         return None
     return detectors.load_boxes(name)
 
 
-def _do(source: sources.Source, out: Path, settings: Settings, tested: bool) -> work.Plan:
-    return work.prepare(source, out, settings, tested, _detector(settings.crop), _pulse.tick)
+def _prepare_source(source: sources.Source, out: Path, settings: Settings, tested: frozenset[str]) -> work.Plan:
+    return work.prepare(source, out, settings, source.identity in tested, _load_detector(settings.crop))
 
 
-def _work(
+def _prepare_all(
     todo: list[sources.Source], total: int, out: Path, settings: Settings, tested: frozenset[str], jobs: int | None
 ) -> None:
-    if not todo:
-        return
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    pulse = _Pulse(context)
-    workers = min(jobs or os.cpu_count() or 1, len(todo))
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (pulse,))
-    bar = tqdm.tqdm(total=total, initial=total - len(todo), desc=f"preparing {out}", unit="video", disable=None)
-    kept, finished = 0, set()
-    try:
-        with bar:
-            futures = {pool.submit(_do, source, out, settings, source.identity in tested): source for source in todo}
-            waiting = set(futures)
-            while waiting:
-                done, waiting = concurrent.futures.wait(waiting, _PERIOD, concurrent.futures.FIRST_COMPLETED)
-                for future in done:
-                    plan = future.result()
-                    finished.add(futures[future])
-                    kept += len(plan.kept)
-                    for row in plan.rows:
-                        if not row.frames:
-                            warnings.warn(row.reason, stacklevel=2)
-                bar.set_postfix(frames=pulse.frames.value, clips=kept, refresh=False)
-                bar.update(len(done))
-                bar.refresh()
-    except BrokenProcessPool:
-        begun = [str(source.path) for source in todo if source not in finished][:workers]  # they are begun in order
-        raise errors.UserError(
-            f"A worker died at {' or '.join(begun)}: out of memory, killed, or by a video that breaks the decoder; "
-            "run the command again, with fewer --jobs or without the video. What is complete stays."
-        ) from None
-    finally:
-        pulse.stop.set()
-        pool.shutdown(cancel_futures=True)
+    kept = 0
+
+    def count(_: sources.Source, plan: work.Plan) -> None:
+        nonlocal kept
+        kept += len(plan.kept)
+        for row in plan.rows:
+            if not row.frames:
+                warnings.warn(row.reason, stacklevel=2)
+
+    workers.run(
+        functools.partial(_prepare_source, out=out, settings=settings, tested=tested),
+        todo,
+        jobs or workers.available_cores(),
+        name=lambda source: str(source.path),
+        on_result=count,
+        finished=total - len(todo),
+        unit="video",
+        description=f"preparing {out}",
+        status=lambda frames: {"frames": frames, "clips": kept},
+    )
 
 
 def _write_table(out: Path) -> list[work.Row]:
     """Writes what became of every stretch of every video of the set."""
     plans = sorted((out / work.PLANS).rglob("*.json"))
     rows = [row for plan in plans for row in work.read_plan(plan).rows]
-    with files.replacing(out / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(work.Row._fields)
-        writer.writerows(rows)
+    files.write_csv(out / TABLE, work.Row._fields, rows)
     return rows
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fomm_tf import errors
+from fomm_tf import errors, files
 from fomm_tf.data import layout
 from fomm_tf.data.prepare.settings import Settings
 
@@ -122,5 +122,5 @@ def choose_test(sources: Sequence[Source], settings: Settings) -> list[str]:
             "time, or --test-share 0."
         )
     # Ranked by hash, so that a name that comes or goes moves few others to the other part.
-    ranked = sorted(free, key=layout.digest)
+    ranked = sorted(free, key=files.digest)
     return sorted(ranked[: min(len(ranked) - 1, max(1, round(settings.test_share * len(ranked))))])

@@ -8,25 +8,23 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import detectors, errors, video
+from fomm_tf import detectors, errors, files, video, workers
 from fomm_tf.data import layout
 from fomm_tf.data.prepare import cropping, tracking
 from fomm_tf.data.prepare.settings import WHOLE, Settings
 from fomm_tf.data.prepare.sources import Source
-from fomm_tf.video import files
 
 # A hidden folder, which is passed over by who trains on the set.
 PLANS = ".prepare"
 # Frames that a detector sees at once: of 4K video, 200 MB.
 _BATCH = 8
 
-Tick = Callable[[int], None]
 Detect = detectors.Detector[list[detectors.Boxes]]
 
 
@@ -90,7 +88,7 @@ def clip_path(out: Path, row: Row, settings: Settings) -> Path:
 
 def stamp_of(source: Source) -> str:
     """What `Plan.stamp` has to be for a plan to hold."""
-    return layout.stamp(source.path).hex()
+    return files.fingerprint(source.path).hex()
 
 
 def read_plan(path: Path) -> Plan | None:
@@ -107,7 +105,7 @@ def missing_clips(out: Path, plan: Plan, settings: Settings) -> list[Row]:
     return [row for row in plan.kept if not clip_path(out, row, settings).exists()]
 
 
-def prepare(source: Source, out: Path, settings: Settings, tested: bool, detect: Detect, tick: Tick) -> Plan:
+def prepare(source: Source, out: Path, settings: Settings, tested: bool, detect: Detect) -> Plan:
     """Does with a video what is not done yet.
 
     Args:
@@ -116,7 +114,6 @@ def prepare(source: Source, out: Path, settings: Settings, tested: bool, detect:
       settings: see there.
       tested: all its clips are for testing.
       detect: finds the boxes; not asked if `settings.crop` is `none`.
-      tick: takes how many further frames were read; what it raises stops the work.
 
     Returns:
       What was to do; a video that cannot be read has a row that says so.
@@ -124,27 +121,26 @@ def prepare(source: Source, out: Path, settings: Settings, tested: bool, detect:
     kept_in, stamp = plan_file(out, source), stamp_of(source)
     plan = read_plan(kept_in)
     if plan is None or plan.stamp != stamp:
-        plan = Plan(stamp, tuple(_look(source, settings, tested, detect, tick)))
+        plan = Plan(stamp, tuple(_look(source, settings, tested, detect)))
         _write_plan(kept_in, plan)
     try:
-        _cut(source, missing_clips(out, plan, settings), out, settings, tick)
+        _cut(source, missing_clips(out, plan, settings), out, settings)
     except errors.UnreadableError as error:  # it was readable before
         return plan._replace(rows=(*plan.rows, Row(str(source.path), reason=str(error))))
     return plan
 
 
 def _write_plan(path: Path, plan: Plan) -> None:
-    with files.replacing(path) as temporary:
-        temporary.write_text(json.dumps([plan.stamp, plan.rows], indent=0) + "\n", encoding="utf-8")
+    files.write_json(path, [plan.stamp, plan.rows], indent=0)
 
 
-def _look(source: Source, settings: Settings, tested: bool, detect: Detect, tick: Tick) -> Iterator[Row]:
+def _look(source: Source, settings: Settings, tested: bool, detect: Detect) -> Iterator[Row]:
     path = str(source.path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             opened = _open(source, settings)
-            looks = _looks(iter(opened), settings, detect, tick)
+            looks = _looks(iter(opened), settings, detect)
             stretches = list(tracking.divide(looks, opened.size, settings))
         except errors.UnreadableError as error:
             yield Row(path, reason=str(error))
@@ -181,10 +177,10 @@ def _judge(
     return square, ""
 
 
-def _looks(frames: Iterator[np.ndarray], settings: Settings, detect: Detect, tick: Tick) -> Iterator[tracking.Look]:
+def _looks(frames: Iterator[np.ndarray], settings: Settings, detect: Detect) -> Iterator[tracking.Look]:
     cuts = tracking.CutFinder()
     while batch := list(itertools.islice(frames, _BATCH)):
-        tick(len(batch))
+        workers.tick(len(batch))
         for frame, found in zip(batch, _boxes(batch, settings, detect), strict=True):
             yield tracking.Look(found, settings.cuts and cuts(frame))
 
@@ -195,7 +191,7 @@ def _boxes(batch: Sequence[np.ndarray], settings: Settings, detect: Detect) -> l
     return [np.array([[0.0, 0.0, frame.shape[1], frame.shape[0]]]) for frame in batch]
 
 
-def _cut(source: Source, rows: Sequence[Row], out: Path, settings: Settings, tick: Tick) -> None:
+def _cut(source: Source, rows: Sequence[Row], out: Path, settings: Settings) -> None:
     if not rows:
         return
     with warnings.catch_warnings():
@@ -205,10 +201,10 @@ def _cut(source: Source, rows: Sequence[Row], out: Path, settings: Settings, tic
         place = 0
         for row in rows:
             for _ in itertools.islice(frames, row.first - place):
-                tick(1)
+                workers.tick()
             with video.write_video(clip_path(out, row, settings), opened.fps) as writer:
                 for frame in itertools.islice(frames, row.frames):
-                    tick(1)
+                    workers.tick()
                     writer.write(cropping.cut(frame, row.square, settings.size))
                 if writer.count != row.frames:
                     raise errors.UnreadableError(

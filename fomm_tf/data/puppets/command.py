@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from fomm_tf import console, errors, video
+from fomm_tf import console, errors, files, video
 from fomm_tf.data.puppets import difficulty, drawing, figure, motion, scene, sheet, transfers, truth
 from fomm_tf.data.puppets.identity import Identity, sample_identity
-from fomm_tf.video import files
 
 _NAME = "python -m fomm_tf.data.puppets"
 _SPLITS = ("train", "test")
@@ -129,7 +128,7 @@ def write(
     seeds = dict.fromkeys(clip.identity_seed for clip in plans)
     measured: dict[str, list[difficulty.Difficulty]] = {split: [] for split in _SPLITS}
     with (
-        files.replacing(out) as folder,
+        files.replace_atomically(out) as folder,
         tqdm.tqdm(total=len(plans) * frames, unit="frame", disable=None) as bar,
     ):
         for clip in plans:
