@@ -118,13 +118,13 @@ def _group(candidates: Boxes) -> Iterator[Boxes]:
     """Splits candidates by object, each sorted by score."""
     order = np.argsort(-candidates.score, kind="stable")
     while len(order):
-        same = share(candidates.box[order[0]], candidates.box[order]) >= _SAME
+        same = iou(candidates.box[order[0]], candidates.box[order]) >= _SAME
         same[0] = True
         yield Boxes(*(part[order[same]] for part in candidates))
         order = order[~same]
 
 
-def share(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union of a box `[4]` with others `[M, 4]`; 0 where there is no area."""
     overlap = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     both = np.prod(np.maximum(overlap, 0), axis=1)
