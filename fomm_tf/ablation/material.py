@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fomm_tf import config, errors
 from fomm_tf.data import layout, pairlist
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.data.puppets import transfers
 
 # Where pairs may lie below the data: a folder of transfers is one of its own.
