@@ -21,7 +21,7 @@ from fomm_tf.opencv import cv2
 MIN_SIDE = 32
 
 # Frames are composited at this scale, from sprites that are a little finer, and downsampled with area interpolation.
-_OVERSAMPLING = 2
+OVERSAMPLING = 2
 _SPRITE_DENSITY = 1.25
 # Columns of a contact sheet.
 _COLUMNS = 8
@@ -73,7 +73,7 @@ def set_scene(identity: Identity, pose: Pose, size: tuple[int, int] | int) -> Sc
     unit = min(height, width) / 2
     aspect = (width / 2 / unit, height / 2 / unit)
     parts, joints = figures.pose_figure(identity, pose, aspect)
-    drawn = sprites.draw_sprites(identity, unit * _OVERSAMPLING * _SPRITE_DENSITY)
+    drawn = sprites.draw_sprites(identity, unit * OVERSAMPLING * _SPRITE_DENSITY)
     background = backgrounds.draw_background(identity.background_kind, identity.background, aspect, unit)
     return Scene(parts, joints, {**drawn, "background": background}, unit, height, width)
 
@@ -135,7 +135,7 @@ def draw(identity: Identity, pose: Pose, size: tuple[int, int] | int) -> np.ndar
       UserError: if the size is below 32.
     """
     scene = set_scene(identity, pose, size)
-    scale, height, width = _OVERSAMPLING * scene.unit, _OVERSAMPLING * scene.height, _OVERSAMPLING * scene.width
+    scale, height, width = OVERSAMPLING * scene.unit, OVERSAMPLING * scene.height, OVERSAMPLING * scene.width
     view = Affine(scale, 0.0, 0.5 * width - 0.5, 0.0, scale, 0.5 * height - 0.5)
     background, *parts = scene.parts
     canvas = _warp(scene, background, view, (0, 0, width, height))
