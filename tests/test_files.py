@@ -52,10 +52,10 @@ def test_write_csv_and_write_json_can_be_read_back(tmp_path):
 
 
 def test_read_json_names_a_missing_and_a_broken_file(tmp_path):
-    with pytest.raises(errors.UserError, match="gone.json cannot be read"):
+    with pytest.raises(errors.UserError, match=r"gone\.json cannot be read"):
         files.read_json(tmp_path / "gone.json")
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(errors.UserError, match="a.json is not valid JSON"):
+    with pytest.raises(errors.UserError, match=r"a\.json is not valid JSON"):
         files.read_json(tmp_path / "a.json")
 
 
