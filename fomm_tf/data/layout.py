@@ -1,8 +1,8 @@
-"""How clips lie on disk, for who writes a data set and who reads it.
+"""Directory layout of a data set, for writers and readers.
 
 Convention:
-  * `ROOT/train` and `ROOT/test` hold the clips of each part;
-  * a clip is what `fomm_tf.video.open_video` reads;
+  * `ROOT/train` and `ROOT/test` hold the clips of each split;
+  * a clip is whatever `fomm_tf.video.open_video` reads;
   * `identity#clip` is a clip of `identity`; a name without `#` is an identity of its own.
 """
 
@@ -11,13 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 
 SPLITS = ("train", "test")
-PICTURES = (".apng", ".jpeg", ".jpg", ".png")
+IMAGE_SUFFIXES = (".apng", ".jpeg", ".jpg", ".png")
 SUFFIXES = (
     *(".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"),
-    *PICTURES,
+    *IMAGE_SUFFIXES,
 )
 
 
 def identity_of(path: Path) -> str:
-    """The part of the name before `#`, or the name."""
+    """The part of the file name before `#`, or the whole name."""
     return path.name.split("#")[0]

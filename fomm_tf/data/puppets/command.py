@@ -29,15 +29,15 @@ what is written:
   OUT/train/IDENTITY#CLIP/00000.png ...   a clip: a folder of frames, lossless (a video codec blurs limbs of three
   OUT/test/IDENTITY#CLIP/00000.png ...    pixels), of which a training pair reads two
   OUT/labels/{train,test}/IDENTITY#CLIP.npz
-      joints [F,J,2] (x, y), -1 and 1 are the centres of the first and last pixel; visible [F,J]; joint_names [J];
+      joints [F,J,2] (x, y), -1 and 1 are the centers of the first and last pixel; visible [F,J]; joint_names [J];
       poses [F,P], pose_names [P], identity_seed, motion_seed: all that a clip is drawn from
   OUT/puppets.json                        how the set was made and how hard it is: between two frames of a clip, how far
       a joint moves (share of the shorter side) and how many pixels are disoccluded; how far the two most alike of (at
-      most a thousand) identities are apart, in grey levels
+      most a thousand) identities are apart, in gray levels
   OUT/sheet.png                           a look at it: six identities, eight moments each
 with --transfers N, instead of a set to train on:
-  OUT/sources/PAIR.png, OUT/driving/PAIR/ a picture, and a clip of somebody else
-  OUT/test/PAIR/                          the picture's character in the poses of that clip: the true animation
+  OUT/sources/PAIR.png, OUT/driving/PAIR/ an image, and a clip of somebody else
+  OUT/test/PAIR/                          the image's character in the poses of that clip: the true animation
   OUT/pairs.csv                           source, driving, truth, for fomm evaluate --data OUT --animate OUT/pairs.csv
 
 No identity and no motion of a test set is in any training set, whatever the --seed. The same command gives the same
