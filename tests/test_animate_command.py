@@ -306,7 +306,7 @@ def test_animate_set_animates_every_pair_it_can(run_folder, footage, capsys, tmp
 
 @pytest.mark.parametrize(
     ("table", "word"),
-    [("a,b\n1,2\n", "it has a, b"), ("source,driving\n", "row below"), ("source,driving\na,b\na,b\n", "two pairs")],
+    [("a,b\n1,2\n", "got a, b"), ("source,driving\n", "at least one row"), ("source,driving\na,b\na,b\n", "two pairs")],
 )
 def test_a_bad_list_of_pairs_is_refused(run_folder, table, word, capsys, tmp_path):
     (tmp_path / "pairs.csv").write_text(table)

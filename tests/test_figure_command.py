@@ -116,7 +116,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("out", "word"), [("figure.pdf", ".png, .jpg"), ("figure", ".png"), ("folder.png", "a folder")]
+    ("out", "word"), [("figure.pdf", ".png, .jpg"), ("figure", ".png"), ("folder.png", "a directory")]
 )
 def test_an_output_that_cannot_be_is_refused_first(figure, tmp_path, capsys, out, word):
     (tmp_path / "folder.png").mkdir()
