@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import fomm_tf
-from fomm_tf import config, errors
+from fomm_tf import config, errors, files
 from fomm_tf.ablation import material, numbers, work
-from fomm_tf.data import layout
-from fomm_tf.video import files
 
 _FINISHED = "finished"
 
@@ -89,7 +87,7 @@ class Run:
           task: the run's.
           stamps: of the videos that it was judged by.
         """
-        with files.replacing(self.results / _FINISHED) as temporary:
+        with files.replace_atomically(self.results / _FINISHED) as temporary:
             temporary.write_text(self._key(task, stamps), encoding="utf-8")
 
     def read(self, task: work.Task) -> numbers.Reports:
@@ -100,8 +98,8 @@ class Run:
 
     def _key(self, task: work.Task, stamps: Sequence[str]) -> str:
         judged = json.dumps(task._replace(command="")._asdict())
-        reports = [layout.stamp(place) for place in sorted(self.results.glob("*/report.json"))]
-        return layout.digest(fomm_tf.__version__, judged, layout.stamp(self.folder), *reports, *stamps).hex()
+        reports = [files.fingerprint(place) for place in sorted(self.results.glob("*/report.json"))]
+        return files.digest(fomm_tf.__version__, judged, files.fingerprint(self.folder), *reports, *stamps).hex()
 
 
 def plan(configs: Mapping[str, config.Config], seeds: Sequence[int], out: Path) -> list[Run]:

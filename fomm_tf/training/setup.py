@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors
 from fomm_tf.data import frames, pairs
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import precision
 from fomm_tf.training import objective, schedule, strategies
@@ -153,7 +153,7 @@ def _load_backbone(
     scales = train.feature_scales
     if scales is None and backbone.relative:
         # The first batch of the whole run, whatever the replicas: all of them must divide by the same.
-        first = next(iter(pairs.pairs(index, settings.data, train.batch_size, train.seed)))
+        first = next(iter(pairs.make_dataset(index, settings.data, train.batch_size, train.seed)))
         scales = backbones.measure(backbone, first["driving"])
         settings = dataclasses.replace(settings, train=dataclasses.replace(train, feature_scales=scales))
     return (backbone if scales is None else backbones.Scaled(backbone, scales)), settings

@@ -16,7 +16,7 @@ from fomm_tf import checkpoint, config, errors, video
 from fomm_tf.inference import evaluation
 from fomm_tf.inference.evaluation import work
 
-OWN = {"detector": "judges:find_brightest", "embedding": "judges:embed_colour"}
+OWN = {"detector": "judges:find_brightest", "embedding": "judges:embed_color"}
 QUICK = evaluation.Settings(metrics=("l1", "akd", "mkr", "aed"), **OWN)
 
 
@@ -53,7 +53,7 @@ def numbers(made, true):
             found["akd_script"].append(sum(np.abs(p - q).sum() / 2 for p, q in pairs) / len(pairs))
         if there[0].any():
             found["mkr"].append(sum(there[0, i] and not seen[0, i] for i in range(3)) / there[0].sum())
-        (code, is_there), (wanted, was_there) = (judges.embed_colour([frame]) for frame in (one, other))
+        (code, is_there), (wanted, was_there) = (judges.embed_color([frame]) for frame in (one, other))
         if is_there[0] and was_there[0]:
             found["aed"].append(math.dist(code[0], wanted[0]))
             found["aed_script"].append(math.dist(code[0], wanted[0]) ** 2)
@@ -125,7 +125,7 @@ def test_what_could_be_read_of_a_damaged_video_counts_and_the_report_says_so(sma
             writer.write(frame)
     path = tmp_path / "data" / "cut.webm"
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    with pytest.warns(UserWarning, match=r"cut.webm is damaged or cut off: it could be read up to"):
+    with pytest.warns(UserWarning, match=r"cut.webm is damaged or truncated: it could be read up to"):
         report = evaluation.evaluate(small_run, tmp_path / "data", tmp_path / "out", QUICK)
     assert 20 < report.judged[0].frames < 60
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
@@ -189,7 +189,7 @@ def test_an_animation_is_judged_by_its_truth_or_by_identity_and_motion(small_run
     first = report.judged[0]
     assert first.tallies["model"]["l1"].mean == pytest.approx(np.abs(made - as_float(driving)).mean(), rel=1e-5)
     assert first.tallies["copying"]["l1"].mean == pytest.approx(np.abs(source / 255 - as_float(driving)).mean())
-    to_source = [math.dist(*judges.embed_colour([video.to_uint8(frame), source])[0]) for frame in made]
+    to_source = [math.dist(*judges.embed_color([video.to_uint8(frame), source])[0]) for frame in made]
     assert first.tallies["model"]["identity"].mean == pytest.approx(np.mean(to_source), abs=1e-6)
     assert first.tallies["copying"]["identity"].mean == 0
     # A source that does not move is as far from the driving motion as that moves; the first frame says nothing.

@@ -42,10 +42,10 @@ def test_what_is_named_is_taken_and_what_nobody_asks_for_is_not_loaded(monkeypat
     monkeypatch.setattr(detectors, "load_boxes", None)
     assert settings.choose(Settings(metrics=("l1", "psnr")), []) == (None, None, "")
     assert settings.choose(Settings(metrics=ALL, detector="faces"), [])[:2] == ("face-points", "face-identity")
-    own = Settings(metrics=ALL, detector="judges:find_brightest", embedding="judges:embed_colour")
-    assert settings.choose(own, []) == ("judges:find_brightest", "judges:embed_colour", "")
-    bodies = settings.choose(Settings(metrics=ALL, detector="bodies", embedding="judges:embed_colour"), [])
-    assert bodies == ("body-points", "judges:embed_colour", "")
+    own = Settings(metrics=ALL, detector="judges:find_brightest", embedding="judges:embed_color")
+    assert settings.choose(own, []) == ("judges:find_brightest", "judges:embed_color", "")
+    bodies = settings.choose(Settings(metrics=ALL, detector="bodies", embedding="judges:embed_color"), [])
+    assert bodies == ("body-points", "judges:embed_color", "")
     assert settings.choose(Settings(metrics=("aed",), detector="faces"), [])[:2] == (None, "face-identity")
 
 

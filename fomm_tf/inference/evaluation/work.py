@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fomm_tf
-from fomm_tf import config, errors, video
+from fomm_tf import config, errors, files, video
 from fomm_tf.data import layout
 from fomm_tf.inference import ahead, animate, animator
 from fomm_tf.inference.evaluation import jobs, result, scoring, strips
@@ -22,7 +22,7 @@ from fomm_tf.inference.evaluation.settings import Chosen, Settings
 
 # Changes when a number would come out differently by the same settings.
 _FORMAT = 1
-_VIDEOS = frozenset(layout.SUFFIXES) - frozenset(layout.PICTURES)
+_VIDEOS = frozenset(layout.SUFFIXES) - frozenset(layout.IMAGE_SUFFIXES)
 
 
 class Tools(NamedTuple):
@@ -42,10 +42,10 @@ def key_of(job: jobs.Job, weights: str, model: config.Config, settings: Settings
       settings: all but the batch size count.
       chosen: the detectors.
     """
-    stamps = [layout.stamp(path) for path in (job.source, job.driving, job.truth) if path is not None]
+    stamps = [files.fingerprint(path) for path in (job.source, job.driving, job.truth) if path is not None]
     settled = dataclasses.replace(settings, batch_size=Settings.batch_size)
     facts = (_FORMAT, fomm_tf.__version__, job.task, job.group, weights, model.model, _transfer(job, model), settled)
-    return layout.digest(*facts, chosen.points, chosen.embedding, *stamps).hex()
+    return files.digest(*facts, chosen.points, chosen.embedding, *stamps).hex()
 
 
 def places(job: jobs.Job, out: Path, settings: Settings) -> dict[str, Path]:
