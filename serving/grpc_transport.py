@@ -1,4 +1,4 @@
-"""TF-Serving's gRPC protocol; importing it loads TensorFlow."""
+"""TF-Serving's gRPC protocol for the client; importing this module imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
-    # A channel that failed to connect refuses calls until it has tried again; by default that takes up to two minutes.
+    # After a failed connection a channel fails all calls until it reconnects; by default up to two minutes later.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -33,56 +33,56 @@ _OPTIONS = [
 
 
 class Request(NamedTuple):
-    """What goes over the wire.
+    """A gRPC request.
 
     Attributes:
       method: of the PredictionService.
-      message: its request.
-      asked: the signature, or `metadata`.
+      message: its argument.
+      name: the signature, or `metadata`, for messages.
     """
 
     method: str
     message: message.Message
-    asked: str
+    name: str
 
 
 class Codec:
-    """Calls to requests and messages to answers, without I/O.
+    """Converts calls to requests and responses to outputs, without I/O.
 
     Args:
-      target: whom to ask.
+      target: the server and model.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def ask_metadata(self) -> Request:
+    def metadata_request(self) -> Request:
         """The request for what `signatures.read` takes."""
-        asked = get_model_metadata_pb2.GetModelMetadataRequest(
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self._spec(), metadata_field=["signature_def"]
         )
-        return Request("GetModelMetadata", asked, "metadata")
+        return Request("GetModelMetadata", request, "metadata")
 
     def read_metadata(self, answer: get_model_metadata_pb2.GetModelMetadataResponse) -> Mapping:
-        """Its answer."""
-        found = get_model_metadata_pb2.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(found)
-        return json_format.MessageToDict(found, preserving_proto_field_name=True)
+        """Converts the answer to `metadata_request` to JSON."""
+        definitions = get_model_metadata_pb2.SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(definitions)
+        return json_format.MessageToDict(definitions, preserving_proto_field_name=True)
 
-    def ask(self, call: signatures.Call) -> Request:
+    def predict_request(self, call: signatures.Call) -> Request:
         """The request for a call.
 
         Raises:
           failures.ArgumentError: if it is too large.
         """
-        asked = predict_pb2.PredictRequest(model_spec=self._spec(call.signature))
+        request = predict_pb2.PredictRequest(model_spec=self._spec(call.signature))
         for name, tensor in call.inputs.items():
-            asked.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
-        self._target.check_size(asked.ByteSize(), call.signature)
-        return Request("Predict", asked, call.signature)
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
+        self._target.check_size(request.ByteSize(), call.signature)
+        return Request("Predict", request, call.signature)
 
     def read(self, answer: predict_pb2.PredictResponse, outputs: Mapping[str, type]) -> signatures.Tensors:
-        """Its answer, as far as it is named."""
+        """Converts the named outputs of the answer to `predict_request`."""
         return {name: tf.make_ndarray(answer.outputs[name]) for name in outputs}
 
     def _spec(self, signature: str = "") -> model_pb2.ModelSpec:
@@ -96,9 +96,9 @@ class Codec:
 
 
 def size(tensor: np.ndarray) -> int:
-    """Bytes of a tensor in a message."""
+    """An upper bound of a tensor's bytes in a message, without its name and shape."""
     if tensor.dtype == np.object_:
-        return sum(len(text) + 6 for text in tensor.flat)  # a tag and a length
+        return sum(len(data) + 6 for data in tensor.flat)  # a tag and a length
     return tensor.nbytes
 
 
@@ -106,7 +106,7 @@ class Transport:
     """Sends requests.
 
     Args:
-      target: whom to.
+      target: the server.
     """
 
     def __init__(self, target: Target) -> None:
@@ -115,12 +115,12 @@ class Transport:
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def send(self, request: Request) -> message.Message:
-        """The answer.
+        """Sends a request and returns the response.
 
         Raises:
-          failures.ServerError: if there is none.
+          failures.ServerError: if the request fails.
         """
-        with _told(self._target, request):
+        with _server_errors(self._target, request):
             return getattr(self._stub, request.method)(request.message, timeout=self._target.timeout)
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class AsyncTransport:
     async def send(self, request: Request) -> message.Message:
         """See `Transport.send`."""
         stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        with _told(self._target, request):
+        with _server_errors(self._target, request):
             return await getattr(stub, request.method)(request.message, timeout=self._target.timeout)
 
     async def close(self) -> None:
@@ -147,14 +147,14 @@ class AsyncTransport:
 
     @functools.cached_property
     def _channel(self) -> grpc.aio.Channel:
-        """Made at the first request, since it belongs to the event loop that runs then."""
+        """Created at the first request, since it belongs to the event loop that is running then."""
         return grpc.aio.insecure_channel(self._target.server, _OPTIONS)
 
 
 @contextlib.contextmanager
-def _told(target: Target, request: Request) -> Iterator[None]:
-    """What gRPC raises as `ServerError`."""
+def _server_errors(target: Target, request: Request) -> Iterator[None]:
+    """Raises gRPC's exceptions as `ServerError`."""
     try:
         yield
     except grpc.RpcError as error:
-        raise target.failure(error.code().name, error.details() or "", request.asked) from error
+        raise target.failure(error.code().name, error.details() or "", request.name) from error

@@ -1,8 +1,9 @@
-"""TF-Serving's JSON, both forms, there and back."""
+"""TF-Serving's JSON in row and columnar format, decoded and encoded."""
 
 import base64
 import json
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from serving.local import jsonbody, status
+from serving.local import json_codec, status
 
 SPECS = {
     "frames": tf.TensorSpec([None, 2, 3], tf.float32, "frames"),
@@ -24,63 +25,63 @@ SPECS = {
 def inputs(draw):
     count = draw(st.integers(1, 3))
     floats = st.floats(-1e6, 1e6, width=32)
-    pictures = st.lists(st.binary(max_size=5), min_size=2, max_size=2)
+    images = st.lists(st.binary(max_size=5), min_size=2, max_size=2)
     return {
         "frames": draw(arrays.arrays(np.float32, (count, 2, 3), elements=floats)),
         "levels": draw(arrays.arrays(np.uint8, (count, 2))),
         "switch": draw(arrays.arrays(np.bool_, count)),
-        "bytes": np.array(draw(st.lists(pictures, min_size=count, max_size=count)), object),
+        "bytes": np.array(draw(st.lists(images, min_size=count, max_size=count)), object),
     }
 
 
-def plain(array):
+def as_json(array):
     if array.dtype == object:
-        return [[{"b64": base64.b64encode(each).decode()} for each in row] for row in array]
+        return [[{"b64": base64.b64encode(data).decode()} for data in row] for row in array]
     return array.tolist()
 
 
 @given(inputs(), st.booleans())
-def test_what_is_sent_arrives(arrays_sent, by_rows):
-    columns = {name: plain(array) for name, array in arrays_sent.items()}
+def test_decode_restores_arrays(sent, row_format):
+    columns = {name: as_json(array) for name, array in sent.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    body = {"signature_name": "s", **({"instances": rows} if by_rows else {"inputs": columns})}
-    parsed = jsonbody.parse(json.dumps(body).encode())
-    assert (parsed.signature, parsed.by_rows) == ("s", by_rows)
-    decoded = jsonbody.decode(parsed, SPECS, most=100)
-    assert decoded.keys() == arrays_sent.keys()
-    for name, array in arrays_sent.items():
+    body = {"signature_name": "s", **({"instances": rows} if row_format else {"inputs": columns})}
+    parsed = json_codec.parse(json.dumps(body).encode())
+    assert (parsed.signature, parsed.row_format) == ("s", row_format)
+    decoded = json_codec.decode(parsed, SPECS, max_frames=100)
+    assert decoded.keys() == sent.keys()
+    for name, array in sent.items():
         assert decoded[name].dtype == array.dtype
         assert decoded[name].tolist() == array.tolist()
 
 
 @given(inputs())
-def test_answers_in_rows_and_columns_say_the_same(outputs):
+def test_encode_row_and_columnar_format_agree(outputs):
     outputs = {("bytes_bytes" if name == "bytes" else name): array for name, array in outputs.items()}
-    columns = json.loads(jsonbody.encode(outputs, by_rows=False))["outputs"]
-    rows = json.loads(jsonbody.encode(outputs, by_rows=True))["predictions"]
+    columns = json.loads(json_codec.encode(outputs, row_format=False))["outputs"]
+    rows = json.loads(json_codec.encode(outputs, row_format=True))["predictions"]
     for name, array in outputs.items():
         assert columns[name] == [row[name] for row in rows]
         if array.dtype != object:
             np.testing.assert_array_equal(np.array(columns[name], array.dtype), array)
         else:
-            assert columns[name] == plain(array)
+            assert columns[name] == as_json(array)
 
 
-def test_bytes_are_base64_only_where_the_name_says_so():
-    text = {"said": np.array([b"a\xff"], object)}
-    assert json.loads(jsonbody.encode(text, by_rows=False)) == {"outputs": ["a\ufffd"]}
-    text = {"said_bytes": np.array([b"a\xff"], object)}
-    assert json.loads(jsonbody.encode(text, by_rows=True)) == {"predictions": [{"b64": "Yf8="}]}
+def test_encode_uses_base64_for_names_that_end_in_bytes():
+    text = {"text": np.array([b"a\xff"], object)}
+    assert json.loads(json_codec.encode(text, row_format=False)) == {"outputs": ["a\ufffd"]}
+    text = {"text_bytes": np.array([b"a\xff"], object)}
+    assert json.loads(json_codec.encode(text, row_format=True)) == {"predictions": [{"b64": "Yf8="}]}
 
 
-def test_nan_is_read_as_tf_serving_reads_it():
-    parsed = jsonbody.parse(b'{"inputs": [[[NaN, Infinity, -Infinity], [0, 1, 2]]]}')
-    found = jsonbody.decode(parsed, {"frames": SPECS["frames"]}, most=1)["frames"]
-    np.testing.assert_array_equal(found[0, 0], [np.nan, np.inf, -np.inf])
+def test_decode_reads_nan_and_infinity():
+    parsed = json_codec.parse(b'{"inputs": [[[NaN, Infinity, -Infinity], [0, 1, 2]]]}')
+    frames = json_codec.decode(parsed, {"frames": SPECS["frames"]}, max_frames=1)["frames"]
+    np.testing.assert_array_equal(frames[0, 0], [np.nan, np.inf, -np.inf])
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("frames", [[["1"] * 3] * 2], "float32"),
         ("frames", [[[None] * 3] * 2], "float32"),
@@ -102,9 +103,9 @@ def test_nan_is_read_as_tf_serving_reads_it():
         ("bytes", [["a"] * 101], "at most 100"),
     ],
 )
-def test_what_is_no_such_tensor(name, value, said):
-    parsed = jsonbody.parse(json.dumps({"inputs": {name: value}}).encode())
-    with pytest.raises(status.Refused, match=said) as raised:
-        jsonbody.decode(parsed, {name: SPECS[name]}, most=100)
-    assert raised.value.code == status.Code.INVALID_ARGUMENT
+def test_decode_rejects_invalid_tensor(name, value, message):
+    parsed = json_codec.parse(json.dumps({"inputs": {name: value}}).encode())
+    with pytest.raises(status.RpcError, match=message) as raised:
+        json_codec.decode(parsed, {name: SPECS[name]}, max_frames=100)
+    assert raised.value.code == grpc.StatusCode.INVALID_ARGUMENT
     assert name in raised.value.message
