@@ -1,9 +1,9 @@
 """The animation in five stages, as phones run it: the convolutions apart from the gathers, that GPU delegates refuse.
 
-    once a source:       source_encoder(source) -> features, reduced;  detector(source) -> source_*
+    once a source:       source_encoder(source) -> features, source_lowres;  detector(source) -> source_*
     once a clip:         detector(first driving frame) -> initial_*
     each driving frame:  detector(frame) -> driving_*
-                         motion(reduced, source_*, driving_*, initial_*, switches) -> deformation, occlusion
+                         motion(source_lowres, source_*, driving_*, initial_*, switches) -> deformation, occlusion
                          warp(features, deformation, occlusion) -> warped
                          renderer(warped) -> prediction
 
@@ -64,8 +64,8 @@ class Stages:
         keypoints = {f"{owner}_{part}": [size, *parts[part]] for owner, size in owners.items() for part in parts}
         switches = {name: tf.TensorSpec([1], tf.bool, name) for name in ("relative", "adapt_scale")}
         encoder = concrete(self._encode, _specs({"source": [1, *frame]}))
-        features, reduced = (encoder.structured_outputs[name].shape for name in ("features", "reduced"))
-        motion = concrete(self._motion, _specs({"reduced": reduced} | keypoints) | switches)
+        features, source_lowres = (encoder.structured_outputs[name].shape for name in ("features", "source_lowres"))
+        motion = concrete(self._motion, _specs({"source_lowres": source_lowres} | keypoints) | switches)
         moving = {name: tensor.shape for name, tensor in motion.structured_outputs.items()}
         self.functions = {
             "source_encoder": encoder,
@@ -82,7 +82,7 @@ class Stages:
         source = inputs["source"]
         return {
             "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "reduced": tf.cast(self.networks.dense_motion.downsample(source), tf.float32),
+            "source_lowres": tf.cast(self.networks.dense_motion.downsample(source), tf.float32),
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
@@ -101,7 +101,7 @@ class Stages:
         moved = switched_transfer(
             source, driving, initial, inputs["relative"], inputs["adapt_scale"], self.config.animate.relative_jacobian
         )
-        moving = self.networks.dense_motion(inputs["reduced"], source, moved)
+        moving = self.networks.dense_motion(inputs["source_lowres"], source, moved)
         found = {"deformation": moving.deformation}
         return found if moving.occlusion is None else found | {"occlusion": moving.occlusion}
 

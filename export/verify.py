@@ -68,12 +68,12 @@ def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
     found, source_points = detector(driving), detector(source)
     initial = type(found)(*(None if part is None else part[:1] for part in found))
     moved = motion.transfer(source_points, found, initial, relative_jacobian=settings.animate.relative_jacobian)
-    reduced = dense_motion.downsample(source)
-    prediction = generator(source, dense_motion(reduced, source_points, moved))
+    source_lowres = dense_motion.downsample(source)
+    prediction = generator(source, dense_motion(source_lowres, source_points, moved))
     # A stage is given the very keypoints that the signature was: rounding before it is not its own.
     given = requests["render_details"]
     posed = {name: given[name][0] for name in named(found)}
-    moving = dense_motion(reduced, keypoints_of(given, "source_"), keypoints_of(posed))
+    moving = dense_motion(source_lowres, keypoints_of(given, "source_"), keypoints_of(posed))
     expected = {
         "prediction": generator(source, moving),
         "deformed": generator.warp_image(source, moving.deformation),

@@ -26,13 +26,13 @@ class Encoded(NamedTuple):
     """All that is computed from the source picture alone; made by `encode`, used by `transfer` and `render`.
 
     Attributes:
-      image, features, reduced: the networks', of batch 1.
+      image, features, source_lowres: the networks', of batch 1.
       keypoints: of batch 1.
     """
 
     image: np.ndarray
     features: np.ndarray
-    reduced: np.ndarray
+    source_lowres: np.ndarray
     keypoints: Keypoints
 
 
@@ -50,7 +50,7 @@ def encode(model: Model, room: Room, image: np.ndarray) -> Steps[Encoded]:
     """What is computed from one source picture."""
     image = arguments.image(image, model.frame_size, "image")
     found = yield Call("encode_source" + _suffix(image), {"source": image})
-    return Encoded(found["image"], found["features"], found["reduced"], _keypoints(found, "source_"))
+    return Encoded(found["image"], found["features"], found["source_lowres"], _keypoints(found, "source_"))
 
 
 def transfer(
@@ -74,7 +74,7 @@ def transfer(
 def render(model: Model, room: Room, encoded: Encoded, keypoints: Keypoints) -> Steps[np.ndarray]:
     """The source in the poses of N frames: `[N, H, W, 3]` float32 in [0, 1]."""
     keypoints = arguments.keypoints(keypoints, model, "keypoints")
-    fixed = {"image": encoded.image, "features": encoded.features, "reduced": encoded.reduced}
+    fixed = {"image": encoded.image, "features": encoded.features, "source_lowres": encoded.source_lowres}
     fixed |= encoded.keypoints.named("source_")
     frame_size = room.size(np.empty((*model.frame_size, 3), np.float32))
     found = yield from _posed("render", room, fixed, keypoints.named(""), answer_size=frame_size)

@@ -41,7 +41,7 @@ class Model:
             return found | ({f"{prefix}jacobian": (np.float32, [*lead, *points, 2])} if self.jacobian else {})
 
         switches = {"relative": (np.bool_, [-1]), "adapt_scale": (np.bool_, [-1])}
-        encoded = {name: (np.float32, [-1, -1, -1, 3]) for name in ("image", "features", "reduced")}
+        encoded = {name: (np.float32, [-1, -1, -1, 3]) for name in ("image", "features", "source_lowres")}
         encoded |= posed("source_", -1)
         found = {
             "transfer": (posed("source_", -1) | posed("driving_", -1, -1) | posed("initial_", -1) | switches,
@@ -99,7 +99,8 @@ class Model:
 
     def _encode(self, source):
         image = np.float32(source) / (255 if source.dtype == np.uint8 else 1)
-        return {"image": image, "features": 3 * image, "reduced": image[:, ::2, ::2]} | self._detect(source, "source_")
+        encoded = {"image": image, "features": 3 * image, "source_lowres": image[:, ::2, ::2]}
+        return encoded | self._detect(source, "source_")
 
     def _transfer(self, relative, adapt_scale, **points):
         found = {}
@@ -110,7 +111,7 @@ class Model:
             found[name] = np.float32(moved if relative[0] else driving)
         return found
 
-    def _render(self, image, features, reduced, value, **_):
+    def _render(self, image, features, source_lowres, value, **_):
         darker = 1 / (2 + np.abs(value.sum((2, 3))))[..., np.newaxis, np.newaxis, np.newaxis]
         return {"prediction": np.float32((image + features)[:, np.newaxis] / 4 * darker)}
 

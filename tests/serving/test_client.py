@@ -140,7 +140,7 @@ def test_every_method_gives_what_the_model_gives(server, kind):
         np.testing.assert_array_equal(detected.value, found["value"])
         np.testing.assert_array_equal(detected.jacobian, found["jacobian"])
         source = client.encode(SOURCE)
-        for name in ("image", "features", "reduced"):
+        for name in ("image", "features", "source_lowres"):
             np.testing.assert_array_equal(getattr(source, name), encoded[name])
         np.testing.assert_array_equal(source.keypoints.value, encoded["source_value"])
         np.testing.assert_array_equal(source.keypoints.jacobian, encoded["source_jacobian"])
@@ -274,7 +274,7 @@ def test_messages_stay_below_their_limit_and_results_the_same(server, kind):
         np.testing.assert_array_equal(client.detect(CLIP).value, keypoints.value)
         assert [len(asked.inputs["frames"]) for asked in server.asked] == [4, 4, 4, 4, 4, 1]
     server.asked.clear()
-    fixed = sum(map(size, (source.image, source.features, source.reduced, *source.keypoints)))
+    fixed = sum(map(size, (source.image, source.features, source.source_lowres, *source.keypoints)))
     poses = sum(size(part[:1]) for part in keypoints)
     for limit, length in {fixed + 5 * poses: 2, fixed + 3 * size(np.float32(CLIP[0])): 5}.items():
         with connect(server, kind, max_message_bytes=_ENVELOPE + limit) as client:
