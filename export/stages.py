@@ -1,19 +1,19 @@
-"""The animation in five stages, as phones run it: the convolutions apart from the gathers, that GPU delegates refuse.
+"""The animation in five stages: convolutions are separated from gathers, which GPU delegates refuse.
 
-    once a source:       source_encoder(source) -> features, source_lowres;  detector(source) -> source_*
-    once a clip:         detector(first driving frame) -> initial_*
+    once per source:     source_encoder(source) -> features, source_lowres;  detector(source) -> source_*
+    once per clip:       detector(first driving frame) -> initial_*
     each driving frame:  detector(frame) -> driving_*
                          motion(source_lowres, source_*, driving_*, initial_*, switches) -> deformation, occlusion
                          warp(features, deformation, occlusion) -> warped
                          renderer(warped) -> prediction
 
-or in one call, which encodes the source anew:
+or in one call, which encodes the source every time:
 
     animate(source, initial, driving, switches) -> prediction
 
-Convention: every tensor is float32, whatever the networks compute in, but the two switches, relative and adapt_scale,
-with a batch axis of 1, or of any number of driving frames to one source. A model of zeroth order has no Jacobians, one
-without occlusion map no `occlusion`.
+Convention: every tensor is float32, whatever the networks compute in, except the two bool switches, relative and
+adapt_scale. The batch axis is 1, or the number of driving frames of one source. A zeroth-order model has no Jacobians,
+a model without occlusion map has no `occlusion`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Stages:
 
     Args:
       settings: the run's config.
-      networks: built and restored, normalisations folded.
-      batch: driving frames a call; None leaves it open.
-      use_subpixel_conv: how the up blocks compute from then on, see `fomm_tf.models.blocks.UpConvolution`.
-      whole: make `animate` too.
+      networks: built and restored, normalizations folded.
+      batch: driving frames per call; None leaves it open.
+      use_subpixel_conv: how the up blocks compute from now on, see `fomm_tf.models.blocks.UpConvolution`.
+      whole: build `animate` too.
 
     Attributes:
       functions: stage -> concrete function of keyword tensors, in the order of `NAMES`; and `animate`, if `whole`.
@@ -75,8 +75,8 @@ class Stages:
             "renderer": concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
         }
         if whole:
-            pictures = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
-            self.functions["animate"] = concrete(self._animate, _specs(pictures) | switches)
+            frames = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
+            self.functions["animate"] = concrete(self._animate, _specs(frames) | switches)
 
     def _encode(self, inputs: Tensors) -> Tensors:
         source = inputs["source"]
@@ -86,7 +86,7 @@ class Stages:
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        """The detector, its means taken in four axes: a phone's GPU takes no fifth."""
+        """The detector, its means computed with at most four axes: GPU delegates support no more."""
         heatmap, jacobian_maps = self.networks.detector.maps(inputs["frame"])
         _, height, width, count = shapes.sizes(heatmap)
         places = grid.identity_grid(height, width)
@@ -123,7 +123,7 @@ class Stages:
 
 
 def _means(heatmap: tf.Tensor, values: list[tf.Tensor]) -> tf.Tensor:
-    """What each heatmap `[B, h, w, K]` weights of each of E values `[B or 1, h, w, K or 1]`: `[B, K, E]`."""
+    """Means of E values `[B or 1, h, w, K or 1]`, each weighted by the heatmap `[B, h, w, K]`: `[B, K, E]`."""
     return tf.stack([tf.reduce_sum(heatmap * value, axis=[1, 2]) for value in values], axis=-1)
 
 
