@@ -18,8 +18,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from export import checks, images, loading
-from fomm_tf import models
 from fomm_tf import config as configs
+from fomm_tf import models
 from fomm_tf.models.precision import mixed_precision_scope
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion

@@ -88,7 +88,7 @@ def check(folder: pathlib.Path, built: stages.Stages) -> None:
     for name, variant in variants.items():
         if variant.psnr < MIN_PSNR_DB.get(name, 0.0):
             print(
-                f"{name}: PSNR is {variant.psnr:.1f} dB; expected at least {MIN_PSNR_DB[name]:.0f}; review its output images."
+                f"{name}: PSNR is {variant.psnr:.1f} dB; expected at least {MIN_PSNR_DB[name]:.0f}; review its frames."
             )
     exact = variants.get("float32")
     if exact is None:
@@ -96,8 +96,8 @@ def check(folder: pathlib.Path, built: stages.Stages) -> None:
     output, worst = max(exact.worst.items(), key=lambda item: item[1])
     if not worst <= TOLERANCE:
         raise errors.UserError(
-            f"{output}: differs by {worst:.2g} from the Keras model; expected at most {TOLERANCE:g}; this is a bug in the "
-            "export, or the run has values too large for float32."
+            f"{output}: differs by {worst:.2g} from the Keras model; expected at most {TOLERANCE:g}; this is a bug in "
+            "the export, or the run has values too large for float32."
         )
 
 
