@@ -131,8 +131,8 @@ def check_tolerances(report: Report, precision: str) -> None:
     worst = max(report.differences, key=lambda each: each.worst / each.allowed if each.worst == each.worst else np.inf)
     if not worst.worst <= worst.allowed:
         raise errors.UserError(
-            f"{worst.name}: differs by {worst.worst:.2g} from the Keras model; expected at most {worst.allowed:g}; this "
-            "is a bug in the export, or the run has values too large for float32."
+            f"{worst.name}: differs by {worst.worst:.2g} from the Keras model; expected at most {worst.allowed:g}; "
+            "this is a bug in the export, or the run has values too large for float32."
         )
 
 
