@@ -33,7 +33,7 @@ MODELS = [
 
 
 def decoded(value):
-    """What a signature answers, as numbers: JPEG bytes as pictures."""
+    """What a signature answers, as numbers: JPEG bytes as images."""
     if value.dtype != tf.string:
         return np.float32(value)
     if value.numpy().flat[0].startswith(b"{"):
@@ -285,5 +285,5 @@ def test_export_saved_model_over_tolerance_leaves_nothing(run_folder, tmp_path, 
 
 
 def test_check_tolerances_rejects_low_psnr():
-    with pytest.raises(errors.UserError, match=r"bfloat16 model's frames are 30.0 dB"):
+    with pytest.raises(errors.UserError, match=r"bfloat16: PSNR against the Keras model is 30.0 dB"):
         verify.check_tolerances(verify.Report([], 30.0), "bfloat16")
