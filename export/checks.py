@@ -20,10 +20,14 @@ def check_batch(inputs: Tensors, specs: dict[str, tf.TensorSpec]) -> Tensors:
     inputs = {name: tf.ensure_shape(tensor, specs[name].shape) for name, tensor in inputs.items()}
     first = next(iter(inputs))
     size = tf.shape(inputs[first])[0]
+    assertions = []
     for name, tensor in inputs.items():
-        require(tf.size(tensor) > 0, f"{name} is empty; give at least one.")
-        require(tf.shape(tensor)[0] == size, f"{name} and {first} must have the same batch (axis 0).")
-    return inputs
+        assertions.append(require(tf.size(tensor) > 0, f"{name} is empty; give at least one."))
+        same_batch = tf.shape(tensor)[0] == size
+        assertions.append(require(same_batch, f"{name} and {first} must have the same batch (axis 0)."))
+    # Without this order a convolution of an empty batch may fail first, with a message that names no input.
+    with tf.control_dependencies(assertions):
+        return {name: tf.identity(tensor) for name, tensor in inputs.items()}
 
 
 def check_finite(inputs: Tensors) -> None:
