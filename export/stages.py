@@ -1,19 +1,19 @@
-"""The animation in five stages, as phones run it: the convolutions apart from the gathers, that GPU delegates refuse.
+"""The animation in five stages: convolutions are separated from gathers, which GPU delegates refuse.
 
-    once a source:       source_encoder(source) -> features, reduced;  detector(source) -> source_*
-    once a clip:         detector(first driving frame) -> initial_*
+    once per source:     source_encoder(source) -> features, source_lowres;  detector(source) -> source_*
+    once per clip:       detector(first driving frame) -> initial_*
     each driving frame:  detector(frame) -> driving_*
-                         motion(reduced, source_*, driving_*, initial_*, switches) -> deformation, occlusion
+                         motion(source_lowres, source_*, driving_*, initial_*, switches) -> deformation, occlusion
                          warp(features, deformation, occlusion) -> warped
                          renderer(warped) -> prediction
 
-or in one call, which encodes the source anew:
+or in one call, which encodes the source every time:
 
     animate(source, initial, driving, switches) -> prediction
 
-Convention: every tensor is float32, whatever the networks compute in, but the two switches, relative and adapt_scale,
-with a batch axis of 1, or of any number of driving frames to one source. A model of zeroth order has no Jacobians, one
-without occlusion map no `occlusion`.
+Convention: every tensor is float32, whatever the networks compute in, except the two bool switches, relative and
+adapt_scale. The batch axis is 1, or the number of driving frames of one source. A zeroth-order model has no Jacobians,
+a model without occlusion map has no `occlusion`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Stages:
 
     Args:
       settings: the run's config.
-      networks: built and restored, normalisations folded.
-      batch: driving frames a call; None leaves it open.
-      use_subpixel_conv: how the up blocks compute from then on, see `fomm_tf.models.blocks.UpConvolution`.
-      whole: make `animate` too.
+      networks: built and restored, normalizations folded.
+      batch: driving frames per call; None leaves it open.
+      use_subpixel_conv: how the up blocks compute from now on, see `fomm_tf.models.blocks.UpConvolution`.
+      whole: build `animate` too.
 
     Attributes:
       functions: stage -> concrete function of keyword tensors, in the order of `NAMES`; and `animate`, if `whole`.
@@ -64,8 +64,8 @@ class Stages:
         keypoints = {f"{owner}_{part}": [size, *parts[part]] for owner, size in owners.items() for part in parts}
         switches = {name: tf.TensorSpec([1], tf.bool, name) for name in ("relative", "adapt_scale")}
         encoder = concrete(self._encode, _specs({"source": [1, *frame]}))
-        features, reduced = (encoder.structured_outputs[name].shape for name in ("features", "reduced"))
-        motion = concrete(self._motion, _specs({"reduced": reduced} | keypoints) | switches)
+        features, source_lowres = (encoder.structured_outputs[name].shape for name in ("features", "source_lowres"))
+        motion = concrete(self._motion, _specs({"source_lowres": source_lowres} | keypoints) | switches)
         moving = {name: tensor.shape for name, tensor in motion.structured_outputs.items()}
         self.functions = {
             "source_encoder": encoder,
@@ -75,18 +75,18 @@ class Stages:
             "renderer": concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
         }
         if whole:
-            pictures = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
-            self.functions["animate"] = concrete(self._animate, _specs(pictures) | switches)
+            frames = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
+            self.functions["animate"] = concrete(self._animate, _specs(frames) | switches)
 
     def _encode(self, inputs: Tensors) -> Tensors:
         source = inputs["source"]
         return {
             "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "reduced": tf.cast(self.networks.dense_motion.downsample(source), tf.float32),
+            "source_lowres": tf.cast(self.networks.dense_motion.downsample(source), tf.float32),
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        """The detector, its means taken in four axes: a phone's GPU takes no fifth."""
+        """The detector, its means computed with at most four axes: GPU delegates support no more."""
         heatmap, jacobian_maps = self.networks.detector.maps(inputs["frame"])
         _, height, width, count = shapes.sizes(heatmap)
         places = grid.identity_grid(height, width)
@@ -101,7 +101,7 @@ class Stages:
         moved = switched_transfer(
             source, driving, initial, inputs["relative"], inputs["adapt_scale"], self.config.animate.relative_jacobian
         )
-        moving = self.networks.dense_motion(inputs["reduced"], source, moved)
+        moving = self.networks.dense_motion(inputs["source_lowres"], source, moved)
         found = {"deformation": moving.deformation}
         return found if moving.occlusion is None else found | {"occlusion": moving.occlusion}
 
@@ -123,7 +123,7 @@ class Stages:
 
 
 def _means(heatmap: tf.Tensor, values: list[tf.Tensor]) -> tf.Tensor:
-    """What each heatmap `[B, h, w, K]` weights of each of E values `[B or 1, h, w, K or 1]`: `[B, K, E]`."""
+    """Means of E values `[B or 1, h, w, K or 1]`, each weighted by the heatmap `[B, h, w, K]`: `[B, K, E]`."""
     return tf.stack([tf.reduce_sum(heatmap * value, axis=[1, 2]) for value in values], axis=-1)
 
 

@@ -26,13 +26,13 @@ class EncodedSource(NamedTuple):
     """Everything that depends on the source image alone: computed by `encode_source`, used by `transfer` and `render`.
 
     Attributes:
-      image, features, reduced: tensors of the networks, with batch size 1.
+      image, features, source_lowres: tensors of the networks, with batch size 1.
       keypoints: of the source, with batch size 1.
     """
 
     image: np.ndarray
     features: np.ndarray
-    reduced: np.ndarray
+    source_lowres: np.ndarray
     keypoints: Keypoints
 
 
@@ -50,7 +50,7 @@ def encode_source(model: Model, budget: MessageBudget, image: np.ndarray) -> Ste
     """Computes what depends on the source image alone."""
     image = arguments.check_image(image, model.frame_size, "image")
     answer = yield Call("encode_source" + _suffix(image), {"source": image})
-    return EncodedSource(answer["image"], answer["features"], answer["reduced"], _keypoints(answer, "source_"))
+    return EncodedSource(answer["image"], answer["features"], answer["source_lowres"], _keypoints(answer, "source_"))
 
 
 def transfer(
@@ -75,7 +75,7 @@ def transfer(
 def render(model: Model, budget: MessageBudget, source: EncodedSource, keypoints: Keypoints) -> Steps[np.ndarray]:
     """Renders the source in the poses of N frames: `[N, H, W, 3]` float32 in [0, 1]."""
     keypoints = arguments.check_keypoints(keypoints, model, "keypoints")
-    constant = {"image": source.image, "features": source.features, "reduced": source.reduced}
+    constant = {"image": source.image, "features": source.features, "source_lowres": source.source_lowres}
     constant |= source.keypoints.as_inputs("source_")
     frame_size = budget.size(np.empty((*model.frame_size, 3), np.float32))
     answer = yield from _split("render", budget, constant, keypoints.as_inputs(""), answer_size=frame_size)

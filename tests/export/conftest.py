@@ -72,8 +72,8 @@ def random_request():
             elif spec.dtype == tf.uint8:
                 value = rng.integers(0, 256, shape)
             elif spec.dtype == tf.string:
-                pictures = rng.integers(0, 256, [int(np.prod(shape)), 70, 90, 3], np.uint8)
-                value = np.reshape([tf.io.encode_png(each).numpy() for each in pictures], shape)
+                images = rng.integers(0, 256, [int(np.prod(shape)), 70, 90, 3], np.uint8)
+                value = np.reshape([tf.io.encode_png(each).numpy() for each in images], shape)
             elif name.endswith("jacobian"):
                 value = np.eye(2) + rng.normal(0, 0.1, shape)
             else:

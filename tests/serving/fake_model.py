@@ -29,7 +29,7 @@ class Model:
             return tensors | ({f"{prefix}jacobian": (np.float32, [*axes, *keypoints, 2])} if self.jacobian else {})
 
         options = {"relative": (np.bool_, [-1]), "adapt_scale": (np.bool_, [-1])}
-        encoded = {name: (np.float32, [-1, -1, -1, 3]) for name in ("image", "features", "reduced")}
+        encoded = {name: (np.float32, [-1, -1, -1, 3]) for name in ("image", "features", "source_lowres")}
         encoded |= pose("source_", -1)
         signatures = {
             "transfer": (pose("source_", -1) | pose("driving_", -1, -1) | pose("initial_", -1) | options,
@@ -93,7 +93,9 @@ class Model:
 
     def _encode(self, source):
         image = np.float32(source) / (255 if source.dtype == np.uint8 else 1)
-        return {"image": image, "features": 3 * image, "reduced": image[:, ::2, ::2]} | self._detect(source, "source_")
+        return {"image": image, "features": 3 * image, "source_lowres": image[:, ::2, ::2]} | self._detect(
+            source, "source_"
+        )
 
     def _transfer(self, relative, adapt_scale, **keypoints):
         outputs = {}
@@ -104,7 +106,7 @@ class Model:
             outputs[name] = np.float32(moved if relative[0] else driving)
         return outputs
 
-    def _render(self, image, features, reduced, value, **_):
+    def _render(self, image, features, source_lowres, value, **_):
         factor = 1 / (2 + np.abs(value.sum((2, 3))))[..., np.newaxis, np.newaxis, np.newaxis]
         return {"prediction": np.float32((image + features)[:, np.newaxis] / 4 * factor)}
 

@@ -28,7 +28,7 @@ def test_client_methods_match_the_model(fake, kind):
         np.testing.assert_array_equal(detected.value, keypoints["value"])
         np.testing.assert_array_equal(detected.jacobian, keypoints["jacobian"])
         source = client.encode_source(SOURCE)
-        for name in ("image", "features", "reduced"):
+        for name in ("image", "features", "source_lowres"):
             np.testing.assert_array_equal(getattr(source, name), encoded[name])
         np.testing.assert_array_equal(source.keypoints.value, encoded["source_value"])
         np.testing.assert_array_equal(source.keypoints.jacobian, encoded["source_jacobian"])

@@ -98,7 +98,7 @@ def test_messages_respect_max_message_bytes(fake, kind):
         np.testing.assert_array_equal(client.detect(CLIP).value, keypoints.value)
         assert [len(request.inputs["frames"]) for request in fake.requests] == [4, 4, 4, 4, 4, 1]
     fake.requests.clear()
-    constant = sum(map(size, (source.image, source.features, source.reduced, *source.keypoints)))
+    constant = sum(map(size, (source.image, source.features, source.source_lowres, *source.keypoints)))
     poses = sum(size(part[:1]) for part in keypoints)
     for limit, length in {constant + 5 * poses: 2, constant + 3 * size(np.float32(CLIP[0])): 5}.items():
         with client_kinds.connect(fake, kind, max_message_bytes=ENVELOPE + limit) as client:

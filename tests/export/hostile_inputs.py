@@ -1,4 +1,4 @@
-"""What no detector gives, for any runner of exported files."""
+"""Keypoints that no detector returns, for any runner of exported files."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from export import examples
 
 
 def check_survives(pipeline):
-    """Nonsense makes a frame, not a crash, and the next good frame is what it was."""
+    """Hostile keypoints give a frame, not a crash, and the next valid frame is unchanged."""
     clip = np.float32(examples.draw((64, 64), 2)) / 255
     expected = list(pipeline.animate(clip[0], clip))[1]
     encoded, good = pipeline.encode_source(clip[0]), pipeline.detect(clip[1])

@@ -1,4 +1,4 @@
-"""Pictures in the graph against `fomm_tf.video`, and what is refused before it is decoded."""
+"""Images in the graph against `fomm_tf.video`, and what is rejected before it is decoded."""
 
 import io
 import struct
@@ -11,19 +11,19 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from PIL import Image
 
-from export import pictures
+from export import images
 from fomm_tf import video
 
 SIZE = (64, 48)
-READ = tf.function(lambda encoded: pictures.as_float(encoded, SIZE, "driving"), autograph=False).get_concrete_function(
+READ = tf.function(lambda encoded: images.as_float(encoded, SIZE, "driving"), autograph=False).get_concrete_function(
     tf.TensorSpec([None], tf.string)
 )
 
 
-def encoded(picture, kind="png", **options):
-    """A picture as bytes."""
+def encoded(image, kind="png", **options):
+    """An image as bytes."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, kind, **options)
+    Image.fromarray(image).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -47,34 +47,34 @@ def header(width, height):
 
 @hypothesis.settings(max_examples=40)
 @hypothesis.given(height=st.integers(1, 300), width=st.integers(1, 300), seed=st.integers(0, 9))
-def test_any_size_is_fitted_as_the_animator_does(height, width, seed):
-    picture = noise(height, width, seed=seed)
-    assert np.abs(read(encoded(picture))[0] - video.resize(picture, SIZE)).max() <= 1
+def test_as_float_fits_any_size_like_video_resize(height, width, seed):
+    image = noise(height, width, seed=seed)
+    assert np.abs(read(encoded(image))[0] - video.resize(image, SIZE)).max() <= 1
 
 
-def test_a_picture_of_the_model_s_size_is_taken_as_it_is():
-    picture = noise(*SIZE)
-    np.testing.assert_array_equal(read(encoded(picture))[0], picture)
+def test_as_float_keeps_an_image_of_the_model_size():
+    image = noise(*SIZE)
+    np.testing.assert_array_equal(read(encoded(image))[0], image)
 
 
 @pytest.mark.parametrize(
-    ("mode", "channels"), [("RGBA", 4), ("LA", 2), ("L", 1)], ids=["transparent", "transparent grey", "grey"]
+    ("mode", "channels"), [("RGBA", 4), ("LA", 2), ("L", 1)], ids=["transparent", "transparent gray", "gray"]
 )
-def test_every_kind_of_png_is_read_as_video_does(mode, channels, tmp_path):
+def test_as_float_reads_png_modes_like_video(mode, channels, tmp_path):
     contents = encoded(np.squeeze(noise(*SIZE, channels)))
     (tmp_path / "a.png").write_bytes(contents)
     assert Image.open(tmp_path / "a.png").mode == mode
     assert np.abs(read(contents)[0] - video.read_image(tmp_path / "a.png")).max() <= 1
 
 
-def test_jpegs_and_pngs_mix_and_decode_as_in_pillow(tmp_path):
-    picture = noise(*SIZE)
+def test_as_float_decodes_jpeg_and_png_like_pillow(tmp_path):
+    image = noise(*SIZE)
     for subsampling in (0, 2):
-        contents = encoded(picture, "jpeg", quality=90, subsampling=subsampling)
+        contents = encoded(image, "jpeg", quality=90, subsampling=subsampling)
         (tmp_path / "a.jpg").write_bytes(contents)
-        first, second = read(contents, encoded(picture))
+        first, second = read(contents, encoded(image))
         assert np.abs(first - video.read_image(tmp_path / "a.jpg")).max() <= 1
-        np.testing.assert_array_equal(second, picture)
+        np.testing.assert_array_equal(second, image)
 
 
 @pytest.mark.parametrize(
@@ -104,21 +104,21 @@ def test_jpegs_and_pngs_mix_and_decode_as_in_pillow(tmp_path):
         "jpeg magic",
     ],
 )
-def test_what_is_no_picture_is_refused_by_name(contents, complaint):
+def test_as_float_rejects_invalid_images_by_name(contents, complaint):
     good = encoded(noise(*SIZE))
     with pytest.raises(tf.errors.InvalidArgumentError, match=complaint):
         read(good, contents)
     assert read(good).shape == (1, *SIZE, 3)
 
 
-def test_frames_come_back_as_they_went():
+def test_from_float_inverts_as_float():
     frames = noise(3, 64 * 48).reshape([3, *SIZE, 3])
     given = tf.constant(frames, tf.float32) / 255
-    np.testing.assert_array_equal(pictures.from_float(given, tf.uint8), frames)
-    assert pictures.from_float(given, tf.float32) is given
-    made = pictures.from_float(given, tf.string)
+    np.testing.assert_array_equal(images.from_float(given, tf.uint8), frames)
+    assert images.from_float(given, tf.float32) is given
+    made = images.from_float(given, tf.string)
     smooth = np.broadcast_to(np.linspace(0, 1, 48, dtype=np.float32)[:, None], [1, *SIZE, 3])
     assert made.shape == (3,)
-    (jpeg,) = pictures.from_float(tf.constant(smooth), tf.string).numpy()
+    (jpeg,) = images.from_float(tf.constant(smooth), tf.string).numpy()
     assert Image.open(io.BytesIO(jpeg)).format == "JPEG"
     assert np.abs(np.int16(Image.open(io.BytesIO(jpeg))) - np.rint(smooth[0] * 255)).max() <= 3
