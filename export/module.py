@@ -22,9 +22,7 @@ import yaml
 from export import checks, pictures
 from fomm_tf import checkpoint, models
 from fomm_tf import config as configs
-from fomm_tf.models import fold
-from fomm_tf.models.fingerprint import hash_weights
-from fomm_tf.models.precision import mixed_precision_scope
+from fomm_tf.models import folding
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -38,18 +36,18 @@ class Module:
 
     Args:
       settings: the run's config.
-      networks: built and restored.
-      metadata: what the `metadata` signature tells, as JSON.
+      model: built and restored.
+      metadata: what the `metadata` signature returns, as JSON.
 
     Attributes:
       signatures: name -> concrete function of keyword tensors.
       metadata: as JSON.
     """
 
-    def __init__(self, settings: configs.Config, networks: models.Networks, metadata: dict[str, object]) -> None:
-        self.config, self.networks, self.metadata = settings, networks, json.dumps(metadata, indent=2)
-        model = settings.model
-        frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
+    def __init__(self, settings: configs.Config, model: models.FirstOrderMotionModel, metadata: dict[str, object]) -> None:
+        self.config, self.model, self.metadata = settings, model, json.dumps(metadata, indent=2)
+        sizes = settings.model
+        frame, points = [*sizes.frame_size, 3], [sizes.num_keypoints, 2]
         source, initial, driving = (self._keypoint_specs(name) for name in ("source", "initial", "driving"))
         driving = {name: tf.TensorSpec([None, *spec.shape], tf.float32, name) for name, spec in driving.items()}
         switches = {name: tf.TensorSpec([None], tf.bool, name) for name in ("relative", "adapt_scale")}
@@ -69,7 +67,7 @@ class Module:
             for name, tensor in self.signatures["encode_source"].structured_outputs.items()
         }
         posed = {"value": tf.TensorSpec([None, None, *points], tf.float32, "value")}
-        if model.jacobian:
+        if sizes.jacobian:
             posed["jacobian"] = tf.TensorSpec([None, None, *points, 2], tf.float32, "jacobian")
         self.signatures |= {
             "transfer": _checked(self._transfer, source | driving | initial | switches),
@@ -86,7 +84,7 @@ class Module:
         return specs
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return named(self.networks.detector(self._frames(inputs, "frames")))
+        return named(self.model.detect(self._frames(inputs, "frames")))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
         return self._encode(self._frames(inputs, "source"))
@@ -95,11 +93,12 @@ class Module:
         return pictures.as_float(inputs[name], self.config.model.frame_size, name)
 
     def _encode(self, source: tf.Tensor) -> Tensors:
+        encoded = self.model.encode_source(source)
         return {
-            "image": source,
-            "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "reduced": self.networks.dense_motion.downsample(source),
-            **named(self.networks.detector(source), "source_"),
+            "image": encoded.image,
+            "features": tf.cast(encoded.features, tf.float32),
+            "reduced": encoded.lowres,
+            **named(encoded.keypoints, "source_"),
         }
 
     def _transfer(self, inputs: Tensors) -> Tensors:
@@ -138,17 +137,12 @@ class Module:
         return _one_by_one(render, inputs, dict.fromkeys(names, tf.float32))
 
     def _render_one(self, inputs: Tensors) -> Tensors:
-        _, dense_motion, generator = self.networks
-        source = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
-        moving = dense_motion(source["reduced"], keypoints_of(source, "source_"), keypoints_of(inputs))
-        features = tf.cast(source["features"], generator.compute_dtype)
-        found = {
-            "prediction": generator.decode(generator.warp_features(features, moving)),
-            "deformed": generator.warp_image(source["image"], moving.deformation),
-            "deformation": moving.deformation,
-            "mask": moving.mask,
-        }
-        return found if moving.occlusion is None else found | {"occlusion": moving.occlusion}
+        each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
+        source = models.EncodedSource(
+            each["image"], each["features"], keypoints_of(each, "source_"), each["reduced"]
+        )
+        rendering = self.model.render(source, keypoints_of(inputs), details=True)
+        return {name: tensor for name, tensor in rendering._asdict().items() if tensor is not None}
 
     def _animate(self, inputs: Tensors) -> Tensors:
         dtype = inputs["driving"].dtype
@@ -161,7 +155,7 @@ class Module:
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source under T driving frames; gives the initial keypoints back, for the clip's next part."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        found = self.networks.detector(inputs["driving"])
+        found = self.model.detect(inputs["driving"])
         initial = {
             name: tf.where(inputs["use_initial"], inputs[name], first[0])
             for name, first in named(found, "initial_").items()
@@ -184,22 +178,21 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
     Raises:
       errors.UserError: if it is no run folder or its checkpoint does not fit its config.
     """
-    with mixed_precision_scope(precision):
-        run = checkpoint.load(folder)
-        weights = hash_weights(run.networks)
-        fold.fold(*run.networks)
-        model = run.config.model
-        metadata = {
-            "name": pathlib.Path(folder).resolve().name,
-            "step": run.step,
-            "weights_sha256": weights,
-            "commit": _commit(),
-            "frame_size": list(model.frame_size),
-            "num_keypoints": model.num_keypoints,
-            "precision": precision,
-            "config": {name: yaml.safe_load(configs.dump(run.config))[name] for name in ("model", "animate")},
-        }
-        return Module(run.config, run.networks, metadata)
+    run = checkpoint.load(folder, precision=precision)
+    weights = run.model.weights_sha256()
+    folding.fold_batch_norms(run.model)
+    sizes = run.config.model
+    metadata = {
+        "name": pathlib.Path(folder).resolve().name,
+        "step": run.step,
+        "weights_sha256": weights,
+        "commit": _commit(),
+        "frame_size": list(sizes.frame_size),
+        "num_keypoints": sizes.num_keypoints,
+        "precision": precision,
+        "config": {name: yaml.safe_load(configs.dump(run.config))[name] for name in ("model", "animate")},
+    }
+    return Module(run.config, run.model, metadata)
 
 
 def switched_transfer(
@@ -221,12 +214,14 @@ def switched_transfer(
 
 
 def save(
-    networks: models.Networks, functions: dict[str, tf.types.experimental.ConcreteFunction], folder: pathlib.Path
+    model: models.FirstOrderMotionModel,
+    functions: dict[str, tf.types.experimental.ConcreteFunction],
+    folder: pathlib.Path,
 ) -> None:
-    """Writes functions of the networks as the signatures of a SavedModel."""
+    """Writes functions of the model as the signatures of a SavedModel."""
     # The variables alone: Keras would write each layer's own call functions too.
     holder = tf.Module()
-    holder.held = [variable for network in networks for variable in network.variables]
+    holder.held = list(model.variables)
     tf.saved_model.save(holder, str(folder), signatures=functions)
 
 

@@ -19,8 +19,7 @@ import tqdm
 import export
 from export import module, pipeline, stages
 from fomm_tf import checkpoint
-from fomm_tf.models import fold
-from fomm_tf.models.precision import mixed_precision_scope
+from fomm_tf.models import folding
 from fomm_tf.ops import warp
 
 OPSET = 17
@@ -102,15 +101,14 @@ class _Traced:
 
 def _load(folder: str | pathlib.Path, precision: str) -> tuple[checkpoint.Run, str]:
     """A run, its normalisations folded, and the hash of its weights before."""
-    with mixed_precision_scope(precision):
-        run = checkpoint.load(folder)
-        weights = module.hash_weights(run.networks)
-        fold.fold(*run.networks)
-        return run, weights
+    run = checkpoint.load(folder, precision=precision)
+    weights = run.model.weights_sha256()
+    folding.fold_batch_norms(run.model)
+    return run, weights
 
 
 def _stages(run: checkpoint.Run) -> stages.Stages:
-    return stages.Stages(run.config, run.networks, batch=None, whole=True)
+    return stages.Stages(run.config, run.model, batch=None, whole=True)
 
 
 def _describe(run: checkpoint.Run, folder: str | pathlib.Path) -> dict[str, str]:

@@ -38,7 +38,7 @@ def write(
     version = output / str(1 + max(versions, default=0))
     # Until it is whole its name begins with a dot: TF-Serving passes over names that are no number.
     with checkpoint.new_folder(version) as work:
-        module.save(model.networks, model.signatures, work)
+        module.save(model.model, model.signatures, work)
         extra = work / EXTRA
         extra.mkdir()
         (extra / METADATA).write_text(model.metadata + "\n")

@@ -12,7 +12,7 @@ import tqdm
 
 from export import equalise, examples, module, pages, pipeline, runner, stages
 from fomm_tf import checkpoint
-from fomm_tf.models import fold
+from fomm_tf.models import folding
 
 # What each stage of a variant is written as: `dynamic` has 8-bit weights and activations that are made 8-bit for each
 # convolution, `int8` is 8-bit throughout. Keypoints from 8-bit convolutions are off by up to a pixel of 256, so the
@@ -63,7 +63,7 @@ def write(
         sources["even"] = _stages(folder, batch, warped)
     with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
         for name, built in sources.items():
-            module.save(built.networks, built.functions, pathlib.Path(scratch) / name)
+            module.save(built.model, built.functions, pathlib.Path(scratch) / name)
         for stage, kind in tqdm.tqdm(sorted(kinds), unit="file", disable=None):
             source = pathlib.Path(scratch) / ("even" if kind == "int8" else "exact")
             converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
@@ -90,10 +90,10 @@ def _stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray 
     Then channels are given like ranges, and convolutions end with their activation: one rounding less than by phases.
     """
     run = checkpoint.load(folder)
-    fold.fold(*run.networks)
+    folding.fold_batch_norms(run.model)
     if features is not None:
-        equalise.equalise(run.networks.generator, tf.constant(features))
-    return stages.Stages(run.config, run.networks, batch, use_subpixel_conv=features is None)
+        equalise.equalise(run.model.generator, tf.constant(features))
+    return stages.Stages(run.config, run.model, batch, use_subpixel_conv=features is None)
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[runner.Arrays]) -> bytes:

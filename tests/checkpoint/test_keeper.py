@@ -34,7 +34,7 @@ def folder(run, tmp_path):
 def train_to(run, step):
     """As if trained: the step shows in a weight."""
     run.step = step
-    run.networks.generator.final.bias.assign([float(step)] * 3)
+    run.model.generator.final.bias.assign([float(step)] * 3)
 
 
 def names(folder):
@@ -42,7 +42,7 @@ def names(folder):
 
 
 def bias(folder):
-    return float(checkpoint.load(folder).networks.generator.final.bias[0])
+    return float(checkpoint.load(folder).model.generator.final.bias[0])
 
 
 def test_the_newest_are_kept_and_older_ones_go(run, folder):
@@ -242,10 +242,10 @@ def test_another_run_s_weights_begin_a_new_one_at_another_size_and_scale(run, tm
     assert_same({"discriminator": drawn["discriminator"]}, made)
     # The anti-alias kernels, which the other run has none of at scale 1, are the config's.
     without = [
-        weight for weight in new.networks.detector.weights if weight is not new.networks.detector.antialias.kernel
+        weight for weight in new.model.detector.weights if weight is not new.model.detector.antialias.kernel
     ]
-    assert len(without) == len(run.networks.detector.weights)
-    for mine, theirs in zip(without, run.networks.detector.weights, strict=True):
+    assert len(without) == len(run.model.detector.weights)
+    for mine, theirs in zip(without, run.model.detector.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 

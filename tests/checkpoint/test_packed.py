@@ -70,7 +70,7 @@ def test_it_animates_as_the_run_does(run, packed, tmp_path):
 def test_another_run_begins_with_it(run, packed):
     other = checkpoint.build(SETTINGS, optimizers=True)
     assert checkpoint.initialise(other, packed) == []
-    kernels = [found.networks.generator.final.kernel.numpy() for found in (run, other)]
+    kernels = [found.model.generator.final.kernel.numpy() for found in (run, other)]
     np.testing.assert_allclose(*kernels, atol=1e-3)
 
 
@@ -105,7 +105,7 @@ def test_a_damaged_file_is_refused(packed):
 
 
 def test_what_float16_does_not_hold_is_not_packed(run, tmp_path):
-    bias = run.networks.generator.final.bias
+    bias = run.model.generator.final.bias
     before = bias.numpy()
     bias.assign([1e6, 0.0, 0.0])
     try:

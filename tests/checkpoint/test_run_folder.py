@@ -61,7 +61,7 @@ def refuse(folder, training=False):
 
 def render(run):
     data = np.load(DATA / "inference.npz")
-    shown = animator.Animator(run.config, run.networks)
+    shown = animator.Animator(run.model, run.config)
     driving = shown.detect(data["driving"])
     return driving, shown.render(shown.encode_source(data["source"]), driving, details=True)
 
@@ -147,13 +147,13 @@ def test_learning_rates_are_those_of_the_checkpoint(tmp_path):
 def test_the_newest_of_several_checkpoints_is_loaded(folder, tmp_path):
     later = make_run()
     later.epoch = 12
-    later.networks.generator.final.bias.assign([1.0, 2.0, 3.0])
+    later.model.generator.final.bias.assign([1.0, 2.0, 3.0])
     checkpoint.save(tmp_path / "later", later, STORY)
     for path in [*(tmp_path / "later").glob("ckpt-12*"), tmp_path / "later" / "checkpoint"]:
         shutil.copy(path, folder)
     loaded = checkpoint.load(folder)
     assert loaded.epoch == checkpoint.read_count(folder, "epoch") == 12
-    np.testing.assert_array_equal(loaded.networks.generator.final.bias, [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(loaded.model.generator.final.bias, [1.0, 2.0, 3.0])
 
 
 # Places -------------------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_missing_data_are_noticed_by_whoever_reads_them(folder, built_once):
 
 def test_a_flipped_bit_in_a_weight_is_noticed(folder, run, built_once):
     path = folder / "ckpt-5.data-00000-of-00001"
-    kernel = run.networks.generator.first.conv.kernel.numpy().tobytes()
+    kernel = run.model.generator.first.conv.kernel.numpy().tobytes()
     whole = path.read_bytes()
     assert whole.count(kernel) == 1
     path.write_bytes(whole.replace(kernel, bytes([kernel[0] ^ 1]) + kernel[1:]))

@@ -185,7 +185,7 @@ def test_both_are_written_beside_the_description(tmp_path):
 @pytest.fixture(scope="module")
 def of_the_bundled_model():
     run = checkpoint.load(checkpoint.BUNDLED)
-    return pages.make(pipeline.describe(stages.Stages(run.config, run.networks), "puppets-128", tflite.files()))
+    return pages.make(pipeline.describe(stages.Stages(run.config, run.model), "puppets-128", tflite.files()))
 
 
 def test_the_pages_in_the_checkout_are_the_bundled_model_s(page, of_the_bundled_model):

@@ -112,10 +112,10 @@ def test_metadata_says_what_it_is_and_what_its_weights_are(run_folder, saved, se
     assert (told["name"], told["frame_size"], told["num_keypoints"]) == ("run", [64, 64], 5)
     assert told["config"]["model"]["generator"]["block_expansion"] == 8
     run = checkpoint.load(run_folder("tiny"))
-    assert module.hash_weights(run.networks) == told["weights_sha256"]
-    bias = run.networks.generator.final.bias
+    assert run.model.weights_sha256() == told["weights_sha256"]
+    bias = run.model.generator.final.bias
     bias.assign(bias + 1e-6)
-    assert module.hash_weights(run.networks) != told["weights_sha256"]
+    assert run.model.weights_sha256() != told["weights_sha256"]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert told["commit"].removesuffix("-dirty") == commit
 

@@ -18,7 +18,7 @@ VECTORS = np.load(DATA / "inference.npz")
 def tiny(align_corners=True):
     tree = weights.load(DATA / "tiny-checkpoint.pth.tar")
     run = torch_import.import_checkpoint(tree, str(DATA / "tiny.yaml"), align_corners, "tiny")
-    return fomm_tf.Animator(run.config, run.networks)
+    return fomm_tf.Animator(run.model, run.config)
 
 
 def frames(count, seed=0):
@@ -120,7 +120,7 @@ def test_a_missing_best_frame_and_an_empty_stream_are_refused():
 
 def test_a_video_is_traced_once_and_its_last_batch_once_more():
     model = tiny()
-    fresh = fomm_tf.Animator(model.config, model.networks)
+    fresh = fomm_tf.Animator(model.model, model.config)
     list(fresh.animate(frames(1)[0], frames(23, seed=1), batch_size=4))
     assert fresh._render.experimental_get_tracing_count() <= 2
     assert fresh._detect.experimental_get_tracing_count() <= 2
@@ -152,7 +152,7 @@ def run_folder(tmp_path_factory):
 @pytest.mark.parametrize(("precision", "off"), [("float16", 5e-3), ("bfloat16", 4e-2)])
 def test_lower_precision_gives_the_same_frames_but_for_its_rounding(precision, off, run_folder):
     exact, rounded = (fomm_tf.Animator.load(run_folder, name) for name in ("float32", precision))
-    assert {layer.compute_dtype for layer in rounded.networks.generator.layers} == {precision}
+    assert {layer.compute_dtype for layer in rounded.model.generator.layers} == {precision}
     driving = frames(3)
     expected, found = (model.detect(driving) for model in (exact, rounded))
     np.testing.assert_allclose(found.value, expected.value, rtol=0, atol=off)

@@ -40,7 +40,7 @@ def vectors(model):
 def load(model, align_corners, file=None):
     tree = weights.load(DATA / f"{file or model}-checkpoint.pth.tar")
     run = torch_import.import_checkpoint(tree, str(DATA / f"{model}.yaml"), align_corners, model)
-    return animator.Animator(run.config, run.networks)
+    return animator.Animator(run.model, run.config)
 
 
 def tolerance(model, what, align_corners):

@@ -125,7 +125,7 @@ def test_five_gradient_descent_steps_match_reference(align_corners):
     for index, wander in enumerate((1e-8, 3e-6, 4e-6, 2e-4, 2e-4)):
         expected = summed(lambda name: VECTORS[f"sgd_loss_{name}_{suffix}"], index)
         np.testing.assert_allclose(summed(history[index].get), expected, rtol=5 * max(wander, 4e-7), err_msg=index)
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     source, driving = training_vectors.batch(tf.float64)
     motion = dense_motion(dense_motion.downsample(source), detector(source), detector(driving))
     expected = nhwc(VECTORS[f"sgd5_eval_prediction_{suffix}"])

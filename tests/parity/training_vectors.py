@@ -61,7 +61,7 @@ def load(
     tree = weights.load(DATA / f"{file}-checkpoint.pth.tar")
     with _layers_in(dtype):
         run = torch_import.import_checkpoint(tree, str(DATA / "tiny.yaml"), align_corners, file)
-    return run, objective.Objective(run.config, run.networks, run.discriminator, random_vgg())
+    return run, objective.Objective(run.config, run.model, run.discriminator, random_vgg())
 
 
 def batch(dtype: tf.DType = tf.float32) -> tuple[tf.Tensor, tf.Tensor]:
@@ -77,7 +77,7 @@ def transform_of(data: np.lib.npyio.NpzFile, index: int, dtype: tf.DType = tf.fl
 
 def entries_of(run: checkpoint.Run) -> dict[str, list[names.Entry]]:
     """The variables by the reference's names."""
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     return {
         "kp_detector": names.detector_entries(detector),
         "generator": names.generator_entries(dense_motion, generator),
@@ -96,7 +96,7 @@ def parameters_of(run: checkpoint.Run) -> dict[str, names.Entry]:
 
 def train(run: checkpoint.Run, losses: objective.Objective, data: np.lib.npyio.NpzFile, count: int) -> list[dict]:
     """Makes `count` training steps from the first transform of `data` on; the losses of each."""
-    dtype = run.networks.generator.final.kernel.dtype
+    dtype = run.model.generator.final.kernel.dtype
     stepper = tf.function(step.TrainStep(run, losses, global_batch=2), autograph=False)
     return [stepper(*batch(dtype), transform_of(data, index, dtype)) for index in range(count)]
 

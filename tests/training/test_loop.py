@@ -183,7 +183,7 @@ def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
     changes = ["train.steps=1", "train.lr_decay_fractions=[]", "train.pyramid_scales=[1.0]"]
     train(make_config(*changes), tmp_path / "plain", one_replica)
     train(make_config(*changes, "train.xla=true"), tmp_path / "xla", one_replica)
-    one, other = (checkpoint.load(tmp_path / name).networks.generator for name in ("plain", "xla"))
+    one, other = (checkpoint.load(tmp_path / name).model.generator for name in ("plain", "xla"))
     np.testing.assert_allclose(one.final.kernel, other.final.kernel, atol=5e-5)
 
 

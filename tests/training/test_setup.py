@@ -30,7 +30,7 @@ def test_the_same_seed_draws_the_same_weights(make_config, one_replica):
     def weights(*overrides):
         session, _ = prepare(make_config(*overrides), one_replica)
         return np.concatenate(
-            [np.ravel(weight) for network in session.run.networks for weight in network.get_weights()]
+            [np.ravel(weight) for network in session.run.model for weight in network.get_weights()]
         )
 
     first = weights()
@@ -95,8 +95,8 @@ def test_a_backbone_that_nobody_knows_is_refused(make_config, one_replica):
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_under_mixed_precision_variables_stay_float32(precision, make_config, one_replica):
     session, _ = prepare(make_config(f"train.precision={precision}"), one_replica)
-    kernel = session.run.networks.generator.final.kernel
-    assert kernel.dtype == "float32" and session.run.networks.generator.final.compute_dtype == precision
+    kernel = session.run.model.generator.final.kernel
+    assert kernel.dtype == "float32" and session.run.model.generator.final.compute_dtype == precision
     assert hasattr(session.run.optimizers["generator"], "loss_scale") == (precision == "float16")
     plain, _ = prepare(make_config(), one_replica)
-    assert plain.run.networks.generator.final.compute_dtype == "float32"
+    assert plain.run.model.generator.final.compute_dtype == "float32"

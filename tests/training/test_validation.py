@@ -23,7 +23,7 @@ def run(make_config):
 
 def expected(run, clips, places):
     """By the animator, frame by frame."""
-    shown, l1, copying = animator.Animator(run.config, run.networks), [], []
+    shown, l1, copying = animator.Animator(run.model, run.config), [], []
     for clip in clips:
         source = shown.encode_source(clip.frame(0))
         for place in places:
@@ -39,20 +39,20 @@ def expected(run, clips, places):
     [(1000, range(6), range(1, 6)), (12, range(6), (1, 5)), (1, (0,), (1,)), (2, (0, 5), (1,))],
 )
 def test_the_score_is_what_the_animator_makes_of_each_clip_s_first_frame(count, clips, places, index, run):
-    score = validation.Validator(run.networks, index, count)()
+    score = validation.Validator(run.model, index, count)()
     chosen = [index.clips[number] for number in clips]
     np.testing.assert_allclose(score, expected(run, chosen, places), rtol=1e-5)
 
 
 def test_the_same_networks_get_the_same_score(index, run):
-    validator = validation.Validator(run.networks, index, 12)
-    assert validator() == validator() == validation.Validator(run.networks, index, 12)()
+    validator = validation.Validator(run.model, index, 12)
+    assert validator() == validator() == validation.Validator(run.model, index, 12)()
 
 
 def test_the_gallery_shows_a_row_a_clip_with_the_frames_as_they_are(index, run):
-    grid = gallery.Gallery(run.networks, index).draw()
+    grid = gallery.Gallery(run.model, index).draw()
     assert grid.shape == (4 * 32, 6 * 32, 3) and grid.dtype == np.uint8
-    shown = animator.Animator(run.config, run.networks)
+    shown = animator.Animator(run.model, run.config)
     clip = index.clips[5]
     source, driving = clip.frame(0), clip.frame(4)
     row = grid[-32:]

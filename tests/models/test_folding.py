@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, models
 from fomm_tf.inference import animator
-from fomm_tf.models import blocks, fold
+from fomm_tf.models import blocks, folding
 
 pytestmark = pytest.mark.slow
 
@@ -52,11 +52,11 @@ def test_folded_networks_give_what_they_gave(name):
     frames = np.random.default_rng(4).random([2, *settings.frame_size, 3], np.float32)
     networks = draw(settings)
     before = outputs_of(settings, networks, frames)
-    fold.fold(*networks)
+    folding.fold_batch_norms(model)
     norms = [m for network in networks for m in network.submodules if isinstance(m, blocks.BatchNorm)]
     assert len(norms) == settings.generator.num_residual_blocks  # the first of each residual block
     assert_same(outputs_of(settings, networks, frames), before, 1e-5)
-    fold.fold(*networks)
+    folding.fold_batch_norms(model)
     assert_same(outputs_of(settings, networks, frames), before, 1e-5)
 
 
@@ -66,13 +66,13 @@ def test_folded_networks_give_what_they_gave_at_the_size_of_vox():
     frames = np.random.default_rng(4).random([1, *settings.frame_size, 3], np.float32)
     networks = draw(settings)
     before = outputs_of(settings, networks, frames)
-    fold.fold(*networks)
+    folding.fold_batch_norms(model)
     assert_same(outputs_of(settings, networks, frames), before, 1e-4)
 
 
 def test_what_is_folded_does_not_train():
     networks = draw(next(iter(model_list.MODELS.values())))
-    fold.fold(*networks)
+    folding.fold_batch_norms(model)
     size = next(iter(model_list.MODELS.values())).frame_size
     with pytest.raises(ValueError, match="A folded network does not train; load its run again"):
         networks.detector(tf.zeros([1, *size, 3]), training=True)
@@ -82,8 +82,8 @@ def test_the_animator_of_a_run_folder_is_folded(tmp_path):
     settings = next(iter(model_list.MODELS.values()))
     run = checkpoint.Run(config.Config(model=settings), draw(settings))
     frames = np.random.default_rng(4).random([2, *settings.frame_size, 3], np.float32)
-    plain = animator.Animator(run.config, run.networks).detect(frames).value
+    plain = animator.Animator(run.model, run.config).detect(frames).value
     checkpoint.save(tmp_path / "run", run, "test")
     model = animator.Animator.load(tmp_path / "run")
-    assert any(isinstance(module, fold.Folded) for module in model.networks.detector.submodules)
+    assert any(isinstance(module, folding.Folded) for module in model.model.detector.submodules)
     np.testing.assert_allclose(model.detect(frames).value, plain, atol=1e-5)
