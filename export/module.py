@@ -44,7 +44,9 @@ class Module:
       metadata: as JSON.
     """
 
-    def __init__(self, settings: configs.Config, model: models.FirstOrderMotionModel, metadata: dict[str, object]) -> None:
+    def __init__(
+        self, settings: configs.Config, model: models.FirstOrderMotionModel, metadata: dict[str, object]
+    ) -> None:
         self.config, self.model, self.metadata = settings, model, json.dumps(metadata, indent=2)
         sizes = settings.model
         frame, points = [*sizes.frame_size, 3], [sizes.num_keypoints, 2]
@@ -138,9 +140,7 @@ class Module:
 
     def _render_one(self, inputs: Tensors) -> Tensors:
         each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
-        source = models.EncodedSource(
-            each["image"], each["features"], keypoints_of(each, "source_"), each["reduced"]
-        )
+        source = models.EncodedSource(each["image"], each["features"], keypoints_of(each, "source_"), each["reduced"])
         rendering = self.model.render(source, keypoints_of(inputs), details=True)
         return {name: tensor for name, tensor in rendering._asdict().items() if tensor is not None}
 

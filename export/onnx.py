@@ -17,7 +17,7 @@ import tf2onnx
 import tqdm
 
 import export
-from export import module, pipeline, stages
+from export import pipeline, stages
 from fomm_tf import checkpoint
 from fomm_tf.models import folding
 from fomm_tf.ops import warp

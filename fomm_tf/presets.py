@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from fomm_tf import checkpoint, config, errors, torch_import, weights
+from fomm_tf import checkpoint, errors, torch_import, weights
 from fomm_tf.models import execution
 
 _ASSETS = pathlib.Path(__file__).parent / "assets"

@@ -34,7 +34,9 @@ def write(folder: str | pathlib.Path, run: runs.Run) -> None:
         with np.errstate(over="ignore"):
             arrays[name] = value.astype(np.float16) if value.dtype == np.float32 else value
         if not np.isfinite(arrays[name]).all():
-            raise errors.UserError(f"{name} holds NaN or values beyond the range of float16; this run cannot be packed.")
+            raise errors.UserError(
+                f"{name} holds NaN or values beyond the range of float16; this run cannot be packed."
+            )
     np.savez_compressed(pathlib.Path(folder) / NAME, **arrays)
 
 

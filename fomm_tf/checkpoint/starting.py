@@ -30,7 +30,9 @@ def resume(folder: str | pathlib.Path, settings: config.Config, discriminator: b
       errors.UserError: if the checkpoint cannot be read or does not fit.
     """
     if packed.is_packed(folder):
-        raise errors.UserError(f"{folder} is a packaged model ({packed.NAME}) without training state; start a new run with --init-from.")
+        raise errors.UserError(
+            f"{folder} is a packaged model ({packed.NAME}) without training state; start a new run with --init-from."
+        )
     stored = reading.stored_parts(folder)
     run = runs.build(settings, discriminator or "discriminator" in stored, optimizers=True)
     optimizers = [name for name in run.optimizers if f"optimizers/{name}" in stored]

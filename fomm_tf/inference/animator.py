@@ -69,9 +69,7 @@ class Animator:
         """
         return cls.load(checkpoint.BUNDLED, precision)
 
-    def detect(
-        self, frames: Image | Sequence[Image], fit: str = "crop"
-    ) -> keypoint_ops.Keypoints:
+    def detect(self, frames: Image | Sequence[Image], fit: str = "crop") -> keypoint_ops.Keypoints:
         """Finds the keypoints of N frames.
 
         Args:

@@ -88,9 +88,7 @@ def render_stream(
         raise _missing_best_frame(best_frame, seen)
 
 
-def find_initial(
-    model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int
-) -> keypoint_ops.Keypoints:
+def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int) -> keypoint_ops.Keypoints:
     """Finds the keypoints of one driving frame, of batch 1.
 
     Args:

@@ -12,7 +12,16 @@ OpenCV resizes.
 """
 
 from fomm_tf.video.lettering import letter
-from fomm_tf.video.pictures import MAX_PIXELS, ImageLike, as_frame, check_picture, read_image, resize, to_uint8, write_image
+from fomm_tf.video.pictures import (
+    MAX_PIXELS,
+    ImageLike,
+    as_frame,
+    check_picture,
+    read_image,
+    resize,
+    to_uint8,
+    write_image,
+)
 from fomm_tf.video.reading import DEFAULT_FPS, Video, open_video
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import fomm_tf
 from export import __main__ as command
-from export import examples, module, verify
+from export import examples, verify
 from fomm_tf import checkpoint, cli, demo, errors, video
 from fomm_tf.inference import animator
 from fomm_tf.ops import keypoints

@@ -23,7 +23,9 @@ def step(settings):
     rng = np.random.default_rng(0)
     source, driving = rng.random([2, 2, *settings.model.frame_size, 3], np.float32)
     computed = []
-    for block in [block for network in run.model.layers for block in network.submodules if isinstance(block, blocks.Block)]:
+    for block in [
+        block for network in run.model.layers for block in network.submodules if isinstance(block, blocks.Block)
+    ]:
         compute = block.compute
         block.compute = lambda *rest, compute=compute, block=block, **named: (
             computed.append(block.name) or compute(*rest, **named)

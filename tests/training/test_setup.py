@@ -29,9 +29,7 @@ def refuse(settings, strategy, **changes):
 def test_the_same_seed_draws_the_same_weights(make_config, one_replica):
     def weights(*overrides):
         session, _ = prepare(make_config(*overrides), one_replica)
-        return np.concatenate(
-            [np.ravel(weight) for network in session.run.model for weight in network.get_weights()]
-        )
+        return np.concatenate([np.ravel(weight) for network in session.run.model for weight in network.get_weights()])
 
     first = weights()
     assert np.array_equal(first, weights()) and not np.array_equal(first, weights("train.seed=1"))

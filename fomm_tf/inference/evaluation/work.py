@@ -136,7 +136,9 @@ def _render(
     def resized(frames: video.Video) -> Iterator[np.ndarray]:
         return (video.resize(frame, model.config.model.frame_size, settings.fit) for frame in frames)
 
-    driven, shown = itertools.tee(stream.prefetch(resized(opened), settings.batch_size))  # `shown` lags by a batch at most
+    driven, shown = itertools.tee(
+        stream.prefetch(resized(opened), settings.batch_size)
+    )  # `shown` lags by a batch at most
     truth = resized(video.open_video(job.truth)) if job.truth not in (None, job.driving) else None
     transfer, source = _transfer(job, model.config), model.encode_source(picture)
     for _, rendering in stream.render_stream(model, source, driven, transfer, batch_size=settings.batch_size):

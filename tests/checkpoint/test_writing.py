@@ -241,9 +241,7 @@ def test_another_run_s_weights_begin_a_new_one_at_another_size_and_scale(run, tm
     assert_same({"generator": weights_of(run)["generator"]}, made)
     assert_same({"discriminator": drawn["discriminator"]}, made)
     # The anti-alias kernels, which the other run has none of at scale 1, are the config's.
-    without = [
-        weight for weight in new.model.detector.weights if weight is not new.model.detector.antialias.kernel
-    ]
+    without = [weight for weight in new.model.detector.weights if weight is not new.model.detector.antialias.kernel]
     assert len(without) == len(run.model.detector.weights)
     for mine, theirs in zip(without, run.model.detector.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
