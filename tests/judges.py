@@ -19,8 +19,8 @@ def find_brightest(frames):
     return value, visibility
 
 
-def embed_colour(frames):
-    """The mean colour, of frames that are not nearly black."""
+def embed_color(frames):
+    """The mean color, of frames that are not nearly black."""
     value = np.array([frame.mean(axis=(0, 1)) / 255 for frame in frames])
     return value, value.mean(axis=1) > 0.05
 

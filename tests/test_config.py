@@ -106,9 +106,9 @@ def test_a_file_survives_loading_and_dumping(tmp_path):
 
 @pytest.mark.parametrize(("path", "section"), sections(), ids=lambda value: value if isinstance(value, str) else "")
 def test_an_unknown_key_is_refused_with_the_known_ones(path, section):
-    tree = nest(path, {"colour": 1}) if path else {"colour": 1}
+    tree = nest(path, {"color": 1}) if path else {"color": 1}
     known = ", ".join(field.name for field in dataclasses.fields(section))
-    assert refuse(tree) == f"{path or 'the config'} has no key colour; the known ones are {known}."
+    assert refuse(tree) == f"{path or 'the config'} has no key color; the known ones are {known}."
 
 
 def test_several_unknown_keys_are_named_together():

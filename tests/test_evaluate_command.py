@@ -14,7 +14,7 @@ from fomm_tf import checkpoint, cli, config, video
 from fomm_tf.inference import evaluation
 
 SMALL = pathlib.Path(__file__).parent / "training" / "small.yaml"
-OWN = ("--detector", "judges:find_brightest", "--embedding", "judges:embed_colour")
+OWN = ("--detector", "judges:find_brightest", "--embedding", "judges:embed_color")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_quiet_prints_nothing_and_side_by_side_shows_three(run_folder, footage, 
         ({"--batch-size": "0"}, ["--batch-size is 0"]),
         ({"--detector": "hands"}, ["There is no detector 'hands'"]),
         ({"--detector": "judges:find_nonsense"}, ["judges:find_nonsense must give", "[N, P, 2]"]),
-        ({"--animate": "nowhere.csv"}, ["Cannot read the pairs nowhere.csv"]),
+        ({"--animate": "nowhere.csv"}, ["cannot read the pairs nowhere.csv"]),
         ({"--out": __file__}, ["is a file; name a folder"]),
     ],
 )

@@ -18,7 +18,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figure")
     recipe = ["--config", str(DATA / "tiny.yaml"), "--out", str(folder / "tiny")]
     assert cli.main(["convert", str(DATA / "tiny-checkpoint.pth.tar"), *recipe]) == 0
-    video.write_image(folder / "source.png", demo.draw_picture(96))
+    video.write_image(folder / "source.png", demo.draw_image(96))
     with video.write_video(folder / "clip", 25) as writer:
         for frame in demo.draw_clip(96, 7):
             writer.write(frame)
@@ -64,8 +64,8 @@ def test_an_animation_shows_what_animate_makes(figure, files, tmp_path):
     assert figure("animation", *options) == 0
     model = animator.Animator.load(run)
     size = model.config.model.frame_size
-    picture, frame = (video.resize(each, size) for each in (demo.draw_picture(96), list(demo.draw_clip(96, 7))[-1]))
-    (expected,) = model.animate(picture, [frame], mode="absolute")
+    image, frame = (video.resize(each, size) for each in (demo.draw_image(96), list(demo.draw_clip(96, 7))[-1]))
+    (expected,) = model.animate(image, [frame], mode="absolute")
     shown = video.read_image(tmp_path / "figure.png")
     # The last cell ends two gaps from the corner.
     np.testing.assert_allclose(np.int32(shown[-64 - 4 : -4, -64 - 4 : -4]), expected, atol=1)
@@ -79,7 +79,7 @@ def test_two_runs_are_two_rows_of_a_reconstruction(figure, files, tmp_path):
     assert figure("reconstruction", *options, *again, out=tmp_path / "two.png") == 0
     one, two = (video.read_image(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert two.shape[0] == one.shape[0] + 64 + 2 and two.shape[1] == one.shape[1]
-    # The same model twice: the same pictures, below each other.
+    # The same model twice: the same images, below each other.
     np.testing.assert_array_equal(two[-68:-4, -68:-4], two[-134:-70, -68:-4])
 
 
@@ -102,7 +102,7 @@ def test_keypoints_need_no_clip_and_jacobians_are_drawn_on_demand(figure, files,
         ("keypoints", ["--run", "."], ["config.yaml"]),
         ("keypoints", ["--frames", "0"], ["--frames is 0"]),
         ("keypoints", ["--size", "8"], ["--size is 8; give 16 to 1024"]),
-        ("keypoints", ["--start", "9"], ["start 9 s lies behind the last frame"]),
+        ("keypoints", ["--start", "9"], ["--start 9 s is after the last frame"]),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line_and_leaves_nothing(

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import tqdm
 
-from fomm_tf import config, console, errors, video
+from fomm_tf import config, console, errors, files, video
 from fomm_tf.ablation import material, numbers, pictures, process, report, runs, variants, work
-from fomm_tf.video import files
 
 _NAME = "python -m fomm_tf.ablation"
 _RECIPE = "ablation-64"
@@ -120,7 +119,7 @@ def _write(out: Path, about: report.About, found: report.Found, base: config.Con
         drawn[f"{task}.png"] = f"{pictures.caption(task)} (seed {seed})"
     made = report.Report(about._replace(pictures=drawn), found)
     for name, text in (("report.md", made.markdown()), ("report.json", made.json())):
-        with files.replacing(out / name) as temporary:
+        with files.replace_atomically(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return made
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import fomm_tf
-from fomm_tf import config, errors
+from fomm_tf import config, errors, files
 from fomm_tf.ablation import material, numbers, work
 from fomm_tf.data import layout
-from fomm_tf.video import files
 
 _FINISHED = "finished"
 
@@ -89,7 +88,7 @@ class Run:
           task: the run's.
           stamps: of the videos that it was judged by.
         """
-        with files.replacing(self.results / _FINISHED) as temporary:
+        with files.replace_atomically(self.results / _FINISHED) as temporary:
             temporary.write_text(self._key(task, stamps), encoding="utf-8")
 
     def read(self, task: work.Task) -> numbers.Reports:

@@ -187,7 +187,7 @@ def _write_checkpoint(folder: pathlib.Path, run: runs.Run) -> str:
 
 
 def _write_state(folder: pathlib.Path, names: Sequence[str]) -> None:
-    """Lists the checkpoints by relative names, since a run directory may be moved; TensorFlow would write absolute ones."""
+    """Lists the checkpoints by relative names, as a run directory may be moved; TensorFlow writes absolute ones."""
     lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
     _write_text(folder / "checkpoint", "\n".join(lines) + "\n")
 

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align-corners",
         choices=("true", "false"),
         default="true",
-        help="what a warp takes -1 and +1 for: pixel centres, as the released weights learnt (true, the default), or "
+        help="what a warp takes -1 and +1 for: pixel centers, as the released weights learnt (true, the default), or "
         "edges, as the reference computes under torch 1.3 and newer (false)",
     )
     parser.add_argument("--to-torch", metavar="OUT.pth.tar", help="the way back: write the run folder's checkpoint")

@@ -6,7 +6,7 @@ import argparse
 
 from fomm_tf.cli import reconstruct
 
-TEXT = "judge a model on a test set by the paper's protocol, beside copying the source: tables and pictures"
+TEXT = "judge a model on a test set by the paper's protocol, beside copying the source: tables and images"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`fomm figure`: pictures for a paper."""
+"""`fomm figure`: images for a paper."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model's run folder, and what the figure calls it (default: the folder's name); again for each further "
         "model (default: the bundled one)",
     )
-    parser.add_argument("--source", metavar="IMAGE", nargs="+", default=[], help="pictures, one below the other")
+    parser.add_argument("--source", metavar="IMAGE", nargs="+", default=[], help="images, one below the other")
     parser.add_argument("--driving", metavar="VIDEO", help="the video whose frames stand beside each other")
     parser.add_argument("--out", metavar="FIGURE", required=True, help="what to write: .png or .jpg")
     parser.add_argument(
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=float, metavar="SECONDS", help="where in the video to begin")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="how much of it to take")
     parser.add_argument(
-        "--size", type=int, default=256, metavar="PIXELS", help="height of each picture (default: %(default)s)"
+        "--size", type=int, default=256, metavar="PIXELS", help="height of each image (default: %(default)s)"
     )
     parser.add_argument("--jacobians", action="store_true", help="where keypoints are drawn, draw their Jacobians too")
     parser.add_argument("--mode", choices=("relative", "absolute"), help="as for animate (default: the run's)")
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     kind = kinds.KINDS[arguments.kind]
     # What can be refused before TensorFlow is loaded is.
-    video.check_picture(arguments.out)
+    video.check_image_output(arguments.out)
     _check(arguments, kind)
     runs = [_split(text) for text in arguments.runs or ()]
     material = materials.read(

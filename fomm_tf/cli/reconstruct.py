@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--png",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="write the frames as lossless pictures too (default: yes)",
+        help="write the frames as lossless images too (default: yes)",
     )
     parser.add_argument("--side-by-side", action="store_true", help="show source, frame and result in the mp4")
 

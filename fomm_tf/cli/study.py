@@ -7,14 +7,13 @@ import json
 import pathlib
 import secrets
 
-from fomm_tf import errors, study
+from fomm_tf import errors, files, study
 from fomm_tf.data import pairlist
 from fomm_tf.study.build import QUESTION
-from fomm_tf.video import files
 
 TEXT = "ask people which of two methods they prefer: make the page of a user study, and count its answers"
 _BUILD = (
-    "Makes a page that shows, pair by pair, the picture, the driving video and the results of two methods beside each "
+    "Makes a page that shows, pair by pair, the image, the driving video and the results of two methods beside each "
     "other in random order. It is one file with everything in it: open it, put it on any web server, or send it. At "
     "its end people save their answers as JSON. Beside the page a key is written, which says whose result is which: "
     "keep it, and keep it from them. Where the page's address ends in ?participant=NAME, that is filled in."
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's two commands and their arguments."""
     commands = parser.add_subparsers(title="commands", metavar="build|score", required=True)
     build = commands.add_parser("build", help="make the page and its key", description=_BUILD)
-    build.set_defaults(act=_build)
+    build.set_defaults(act=_build, parser=build)
     build.add_argument("--pairs", metavar="CSV", required=True, help="a table with the columns source and driving")
     build.add_argument("--data", metavar="DIR", required=True, help="the folder that its paths start from")
     for option, text in (("--a", "the method whose share is told"), ("--b", "the one that it is compared with")):
@@ -47,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fit",
         choices=("crop", "pad", "stretch"),
         default="crop",
-        help="how picture and driving video get the results' size: as for animate-set (default: crop)",
+        help="how image and driving video get the results' size: as for animate-set (default: crop)",
     )
     build.add_argument(
         "--start", type=float, default=0.0, metavar="SECONDS", help="where the results begin in the driving videos"
@@ -56,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, metavar="N", help="draws the order (default: a new one each time; it is in the key)"
     )
     score = commands.add_parser("score", help="count answers", description=_SCORE)
-    score.set_defaults(act=_score)
+    score.set_defaults(act=_score, parser=score)
     score.add_argument("answers", metavar="ANSWERS.json", nargs="+", help="what the page saved, a file a participant")
     score.add_argument(
         "--key", metavar="KEY.json", nargs="+", required=True, help="the study's; of several, a row of the table each"
@@ -126,5 +125,5 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.out:
         folder = pathlib.Path(arguments.out)
         for name, content in (("study.md", text), ("study.json", json.dumps(study.as_json(found), indent=1) + "\n")):
-            with files.replacing(folder / name) as temporary:
+            with files.replace_atomically(folder / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")

@@ -54,7 +54,7 @@ def _beside(cells: Sequence[np.ndarray], gap: int) -> np.ndarray:
 
 
 def _centred(text: str, height: int, width: int) -> np.ndarray:
-    words = video.letter(text, height, width)
+    words = video.draw_text(text, height, width)
     left = (width - words.shape[1]) // 2
     return np.pad(words, [(0, 0), (left, width - words.shape[1] - left), (0, 0)], constant_values=255)
 

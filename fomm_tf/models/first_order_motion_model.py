@@ -17,6 +17,7 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import config as configs
+from fomm_tf import errors
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
 from fomm_tf.models.generator import Generator
@@ -170,7 +171,7 @@ class FirstOrderMotionModel(tf.keras.Model):
           details: fill the last four fields of the result.
 
         Raises:
-          ValueError: if the keypoints are not this model's.
+          errors.UserError: if the keypoints are not this model's.
         """
         self.check_keypoints(keypoints)
         motion, prediction = self._generate(source, keypoints)
@@ -198,13 +199,17 @@ class FirstOrderMotionModel(tf.keras.Model):
         return Reconstruction(prediction, source.keypoints, keypoints, motion)
 
     def check_keypoints(self, keypoints: Keypoints) -> None:
-        """Raises `ValueError` if keypoints are of another number than this model's, or only one has Jacobians."""
+        """Checks that keypoints are as many as this model's, and have Jacobians if it does.
+
+        Raises:
+          errors.UserError: if they are not.
+        """
         count, shape = self.config.num_keypoints, keypoints.value.shape
         if len(shape) != 3 or tuple(shape[1:]) != (count, 2):
-            raise ValueError(f"keypoints.value must be [N, {count}, 2] for this model; got shape {list(shape)}.")
+            raise errors.UserError(f"keypoints.value must be [N, {count}, 2] for this model; got shape {list(shape)}.")
         if (keypoints.jacobian is None) == self.config.jacobian:
             needs = "needs keypoints with" if self.config.jacobian else "takes keypoints without"
-            raise ValueError(f"This model {needs} Jacobians.")
+            raise errors.UserError(f"This model {needs} Jacobians.")
 
     def weights_sha256(self) -> str:
         """SHA-256 of all weights, network by network: identifies what a model was trained to."""

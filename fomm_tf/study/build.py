@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import errors, video
+from fomm_tf import errors, files, video
 from fomm_tf.study import key as keys
-from fomm_tf.video import files
 
 QUESTION = "Which of the two results is the more realistic animation of the picture?"
 _PARTS = ("page.css", "page.js")
@@ -98,7 +97,7 @@ def build(
     flip_all = drawn.random() < 0.5
     drawn.shuffle(flipped)
     shown, kept = [], {}
-    with files.replacing(key) as key_file, files.replacing(page) as page_file:
+    with files.replace_atomically(key) as key_file, files.replace_atomically(page) as page_file:
         for entry, flip in zip(track(opened), flipped, strict=True):
             flip ^= flip_all
             identity, *choices = (f"{drawn.getrandbits(48):012x}" for _ in range(3))

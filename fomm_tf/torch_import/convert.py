@@ -45,7 +45,7 @@ def pick_config(tree: Mapping, wanted: str | None, source: str) -> config.Config
 
 
 def import_checkpoint(tree: Mapping, wanted: str | None, align_corners: bool, source: str) -> checkpoint.Run:
-    """A reference checkpoint as a run: weights and, where present, discriminator, optimiser moments, epoch.
+    """A reference checkpoint as a run: weights and, where present, discriminator, optimizer moments, epoch.
 
     Args:
       tree: what `fomm_tf.weights.load` read.

@@ -147,7 +147,7 @@ class Loop:
         session, train = self._session, self._train
         return iter(
             session.strategy.distribute_datasets_from_function(
-                lambda context: pairs.pairs(
+                lambda context: pairs.make_dataset(
                     session.train, session.settings.data, train.batch_size, train.seed, self._run.step, context
                 )
             )

@@ -154,7 +154,7 @@ def _load_backbone(
     scales = train.feature_scales
     if scales is None and backbone.relative:
         # The first batch of the whole run: all replicas must divide by the same scales.
-        first = next(iter(pairs.pairs(index, settings.data, train.batch_size, train.seed)))
+        first = next(iter(pairs.make_dataset(index, settings.data, train.batch_size, train.seed)))
         scales = backbones.measure(backbone, first["driving"])
         settings = dataclasses.replace(settings, train=dataclasses.replace(train, feature_scales=scales))
     return (backbone if scales is None else backbones.Scaled(backbone, scales)), settings

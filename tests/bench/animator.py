@@ -24,10 +24,10 @@ def build_parts(folder, model, frames, batch):
     """name -> `Part`, from files to files."""
     settings = model.config
     size = settings.model.frame_size
-    driving, picture, result = folder / "driving.mp4", folder / "source.png", folder / "result.mp4"
+    driving, image, result = folder / "driving.mp4", folder / "source.png", folder / "result.mp4"
     harness.write_footage(driving, frames, FULL_HD, grain_channels=1)
     first = next(iter(video.open_video(driving)))
-    video.write_image(picture, first)
+    video.write_image(image, first)
     small = np.random.default_rng(0).integers(0, 256, [batch, *size, 3], np.uint8)
     source = model.encode_source(small[0])
     keypoints = model.detect(small)
@@ -44,7 +44,7 @@ def build_parts(folder, model, frames, batch):
     def whole():
         output = animate.Output(str(result))
         opened = video.open_video(driving)
-        animate.animate_file(model, str(picture), opened, output, settings.animate, batch_size=batch, progress=False)
+        animate.animate_file(model, str(image), opened, output, settings.animate, batch_size=batch, progress=False)
 
     pixels = tf.constant(small, tf.float32) / 255.0
     parts = {

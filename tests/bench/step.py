@@ -85,7 +85,7 @@ def build_streams(folder, settings, batch, clips=4, length=40):
         root = pathlib.Path(folder) / kind
         pairs_bench.write_clips(root / "train", suffix, clips, length)
         index = frames.load(root, "train", settings.model.frame_size)
-        stream = iter(pairs.pairs(index, settings.data, batch, seed=0))
+        stream = iter(pairs.make_dataset(index, settings.data, batch, seed=0))
         parts[f"data pipeline alone, {kind}"] = pairs_bench.stream_part(stream, BATCHES, BATCHES, "step")
     return parts
 

@@ -69,7 +69,7 @@ def test_it_animates_as_the_run_does(run, packed, tmp_path):
 
 def test_another_run_begins_with_it(run, packed):
     other = checkpoint.build(SETTINGS, optimizers=True)
-    assert checkpoint.initialise(other, packed) == []
+    assert checkpoint.initialize(other, packed) == []
     kernels = [found.model.generator.final.kernel.numpy() for found in (run, other)]
     np.testing.assert_allclose(*kernels, atol=1e-3)
 

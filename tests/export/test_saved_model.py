@@ -124,7 +124,7 @@ def test_metadata_says_what_it_is_and_what_its_weights_are(run_folder, saved, se
 def files(run_folder, tmp_path_factory):
     """A picture and a clip of other sizes than the model's, and what `fomm animate` makes of them."""
     place = tmp_path_factory.mktemp("files")
-    video.write_image(place / "source.png", demo.draw_picture(100))
+    video.write_image(place / "source.png", demo.draw_image(100))
     with video.write_video(place / "driving.mp4", 25) as writer:
         for frame in demo.draw_clip(96, 6):
             writer.write(frame[:80])

@@ -50,11 +50,11 @@ def test_a_cell_that_is_free_is_white_and_a_group_stands_apart():
 
 @pytest.mark.parametrize("longest", [1, 20, 60, 1000])
 def test_a_word_that_is_too_long_is_cut_off(longest):
-    picture = video.letter("a rather long name of a run", 24, longest)
+    picture = video.draw_text("a rather long name of a run", 24, longest)
     assert picture.shape[0] == 24 and picture.shape[1] <= longest and picture.dtype == np.uint8
     assert (picture < 100).any() == (longest > 1)
 
 
 def test_words_are_as_wide_as_they_are_long():
-    widths = [video.letter(text, 24, 1000).shape[1] for text in ("", "i", "iii", "www")]
+    widths = [video.draw_text(text, 24, 1000).shape[1] for text in ("", "i", "iii", "www")]
     assert widths == sorted(set(widths))

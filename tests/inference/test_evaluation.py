@@ -125,7 +125,7 @@ def test_what_could_be_read_of_a_damaged_video_counts_and_the_report_says_so(sma
             writer.write(frame)
     path = tmp_path / "data" / "cut.webm"
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    with pytest.warns(UserWarning, match=r"cut.webm is damaged or cut off: it could be read up to"):
+    with pytest.warns(UserWarning, match=r"cut.webm is damaged or truncated: it could be read up to"):
         report = evaluation.evaluate(small_run, tmp_path / "data", tmp_path / "out", QUICK)
     assert 20 < report.judged[0].frames < 60
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")

@@ -164,8 +164,8 @@ def test_a_terminal_sees_the_progress(arguments, footage, monkeypatch):
         ([], {"source": "away.png"}, ["away.png"]),
         ([], {"driving": "away.mp4"}, ["away.mp4"]),
         ([], {"out": "out.avi"}, ["out.avi", ".mp4"]),
-        (["--start", "9"], {}, ["start 9 s lies behind the last frame"]),
-        (["--fps", "0"], {}, ["fps is 0"]),
+        (["--start", "9"], {}, ["`start` 9 s is after the last frame"]),
+        (["--fps", "0"], {}, ["`fps` must be"]),
         ([], {"server": "localhost"}, ["server is 'localhost'; give HOST:PORT"]),
         (["--batch-size", "0"], {}, ["batch_size is 0; give 1 or more"]),
         (["--timeout", "0"], {}, ["timeout is 0 s"]),
@@ -211,7 +211,7 @@ def test_packages_that_are_missing_are_named(arguments, capsys, monkeypatch):
 def animated(tmp_path_factory):
     """What `fomm animate` makes, and from what."""
     folder = tmp_path_factory.mktemp("animated")
-    video.write_image(folder / "source.png", demo.draw_picture(150))
+    video.write_image(folder / "source.png", demo.draw_image(150))
     with video.write_video(folder / "driving", 25) as writer:
         for frame in demo.draw_clip(140, 11):
             writer.write(frame)

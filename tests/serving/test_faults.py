@@ -156,7 +156,7 @@ def test_a_full_queue_and_sigterm(cold):
 @pytest.mark.slow
 def test_a_clip_goes_on_where_its_server_was_killed(cold, tmp_path):
     """By both protocols at once; the clip is what `fomm animate` makes."""
-    video.write_image(tmp_path / "source.png", demo.draw_picture(128))
+    video.write_image(tmp_path / "source.png", demo.draw_image(128))
     with video.write_video(tmp_path / "driving", 25) as writer:
         for frame in demo.draw_clip(128, 40):
             writer.write(frame)

@@ -122,7 +122,7 @@ def test_what_does_not_belong_together_is_refused_and_leaves_nothing(footage, bu
         ({"b": "other=nowhere"}, ["--b nowhere is no folder"]),
         ({"b": "plain=."}, ["Both methods are called 'plain'"]),
         ({"out": "page.mp4"}, ["ends in .html"]),
-        ({"start": -1}, ["start is -1"]),
+        ({"start": -1}, ["--start must be 0 seconds or more; got -1"]),
         ({"seed": "x"}, ["--seed", "see fomm study build --help"]),
     ],
 )

@@ -29,7 +29,7 @@ def refuse(settings, strategy, **changes):
 def test_the_same_seed_draws_the_same_weights(make_config, one_replica):
     def weights(*overrides):
         session, _ = prepare(make_config(*overrides), one_replica)
-        return np.concatenate([np.ravel(weight) for network in session.run.model for weight in network.get_weights()])
+        return np.concatenate([np.ravel(weight) for weight in session.run.model.get_weights()])
 
     first = weights()
     assert np.array_equal(first, weights()) and not np.array_equal(first, weights("train.seed=1"))
@@ -59,7 +59,7 @@ def test_a_corrupt_video_and_one_of_one_frame_are_named_and_skipped(make_config,
 
 def test_an_empty_set_is_refused(make_config, one_replica, tmp_path):
     (tmp_path / "train").mkdir()
-    assert "no clip to train with" in refuse(make_config(f"data.root={tmp_path}"), one_replica)
+    assert "no usable train clip" in refuse(make_config(f"data.root={tmp_path}"), one_replica)
     assert "is not a folder" in refuse(make_config(f"data.root={tmp_path}/absent"), one_replica)
 
 
@@ -79,7 +79,7 @@ def test_puppets_are_drawn_where_there_are_none_yet(make_config, one_replica, tm
 
 def test_a_batch_that_does_not_divide_by_the_replicas_is_refused(make_config, two_replicas):
     message = refuse(make_config("train.batch_size=5"), two_replicas)
-    assert message == "train.batch_size 5 does not divide by 2 replicas; give a multiple of 2."
+    assert message == "train.batch_size must be a multiple of 2, the number of replicas; got 5."
 
 
 def test_xla_on_several_replicas_is_refused(make_config, two_replicas):

@@ -1,4 +1,4 @@
-"""What is behind a puppet: a picture larger than the frame, so that it can move too.
+"""What is behind a puppet: an image larger than the frame, so that it can move too.
 
 Every kind has structure everywhere, so that what appears from behind a figure can be judged, and no edge as sharp as a
 figure's outline. Two have the spectrum of photographs, whose power falls with frequency as 1/f^2 to 1/f^3: `photograph`
@@ -18,7 +18,7 @@ from fomm_tf.data.puppets.sprites import Sprite
 from fomm_tf.data.puppets.textures import soften
 from fomm_tf.opencv import cv2
 
-# The picture's side by the frame's: enough for a pan of 0.2.
+# The image's side by the frame's: enough for a pan of 0.2.
 _MARGIN = 1.22
 _LEAVES, _LEAST_LEAF, _LARGEST_LEAF = 500, 0.06, 0.6
 
@@ -29,7 +29,7 @@ def draw_background(kind: str, texture: Texture, aspect: tuple[float, float], de
 
     Args:
       kind: one of `identity.BACKGROUNDS`.
-      texture: its colours, period, angle and seed.
+      texture: its colors, period, angle and seed.
       aspect: the frame's half width and half height, in figure units.
       density: pixels a unit.
     """
@@ -38,10 +38,10 @@ def draw_background(kind: str, texture: Texture, aspect: tuple[float, float], de
     x = np.broadcast_to(np.float32(left) + np.arange(width, dtype=np.float32) / np.float32(density), (height, width))
     y = (np.float32(top) + np.arange(height, dtype=np.float32) / np.float32(density))[:, None]
     y = np.broadcast_to(y, (height, width))
-    colour = _paint(kind, texture, x, y, density)
+    color = _paint(kind, texture, x, y, density)
     vignette = 1.05 - 0.1 * (x * x + y * y)[..., None]
-    colour = cv2.GaussianBlur(np.clip(colour * vignette, 0, 1).astype(np.float32), (3, 3), 0)
-    return Sprite(np.concatenate([colour, np.ones((height, width, 1), np.float32)], axis=-1), left, top, 1 / density)
+    color = cv2.GaussianBlur(np.clip(color * vignette, 0, 1).astype(np.float32), (3, 3), 0)
+    return Sprite(np.concatenate([color, np.ones((height, width, 1), np.float32)], axis=-1), left, top, 1 / density)
 
 
 def _paint(kind: str, texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
@@ -51,7 +51,7 @@ def _paint(kind: str, texture: Texture, x: np.ndarray, y: np.ndarray, density: f
     if kind == "leaves":
         return _lay_leaves(generator, first, second, x, y, density) + 0.1 * grain
     if kind == "photograph":
-        # Photographs vary in brightness more than in colour.
+        # Photographs vary in brightness more than in color.
         light = textures.fractal(texture.seed + 20, x + 3, y + 3, octaves=5, fall=1.0)[..., None]
         hue = [textures.fractal(texture.seed + 10 * i, x, y, octaves=4, fall=1.0) for i in (4, 5, 6)]
         return first + 0.3 * (second - first) + 1.5 * light + 0.4 * np.stack(hue, axis=-1)
@@ -62,7 +62,7 @@ def _paint(kind: str, texture: Texture, x: np.ndarray, y: np.ndarray, density: f
 def _share(
     kind: str, texture: Texture, generator: np.random.Generator, x: np.ndarray, y: np.ndarray, density: float
 ) -> np.ndarray:
-    """How much of the second colour is where."""
+    """How much of the second color is where."""
     slope = 0.6 * np.clip(0.5 + 0.35 * (np.cos(texture.angle) * x + np.sin(texture.angle) * y), 0, 1)
     if kind in ("gradient", "noise"):
         return slope
@@ -77,8 +77,8 @@ def _share(
     share = slope
     if kind == "blobs":
         for _ in range(12):
-            centre, radius = generator.uniform(-1.4, 1.4, 2), generator.uniform(0.1, 0.45)
-            blob = soften(radius - np.hypot(x - centre[0], y - centre[1]), density)
+            center, radius = generator.uniform(-1.4, 1.4, 2), generator.uniform(0.1, 0.45)
+            blob = soften(radius - np.hypot(x - center[0], y - center[1]), density)
             share = share * (1 - 0.5 * blob) + generator.random() * 0.5 * blob
     elif kind == "hills":
         for i in range(4):
@@ -100,15 +100,13 @@ def _lay_leaves(
 ) -> np.ndarray:
     """Discs laid one over the other; the number of those of radius r falls as 1/r^3, so that all scales look alike."""
     wide, tall = x.shape[1] / density, x.shape[0] / density
-    picture = np.full((*x.shape, 3), 0.5 * (first + second) * 255).astype(np.uint8)
+    image = np.full((*x.shape, 3), 0.5 * (first + second) * 255).astype(np.uint8)
     spread = generator.random(_LEAVES)
     radii = (_LEAST_LEAF**-2 + spread * (_LARGEST_LEAF**-2 - _LEAST_LEAF**-2)) ** -0.5
     for radius in radii:
-        centre = generator.uniform((0, 0), (wide, tall))
-        colour = (
-            first + (second - first) * generator.random() + generator.normal(0, 0.07) + generator.normal(0, 0.03, 3)
-        )
-        place = tuple(round(16 * density * c) for c in centre)
-        shade = np.clip(255 * colour, 0, 255).tolist()
-        cv2.circle(picture, place, round(16 * density * radius), shade, cv2.FILLED, cv2.LINE_AA, 4)
-    return picture.astype(np.float32) / 255
+        center = generator.uniform((0, 0), (wide, tall))
+        color = first + (second - first) * generator.random() + generator.normal(0, 0.07) + generator.normal(0, 0.03, 3)
+        place = tuple(round(16 * density * c) for c in center)
+        shade = np.clip(255 * color, 0, 255).tolist()
+        cv2.circle(image, place, round(16 * density * radius), shade, cv2.FILLED, cv2.LINE_AA, 4)
+    return image.astype(np.float32) / 255

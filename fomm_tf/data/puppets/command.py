@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from fomm_tf import console, errors, video
+from fomm_tf import console, errors, files, video
 from fomm_tf.data.puppets import difficulty, drawing, figure, motion, scene, sheet, transfers, truth
 from fomm_tf.data.puppets.identity import Identity, sample_identity
-from fomm_tf.video import files
 
 _NAME = "python -m fomm_tf.data.puppets"
 _SPLITS = ("train", "test")
@@ -30,15 +29,15 @@ what is written:
   OUT/train/IDENTITY#CLIP/00000.png ...   a clip: a folder of frames, lossless (a video codec blurs limbs of three
   OUT/test/IDENTITY#CLIP/00000.png ...    pixels), of which a training pair reads two
   OUT/labels/{train,test}/IDENTITY#CLIP.npz
-      joints [F,J,2] (x, y), -1 and 1 are the centres of the first and last pixel; visible [F,J]; joint_names [J];
+      joints [F,J,2] (x, y), -1 and 1 are the centers of the first and last pixel; visible [F,J]; joint_names [J];
       poses [F,P], pose_names [P], identity_seed, motion_seed: all that a clip is drawn from
   OUT/puppets.json                        how the set was made and how hard it is: between two frames of a clip, how far
       a joint moves (share of the shorter side) and how many pixels are disoccluded; how far the two most alike of (at
-      most a thousand) identities are apart, in grey levels
+      most a thousand) identities are apart, in gray levels
   OUT/sheet.png                           a look at it: six identities, eight moments each
 with --transfers N, instead of a set to train on:
-  OUT/sources/PAIR.png, OUT/driving/PAIR/ a picture, and a clip of somebody else
-  OUT/test/PAIR/                          the picture's character in the poses of that clip: the true animation
+  OUT/sources/PAIR.png, OUT/driving/PAIR/ an image, and a clip of somebody else
+  OUT/test/PAIR/                          the image's character in the poses of that clip: the true animation
   OUT/pairs.csv                           source, driving, truth, for fomm evaluate --data OUT --animate OUT/pairs.csv
 
 No identity and no motion of a test set is in any training set, whatever the --seed. The same command gives the same
@@ -129,7 +128,7 @@ def write(
     seeds = dict.fromkeys(clip.identity_seed for clip in plans)
     measured: dict[str, list[difficulty.Difficulty]] = {split: [] for split in _SPLITS}
     with (
-        files.replacing(out) as folder,
+        files.replace_atomically(out) as folder,
         tqdm.tqdm(total=len(plans) * frames, unit="frame", disable=None) as bar,
     ):
         for clip in plans:

@@ -60,12 +60,12 @@ def measure_nearest(identities: Iterable[Identity]) -> float:
       identities: at least two, each drawn at 32 pixels in the rest pose before the same background.
 
     Returns:
-      The mean difference of the two pictures in grey levels, over the whole frame, of which a figure covers a quarter.
+      The mean difference of the two images in gray levels, over the whole frame, of which a figure covers a quarter.
     """
     scenery = sample_identity(0)
     behind = {"background_kind": scenery.background_kind, "background": scenery.background}
-    pictures = np.array(
+    images = np.array(
         [drawing.draw(identity._replace(**behind), Pose(), _IDENTITY_SIDE).ravel() for identity in identities], np.int16
     )
-    rows = enumerate(pictures[:-1], start=1)
-    return float(min(np.abs(pictures[number:] - picture).mean(axis=1).min() for number, picture in rows))
+    rows = enumerate(images[:-1], start=1)
+    return float(min(np.abs(images[number:] - image).mean(axis=1).min() for number, image in rows))

@@ -1,4 +1,4 @@
-"""A posed puppet as a picture."""
+"""A posed puppet as an image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How a puppet's parts and joints lie in a pose: forward kinematics in the plane, and the turn of the head in depth.
 
-Convention: places are (x, y) in figure units from the frame's centre, y down. The parts are listed from the back to
+Convention: places are (x, y) in figure units from the frame's center, y down. The parts are listed from the back to
 the front; each is carried by one affine map from its own coordinates, so that a surface point is known in all frames.
 """
 
@@ -78,7 +78,7 @@ class Part(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """A labelled point.
+    """A labeled point.
 
     Attributes:
       x, y: its place.
@@ -150,7 +150,7 @@ def _move(x: float, y: float) -> Affine:
 
 
 def _turn(angle: float, scale: float = 1.0) -> Affine:
-    """Clockwise in the picture."""
+    """Clockwise in the image."""
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     return Affine(cos, -sin, 0.0, sin, cos, 0.0)
 
@@ -246,14 +246,14 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
         return
     for sign in (-1, 1):
         if head.ears == "human":
-            centre = skull.at(sign * 1.02 * a, 0.05 * b, 0.0)
-            card = _carry(skull.frame, centre)
+            center = skull.at(sign * 1.02 * a, 0.05 * b, 0.0)
+            card = _carry(skull.frame, center)
         else:
             tall = {"round": 0.95, "pointed": 1.0, "long": 1.15}[head.ears]
-            centre = skull.at(sign * (0.62 if head.ears != "long" else 0.42) * a, -tall * b, 0.0)
+            center = skull.at(sign * (0.62 if head.ears != "long" else 0.42) * a, -tall * b, 0.0)
             tilt = {"round": 0.4, "pointed": 0.45, "long": 0.18}[head.ears] * sign
             squeeze = 0.55 + 0.45 * abs(math.cos(pose.head_yaw))
-            card = _carry(skull.frame, centre).of(_turn(tilt)).of(Affine(xx=squeeze)).of(_move(0, -0.2 * head.ear * a))
+            card = _carry(skull.frame, center).of(_turn(tilt)).of(Affine(xx=squeeze)).of(_move(0, -0.2 * head.ear * a))
         parts.append(Part("ear", card, "head", f"behind {sign}"))
 
 

@@ -1,6 +1,6 @@
-"""Who a puppet is: proportions, colours, textures, hair and background, all from one seed.
+"""Who a puppet is: proportions, colors, textures, hair and background, all from one seed.
 
-Convention: lengths are in figure units: 1 is half the shorter side of the frame for a puppet of scale 1. Colours are
+Convention: lengths are in figure units: 1 is half the shorter side of the frame for a puppet of scale 1. Colors are
 RGB in [0, 1]. Left and right are the viewer's.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 TEXTURES = ("plain", "stripes", "dots", "checks", "noise", "photograph")
 EARS = ("none", "human", "round", "pointed", "long")
@@ -23,7 +23,7 @@ _SKINS = ("f7d7c0", "eebb95", "dba27c", "b97c56", "8b5a3c", "5e3b28", "c9d8a0", 
 
 
 class Texture(NamedTuple):
-    """A pattern of two colours.
+    """A pattern of two colors.
 
     Attributes:
       kind: one of `TEXTURES`.
@@ -35,8 +35,8 @@ class Texture(NamedTuple):
     """
 
     kind: str
-    first: Colour
-    second: Colour
+    first: Color
+    second: Color
     period: float
     angle: float
     seed: int
@@ -116,18 +116,18 @@ class Head(NamedTuple):
     muzzle: bool
 
 
-class Colours(NamedTuple):
-    """The plain colours; clothes are textures."""
+class Colors(NamedTuple):
+    """The plain colors; clothes are textures."""
 
-    skin: Colour
-    hair: Colour
-    iris: Colour
-    nose: Colour
-    lips: Colour
-    cheeks: Colour
-    hands: Colour
-    shoes: Colour
-    emblem: Colour
+    skin: Color
+    hair: Color
+    iris: Color
+    nose: Color
+    lips: Color
+    cheeks: Color
+    hands: Color
+    shoes: Color
+    emblem: Color
 
 
 class Identity(NamedTuple):
@@ -135,7 +135,7 @@ class Identity(NamedTuple):
 
     body: Body
     head: Head
-    colours: Colours
+    colors: Colors
     shirt: Texture
     trousers: Texture
     background_kind: str
@@ -160,12 +160,12 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
     def choose(options: tuple, weights: tuple | None = None):
         return options[int(generator.choice(len(options), p=weights))]
 
-    def colour(saturation: tuple[float, float], value: tuple[float, float], hue: float | None = None) -> Colour:
+    def color(saturation: tuple[float, float], value: tuple[float, float], hue: float | None = None) -> Color:
         hue = between(0, 1) if hue is None else hue
         return colorsys.hsv_to_rgb(hue % 1, between(*saturation), between(*value))
 
-    def texture(ground: Colour, weights: tuple | None = None) -> Texture:
-        second = max((colour((0.2, 1.0), (0.25, 1.0)) for _ in range(4)), key=lambda other: _distance(other, ground))
+    def texture(ground: Color, weights: tuple | None = None) -> Texture:
+        second = max((color((0.2, 1.0), (0.25, 1.0)) for _ in range(4)), key=lambda other: _distance(other, ground))
         kind = choose(TEXTURES, weights)
         return Texture(kind, ground, second, between(0.09, 0.18), between(0, np.pi), int(generator.integers(1 << 31)))
 
@@ -214,32 +214,32 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
     )
     code = choose(_SKINS, (0.13, 0.13, 0.13, 0.13, 0.13, 0.13, 0.04, 0.05, 0.04, 0.05, 0.04))
     skin = tuple(min(1.0, max(0.0, int(code[i : i + 2], 16) / 255 + between(-0.04, 0.04))) for i in (0, 2, 4))
-    hair = max((colour((0.2, 0.9), (0.12, 0.95)) for _ in range(3)), key=lambda other: _distance(other, skin))
-    shirt = texture(colour((0.45, 0.95), (0.45, 1.0)), (0.08, 0.27, 0.22, 0.18, 0.1, 0.15))
+    hair = max((color((0.2, 0.9), (0.12, 0.95)) for _ in range(3)), key=lambda other: _distance(other, skin))
+    shirt = texture(color((0.45, 0.95), (0.45, 1.0)), (0.08, 0.27, 0.22, 0.18, 0.1, 0.15))
     trousers = texture(
-        max((colour((0.3, 0.9), (0.2, 0.8)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
+        max((color((0.3, 0.9), (0.2, 0.8)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
         (0.35, 0.2, 0.1, 0.12, 0.08, 0.15),
     )
-    colours = Colours(
+    colors = Colors(
         skin=skin,
         hair=hair,
-        iris=colour((0.5, 1.0), (0.25, 0.7)),
-        nose=_mix(skin, colour((0.5, 0.9), (0.4, 0.9), between(-0.06, 0.06)), between(0.35, 0.9)),
-        lips=colour((0.6, 0.9), (0.5, 0.85), between(-0.06, 0.03)),
+        iris=color((0.5, 1.0), (0.25, 0.7)),
+        nose=_mix(skin, color((0.5, 0.9), (0.4, 0.9), between(-0.06, 0.06)), between(0.35, 0.9)),
+        lips=color((0.6, 0.9), (0.5, 0.85), between(-0.06, 0.03)),
         cheeks=_mix(skin, (0.95, 0.35, 0.35), 0.45),
-        hands=skin if chance(0.6) else colour((0.1, 0.9), (0.5, 1.0)),
-        shoes=colour((0.3, 0.9), (0.15, 0.8)),
-        emblem=max((colour((0.3, 1.0), (0.6, 1.0)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
+        hands=skin if chance(0.6) else color((0.1, 0.9), (0.5, 1.0)),
+        shoes=color((0.3, 0.9), (0.15, 0.8)),
+        emblem=max((color((0.3, 1.0), (0.6, 1.0)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
     )
     # A background that the figure stands out from.
     figure = (skin, hair, shirt.first, trousers.first)
-    candidates = [colour((0.05, 0.6), (0.3, 0.95)) for _ in range(12)]
+    candidates = [color((0.05, 0.6), (0.3, 0.95)) for _ in range(12)]
     ground = max(candidates, key=lambda other: min(_distance(other, part) for part in figure))
-    second = _mix(ground, colour((0.1, 0.7), (0.3, 1.0)), between(0.3, 0.6))
+    second = _mix(ground, color((0.1, 0.7), (0.3, 1.0)), between(0.3, 0.6))
     return Identity(
         body=body,
         head=head,
-        colours=colours,
+        colors=colors,
         shirt=shirt,
         trousers=trousers,
         background_kind="gradient" if portrait else choose(BACKGROUNDS),
@@ -249,9 +249,9 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
     )
 
 
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
+def _mix(first: Color, second: Color, share: float) -> Color:
     return tuple((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
 
 
-def _distance(first: Colour, second: Colour) -> float:
+def _distance(first: Color, second: Color) -> float:
     return sum((a - b) ** 2 for a, b in zip(first, second, strict=True)) ** 0.5

@@ -8,14 +8,14 @@ import numpy as np
 
 
 class Pose(NamedTuple):
-    """One moment of any puppet; angles in radians, the picture's x to the right and y down.
+    """One moment of any puppet; angles in radians, the image's x to the right and y down.
 
     Attributes:
       x, y: the neck's base in the frame, in [-1, 1].
       scale: size of the figure.
       roll: of the whole figure, clockwise as all rolls.
       lean: of the torso against the figure.
-      body_yaw: turn of the torso, positive towards the right of the picture.
+      body_yaw: turn of the torso, positive towards the right of the image.
       head_yaw, head_pitch, head_roll: turn, nod (positive up) and tilt of the head.
       eyes: opening, 0 to 1.
       gaze_x, gaze_y: where the irises are, -1 to 1.
@@ -156,7 +156,7 @@ def spline(controls: np.ndarray, count: int) -> np.ndarray:
       count: how many points.
 
     Returns:
-      `[count, D]` float64, each a convex combination of four neighbouring controls.
+      `[count, D]` float64, each a convex combination of four neighboring controls.
     """
     stretches = len(controls) - 3
     place = np.linspace(0, stretches, count)

@@ -40,17 +40,17 @@ class Scene(NamedTuple):
     height: int
     width: int
 
-    def pixel_centres(self) -> tuple[np.ndarray, np.ndarray]:
+    def pixel_centers(self) -> tuple[np.ndarray, np.ndarray]:
         """x and y of the frame's pixels in figure units, `[H, W]` each, float64."""
         axes = ((np.arange(side) + 0.5 - side / 2) / self.unit for side in (self.width, self.height))
         return tuple(np.meshgrid(*axes))
 
     def to_pixels(self, x, y):
-        """Places in figure units, numbers or arrays, as column and row; 0 is the centre of the first pixel."""
+        """Places in figure units, numbers or arrays, as column and row; 0 is the center of the first pixel."""
         return self.unit * x + self.width / 2 - 0.5, self.unit * y + self.height / 2 - 0.5
 
-    def normalise(self, x, y):
-        """Places in figure units, numbers or arrays, as (x, y) of `fomm_tf.ops.grid`: -1 and 1 are pixel centres."""
+    def normalize(self, x, y):
+        """Places in figure units, numbers or arrays, as (x, y) of `fomm_tf.ops.grid`: -1 and 1 are pixel centers."""
         return 2 * self.unit * x / (self.width - 1), 2 * self.unit * y / (self.height - 1)
 
     def contains(self, x, y):
@@ -90,7 +90,7 @@ def find_shown(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Args:
       scene: a posed puppet.
-      x: `[h, w]` in figure units from the frame's centre.
+      x: `[h, w]` in figure units from the frame's center.
       y: `[h, w]`.
 
     Returns:

@@ -8,7 +8,7 @@ from fomm_tf.data.puppets.identity import Texture
 
 
 def paint(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
-    """The colours of a texture.
+    """The colors of a texture.
 
     Args:
       texture: see `Texture`.
@@ -25,7 +25,7 @@ def paint(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.
 
 
 def pattern(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
-    """How much of a texture's second colour is where, arguments as of `paint`: `[H, W]` float32 in [0, 1]."""
+    """How much of a texture's second color is where, arguments as of `paint`: `[H, W]` float32 in [0, 1]."""
     if texture.kind == "plain":
         return np.zeros(x.shape, np.float32)
     if texture.kind == "photograph":
@@ -74,7 +74,7 @@ def noise(seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def fractal(seed: int, x: np.ndarray, y: np.ndarray, octaves: int, fall: float) -> np.ndarray:
     """Noise of several scales, about -0.5 to 0.5.
 
-    With octaves of equal strength the power of a picture falls with frequency as 1/f^2, as that of photographs does
+    With octaves of equal strength the power of an image falls with frequency as 1/f^2, as that of photographs does
     (Field, 1987); with a fall of 0.5 as 1/f^4, a cloud.
 
     Args:

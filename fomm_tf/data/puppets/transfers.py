@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from fomm_tf import errors, video
+from fomm_tf import errors, files, video
 from fomm_tf.data.puppets import motion, truth
 from fomm_tf.data.puppets.identity import Identity, sample_identity
-from fomm_tf.video import files
 
 PAIRS = "pairs.csv"
 _FPS = 25
@@ -69,7 +68,7 @@ def write(
     if count > _MOST:
         raise errors.UserError(f"--transfers is {count}; give at most {_MOST}.")
     rows = []
-    with files.replacing(out) as folder:
+    with files.replace_atomically(out) as folder:
         for index in tqdm.trange(count, unit="pair", disable=None):
             drawn = truth.draw_transfer(*cast(_MOST * seed + index, frames, portraits), size)
             row = {

@@ -20,7 +20,7 @@ class Labels(NamedTuple):
     """Where the joints of `JOINTS` are in one frame.
 
     Attributes:
-      value: `[J, 2]` float32 (x, y); -1 and 1 are the centres of the first and the last pixel, as in `fomm_tf.ops`.
+      value: `[J, 2]` float32 (x, y); -1 and 1 are the centers of the first and the last pixel, as in `fomm_tf.ops`.
       visible: `[J]` bool: in the frame, turned to the viewer and behind no other part of the body.
     """
 
@@ -35,11 +35,11 @@ class Flow(NamedTuple):
       grid: `[H, W, 2]` float32 (x, y), absolute places in the units of `fomm_tf.ops.grid`, so that
         `backward_warp(frame_from, grid)` is `frame_to` where `visible` and not `edge`. Known for every pixel: also for
         a surface that is hidden in the other frame.
-      visible: `[H, W]` bool: the point of a surface at the pixel's centre shows in the other frame too. False where it
+      visible: `[H, W]` bool: the point of a surface at the pixel's center shows in the other frame too. False where it
         is hidden there, turned away or out of the frame: disoccluded.
       edge: `[H, W]` bool: the pixel mixes two surfaces that move differently, in this frame or where it is read in the
-        other one, so that no single place gives its colour: it or one of its four neighbours comes from more than a
-        pixel beside where its neighbour comes from.
+        other one, so that no single place gives its color: it or one of its four neighbors comes from more than a
+        pixel beside where its neighbor comes from.
     """
 
     grid: np.ndarray
@@ -48,7 +48,7 @@ class Flow(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """The true animation of a picture by a clip of somebody else.
+    """The true animation of an image by a clip of somebody else.
 
     Attributes:
       source: `[H, W, 3]` uint8, the identity to animate, in the pose of the first driving frame, as relative transfer
@@ -75,7 +75,7 @@ def label(identity: Identity, pose: Pose, size: tuple[int, int] | int) -> Labels
     faces = [
         joint.faces and scene.parts[index].group == joint.group for joint, index in zip(joints, shown, strict=True)
     ]
-    value = np.stack(scene.normalise(x[0], y[0]), axis=-1).astype(np.float32)
+    value = np.stack(scene.normalize(x[0], y[0]), axis=-1).astype(np.float32)
     return Labels(value, scene.contains(x, y)[0] & faces)
 
 
@@ -97,14 +97,14 @@ def flow(identity: Identity, from_pose: Pose, to_pose: Pose, size: tuple[int, in
     back_x, back_y, _ = _trace(start, end)
     mixed = _find_jumps(start, back_x, back_y).astype(np.float32)
     read_mixed = cv2.remap(mixed, *(place.astype(np.float32) for place in start.to_pixels(x, y)), cv2.INTER_LINEAR) > 0
-    grid = np.stack(start.normalise(x, y), axis=-1).astype(np.float32)
+    grid = np.stack(start.normalize(x, y), axis=-1).astype(np.float32)
     return Flow(grid, visible, read_mixed | _find_jumps(end, x, y))
 
 
 def draw_transfer(
     identity: Identity, driving: Identity, poses: Sequence[Pose], size: tuple[int, int] | int
 ) -> Transfer:
-    """What a perfect model makes of an identity's picture and somebody else's clip.
+    """What a perfect model makes of an identity's image and somebody else's clip.
 
     The motion carries over as angles and places in the frame, so a limb of another length turns alike and ends
     elsewhere: the truth of relative transfer up to the two identities' proportions.
@@ -124,7 +124,7 @@ def draw_transfer(
 
 def _trace(scene: Scene, other: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each pixel of a scene the place of its surface in another one, in figure units, and the part there."""
-    x, y = scene.pixel_centres()
+    x, y = scene.pixel_centers()
     shown = scenes.find_shown(scene, x, y)
     numbers = {(part.sprite, part.which): number for number, part in enumerate(other.parts)}
     expected = np.empty_like(shown)
@@ -137,7 +137,7 @@ def _trace(scene: Scene, other: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _find_jumps(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The pixels on either side of a jump of more than a pixel between neighbours of a flow."""
+    """The pixels on either side of a jump of more than a pixel between neighbors of a flow."""
     pixels = np.stack([place * scene.unit for place in (x, y)], axis=-1)
     along = np.linalg.norm(np.diff(pixels, axis=1) - (1, 0), axis=-1) > 1
     down = np.linalg.norm(np.diff(pixels, axis=0) - (0, 1), axis=-1) > 1

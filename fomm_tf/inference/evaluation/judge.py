@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import console, detectors, video
+from fomm_tf import detectors, video
 from fomm_tf.inference import metrics
 from fomm_tf.inference.evaluation.settings import Chosen
 from fomm_tf.losses import backbones
@@ -49,9 +49,8 @@ class Judge:
     def __init__(self, asked: Sequence[str], chosen: Chosen) -> None:
         self._asked = frozenset(asked)
         # One thread each: TensorFlow Lite's threads wait busily, which on a shared processor takes many times as long.
-        with console.hushed():
-            self._find = chosen.points and detectors.load_points(chosen.points)
-            self._embed = chosen.embedding and detectors.load_embedding(chosen.embedding)
+        self._find = chosen.points and detectors.load_points(chosen.points)
+        self._embed = chosen.embedding and detectors.load_embedding(chosen.embedding)
         self._backbone = None
         if "perceptual" in asked:
             backbone = backbones.load(BACKBONE, report=lambda line: print(line, file=sys.stderr))

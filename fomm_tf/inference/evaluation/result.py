@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.video import files
+from fomm_tf import files
 
 # Who is judged: the model, and the source taken as the answer.
 MODEL, COPYING = WHO = ("model", "copying")
@@ -66,7 +66,7 @@ class Result:
 
 def write(path: Path, result: Result) -> None:
     """Keeps a result; the file is there complete or not at all."""
-    with files.replacing(path) as temporary:
+    with files.replace_atomically(path) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n", encoding="utf-8")
 
 

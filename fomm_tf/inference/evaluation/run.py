@@ -6,6 +6,7 @@ import concurrent.futures
 import functools
 import multiprocessing
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -14,11 +15,10 @@ from pathlib import Path
 import tensorflow as tf
 import tqdm
 
-from fomm_tf import checkpoint, console, errors, video
+from fomm_tf import checkpoint, console, errors, files, video
 from fomm_tf.inference import animator
 from fomm_tf.inference.evaluation import jobs, judge, report, result, strips, work
 from fomm_tf.inference.evaluation.settings import Chosen, Settings, applicable, choose
-from fomm_tf.video import files
 
 # Videos on the contact sheet.
 _SHOWN = 8
@@ -108,7 +108,7 @@ def evaluate(
         about["mode"] = model.config.animate.mode
     made = report.Report(jobs.RECONSTRUCTION if pairs is None else jobs.ANIMATION, about, tuple(results))
     for name, text in (("report.md", made.markdown()), ("report.json", made.json())):
-        with files.replacing(out / name) as temporary:
+        with files.replace_atomically(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return made
 
@@ -176,7 +176,7 @@ def _begin(stop, threads: int) -> None:
     """Sets a worker up."""
     global _stop
     _stop = stop
-    console.begin_worker()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     console.prepare_tensorflow(verbose=False)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import console, detectors, errors, video
+from fomm_tf import detectors, errors, video
 
 
 class Metric(NamedTuple):
@@ -162,8 +162,7 @@ def _look(videos: Sequence[Path]) -> tuple[str, str]:
             frames.append(next(iter(video.open_video(videos[number]))))
         except errors.UnreadableError:  # whoever measures it says so
             continue
-    with console.hushed():
-        finders = {"faces": detectors.load_boxes("face"), "bodies": detectors.load_boxes("body")}
+    finders = {"faces": detectors.load_boxes("face"), "bodies": detectors.load_boxes("body")}
     found = {kind: sum(len(boxes.score) > 0 for boxes in finder(frames)) for kind, finder in finders.items()}
     told = f"{found['faces']} of {len(frames)} first frames show a face, {found['bodies']} a body"
     # The finder of bodies takes a large face for one; that of faces passes over the small ones of whole bodies.

@@ -22,7 +22,7 @@ from fomm_tf.inference.evaluation.settings import Chosen, Settings
 
 # Changes when a number would come out differently by the same settings.
 _FORMAT = 1
-_VIDEOS = frozenset(layout.SUFFIXES) - frozenset(layout.PICTURES)
+_VIDEOS = frozenset(layout.SUFFIXES) - frozenset(layout.IMAGE_SUFFIXES)
 
 
 class Tools(NamedTuple):
