@@ -187,7 +187,7 @@ class Animator:
             if not (low >= 0.0 and high <= 1.0):
                 raise errors.UserError(f"Float frames must lie in [0, 1] without NaN; got {low:g} to {high:g}.")
         if tuple(frames.shape[1:3]) != tuple(self.config.model.frame_size):
-            frames = tf.stack([self._fit(frame, fit) for frame in frames.numpy()])
+            frames = tf.convert_to_tensor(np.stack([self._fit(frame, fit) for frame in frames.numpy()]))
         return tf.cast(frames, tf.float32) / 255.0 if frames.dtype == tf.uint8 else frames
 
     def _fit(self, frame: np.ndarray | tf.Tensor, fit: str) -> np.ndarray | tf.Tensor:

@@ -194,13 +194,13 @@ def test_what_exists_is_not_overwritten(kind, run, tmp_path):
     thing.write_text("mine")
     with pytest.raises(errors.UserError) as caught:
         checkpoint.save(target, run, PROVENANCE)
-    assert str(caught.value) == f"{target} exists already; give another --out, or delete it first."
+    assert str(caught.value) == f"{target} already exists; give another --out, or delete it first."
     assert thing.read_text() == "mine" and os.listdir(tmp_path) == ["run"]
 
 
 def test_a_folder_below_a_file_cannot_be_made(run, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(errors.UserError, match=r"^Cannot make the folder .*; give another --out\.$"):
+    with pytest.raises(errors.UserError, match=r"^Cannot create the directory .*; give another --out\.$"):
         checkpoint.save(tmp_path / "file" / "run", run, PROVENANCE)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -246,27 +246,27 @@ build_once = functools.cache(checkpoint.build)
 
 
 def test_a_missing_folder_is_no_run_folder(tmp_path):
-    with pytest.raises(errors.UserError, match=r"absent is not a run folder: it does not exist; `fomm convert` and"):
+    with pytest.raises(errors.UserError, match=r"absent is not a run directory: it does not exist; `fomm convert` and"):
         checkpoint.load(tmp_path / "absent")
 
 
 def test_a_folder_without_config_is_no_run_folder(tmp_path):
-    assert "is not a run folder: it holds no config.yaml; `fomm convert` and train.py make one." in refuse(tmp_path)
+    assert "is not a run directory: it has no config.yaml; `fomm convert` and train.py make one." in refuse(tmp_path)
 
 
 @pytest.mark.parametrize("names", [["checkpoint"], ["ckpt-5.index"], ["checkpoint", "ckpt-5.index"]])
 def test_a_folder_without_checkpoint_is_refused(names, folder):
     for name in names:
         (folder / name).unlink()
-    assert refuse(folder).endswith("holds no checkpoint (ckpt-*.index and the file `checkpoint`).")
+    assert refuse(folder).endswith("has no checkpoint (ckpt-*.index and the file `checkpoint`).")
     for reader in (checkpoint.newest, checkpoint.stored_shapes, checkpoint.stored_parts):
-        with pytest.raises(errors.UserError, match="holds no checkpoint"):
+        with pytest.raises(errors.UserError, match="has no checkpoint"):
             reader(folder)
 
 
 def test_a_garbled_checkpoint_file_is_refused(folder):
     (folder / "checkpoint").write_text("model_checkpoint_path = ckpt-5")
-    assert "holds no checkpoint" in refuse(folder)
+    assert "has no checkpoint" in refuse(folder)
 
 
 @pytest.mark.parametrize(("share", "training"), [(0.0, False), (0.3, True), (0.9, False), (0.999, True)])

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, errors, torch_import, video, weights
+from fomm_tf.inference import stream
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 VECTORS = np.load(DATA / "inference.npz")
@@ -81,11 +82,11 @@ def test_render_rejects_keypoints_of_another_model():
 @pytest.mark.parametrize("mode", ["absolute", "relative"])
 def test_animate_matches_reference_to_one_gray_level(mode, align_corners, tmp_path):
     # The vectors' relative frames were made with all switches on.
-    stream = tiny(align_corners).animate(
+    animated = tiny(align_corners).animate(
         VECTORS["source"], iter(VECTORS["driving"]), mode=mode, adapt_scale=True, batch_size=2
     )
     with video.write_video(f"{tmp_path}/frames/", 25) as writer:
-        for frame in stream:
+        for frame in animated:
             writer.write(video.to_uint8(frame))
     written = np.stack(list(video.open_video(tmp_path / "frames")))
     expected = np.moveaxis(VECTORS[f"{mode}_prediction_ac_{str(align_corners).lower()}"], 1, -1)
@@ -129,8 +130,12 @@ def test_animate_rejects_missing_best_frame_and_empty_stream():
         list(tiny().animate(frames(1)[0], []))
     with pytest.raises(errors.UserError, match="batch_size must be at least 1; got 0"):
         list(tiny().animate(frames(1)[0], frames(1), batch_size=0))
+
+
+def test_render_stream_rejects_frames_of_several_sizes():
+    driving = [frames(1)[0], np.zeros([72, 64, 3], np.uint8)]
     with pytest.raises(errors.UserError, match="of one size"):
-        list(tiny().animate(frames(1)[0], [frames(1)[0], np.zeros([72, 64, 3], np.uint8)]))
+        list(stream.render_stream(tiny(), tiny().encode_source(frames(1)[0]), driving, tiny().config.animate))
 
 
 def test_animate_traces_at_most_twice():
@@ -150,8 +155,8 @@ def test_animate_reads_frames_lazily():
             taken.append(len(taken))
             yield frames(1)[0]
 
-    stream = tiny().animate(frames(1)[0], endless(), batch_size=3)
-    next(stream)
+    animated = tiny().animate(frames(1)[0], endless(), batch_size=3)
+    next(animated)
     assert len(taken) == 3
 
 

@@ -60,13 +60,13 @@ def test_a_corrupt_video_and_one_of_one_frame_are_named_and_skipped(make_config,
 def test_an_empty_set_is_refused(make_config, one_replica, tmp_path):
     (tmp_path / "train").mkdir()
     assert "no usable train clip" in refuse(make_config(f"data.root={tmp_path}"), one_replica)
-    assert "is not a folder" in refuse(make_config(f"data.root={tmp_path}/absent"), one_replica)
+    assert "is not a directory" in refuse(make_config(f"data.root={tmp_path}/absent"), one_replica)
 
 
 def test_without_test_clips_a_run_trains_all_the_same(make_config, one_replica, puppets, tmp_path):
     shutil.copytree(puppets / "train", tmp_path / "train")
     session, lines = prepare(make_config(f"data.root={tmp_path}"), one_replica)
-    assert session.test is None and "without a best checkpoint" in lines[1]
+    assert session.test is None and "no best checkpoint" in lines[1]
 
 
 def test_puppets_are_drawn_where_there_are_none_yet(make_config, one_replica, tmp_path):
