@@ -34,14 +34,14 @@ def test_training_forward_pass_matches_reference(align_corners):
     for name, term in step.terms.items():
         np.testing.assert_allclose(term, VECTORS[f"loss_{name}_{suffix}"], rtol=2e-6, err_msg=name)
     for key, array in {
-        "prediction": step.forward.prediction,
+        "prediction": step.forward.reconstruction.prediction,
         "transformed_frame": step.forward.transformed_frame,
-        "occlusion_map": step.forward.motion.occlusion,
+        "occlusion_map": step.forward.reconstruction.motion.occlusion,
     }.items():
         np.testing.assert_allclose(array, nhwc(VECTORS[f"train_{key}_{suffix}"]), atol=1e-4, err_msg=key)
     for key, points in {
-        "kp_source": step.forward.source_keypoints,
-        "kp_driving": step.forward.driving_keypoints,
+        "kp_source": step.forward.reconstruction.source_keypoints,
+        "kp_driving": step.forward.reconstruction.driving_keypoints,
         "transformed_kp": step.forward.transformed_keypoints,
     }.items():
         for part in keypoints.Keypoints._fields:

@@ -173,9 +173,9 @@ def take_first_step(align_corners: bool, dtype: tf.DType, relative_noise: float 
 def _places(forward: objective.Forward) -> dict[str, tf.Tensor]:
     """The tensors at which the reference's gradients were taken."""
     points = {
-        "kp_source": forward.source_keypoints,
-        "kp_driving": forward.driving_keypoints,
+        "kp_source": forward.reconstruction.source_keypoints,
+        "kp_driving": forward.reconstruction.driving_keypoints,
         "transformed_kp": forward.transformed_keypoints,
     }
     parts = {f"{name}_{part}": getattr(points[name], part) for name in points for part in keypoints.Keypoints._fields}
-    return {"prediction": forward.prediction, **parts}
+    return {"prediction": forward.reconstruction.prediction, **parts}
