@@ -9,9 +9,7 @@ import yaml
 
 from fomm_tf import checkpoint
 from fomm_tf import config as configs
-from fomm_tf.models import fold
-from fomm_tf.models.fingerprint import hash_weights
-from fomm_tf.models.precision import mixed_precision_scope
+from fomm_tf.models import folding
 
 
 def load(folder: str | pathlib.Path, precision: str = "float32") -> tuple[checkpoint.Run, dict[str, object]]:
@@ -27,10 +25,9 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> tuple[checkp
     Raises:
       errors.UserError: if `folder` is not a run directory or its checkpoint does not match its config.
     """
-    with mixed_precision_scope(precision):
-        run = checkpoint.load(folder)
-        weights = hash_weights(run.networks)
-        fold.fold(*run.networks)
+    run = checkpoint.load(folder, precision=precision)
+    weights = run.model.weights_sha256()
+    folding.fold_batch_norms(run.model)
     model = run.config.model
     metadata = {
         "name": pathlib.Path(folder).resolve().name,

@@ -20,7 +20,6 @@ import tensorflow as tf
 from export import checks, images, loading
 from fomm_tf import config as configs
 from fomm_tf import models
-from fomm_tf.models.precision import mixed_precision_scope
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -34,7 +33,7 @@ class Module:
 
     Args:
       settings: the run's config.
-      networks: built and restored.
+      model: built and restored.
       metadata: what the `metadata` signature returns as JSON.
 
     Attributes:
@@ -42,10 +41,12 @@ class Module:
       metadata: as JSON.
     """
 
-    def __init__(self, settings: configs.Config, networks: models.Networks, metadata: dict[str, object]) -> None:
-        self.config, self.networks, self.metadata = settings, networks, json.dumps(metadata, indent=2)
-        model = settings.model
-        frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
+    def __init__(
+        self, settings: configs.Config, model: models.FirstOrderMotionModel, metadata: dict[str, object]
+    ) -> None:
+        self.config, self.model, self.metadata = settings, model, json.dumps(metadata, indent=2)
+        sizes = settings.model
+        frame, points = [*sizes.frame_size, 3], [sizes.num_keypoints, 2]
         source, initial, driving = (self._keypoint_specs(name) for name in ("source", "initial", "driving"))
         driving = {name: tf.TensorSpec([None, *spec.shape], tf.float32, name) for name, spec in driving.items()}
         switches = {name: tf.TensorSpec([None], tf.bool, name) for name in ("relative", "adapt_scale")}
@@ -65,7 +66,7 @@ class Module:
             for name, tensor in self.signatures["encode_source"].structured_outputs.items()
         }
         posed = {"value": tf.TensorSpec([None, None, *points], tf.float32, "value")}
-        if model.jacobian:
+        if sizes.jacobian:
             posed["jacobian"] = tf.TensorSpec([None, None, *points, 2], tf.float32, "jacobian")
         self.signatures |= {
             "transfer": _checked(self._transfer, source | driving | initial | switches),
@@ -82,7 +83,7 @@ class Module:
         return specs
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return named(self.networks.detector(self._frames(inputs, "frames")))
+        return named(self.model.detect(self._frames(inputs, "frames")))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
         return self._encode(self._frames(inputs, "source"))
@@ -91,11 +92,12 @@ class Module:
         return images.as_float(inputs[name], self.config.model.frame_size, name)
 
     def _encode(self, source: tf.Tensor) -> Tensors:
+        encoded = self.model.encode_source(source)
         return {
-            "image": source,
-            "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "source_lowres": self.networks.dense_motion.downsample(source),
-            **named(self.networks.detector(source), "source_"),
+            "image": encoded.image,
+            "features": tf.cast(encoded.features, tf.float32),
+            "source_lowres": encoded.lowres,
+            **named(encoded.keypoints, "source_"),
         }
 
     def _transfer(self, inputs: Tensors) -> Tensors:
@@ -134,17 +136,12 @@ class Module:
         return _map_examples(render, inputs, dict.fromkeys(names, tf.float32))
 
     def _render_one(self, inputs: Tensors) -> Tensors:
-        _, dense_motion, generator = self.networks
-        source = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
-        moving = dense_motion(source["source_lowres"], keypoints_of(source, "source_"), keypoints_of(inputs))
-        features = tf.cast(source["features"], generator.compute_dtype)
-        found = {
-            "prediction": generator.decode(generator.warp_features(features, moving)),
-            "deformed": generator.warp_image(source["image"], moving.deformation),
-            "deformation": moving.deformation,
-            "mask": moving.mask,
-        }
-        return found if moving.occlusion is None else found | {"occlusion": moving.occlusion}
+        each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
+        source = models.EncodedSource(
+            each["image"], each["features"], keypoints_of(each, "source_"), each["source_lowres"]
+        )
+        rendering = self.model.render(source, keypoints_of(inputs), details=True)
+        return {name: tensor for name, tensor in rendering._asdict().items() if tensor is not None}
 
     def _animate(self, inputs: Tensors) -> Tensors:
         dtype = inputs["driving"].dtype
@@ -157,7 +154,7 @@ class Module:
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        found = self.networks.detector(inputs["driving"])
+        found = self.model.detect(inputs["driving"])
         initial = {
             name: tf.where(inputs["use_initial"], inputs[name], first[0])
             for name, first in named(found, "initial_").items()
@@ -180,9 +177,8 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
     Raises:
       errors.UserError: if `folder` is not a run directory or its checkpoint does not match its config.
     """
-    with mixed_precision_scope(precision):
-        run, metadata = loading.load(folder, precision)
-        return Module(run.config, run.networks, metadata)
+    run, metadata = loading.load(folder, precision)
+    return Module(run.config, run.model, metadata)
 
 
 def switched_transfer(
@@ -204,12 +200,14 @@ def switched_transfer(
 
 
 def save(
-    networks: models.Networks, functions: dict[str, tf.types.experimental.ConcreteFunction], folder: pathlib.Path
+    model: models.FirstOrderMotionModel,
+    functions: dict[str, tf.types.experimental.ConcreteFunction],
+    folder: pathlib.Path,
 ) -> None:
-    """Writes functions of the networks as the signatures of a SavedModel."""
+    """Writes functions of the model as the signatures of a SavedModel."""
     # Only the variables: Keras would write the call functions of each layer too.
     holder = tf.Module()
-    holder.held = [variable for network in networks for variable in network.variables]
+    holder.held = list(model.variables)
     tf.saved_model.save(holder, str(folder), signatures=functions)
 
 

@@ -101,7 +101,7 @@ class _Traced:
 
 
 def _build_stages(run: checkpoint.Run) -> stages.Stages:
-    return stages.Stages(run.config, run.networks, batch=None, whole=True)
+    return stages.Stages(run.config, run.model, batch=None, whole=True)
 
 
 def _model_properties(metadata: dict[str, object]) -> dict[str, str]:

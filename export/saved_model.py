@@ -38,7 +38,7 @@ def write(
     version = output / str(1 + max(versions, default=0))
     # Until it is complete its name starts with a dot: TF-Serving ignores names that are not numbers.
     with checkpoint.new_folder(version) as work:
-        module.save(model.networks, model.signatures, work)
+        module.save(model.model, model.signatures, work)
         extra = work / EXTRA
         extra.mkdir()
         (extra / METADATA).write_text(model.metadata + "\n")

@@ -35,7 +35,7 @@ class Stages:
 
     Args:
       settings: the run's config.
-      networks: built and restored, normalizations folded.
+      model: built and restored, normalizations folded.
       batch: driving frames per call; None leaves it open.
       use_subpixel_conv: how the up blocks compute from now on, see `fomm_tf.models.blocks.UpConvolution`.
       whole: build `animate` too.
@@ -47,19 +47,18 @@ class Stages:
     def __init__(
         self,
         settings: config.Config,
-        networks: models.Networks,
+        model: models.FirstOrderMotionModel,
         batch: int | None = 1,
         use_subpixel_conv: bool = True,
         whole: bool = False,
     ) -> None:
-        self.config, self.networks = settings, networks
-        for network in networks:
-            for layer in network.submodules:
-                if isinstance(layer, blocks.UpConvolution):
-                    layer.use_subpixel_conv = use_subpixel_conv
-        model = settings.model
-        frame, points = [*model.frame_size, 3], [model.num_keypoints, 2]
-        parts = {"value": points} | ({"jacobian": [*points, 2]} if model.jacobian else {})
+        self.config, self.model = settings, model
+        for layer in model.submodules:
+            if isinstance(layer, blocks.UpConvolution):
+                layer.use_subpixel_conv = use_subpixel_conv
+        sizes = settings.model
+        frame, points = [*sizes.frame_size, 3], [sizes.num_keypoints, 2]
+        parts = {"value": points} | ({"jacobian": [*points, 2]} if sizes.jacobian else {})
         owners = {"source": 1, "driving": batch, "initial": 1}
         keypoints = {f"{owner}_{part}": [size, *parts[part]] for owner, size in owners.items() for part in parts}
         switches = {name: tf.TensorSpec([1], tf.bool, name) for name in ("relative", "adapt_scale")}
@@ -81,13 +80,13 @@ class Stages:
     def _encode(self, inputs: Tensors) -> Tensors:
         source = inputs["source"]
         return {
-            "features": tf.cast(self.networks.generator.encode(source), tf.float32),
-            "source_lowres": tf.cast(self.networks.dense_motion.downsample(source), tf.float32),
+            "features": tf.cast(self.model.generator.encode(source), tf.float32),
+            "source_lowres": tf.cast(self.model.dense_motion.downsample(source), tf.float32),
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
         """The detector, its means computed with at most four axes: GPU delegates support no more."""
-        heatmap, jacobian_maps = self.networks.detector.maps(inputs["frame"])
+        heatmap, jacobian_maps = self.model.detector.maps(inputs["frame"])
         _, height, width, count = shapes.sizes(heatmap)
         places = grid.identity_grid(height, width)
         found = {"value": _means(heatmap, [places[tf.newaxis, :, :, axis, tf.newaxis] for axis in (0, 1)])}
@@ -101,16 +100,16 @@ class Stages:
         moved = switched_transfer(
             source, driving, initial, inputs["relative"], inputs["adapt_scale"], self.config.animate.relative_jacobian
         )
-        moving = self.networks.dense_motion(inputs["source_lowres"], source, moved)
+        moving = self.model.dense_motion(inputs["source_lowres"], source, moved)
         found = {"deformation": moving.deformation}
         return found if moving.occlusion is None else found | {"occlusion": moving.occlusion}
 
     def _warp(self, inputs: Tensors) -> Tensors:
         moving = DenseMotion(inputs["deformation"], inputs.get("occlusion"), None, None)
-        return {"warped": self.networks.generator.warp_features(inputs["features"], moving)}
+        return {"warped": self.model.generator.warp_features(inputs["features"], moving)}
 
     def _render(self, inputs: Tensors) -> Tensors:
-        generator = self.networks.generator
+        generator = self.model.generator
         return {"prediction": generator.decode(tf.cast(inputs["warped"], generator.compute_dtype))}
 
     def _animate(self, inputs: Tensors) -> Tensors:

@@ -68,7 +68,7 @@ def write(
         saved["equalized"] = _load_stages(folder, batch, features)
     with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
         for name, built in saved.items():
-            module.save(built.networks, built.functions, pathlib.Path(scratch) / name)
+            module.save(built.model, built.functions, pathlib.Path(scratch) / name)
         for stage, kind in tqdm.tqdm(sorted(files), unit="file", disable=None):
             source = pathlib.Path(scratch) / ("equalized" if kind == "int8" else "exact")
             converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
@@ -98,8 +98,8 @@ def _load_stages(folder: str | pathlib.Path, batch: int | None, features: np.nda
     """
     run, _ = loading.load(folder)
     if features is not None:
-        cross_layer_equalization.equalize_decoder(run.networks.generator, tf.constant(features))
-    return stages.Stages(run.config, run.networks, batch, use_subpixel_conv=features is None)
+        cross_layer_equalization.equalize_decoder(run.model.generator, tf.constant(features))
+    return stages.Stages(run.config, run.model, batch, use_subpixel_conv=features is None)
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, calibration: list[runner.Arrays]) -> bytes:

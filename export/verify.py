@@ -58,27 +58,22 @@ def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
     Raises:
       errors.UserError: if the run cannot be read.
     """
-    kept = checkpoint.load(run)
-    (detector, dense_motion, generator), settings = kept.networks, kept.config
+    original = checkpoint.load(run)
+    model, settings = original.model, original.config
     signatures = tf.saved_model.load(str(saved)).signatures
     requests = examples.make(signatures, _FRAMES)
     answers = {name: signatures[name](**requests[name]) for name in ("detect", "transfer", "render_details", "animate")}
     driving, source = requests["detect"]["frames"], requests["encode_source"]["source"]
 
-    found, source_points = detector(driving), detector(source)
+    found, encoded = model.detect(driving), model.encode_source(source)
     initial = type(found)(*(None if part is None else part[:1] for part in found))
-    moved = motion.transfer(source_points, found, initial, relative_jacobian=settings.animate.relative_jacobian)
-    source_lowres = dense_motion.downsample(source)
-    prediction = generator(source, dense_motion(source_lowres, source_points, moved))
-    # The network gets the same keypoints as the signature, so that earlier rounding does not count.
+    moved = motion.transfer(encoded.keypoints, found, initial, relative_jacobian=settings.animate.relative_jacobian)
+    prediction = model.render(encoded, moved).prediction
+    # `render` gets the same keypoints as the signature, so that earlier rounding does not count.
     given = requests["render_details"]
     posed = {name: given[name][0] for name in named(found)}
-    moving = dense_motion(source_lowres, keypoints_of(given, "source_"), keypoints_of(posed))
-    expected = {
-        "prediction": generator(source, moving),
-        "deformed": generator.warp_image(source, moving.deformation),
-        **{name: part for name, part in moving._asdict().items() if name != "sparse_deformed" and part is not None},
-    }
+    same_source = encoded._replace(keypoints=keypoints_of(given, "source_"))
+    expected = model.render(same_source, keypoints_of(posed), details=True)._asdict()
     pairs = {f"detect.{name}": (tensor, named(found)[name]) for name, tensor in answers["detect"].items()}
     pairs |= {f"transfer.{name}": (tensor[0], named(moved)[name]) for name, tensor in answers["transfer"].items()}
     pairs |= {f"render.{name}": (tensor[0], expected[name]) for name, tensor in answers["render_details"].items()}

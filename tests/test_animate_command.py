@@ -206,7 +206,7 @@ def test_wrong_options_are_refused_in_one_line(arguments, capsys, tmp_path):
     for options, word in (
         (["--best-frame", "auto"], "counted from 0"),
         (["--best-frame", "99"], "there are 20 driving frames"),
-        (["--batch-size", "0"], "batch size"),
+        (["--batch-size", "0"], "--batch-size must"),
         (["--start", "99"], "99"),
         (["--duration", "-1"], "duration"),
         (["--fps", "0"], "fps"),

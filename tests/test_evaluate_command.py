@@ -95,7 +95,7 @@ def test_quiet_prints_nothing_and_side_by_side_shows_three(run_folder, footage, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"--run": "nowhere"}, ["nowhere is not a run folder"]),
+        ({"--run": "nowhere"}, ["nowhere is not a run directory"]),
         ({"--data": "nowhere"}, ["--data nowhere is no folder"]),
         ({"--metrics": "l1,fid"}, ["'fid'", "some of l1, akd"]),
         ({"--metrics": "motion,identity"}, ["Of reconstructions there is no motion or identity: give --animate"]),

@@ -105,7 +105,7 @@ def _convert_to_torch(folder: str, output: pathlib.Path) -> None:
     from fomm_tf import checkpoint, torch_import, weights
 
     if output.exists():
-        raise errors.UserError(f"{output} exists already; give another name, or delete it first.")
+        raise errors.UserError(f"{output} already exists; give another name, or delete it first.")
     tree = torch_import.export_checkpoint(checkpoint.load(folder, training=True))
     weights.save(output, tree)
     print(f"{output}: {', '.join(str(part) for part in tree)}.")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import config, video, visualize
+from fomm_tf import config, models, video, visualize
 from fomm_tf.figures import material as materials
-from fomm_tf.inference import animate, animator
+from fomm_tf.inference import animator, stream
 
 
 class Seen(NamedTuple):
@@ -63,7 +63,7 @@ def look(
     for picture in sources if render else ():
         panels: dict[str, list[np.ndarray]] = {}
         initial = model.detect(video.resize(material.first, size, fit)[np.newaxis])
-        for _, rendering in animate.render_stream(
+        for _, rendering in stream.render_stream(
             model, model.encode_source(picture), frames, transfer, details=True, initial=initial
         ):
             for name_of_panel, pictures in _panels(rendering, size).items():
@@ -84,13 +84,13 @@ def _mark(
 ) -> list[np.ndarray]:
     marked = []
     for picture in pictures:
-        value, jacobian = animate.pick(model.detect(picture[np.newaxis]), 0).frame(0)
+        value, jacobian = stream.select_frame(model.detect(picture[np.newaxis]), 0).frame(0)
         larger = video.resize(picture, size, "stretch")
         marked.append(visualize.draw_keypoints(larger, value, jacobian if jacobians else None))
     return marked
 
 
-def _panels(rendering: animator.Rendering, size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
+def _panels(rendering: models.Rendering, size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
     panels = {
         "result": list(video.to_uint8(rendering.prediction.numpy())),
         "deformed": list(video.to_uint8(rendering.deformed.numpy())),

@@ -86,7 +86,7 @@ def build(
     if methods[0] == methods[1]:
         raise errors.UserError(f"Both methods are called {methods[0]!r}; give them two names.")
     if key.exists():
-        raise errors.UserError(f"{key} exists already, and answers to its page need it; give another --out.")
+        raise errors.UserError(f"{key} already exists, and answers to its page need it; give another --out.")
     for path in (page, key):
         if path.is_dir():
             raise errors.UserError(f"{path} is a folder; name a file.")

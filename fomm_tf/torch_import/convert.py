@@ -127,7 +127,7 @@ def restore_state(entries: list[names.Entry], state: Mapping, source: str) -> No
 
 
 def _entries(run: checkpoint.Run) -> dict[str, list[names.Entry]]:
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     entries = {
         "generator": names.generator_entries(dense_motion, generator),
         "kp_detector": names.detector_entries(detector),

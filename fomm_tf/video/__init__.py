@@ -11,7 +11,17 @@ PyAV reads and writes videos; Pillow reads and writes images (it reads their siz
 16 bits); OpenCV resizes.
 """
 
-from fomm_tf.video.images import MAX_PIXELS, check_image_output, draw_text, read_image, resize, to_uint8, write_image
+from fomm_tf.video.images import (
+    MAX_PIXELS,
+    ImageLike,
+    as_frame,
+    check_image_output,
+    draw_text,
+    read_image,
+    resize,
+    to_uint8,
+    write_image,
+)
 from fomm_tf.video.reading import DEFAULT_FPS, Video, open_video
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 
@@ -19,8 +29,10 @@ __all__ = [
     "DEFAULT_FPS",
     "MAX_PIXELS",
     "SUFFIXES",
+    "ImageLike",
     "Video",
     "VideoWriter",
+    "as_frame",
     "check_image_output",
     "check_output",
     "draw_text",

@@ -1,5 +1,6 @@
 """Image files: read, write, resize; float to uint8 conversion; text as an image."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from fomm_tf import errors, files
 
 # 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
 MAX_PIXELS = 100_000_000
+
+# A frame, a PIL image, or the path of an image file.
+ImageLike = np.ndarray | Image.Image | str | os.PathLike
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 # Float images may exceed [0, 1] by a rounding error: a quarter of a gray level.
@@ -38,6 +42,20 @@ def read_image(path: str | Path) -> np.ndarray:
         raise errors.UnreadableError(f"{path} is not an image; give a png, jpg or similar file.")
     with image:
         return decode_image(path, image)
+
+
+def as_frame(image: ImageLike) -> np.ndarray:
+    """Reads an image file or converts a PIL image to a frame; anything else is returned as it is.
+
+    Returns:
+      `[H, W, 3]` uint8 RGB, see `read_image`.
+
+    Raises:
+      UnreadableError: if a file cannot be read or a PIL image cannot be decoded.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    return decode_image(Path("image"), image) if isinstance(image, Image.Image) else image
 
 
 def open_image(path: Path) -> Image.Image | None:

@@ -18,7 +18,7 @@ sys.path.append(str(harness.ROOT))
 
 from export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf import checkpoint, config
-from fomm_tf.models import fold
+from fomm_tf.models import folding
 
 KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
 REPEATS = 3
@@ -60,8 +60,8 @@ def main():
         folder = pathlib.Path(folder)
         run = checkpoint.build(settings)
         checkpoint.save(folder / "run", run, "random weights, for a bench")
-        fold.fold(*run.networks)
-        built = stages.Stages(settings, run.networks)
+        folding.fold_batch_norms(run.model)
+        built = stages.Stages(settings, run.model)
         image, frame = np.float32(examples.draw(settings.model.frame_size, 2)) / 255
         keras = pipeline.KerasPipeline(built)
         list(keras.animate(image, [frame]))

@@ -17,7 +17,7 @@ _LARGE = config.parse({"model": {**model_list.TINY, "frame_size": [512, 512]}})
 def _drawn(settings, stddev=0.05):
     tf.keras.utils.set_random_seed(3)
     run = checkpoint.build(settings)
-    model_list.shake([variable for network in run.networks for variable in network.weights], stddev)
+    model_list.shake([variable for network in run.model.layers for variable in network.weights], stddev)
     return run
 
 

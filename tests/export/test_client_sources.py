@@ -53,7 +53,7 @@ def code_blocks(text, language):
 @pytest.fixture(scope="module")
 def description():
     run = checkpoint.build(config.Config(model=model_list.MODELS["tiny"]))
-    return pipeline.describe(stages.Stages(run.config, run.networks), "tiny", tflite.VARIANTS, tflite.SUFFIX)
+    return pipeline.describe(stages.Stages(run.config, run.model), "tiny", tflite.VARIANTS, tflite.SUFFIX)
 
 
 @pytest.fixture(params=_LANGUAGES)

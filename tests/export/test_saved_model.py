@@ -16,7 +16,6 @@ from export import __main__ as command
 from export import examples, verify
 from fomm_tf import checkpoint, cli, demo, errors, video
 from fomm_tf.inference import animator
-from fomm_tf.models.fingerprint import hash_weights
 from fomm_tf.ops import keypoints
 
 pytestmark = pytest.mark.slow
@@ -116,10 +115,10 @@ def test_metadata_describes_model_and_weights(run_folder, saved, served):
     assert (metadata["name"], metadata["frame_size"], metadata["num_keypoints"]) == ("run", [64, 64], 5)
     assert metadata["config"]["model"]["generator"]["block_expansion"] == 8
     run = checkpoint.load(run_folder("tiny"))
-    assert hash_weights(run.networks) == metadata["weights_sha256"]
-    bias = run.networks.generator.final.bias
+    assert run.model.weights_sha256() == metadata["weights_sha256"]
+    bias = run.model.generator.final.bias
     bias.assign(bias + 1e-6)
-    assert hash_weights(run.networks) != metadata["weights_sha256"]
+    assert run.model.weights_sha256() != metadata["weights_sha256"]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert metadata["commit"].removesuffix("-dirty") == commit
 

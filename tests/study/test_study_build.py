@@ -133,7 +133,7 @@ def test_arguments_that_will_not_do(footage, build, refused, changes, words):
 
 def test_a_key_is_never_overwritten(footage, build, refused, tmp_path, made):
     kept = made.path.read_bytes()
-    assert "page.key.json exists already" in refused(build(tmp_path, seed=9))
+    assert "page.key.json already exists" in refused(build(tmp_path, seed=9))
     assert made.path.read_bytes() == kept and made.page.read_text() == made.text
 
 

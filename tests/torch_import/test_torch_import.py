@@ -118,7 +118,7 @@ def test_steps_moments_and_learning_rate_land_in_the_optimizer_of_their_network(
         stored = list(tree[f"optimizer_{theirs}"]["state"].values())
         assert len(stored) == len(run.trainable(name))
     first = tree["optimizer_kp_detector"]["state"][0]
-    mean, square = run.optimizers["detector"].moments(run.networks.detector.hourglass.down_blocks[0].conv.kernel)
+    mean, square = run.optimizers["detector"].moments(run.model.detector.hourglass.down_blocks[0].conv.kernel)
     np.testing.assert_array_equal(mean, first["exp_avg"].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(square, first["exp_avg_sq"].transpose(2, 3, 1, 0))
     back = torch_import.export_checkpoint(run)["optimizer_kp_detector"]["param_groups"][0]
@@ -343,7 +343,7 @@ def test_a_released_architecture_is_told_from_its_tensors(keypoints, jacobian, o
 def test_what_is_told_from_the_tensors_builds_these_tensors():
     tree = make_released(15)
     run = checkpoint.build(torch_import.pick_config(tree, None, "cpk"))
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     for part, entries in (
         ("kp_detector", names.detector_entries(detector)),
         ("generator", names.generator_entries(dense_motion, generator)),
@@ -444,7 +444,7 @@ def tiny_run():
     ],
 )
 def test_a_wrong_tensor_is_named_and_nothing_is_assigned(part, edit, message, tiny_run):
-    detector, dense_motion, generator = tiny_run.networks
+    detector, dense_motion, generator = tiny_run.model.layers
     entries = {
         "generator": lambda: names.generator_entries(dense_motion, generator),
         "kp_detector": lambda: names.detector_entries(detector),

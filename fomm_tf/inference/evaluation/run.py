@@ -19,7 +19,6 @@ from fomm_tf import checkpoint, console, errors, files, video
 from fomm_tf.inference import animator
 from fomm_tf.inference.evaluation import jobs, judge, report, result, strips, work
 from fomm_tf.inference.evaluation.settings import Chosen, Settings, applicable, choose
-from fomm_tf.models.fingerprint import hash_weights
 
 # Videos on the contact sheet.
 _SHOWN = 8
@@ -70,7 +69,7 @@ def evaluate(
         found = jobs.animations(data, Path(pairs))
     settings = applicable(settings, pairs is not None, any(job.truth for job in found.jobs))
     chosen = choose(settings, [job.driving for job in found.jobs])
-    weights = hash_weights(model.networks)
+    weights = model.model.weights_sha256()
     keys = [work.key_of(job, weights, model.config, settings, chosen) for job in found.jobs]
     results = [work.finished(job, out, settings, key) for job, key in zip(found.jobs, keys, strict=True)]
     todo = {number: keys[number] for number, done in enumerate(results) if done is None}

@@ -15,7 +15,7 @@ import numpy as np
 import fomm_tf
 from fomm_tf import config, errors, files, video
 from fomm_tf.data import layout
-from fomm_tf.inference import ahead, animate, animator
+from fomm_tf.inference import animate, animator, stream
 from fomm_tf.inference.evaluation import jobs, result, scoring, strips
 from fomm_tf.inference.evaluation import judge as judges
 from fomm_tf.inference.evaluation.settings import Chosen, Settings
@@ -136,10 +136,12 @@ def _render(
     def resized(frames: video.Video) -> Iterator[np.ndarray]:
         return (video.resize(frame, model.config.model.frame_size, settings.fit) for frame in frames)
 
-    driven, shown = itertools.tee(ahead.ahead(resized(opened), settings.batch_size))  # `shown` lags by a batch at most
+    driven, shown = itertools.tee(
+        stream.prefetch(resized(opened), settings.batch_size)
+    )  # `shown` lags by a batch at most
     truth = resized(video.open_video(job.truth)) if job.truth not in (None, job.driving) else None
     transfer, source = _transfer(job, model.config), model.encode_source(picture)
-    for _, rendering in animate.render_stream(model, source, driven, transfer, batch_size=settings.batch_size):
+    for _, rendering in stream.render_stream(model, source, driven, transfer, batch_size=settings.batch_size):
         made = rendering.prediction.numpy()
         driving = np.stack(list(itertools.islice(shown, len(made))))
         true = driving if job.truth == job.driving else None

@@ -17,7 +17,7 @@ from fomm_tf.checkpoint import run as runs
 pytestmark = pytest.mark.slow
 
 SMALL = pathlib.Path(__file__).parent.parent / "training" / "small.yaml"
-STORY = "Trained in a test."
+PROVENANCE = "Trained in a test."
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,14 @@ def run():
 
 @pytest.fixture
 def folder(run, tmp_path):
-    checkpoint.describe(tmp_path, run.config, STORY)
+    checkpoint.describe(tmp_path, run.config, PROVENANCE)
     return tmp_path
 
 
 def train_to(run, step):
     """As if trained: the step shows in a weight."""
     run.step = step
-    run.networks.generator.final.bias.assign([float(step)] * 3)
+    run.model.generator.final.bias.assign([float(step)] * 3)
 
 
 def names(folder):
@@ -42,14 +42,14 @@ def names(folder):
 
 
 def bias(folder):
-    return float(checkpoint.load(folder).networks.generator.final.bias[0])
+    return float(checkpoint.load(folder).model.generator.final.bias[0])
 
 
 def test_the_newest_are_kept_and_older_ones_go(run, folder):
-    keeper = checkpoint.Keeper(folder, run, keep=2)
+    manager = checkpoint.CheckpointManager(folder, run, keep=2)
     for step in (5, 10, 15):
         train_to(run, step)
-        keeper.save()
+        manager.save()
         assert checkpoint.newest(folder) == str(folder / f"ckpt-{step}")
     assert names(folder) == ["ckpt-10", "ckpt-15"] and bias(folder) == 15
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -61,28 +61,28 @@ def test_the_newest_are_kept_and_older_ones_go(run, folder):
 def test_a_run_that_goes_on_knows_what_was_kept(run, folder):
     for step in (5, 10, 15):
         train_to(run, step)
-        checkpoint.Keeper(folder, run, keep=2).save()
+        checkpoint.CheckpointManager(folder, run, keep=2).save()
     assert names(folder) == ["ckpt-10", "ckpt-15"]
 
 
 def test_the_best_is_a_run_folder_of_its_own_that_stays(run, folder):
-    keeper = checkpoint.Keeper(folder, run, keep=1)
+    manager = checkpoint.CheckpointManager(folder, run, keep=1)
     for step, best in ((5, True), (10, True), (15, False), (20, False)):
         train_to(run, step)
-        keeper.save()
+        manager.save()
         if best:
-            keeper.mark_best()
+            manager.mark_best()
     assert names(folder) == ["ckpt-20"] and bias(folder) == 20
     assert names(folder / checkpoint.BEST) == ["ckpt-10"] and bias(folder / checkpoint.BEST) == 10
-    assert (folder / "best" / "README.txt").read_text() == STORY + "\n"
+    assert (folder / "best" / "README.txt").read_text() == PROVENANCE + "\n"
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_the_best_takes_no_room_of_its_own_where_there_are_links(run, folder):
-    keeper = checkpoint.Keeper(folder, run, keep=1)
+    manager = checkpoint.CheckpointManager(folder, run, keep=1)
     train_to(run, 5)
-    keeper.save()
-    keeper.mark_best()
+    manager.save()
+    manager.mark_best()
     data = "ckpt-5.data-00000-of-00001"
     assert (folder / data).stat().st_ino == (folder / "best" / data).stat().st_ino
 
@@ -92,31 +92,31 @@ def test_where_there_are_no_links_the_best_is_copied(run, folder, monkeypatch):
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    keeper = checkpoint.Keeper(folder, run, keep=1)
+    manager = checkpoint.CheckpointManager(folder, run, keep=1)
     train_to(run, 5)
-    keeper.save()
-    keeper.mark_best()
+    manager.save()
+    manager.mark_best()
     assert bias(folder / "best") == 5
 
 
 def test_a_full_disk_costs_the_new_checkpoint_only(run, folder):
-    keeper = checkpoint.Keeper(folder, run, keep=1)
+    manager = checkpoint.CheckpointManager(folder, run, keep=1)
     train_to(run, 5)
-    keeper.save()
+    manager.save()
     train_to(run, 10)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
         with pytest.raises(errors.UserError) as caught:
-            keeper.save()
+            manager.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     message = str(caught.value)
     assert message.startswith(f"Cannot write the checkpoint of step 10 to {folder}: ") and "\n" not in message
-    assert "ckpt-5 is the last good one. Make room, then go on with --resume." in message
+    assert "the last good one is ckpt-5. Free disk space, then continue with --resume." in message
     assert names(folder) == ["ckpt-5"] and bias(folder) == 5
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-    keeper.save()
+    manager.save()
     assert names(folder) == ["ckpt-10"]
 
 
@@ -129,11 +129,11 @@ from fomm_tf import checkpoint, config
 
 def train(folder, moment):
     run = checkpoint.build(config.load(sys.argv[2]))
-    checkpoint.describe(folder, run.config, "story")
-    keeper = checkpoint.Keeper(folder, run, keep=1)
+    checkpoint.describe(folder, run.config, "provenance")
+    manager = checkpoint.CheckpointManager(folder, run, keep=1)
     run.step = 5
-    keeper.save()
-    keeper.mark_best()
+    manager.save()
+    manager.mark_best()
     run.step = 10
     die = lambda: os.kill(os.getpid(), signal.SIGKILL)
     replace, rename = os.replace, pathlib.Path.rename
@@ -153,8 +153,8 @@ def train(folder, moment):
             rename(self, target)
             die()
         pathlib.Path.rename = once
-    keeper.save()
-    keeper.mark_best()
+    manager.save()
+    manager.mark_best()
 
 ends = {}
 for moment in sys.argv[3:]:
@@ -197,9 +197,9 @@ def test_a_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, killed,
     if moment != "while the best is replaced":
         assert checkpoint.load(folder / "best").step == 5
     train_to(run, 15)
-    keeper = checkpoint.Keeper(folder, run, keep=1)
-    keeper.save()
-    keeper.mark_best()
+    manager = checkpoint.CheckpointManager(folder, run, keep=1)
+    manager.save()
+    manager.mark_best()
     # One that was complete and not listed yet, or not deleted yet, stays: only what the folder lists is deleted.
     stays = {"before the state": ["ckpt-10"], "before the old one goes": ["ckpt-5"]}.get(moment, [])
     assert names(folder) == sorted([*stays, "ckpt-15"])
@@ -207,7 +207,7 @@ def test_a_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, killed,
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-# Beginning ----------------------------------------------------------------------------------------------------------
+# Starting -----------------------------------------------------------------------------------------------------------
 
 
 def weights_of(run):
@@ -222,7 +222,7 @@ def assert_same(one, other):
 
 def test_what_the_checkpoint_lacks_starts_anew_and_is_named(run, folder):
     train_to(run, 5)
-    checkpoint.Keeper(folder, runs.Run(run.config, run.networks, step=5), keep=1).save()
+    checkpoint.CheckpointManager(folder, runs.Run(run.config, run.model, step=5), keep=1).save()
     resumed, anew = checkpoint.resume(folder, run.config, discriminator=True)
     assert resumed.step == 5
     assert anew == ["discriminator", "Adam of the generator", "Adam of the detector", "Adam of the discriminator"]
@@ -231,30 +231,28 @@ def test_what_the_checkpoint_lacks_starts_anew_and_is_named(run, folder):
 
 
 def test_another_run_s_weights_begin_a_new_one_at_another_size_and_scale(run, tmp_path):
-    checkpoint.save(tmp_path / "other", run, STORY)
+    checkpoint.save(tmp_path / "other", run, PROVENANCE)
     changes = ["model.frame_size=[64,96]", "model.motion_scale=0.5", "model.keypoint_detector.scale=0.5"]
     new = checkpoint.build(config.override(run.config, changes), discriminator=True, optimizers=True)
     drawn = weights_of(new)
-    assert checkpoint.initialise(new, tmp_path / "other") == ["discriminator"]
+    assert checkpoint.initialize(new, tmp_path / "other") == ["discriminator"]
     assert new.step == 0 and int(new.optimizers["generator"].iterations) == 0
     made = weights_of(new)
     assert_same({"generator": weights_of(run)["generator"]}, made)
     assert_same({"discriminator": drawn["discriminator"]}, made)
     # The anti-alias kernels, which the other run has none of at scale 1, are the config's.
-    without = [
-        weight for weight in new.networks.detector.weights if weight is not new.networks.detector.antialias.kernel
-    ]
-    assert len(without) == len(run.networks.detector.weights)
-    for mine, theirs in zip(without, run.networks.detector.weights, strict=True):
+    without = [weight for weight in new.model.detector.weights if weight is not new.model.detector.antialias.kernel]
+    assert len(without) == len(run.model.detector.weights)
+    for mine, theirs in zip(without, run.model.detector.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_discriminator_that_fits_is_taken_over(tmp_path):
     settings = config.load(SMALL)
     other = checkpoint.build(settings, discriminator=True)
-    checkpoint.save(tmp_path / "other", other, STORY)
+    checkpoint.save(tmp_path / "other", other, PROVENANCE)
     new = checkpoint.build(settings, discriminator=True, optimizers=True)
-    assert checkpoint.initialise(new, tmp_path / "other") == []
+    assert checkpoint.initialize(new, tmp_path / "other") == []
     assert_same(weights_of(other), weights_of(new))
 
 
@@ -267,11 +265,11 @@ def test_a_discriminator_that_fits_is_taken_over(tmp_path):
     ],
 )
 def test_another_model_s_weights_are_refused(change, difference, run, tmp_path):
-    checkpoint.save(tmp_path / "other", run, STORY)
+    checkpoint.save(tmp_path / "other", run, PROVENANCE)
     new = checkpoint.build(config.override(run.config, [change]))
     with pytest.raises(errors.UserError) as caught:
-        checkpoint.initialise(new, tmp_path / "other")
-    assert str(caught.value).startswith(f"{tmp_path / 'other'} holds another model than the config: {difference}; take")
+        checkpoint.initialize(new, tmp_path / "other")
+    assert str(caught.value).startswith(f"{tmp_path / 'other'} has another model than the config: {difference}; copy")
 
 
 def test_a_loss_scale_is_part_of_the_checkpoint(folder):
@@ -286,7 +284,7 @@ def test_a_loss_scale_is_part_of_the_checkpoint(folder):
     one = build()
     one.optimizers["generator"]._loss_scale.current_loss_scale.assign(64.0)
     one.step = 5
-    checkpoint.Keeper(folder, one, keep=1).save()
+    checkpoint.CheckpointManager(folder, one, keep=1).save()
     resumed, anew = checkpoint.resume(folder, settings, discriminator=False)
     assert anew == []
     assert float(scaled(resumed.optimizers["generator"]).loss_scale) == 64.0

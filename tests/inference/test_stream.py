@@ -1,13 +1,15 @@
+"""Streaming: items computed ahead in a thread of their own."""
+
 import concurrent.futures
 import threading
 import types
 
 import pytest
 
-from fomm_tf.inference import ahead
+from fomm_tf.inference import stream
 
 
-def test_items_come_in_order_from_one_other_thread():
+def test_prefetch_keeps_order_and_uses_one_other_thread():
     threads = set()
 
     def items():
@@ -15,13 +17,13 @@ def test_items_come_in_order_from_one_other_thread():
             threads.add(threading.get_ident())
             yield number
 
-    assert list(ahead.ahead(items(), 3)) == list(range(50))
+    assert list(stream.prefetch(items(), 3)) == list(range(50))
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize("depth", [1, 4])
-def test_as_many_items_are_made_before_they_are_asked_for(depth):
+def test_prefetch_computes_depth_items_ahead(depth):
     made = threading.Semaphore(0)
 
     def items():
@@ -29,15 +31,15 @@ def test_as_many_items_are_made_before_they_are_asked_for(depth):
             made.release()
             yield number
 
-    stream = ahead.ahead(items(), depth)
-    assert next(stream) == 0
+    prefetched = stream.prefetch(items(), depth)
+    assert next(prefetched) == 0
     for _ in range(1 + depth):
         assert made.acquire(timeout=60)
-    stream.close()
+    prefetched.close()
 
 
 @pytest.mark.parametrize("depth", [1, 4])
-def test_no_more_items_are_made_than_that(monkeypatch, depth):
+def test_prefetch_computes_no_more_than_depth_items_ahead(monkeypatch, depth):
     """With an executor that does at once what a thread would do some time later."""
 
     class Inline:
@@ -56,32 +58,32 @@ def test_no_more_items_are_made_than_that(monkeypatch, depth):
             return future
 
     futures = types.SimpleNamespace(ThreadPoolExecutor=Inline)
-    monkeypatch.setattr(ahead, "concurrent", types.SimpleNamespace(futures=futures))
+    monkeypatch.setattr(stream, "concurrent", types.SimpleNamespace(futures=futures))
     made = []
-    stream = ahead.ahead((made.append(number) or number for number in range(20)), depth)
+    prefetched = stream.prefetch((made.append(number) or number for number in range(20)), depth)
     for asked in range(1, 10):
-        next(stream)
+        next(prefetched)
         assert len(made) == asked + depth
 
 
-def test_an_error_comes_after_the_items_before_it():
+def test_prefetch_raises_after_the_items_before_the_error():
     def items():
         yield from "ab"
         raise ValueError("c is bad")
 
-    stream = ahead.ahead(items(), 8)
-    assert [next(stream), next(stream)] == ["a", "b"]
+    prefetched = stream.prefetch(items(), 8)
+    assert [next(prefetched), next(prefetched)] == ["a", "b"]
     with pytest.raises(ValueError, match="c is bad"):
-        next(stream)
+        next(prefetched)
 
 
-def test_nothing_is_left_running_when_the_reader_goes_away():
+def test_prefetch_leaves_no_thread_when_closed():
     before = threading.active_count()
-    stream = ahead.ahead(iter(int, 1), 2)
-    next(stream)
-    stream.close()
+    prefetched = stream.prefetch(iter(int, 1), 2)
+    next(prefetched)
+    prefetched.close()
     assert threading.active_count() == before
 
 
-def test_no_item_is_no_item():
-    assert list(ahead.ahead([], 2)) == []
+def test_prefetch_of_nothing_is_empty():
+    assert list(stream.prefetch([], 2)) == []
