@@ -13,7 +13,7 @@ import numpy as np
 
 from fomm_tf.ablation import work
 
-MODEL, COPYING = "model", "copying"
+MODEL, COPYING = "model", "source_copy"
 _RESAMPLINGS = 2000
 
 

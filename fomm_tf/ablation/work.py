@@ -55,7 +55,7 @@ def _work(task: Task) -> None:
     warnings.simplefilter("always", UserWarning)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}")
 
-    from fomm_tf.inference import evaluation
+    from fomm_tf import evaluation
     from fomm_tf.training import loop
 
     folder, results = Path(task.folder), Path(task.results)

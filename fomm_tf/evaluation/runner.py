@@ -17,7 +17,7 @@ import tensorflow as tf
 import fomm_tf
 from fomm_tf import checkpoint, config, errors, files, video, workers
 from fomm_tf.data import layout
-from fomm_tf.evaluation import protocol, report, scoring
+from fomm_tf.evaluation import contact_sheet, protocol, report, scoring
 from fomm_tf.evaluation.protocol import Detectors, Sample, Settings
 from fomm_tf.inference import ahead, animate, animator
 from fomm_tf.models.fingerprint import hash_weights
@@ -25,8 +25,8 @@ from fomm_tf.models.fingerprint import hash_weights
 # Increased when the same settings would give other values or another format.
 _FORMAT = 2
 _VIDEO_SUFFIXES = frozenset(layout.SUFFIXES) - frozenset(layout.IMAGE_SUFFIXES)
-# The contact sheet: videos, and moments of each.
-_SHEET_VIDEOS, MOMENTS = 8, 6
+# Videos on the contact sheet.
+_SHEET_VIDEOS = 8
 
 
 def evaluate(
@@ -77,19 +77,20 @@ def evaluate(
     weights = hash_weights(model.networks)
     keys = {sample: result_key(sample, weights, model.config, settings, chosen) for sample in dataset.samples}
     results = {sample: read_result(sample, out, settings, key) for sample, key in keys.items()}
-    todo = [sample for sample, result in results.items() if result is None]
+    todo = [(sample, keys[sample]) for sample, result in results.items() if result is None]
     processes = min(jobs, len(todo)) if min(jobs, len(todo)) > 1 else 0
-    load = functools.partial(_load_tools, str(run), settings.metrics, chosen)
     if todo and not processes:
         tools = Tools(model, scoring.FrameComparer(settings.metrics, chosen))
-        load = lambda: tools  # noqa: E731
+        function = functools.partial(_evaluate_task, out=out, settings=settings, tools=tools)
+    else:
+        function = functools.partial(_evaluate_in_worker, str(run), chosen, out=out, settings=settings)
     workers.run(
-        functools.partial(_evaluate_in_worker, out=out, settings=settings, keys=keys, load=load),
+        function,
         todo,
         processes,
-        name=lambda sample: str(sample.driving),
-        setup=functools.partial(_prepare_worker, max(1, workers.available_cores() // max(1, processes))),
-        on_result=results.__setitem__,
+        name=lambda task: str(task[0].driving),
+        setup=functools.partial(_limit_threads, max(1, workers.available_cores() // max(1, processes))),
+        on_result=lambda task, result: results.update({task[0]: result}),
         finished=len(results) - len(todo),
         unit="video",
         progress=progress,
@@ -103,7 +104,7 @@ def evaluate(
         raise errors.UserError(f"None of {len(results)} videos could be evaluated: {reason}")
     shown = usable[:: -(-len(usable) // _SHEET_VIDEOS)]
     strips = [video.read_image(output_paths(sample, out, settings)["strip"]) for sample in shown]
-    video.write_image(out / "sheet.png", _stack_strips(strips))
+    video.write_image(out / "sheet.png", contact_sheet.stack(strips))
     about = {
         "run": str(run),
         "step": checkpoint.read_count(run, "step"),
@@ -197,8 +198,15 @@ def evaluate_video(sample: Sample, out: Path, settings: Settings, key: str, tool
     return result
 
 
-def _evaluate_in_worker(sample, out, settings, keys, load) -> scoring.VideoResult:
-    return evaluate_video(sample, out, settings, keys[sample], load())
+def _evaluate_task(task: tuple[Sample, str], out: Path, settings: Settings, tools: Tools) -> scoring.VideoResult:
+    sample, key = task
+    return evaluate_video(sample, out, settings, key, tools)
+
+
+def _evaluate_in_worker(
+    run: str, chosen: Detectors, task: tuple[Sample, str], out: Path, settings: Settings
+) -> scoring.VideoResult:
+    return _evaluate_task(task, out, settings, _load_tools(run, settings.metrics, chosen))
 
 
 @functools.cache
@@ -206,7 +214,7 @@ def _load_tools(run: str, metrics: tuple[str, ...], chosen: Detectors) -> Tools:
     return Tools(animator.Animator.load(run), scoring.FrameComparer(metrics, chosen))
 
 
-def _prepare_worker(threads: int) -> None:
+def _limit_threads(threads: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
@@ -218,7 +226,7 @@ def _score_video(sample: Sample, paths: dict[str, Path], settings: Settings, too
         )
     source = video.resize(_first_frame(sample), size, settings.fit)
     scorer = scoring.VideoScorer(tools.comparer, source, sample.task == protocol.ANIMATION)
-    strip = _Strip(source)
+    strip = contact_sheet.Strip(source)
     with contextlib.ExitStack() as stack:
         writers = {
             kind: stack.enter_context(video.write_video(f"{paths[kind]}{end}", driving_video.fps, tag=animate.TAG))
@@ -276,42 +284,3 @@ def _first_frame(sample: Sample) -> np.ndarray:
     if path.is_dir() or path.suffix.lower() in _VIDEO_SUFFIXES or path == sample.driving:
         return next(iter(video.open_video(path)))
     return video.read_image(path)
-
-
-class _Strip:
-    """Samples frames spread evenly over a video of unknown length: rows source, driving, result, maybe ground truth.
-
-    Args:
-      source: `[H, W, 3]` uint8.
-    """
-
-    def __init__(self, source: np.ndarray) -> None:
-        self._source = source
-        self._columns: list[np.ndarray] = []
-        self._count, self._step = 0, 1
-
-    def add(self, driving: np.ndarray, generated: np.ndarray, truth: np.ndarray | None = None) -> None:
-        """Adds the next frames, uint8, of the source's size."""
-        if self._count % self._step == 0 and len(self._columns) == 2 * MOMENTS:
-            self._columns, self._step = self._columns[::2], 2 * self._step
-        if self._count % self._step == 0:
-            rows = [self._source, driving, generated] + [truth] * (truth is not None)
-            self._columns.append(np.concatenate(rows))
-        self._count += 1
-
-    def image(self) -> np.ndarray:
-        """`MOMENTS` columns, black where there are fewer frames."""
-        chosen = np.unique(np.linspace(0, len(self._columns) - 1, MOMENTS).round().astype(int))
-        columns = [self._columns[index] for index in chosen]
-        columns += [np.zeros_like(columns[0])] * (MOMENTS - len(columns))
-        return np.concatenate(columns, axis=1)
-
-
-def _stack_strips(strips: list[np.ndarray]) -> np.ndarray:
-    """Strips below each other, separated by white lines; narrower ones are padded with white."""
-    width = max(strip.shape[1] for strip in strips)
-    parts = []
-    for strip in strips:
-        parts += [np.pad(strip, [(0, 0), (0, width - strip.shape[1]), (0, 0)], constant_values=255)]
-        parts += [np.full([4, width, 3], 255, np.uint8)]
-    return np.concatenate(parts[:-1])

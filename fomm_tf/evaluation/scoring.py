@@ -1,4 +1,4 @@
-"""The metrics of one video, batch by batch: features of frames, comparisons, sums over frames, and the stored result."""
+"""Metrics of one video, batch by batch: features of frames, comparisons, sums over frames, and the stored result."""
 
 from __future__ import annotations
 
@@ -235,9 +235,7 @@ class VideoScorer:
             self._add_animation(features, copied, self._comparer.detect(driving))
         self.frames += len(generated)
 
-    def _add_animation(
-        self, features: FrameFeatures, copied: FrameFeatures, driving: detectors.Points | None
-    ) -> None:
+    def _add_animation(self, features: FrameFeatures, copied: FrameFeatures, driving: detectors.Points | None) -> None:
         is_first_batch = self.frames == 0
         if driving is not None and is_first_batch:
             self._first_points = _first(features.points), _first(driving)

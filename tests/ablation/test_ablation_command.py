@@ -145,12 +145,12 @@ def test_a_run_ends_with_the_command_even_if_that_is_killed():
 def ablation(data, recipe, tmp_path_factory):
     """An ablation of two runs that was stopped in the first and gone on with: its arguments and what it printed."""
     out = tmp_path_factory.mktemp("ablation") / "out"
-    chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "judges:find_brightest")
+    chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "custom_detectors:find_brightest")
     argv = arguments(data, out, *chosen, recipe=recipe)
     start = {
         "args": [sys.executable, "-m", "fomm_tf.ablation", *argv],
         "cwd": ROOT,
-        "env": os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module judges
+        "env": os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module custom_detectors
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
         "text": True,
@@ -205,7 +205,7 @@ def test_the_report_says_what_the_evaluations_found(ablation):
         }.items():
             overall = reports[task]["overall"][metric]
             assert row["means"][column]["value"] == pytest.approx(overall["model"]["value"]["value"], rel=1e-9)
-            assert contents["copying"][column] == pytest.approx(overall["copying"]["value"]["value"], rel=1e-9)
+            assert contents["copying"][column] == pytest.approx(overall["source_copy"]["value"]["value"], rel=1e-9)
         assert f"| {row['title']} | {row['means']['l1']['value']:.4f} |" in text
     settings = [config.load(out / f"{name}-seed0" / "config.yaml") for name in ("full", "baseline")]
     assert config.differences(*settings).keys() == {"model.occlusion", "model.jacobian", "train.pyramid_scales"}

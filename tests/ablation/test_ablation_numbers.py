@@ -22,13 +22,13 @@ def draw_reports(seed, shift=0.0, videos=12, found=True):
             hard = 0.05 + 0.01 * number
             model = {
                 name: {"total": frames * (hard + shift * (1 if name == "l1" else -1) + random_.uniform(0, 0.004)),
-                       "frames": frames, "left_out": 0}
+                       "frames": frames, "missing": 0}
                 for name in metrics
             }  # fmt: skip
-            copying = {name: {"total": frames * 0.3, "frames": frames, "left_out": 0} for name in metrics}
-            told.append({"name": f"clip{number}", "frames": frames, "model": model, "copying": copying})
+            copying = {name: {"total": frames * 0.3, "frames": frames, "missing": 0} for name in metrics}
+            told.append({"name": f"clip{number}", "frames": frames, "model": model, "source_copy": copying})
         overall = {
-            name: {who: {"value": {"value": overall_of(told, name, who)}} for who in ("model", "copying")}
+            name: {who: {"value": {"value": overall_of(told, name, who)}} for who in ("model", "source_copy")}
             for name in metrics
         }
         return {"overall": overall, "videos": told, "skipped": [], "detectors": ""}

@@ -1,4 +1,4 @@
-"""AKD, MKR, AED, motion and the perceptual distance, against loops over points and frames on cases made by hand."""
+"""AKD, MKR, AED, motion and perceptual distance, against loops over points and frames, on hand-made cases."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fomm_tf import detectors
-from fomm_tf.inference import metrics
+from fomm_tf.evaluation import metrics
 
 NAN = math.nan
 
@@ -42,16 +42,16 @@ def loop(made, true, distance):
     return found
 
 
-def test_akd_is_over_points_found_in_both_frames():
+def test_akd_averages_over_points_found_in_both_frames():
     np.testing.assert_allclose(metrics.akd(MADE, TRUE), EXPECTED_AKD)
     np.testing.assert_allclose(metrics.akd_script(MADE, TRUE), EXPECTED_SCRIPT)
 
 
-def test_mkr_counts_points_of_the_true_frame_that_are_gone():
+def test_mkr_counts_missing_ground_truth_points():
     np.testing.assert_allclose(metrics.mkr(MADE, TRUE), EXPECTED_MKR)
 
 
-def test_many_points_against_loops():
+def test_point_metrics_match_loops():
     random = np.random.default_rng(0)
     made, true = (
         detectors.Points(random.uniform(0, 64, [20, 7, 2]).astype(np.float32), random.uniform(size=[20, 7]))
@@ -68,7 +68,7 @@ def test_many_points_against_loops():
     np.testing.assert_allclose(metrics.mkr(made, true), rates)
 
 
-def test_a_pair_without_a_face_in_one_frame_has_no_aed():
+def test_aed_is_nan_without_a_face_in_one_frame():
     made, true = embeddings([0, 0], [1, 1], None, None), embeddings([3, 4], None, [1, 1], None)
     np.testing.assert_array_equal(metrics.aed(made, true), [5.0, NAN, NAN, NAN])
     np.testing.assert_array_equal(metrics.aed_script(made, true), [25.0, NAN, NAN, NAN])
@@ -83,13 +83,13 @@ def test_motion_is_the_distance_of_displacements_in_object_sizes():
     np.testing.assert_allclose(first, [0.0, 0.0, 1.0, NAN])
 
 
-def test_motion_without_points_in_a_first_frame_or_of_one_point_does_not_exist():
+def test_motion_is_nan_without_an_object_size():
     driving, made = points([(0, 0), (4, 4)]), points([(0, 0), (4, 4)])
     for nothing in (points([None, None]), points([(1, 1), None])):
         assert np.isnan(metrics.motion(made, driving, nothing, driving)).all()
 
 
-def test_the_perceptual_distance_is_a_share_of_the_true_features_averaged_over_layers():
+def test_perceptual_is_relative_and_averaged_over_layers():
     true = [np.full([2, 2, 2, 1], 2.0), np.full([2, 1, 1, 3], 4.0)]
     made = [np.full([2, 2, 2, 1], 3.0), np.full([2, 1, 1, 3], 4.0)]
     true[1][1] = 0
@@ -97,5 +97,5 @@ def test_the_perceptual_distance_is_a_share_of_the_true_features_averaged_over_l
     assert metrics.perceptual(true[:1], true[:1]).tolist() == [0.0, 0.0]
 
 
-def test_a_mean_over_all_frames_is_a_ratio_of_sums_over_clips():
+def test_bootstrap_mean_over_frames_is_a_ratio_of_sums():
     assert metrics.bootstrap(np.array([0.0, 6.0]), np.array([1.0, 2.0])).value == pytest.approx(2.0)

@@ -1,4 +1,4 @@
-"""Detectors as a user would plug them in, for `fomm evaluate --detector judges:...`; workers import this module."""
+"""Custom detectors for `fomm evaluate --detector custom_detectors:...`; worker processes import this module."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def find_brightest(frames):
-    """A point a channel: its brightest pixel, which is found if anything stands out."""
+    """One point per channel: its brightest pixel, found if it is brighter than the mean."""
     value = np.full([len(frames), 3, 2], np.nan)
     visibility = np.zeros([len(frames), 3])
     for number, frame in enumerate(frames):
@@ -25,11 +25,11 @@ def embed_color(frames):
     return value, value.mean(axis=1) > 0.05
 
 
-def find_nonsense(frames):
-    """Not what a detector has to give."""
+def return_wrong_type(frames):
+    """Returns a wrong type."""
     return [None for _ in frames]
 
 
 def die(frames):
-    """Takes the worker with it."""
+    """Kills its worker process."""
     os._exit(9)

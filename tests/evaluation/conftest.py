@@ -1,4 +1,4 @@
-"""A run so small that a clip takes no time, and a test set of drawn clips some of which will not do."""
+"""A tiny run, and a test set of drawn clips."""
 
 import pathlib
 
@@ -27,7 +27,7 @@ def write_clip():
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
-    """A run folder with weights that nobody trained."""
+    """A run directory with random weights."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     checkpoint.save(folder, checkpoint.build(config.load(SMALL)), "for tests")
     return folder

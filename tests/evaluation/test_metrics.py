@@ -1,10 +1,10 @@
-"""Distances against independent computations; intervals against what they promise."""
+"""Image metrics against scikit-image; coverage of the bootstrap intervals."""
 
 import numpy as np
 import pytest
 import skimage.metrics
 
-from fomm_tf.inference import metrics
+from fomm_tf.evaluation import metrics
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_l1_is_the_mean_absolute_difference():
     np.testing.assert_allclose(metrics.l1(predicted, expected), [0.0, 1.5 / 12])
 
 
-def test_psnr_and_ssim_are_those_of_scikit_image(frames):
+def test_psnr_and_ssim_match_scikit_image(frames):
     predicted, expected = frames
     for number, (one, other) in enumerate(zip(predicted, expected, strict=True)):
         peak = skimage.metrics.peak_signal_noise_ratio(other, one, data_range=1.0)
@@ -34,14 +34,14 @@ def test_psnr_and_ssim_are_those_of_scikit_image(frames):
         assert metrics.ssim(predicted, expected)[number] == pytest.approx(places[5:-5, 5:-5].mean(), abs=1e-5)
 
 
-def test_equal_frames_are_perfect(frames):
+def test_metrics_of_equal_frames(frames):
     _, expected = frames
     assert metrics.l1(expected, expected).max() == 0
     assert np.isinf(metrics.psnr(expected, expected)).all()
     np.testing.assert_allclose(metrics.ssim(expected, expected), 1.0, rtol=1e-6)
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+def test_bootstrap_interval_covers_the_mean():
     rng = np.random.default_rng(1)
     found = [metrics.bootstrap(rng.normal(5, 1, 40)) for _ in range(200)]
     assert 0.88 <= np.mean([interval.low <= 5 <= interval.high for interval in found]) <= 0.98
@@ -49,13 +49,13 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     assert np.mean(widths) == pytest.approx(2 * 1.96 / 40**0.5, rel=0.1)
 
 
-def test_a_ratio_is_that_of_the_means_and_of_paired_clips():
-    errors, copying = np.array([1.0, 4.0]), np.array([2.0, 8.0])
-    assert metrics.bootstrap(errors, copying) == pytest.approx((0.5, 0.5, 0.5))
+def test_bootstrap_ratio_is_a_ratio_of_means():
+    errors, baseline = np.array([1.0, 4.0]), np.array([2.0, 8.0])
+    assert metrics.bootstrap(errors, baseline) == pytest.approx((0.5, 0.5, 0.5))
     assert metrics.bootstrap(np.array([1.0, 1.0]), np.array([1.0, 3.0])).value == pytest.approx(0.5)
 
 
-def test_no_clip_is_an_error():
-    with pytest.raises(ValueError, match="no clip"):
+def test_bootstrap_rejects_no_clip():
+    with pytest.raises(ValueError, match="at least one clip"):
         metrics.bootstrap(np.zeros(0))
     assert f"{metrics.Interval(0.51234, 0.5, 0.6):.2f}" == "0.51 (0.50 to 0.60)"
