@@ -9,7 +9,7 @@ import numpy as np
 
 from fomm_tf import video
 from fomm_tf.ablation import numbers, work
-from fomm_tf.figures import layout
+from fomm_tf.experiments import image_grid
 
 _HEIGHT = 128
 
@@ -38,11 +38,11 @@ def draw(places: Mapping[str, Path], name: str, task: str, size: tuple[int, int]
         for title, place in places.items()
     }
     source, driving, _, *true = next(iter(strips.values()))
-    rows = [layout.Row("driving", [source[0], *driving])]
-    rows += [layout.Row("true", [None, *frames]) for frames in true]
-    rows += [layout.Row(title, [None, *strip[2]]) for title, strip in strips.items()]
+    rows = [image_grid.Row("driving", [source[0], *driving])]
+    rows += [image_grid.Row("true", [None, *frames]) for frames in true]
+    rows += [image_grid.Row(title, [None, *strip[2]]) for title, strip in strips.items()]
     cell = (_HEIGHT, round(_HEIGHT * size[1] / size[0]))
-    return layout.assemble(rows, ["source", *[""] * len(driving)], cell)
+    return image_grid.draw_grid(rows, ["source", *[""] * len(driving)], cell)
 
 
 def caption(task: str) -> str:

@@ -1,10 +1,10 @@
-"""Pictures in rows with words beside them."""
+"""Grids of labeled images, and the text that labels them."""
 
 import numpy as np
 import pytest
 
 from fomm_tf import video
-from fomm_tf.figures import layout
+from fomm_tf.experiments import image_grid
 
 WHITE = 255
 
@@ -20,9 +20,9 @@ def places(figure, value):
     return rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1
 
 
-def test_cells_stand_in_rows_and_columns_of_one_size_and_in_order():
-    rows = [layout.Row("one", [plain(101), plain(102)]), layout.Row("two", [plain(103), plain(104)])]
-    figure = layout.assemble(rows, ["a", "b"], (48, 64))
+def test_draw_grid_places_cells_in_rows_and_columns():
+    rows = [image_grid.Row("one", [plain(101), plain(102)]), image_grid.Row("two", [plain(103), plain(104)])]
+    figure = image_grid.draw_grid(rows, ["a", "b"], (48, 64))
     boxes = [places(figure, value) for value in (101, 102, 103, 104)]
     assert all(box[2:] == (48, 64) for box in boxes)
     (a, b, c, d), gap = boxes, 2
@@ -30,8 +30,8 @@ def test_cells_stand_in_rows_and_columns_of_one_size_and_in_order():
     assert (a[0], a[1], c[1], d[0]) == (b[0], c[1], a[1], c[0]) and d[1] == b[1]
 
 
-def test_words_stand_above_their_columns_and_upright_beside_their_rows():
-    figure = layout.assemble([layout.Row("row", [plain(101), plain(102)])], ["first", ""], (96, 96))
+def test_draw_grid_places_labels_above_columns_and_beside_rows():
+    figure = image_grid.draw_grid([image_grid.Row("row", [plain(101), plain(102)])], ["first", ""], (96, 96))
     top, left = places(figure, 101)[:2]
     dark = (figure < 200).all(axis=2)
     above, beside = dark[:top], dark[:, :left]
@@ -40,21 +40,21 @@ def test_words_stand_above_their_columns_and_upright_beside_their_rows():
     assert tall > wide
 
 
-def test_a_cell_that_is_free_is_white_and_a_group_stands_apart():
-    rows = [layout.Row("", [plain(101), None]), layout.Row("", [plain(103), plain(104)], apart=True)]
-    figure = layout.assemble(rows, ["", ""], (48, 64))
+def test_draw_grid_leaves_empty_cells_white_and_separates_groups():
+    rows = [image_grid.Row("", [plain(101), None]), image_grid.Row("", [plain(103), plain(104)], starts_group=True)]
+    figure = image_grid.draw_grid(rows, ["", ""], (48, 64))
     top, left = places(figure, 101)[:2]
     assert (figure[top : top + 48, left + 64 :] == WHITE).all()
     assert places(figure, 103)[0] == top + 48 + 8
 
 
 @pytest.mark.parametrize("longest", [1, 20, 60, 1000])
-def test_a_word_that_is_too_long_is_cut_off(longest):
-    picture = video.draw_text("a rather long name of a run", 24, longest)
-    assert picture.shape[0] == 24 and picture.shape[1] <= longest and picture.dtype == np.uint8
-    assert (picture < 100).any() == (longest > 1)
+def test_draw_text_cuts_off_long_text(longest):
+    image = video.draw_text("a rather long name of a run", 24, longest)
+    assert image.shape[0] == 24 and image.shape[1] <= longest and image.dtype == np.uint8
+    assert (image < 100).any() == (longest > 1)
 
 
-def test_words_are_as_wide_as_they_are_long():
+def test_draw_text_width_grows_with_the_text():
     widths = [video.draw_text(text, 24, 1000).shape[1] for text in ("", "i", "iii", "www")]
     assert widths == sorted(set(widths))

@@ -1,31 +1,31 @@
-"""What each kind of figure shows where."""
+"""Rows and columns of each kind of figure, and the frames that it shows."""
 
 import numpy as np
 import pytest
 
 from fomm_tf import errors, video
-from fomm_tf.figures import kinds, material, seeing
+from fomm_tf.experiments import figures
 
-TWO = material.Material(["s", "t"], ["S", "T"], [0.4, 0.8], ["D1", "D2"], "D0")
+TWO = figures.Inputs(["s", "t"], ["S", "T"], [0.4, 0.8], ["D1", "D2"], "D0")
 ONE = TWO._replace(names=["s"], sources=["S"])
 
 
-def seen(name, count, occlusion=True):
-    """Words for pictures: `R-s1` is what the run R makes of source s in frame 1."""
+def outputs(name, count, occlusion=True):
+    """Text instead of images: `R-result-s1` is the result of run R for source s in frame 1."""
     panels = ["result", "deformed", "masks", *(["occlusion"] if occlusion else [])]
     shown = [{panel: [f"{name}-{panel}-{s}{d}" for d in (1, 2)] for panel in panels} for s in "st"[:count]]
     marked = [f"{name}*{s}" for s in "st"[:count]], [f"{name}*D1", f"{name}*D2"]
-    return seeing.Seen(name, ["S", "T"][:count], ["D1", "D2"], *marked, shown)
+    return figures.Outputs(name, ["S", "T"][:count], ["D1", "D2"], *marked, shown)
 
 
 def rows_of(kind, found, *runs):
-    rows, columns = kinds.KINDS[kind].rows(found, runs)
+    rows, columns = figures.KINDS[kind].rows(found, runs)
     assert all(len(row.cells) == len(columns) for row in rows)
-    return [(row.label, row.cells, row.apart) for row in rows], columns
+    return [(row.label, row.cells, row.starts_group) for row in rows], columns
 
 
-def test_reconstruction_has_a_row_a_run_below_the_clip():
-    rows, columns = rows_of("reconstruction", ONE, seen("A", 1), seen("B", 1))
+def test_reconstruction_has_one_row_per_run_below_the_clip():
+    rows, columns = rows_of("reconstruction", ONE, outputs("A", 1), outputs("B", 1))
     assert columns == ["first frame", "0.40 s", "0.80 s"]
     assert rows == [
         ("driving", [None, "D1", "D2"], False),
@@ -34,26 +34,26 @@ def test_reconstruction_has_a_row_a_run_below_the_clip():
     ]
 
 
-def test_animation_has_sources_down_and_of_each_its_runs():
-    rows, _ = rows_of("animation", TWO, seen("A", 2), seen("B", 2))
-    assert [(label, cells[0], apart) for label, cells, apart in rows[1:]] == [
+def test_animation_groups_rows_by_source():
+    rows, _ = rows_of("animation", TWO, outputs("A", 2), outputs("B", 2))
+    assert [(label, cells[0], starts_group) for label, cells, starts_group in rows[1:]] == [
         ("A", "S", True),
         ("B", None, False),
         ("A", "T", True),
         ("B", None, False),
     ]
     assert rows[4][1][1:] == ["B-result-t1", "B-result-t2"]
-    assert [row[0] for row in rows_of("animation", TWO, seen("A", 2))[0]] == ["driving", "s", "t"]
+    assert [row[0] for row in rows_of("animation", TWO, outputs("A", 2))[0]] == ["driving", "s", "t"]
 
 
-def test_keypoints_has_sources_and_frames_in_a_row_a_run():
-    rows, columns = rows_of("keypoints", TWO, seen("A", 2), seen("B", 2))
+def test_keypoints_has_sources_and_frames_in_one_row_per_run():
+    rows, columns = rows_of("keypoints", TWO, outputs("A", 2), outputs("B", 2))
     assert columns == ["s", "t", "0.40 s", "0.80 s"]
     assert rows[1] == ("B", ["B*s", "B*t", "B*D1", "B*D2"], False)
 
 
-def test_motion_has_a_group_for_each_source_and_run_and_no_row_for_an_occlusion_that_is_none():
-    rows, _ = rows_of("motion", ONE, seen("A", 1), seen("B", 1, occlusion=False))
+def test_motion_has_one_group_per_source_and_run_and_skips_missing_occlusion():
+    rows, _ = rows_of("motion", ONE, outputs("A", 1), outputs("B", 1, occlusion=False))
     assert [row[0] for row in rows] == [
         *("A", "deformed", "occlusion", "masks", "result"),
         *("B", "deformed", "masks", "result"),
@@ -73,17 +73,17 @@ def clip(folder, count):
     ("count", "expected"),
     [(1, [10]), (2, [5, 10]), (5, [2, 4, 6, 8, 10]), (10, list(range(1, 11))), (11, list(range(11))), (50, range(11))],
 )
-def test_frames_are_spread_over_the_clip_to_its_end(tmp_path, count, expected):
-    found = material.read([], clip(tmp_path / "clip", 11), count)
+def test_read_inputs_spreads_frames_over_the_clip(tmp_path, count, expected):
+    found = figures.read_inputs([], clip(tmp_path / "clip", 11), count)
     assert [int(frame[0, 0, 0]) // 10 for frame in found.frames] == list(expected)
     assert found.times == [number / 25 for number in expected] and (found.first == 0).all()
 
 
-def test_the_part_of_a_clip_begins_where_it_is_said(tmp_path):
-    found = material.read([], clip(tmp_path / "clip", 11), 2, start=0.16, duration=0.2)
+def test_read_inputs_of_a_part_of_the_clip(tmp_path):
+    found = figures.read_inputs([], clip(tmp_path / "clip", 11), 2, start=0.16, duration=0.2)
     assert [int(frame[0, 0, 0]) // 10 for frame in (found.first, *found.frames)] == [4, 6, 8]
 
 
-def test_no_frames_are_refused(tmp_path):
-    with pytest.raises(errors.UserError, match="--frames is 0; give 1 or more"):
-        material.read([], clip(tmp_path / "clip", 3), 0)
+def test_read_inputs_rejects_zero_frames(tmp_path):
+    with pytest.raises(errors.UserError, match="`frames` must be at least 1; got 0"):
+        figures.read_inputs([], clip(tmp_path / "clip", 3), 0)
