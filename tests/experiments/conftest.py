@@ -1,4 +1,4 @@
-"""A study whose results tell their method by colour: `plain` is red, `other` blue."""
+"""A user study whose results identify their method by color: `plain` is red, `other` blue."""
 
 import csv
 import types
@@ -6,23 +6,24 @@ import types
 import numpy as np
 import pytest
 
-from fomm_tf import cli, study, video
+from fomm_tf import cli, video
+from fomm_tf.experiments import study_build
 
-COLOURS = {"plain": (200, 30, 30), "other": (30, 30, 200)}
+COLORS = {"plain": (200, 30, 30), "other": (30, 30, 200)}
 FRAMES = 12
 
 
-def write_clip(path, colour, size=(32, 32), frames=FRAMES, fps=25):
+def write_clip(path, color, size=(32, 32), frames=FRAMES, fps=25):
     with video.write_video(path, fps) as writer:
         for number in range(frames):
             # A bar that moves, so that one sees whether the clip plays.
-            frame = np.full((*size, 3), colour, np.uint8)
+            frame = np.full((*size, 3), color, np.uint8)
             frame[:4, : 2 * number] = 255
             writer.write(frame)
 
 
-def write_footage(folder, count):
-    """Pictures, driving clips and both methods' results for `count` pairs."""
+def write_inputs(folder, count):
+    """Images, driving clips and both methods' results for `count` pairs."""
     with (folder / "pairs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["source", "driving"])
@@ -30,15 +31,15 @@ def write_footage(folder, count):
     for number in range(count):
         video.write_image(folder / f"s{number}.png", np.full((40, 48, 3), 20 * number, np.uint8))
     write_clip(folder / "walk.mp4", (30, 160, 30), (36, 64), FRAMES + 5)
-    for method, colour in COLOURS.items():
+    for method, color in COLORS.items():
         for number in range(count):
-            write_clip(folder / method / f"s{number}--walk.mp4", colour)
+            write_clip(folder / method / f"s{number}--walk.mp4", color)
 
 
 @pytest.fixture
-def footage(tmp_path):
+def inputs(tmp_path):
     def make(count=5):
-        write_footage(tmp_path, count)
+        write_inputs(tmp_path, count)
         return tmp_path
 
     return make
@@ -46,7 +47,7 @@ def footage(tmp_path):
 
 @pytest.fixture
 def build(tmp_path):
-    """`fomm study build` on what `footage` made; changes are options."""
+    """`fomm study build` on what `inputs` made; changes are options."""
 
     def run(folder, **changes):
         values = {
@@ -63,15 +64,15 @@ def build(tmp_path):
 
 
 @pytest.fixture
-def made(footage, build, tmp_path):
+def built(inputs, build, tmp_path):
     """A study of five questions: `page`, `text` of the page, `key`."""
-    assert build(footage()) == 0
+    assert build(inputs()) == 0
     page = tmp_path / "page.html"
     return types.SimpleNamespace(
         page=page,
         text=page.read_text(),
         path=tmp_path / "page.key.json",
-        key=study.read_key(tmp_path / "page.key.json"),
+        key=study_build.read_key(tmp_path / "page.key.json"),
     )
 
 

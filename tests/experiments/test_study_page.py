@@ -45,10 +45,10 @@ def begin(page, participant):
     page.until(f"{PLACE} === 'Question 1 of 5'")
 
 
-def test_a_whole_study_is_answered_by_mouse_and_keys_with_a_reload_and_scored(opened, made, tmp_path, capsys):
+def test_page_is_answered_by_mouse_and_keys_with_a_reload_and_scored(opened, built, tmp_path, capsys):
     opened.download_to(tmp_path / "downloads")
     opened.resize(1280, 800)
-    opened.open(made.page.as_uri())
+    opened.open(built.page.as_uri())
     begin(opened, "Zoë / 7")
 
     sides(opened)
@@ -72,7 +72,7 @@ def test_a_whole_study_is_answered_by_mouse_and_keys_with_a_reload_and_scored(op
     assert opened.ask(PLACE) == "Question 4 of 5"
     shown = sides(opened)
 
-    opened.open(made.page.as_uri())
+    opened.open(built.page.as_uri())
     opened.until(f"{PLACE} === 'Question 4 of 5'")
     assert sides(opened) == shown and opened.ask("document.getElementById('bar').value") == 3
     opened.click("#back")
@@ -103,14 +103,14 @@ def test_a_whole_study_is_answered_by_mouse_and_keys_with_a_reload_and_scored(op
     assert elsewhere == []
 
     capsys.readouterr()
-    assert cli.main(["study", "score", str(saved), "--key", str(made.path)]) == 0
+    assert cli.main(["study", "score", str(saved), "--key", str(built.path)]) == 0
     # Red, four times of five.
     assert "| page | plain over other | 80.0 % (28.4 to 99.5) | 5 | 1 |" in capsys.readouterr().out
 
 
-def test_each_participant_has_an_order_of_questions_and_sides_of_its_own(opened, made):
+def test_page_orders_questions_and_sides_by_participant(opened, built):
     opened.resize(1280, 800)
-    opened.open(made.page.as_uri())
+    opened.open(built.page.as_uri())
     opened.ask("window.confirm = () => true")
     orders, lefts = set(), collections.Counter()
     for participant in ORDER:
@@ -121,16 +121,16 @@ def test_each_participant_has_an_order_of_questions_and_sides_of_its_own(opened,
         answers = json.loads(opened.ask("document.getElementById('answers').value"))
         assert answers["participant"] == participant
         orders.add(tuple((row["question"], row["choice"]) for row in answers["answers"]))
-        opened.click("#anew")
+        opened.click("#restart")
     assert len(orders) == len(ORDER)
     # A participant has a method on the left 2 or 3 times of 5.
     assert abs(lefts["red"] - lefts["blue"]) <= len(ORDER)
     assert len({choice for order in orders for _, choice in order}) == 10
 
 
-def test_what_is_answered_so_far_can_be_saved_and_gone_on_with(opened, made, tmp_path, capsys):
+def test_page_saves_and_resumes_partial_answers(opened, built, tmp_path, capsys):
     opened.resize(390, 844)
-    opened.open(f"{made.page.as_uri()}?participant=P-12")
+    opened.open(f"{built.page.as_uri()}?participant=P-12")
     assert opened.ask("document.getElementById('participant').value") == "P-12"
     opened.click("#form button")
     sides(opened)
@@ -140,7 +140,7 @@ def test_what_is_answered_so_far_can_be_saved_and_gone_on_with(opened, made, tmp
     assert opened.ask(PLACE) == "1 of 5 answered"
     (tmp_path / "part.json").write_text(opened.ask("document.getElementById('answers').value"))
     capsys.readouterr()
-    assert cli.main(["study", "score", str(tmp_path / "part.json"), "--key", str(made.path)]) == 0
+    assert cli.main(["study", "score", str(tmp_path / "part.json"), "--key", str(built.path)]) == 0
     assert "Incomplete, of 5 questions: P-12 (1)." in capsys.readouterr().out
     opened.click("#return")
     assert opened.ask(PLACE) == "Question 2 of 5"

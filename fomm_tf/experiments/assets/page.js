@@ -185,7 +185,7 @@
     return open < 0 ? total - 1 : open;
   }
 
-  function anew() {
+  function restart() {
     if (!confirm("Delete these answers from this browser? Save them first.")) return;
     state = fresh();
     keep();
@@ -227,7 +227,7 @@
   at("return").addEventListener("click", () => go(firstOpen()));
   at("save").addEventListener("click", save);
   at("copy").addEventListener("click", copy);
-  at("anew").addEventListener("click", anew);
+  at("restart").addEventListener("click", restart);
   video.addEventListener("play", label);
   video.addEventListener("pause", label);
   video.addEventListener("error", () => say("This browser cannot play the clips (H.264); please use another one."));

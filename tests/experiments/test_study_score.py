@@ -1,11 +1,12 @@
-"""`fomm study score`: whose result was preferred how often."""
+"""`fomm study score`."""
 
 import json
 
 import pytest
 from scipy import stats
 
-from fomm_tf import cli, study
+from fomm_tf import cli
+from fomm_tf.experiments import study_build, study_score
 
 KEY = {
     "study": "abc",
@@ -50,11 +51,11 @@ def files(tmp_path):
 
 def count(files, *contents):
     paths, key = files(*contents)
-    key = study.read_key(key)
-    return study.score(key, [study.read_answers(path, {key.study: key}) for path in paths])
+    key = study_build.read_key(key)
+    return study_score.score(key, [study_score.read_answers(path, {key.study: key}) for path in paths])
 
 
-def test_shares_overall_and_by_question_with_their_exact_intervals(files):
+def test_score_shares_with_exact_intervals(files):
     found = count(files, answers("p", "oot"), answers("q", "oto"), answers("r", "ott"))
     assert found.overall == (5, 9) and found.overall.share == 5 / 9
     assert [found.questions[name] for name in ("q0", "q1", "q2")] == [(3, 3), (1, 3), (1, 3)]
@@ -64,7 +65,7 @@ def test_shares_overall_and_by_question_with_their_exact_intervals(files):
     assert not found.incomplete and found.repeated == 0
 
 
-def test_a_file_given_twice_changes_nothing_and_the_later_of_two_answers_counts(files):
+def test_score_counts_the_latest_answer_once(files):
     once = count(files, answers("p", "oot"), answers("q", "ttt"))
     twice = count(files, answers("p", "oot"), answers("q", "ttt"), answers("p", "oot"))
     assert twice.overall == once.overall == (2, 6) and twice.repeated == 3
@@ -73,19 +74,19 @@ def test_a_file_given_twice_changes_nothing_and_the_later_of_two_answers_counts(
         assert found.overall == (3, 3) and found.repeated == 3
 
 
-def test_who_did_not_answer_all_is_named_and_counted(files, capsys):
+def test_score_names_incomplete_participants(files, capsys):
     found = count(files, answers("whole", "ooo"), answers("part", "t--"), answers("none", "---"))
     assert found.incomplete == {"part": 1, "none": 0} and found.overall == (3, 4)
-    assert "Incomplete, of 3 questions: none (0), part (1)" in study.as_markdown([found])
+    assert "Incomplete, of 3 questions: none (0), part (1)" in study_score.as_markdown([found])
 
 
-def test_a_question_without_answers_has_no_share(files):
+def test_score_of_a_question_without_answers(files):
     found = count(files, answers("p", "o--"))
     assert found.questions["q1"].share is None and found.questions["q1"].interval() is None
-    assert "| s1.png | d\\|1.mp4 | - | 0 |" in study.as_markdown([found])
+    assert "| s1.png | d\\|1.mp4 | - | 0 |" in study_score.as_markdown([found])
 
 
-def test_two_studies_are_two_rows_of_the_table_as_in_the_paper(tmp_path, capsys):
+def test_score_writes_one_row_per_study(tmp_path, capsys):
     keys = [
         write(tmp_path / "a.key.json", KEY),
         write(tmp_path / "b.key.json", KEY | {"study": "def", "name": "faces"}),
@@ -109,6 +110,7 @@ def test_two_studies_are_two_rows_of_the_table_as_in_the_paper(tmp_path, capsys)
     }
 
 
+_INVALID = "does not hold the answers"
 WRONG_CHOICE = answers("p", "ooo") | {"answers": [{"question": "q0", "choice": "o1", "time": "2026-01-01T10:00:00Z"}]}
 
 
@@ -116,28 +118,34 @@ WRONG_CHOICE = answers("p", "ooo") | {"answers": [{"question": "q0", "choice": "
     ("content", "word"),
     [
         (answers("p", "ooo", study="other"), "answers the study other, not puppets (abc)"),
-        ({}, "no answers of a study"),
-        ([], "no answers of a study"),
-        ({"study": "abc"}, "no answers of a study"),
-        ({"study": ["abc"]}, "no answers of a study"),
-        ({"study": "abc", "participant": "p", "answers": 5}, "no answers of a study"),
-        ({"study": "abc", "participant": "", "answers": []}, "no answers of a study"),
-        ({"study": "abc", "participant": "p", "answers": [[]]}, "no answers of a study"),
-        ({"study": "abc", "participant": "p", "answers": [{"question": "q0", "choice": "o0"}]}, "no answers of"),
+        ({}, _INVALID),
+        ([], _INVALID),
+        ({"study": "abc"}, _INVALID),
+        ({"study": ["abc"]}, _INVALID),
+        ({"study": "abc", "participant": "p", "answers": 5}, _INVALID),
+        ({"study": "abc", "participant": "", "answers": []}, _INVALID),
+        ({"study": "abc", "participant": "p", "answers": [[]]}, _INVALID),
+        (
+            {"study": "abc", "participant": "p", "answers": [{"question": "q0", "choice": "o0"}]},
+            _INVALID,
+        ),
         (
             {"study": "abc", "participant": "p", "answers": [{"question": "q9", "choice": "o0", "time": ""}]},
-            "no answers",
+            _INVALID,
         ),
-        ({"study": "abc", "participant": "p", "answers": [{"question": "q0", "choice": [], "time": ""}]}, "no answers"),
+        (
+            {"study": "abc", "participant": "p", "answers": [{"question": "q0", "choice": [], "time": ""}]},
+            _INVALID,
+        ),
         (
             {"study": "abc", "participant": "p", "answers": [{"question": "q0", "choice": "o0", "time": 5}]},
-            "no answers",
+            _INVALID,
         ),
-        (WRONG_CHOICE, "no answers of a study"),
-        (KEY, "no answers of a study"),
+        (WRONG_CHOICE, _INVALID),
+        (KEY, _INVALID),
     ],
 )
-def test_what_are_no_answers_to_this_study_is_refused_by_name(files, refused, content, word):
+def test_score_rejects_other_answers(files, refused, content, word):
     (good, bad), key = files(answers("p", "ooo"), content)
     line = refused(cli.main(["study", "score", good, bad, "--key", key]))
     assert line.startswith(f"fomm: {bad}") and word in line
@@ -146,13 +154,13 @@ def test_what_are_no_answers_to_this_study_is_refused_by_name(files, refused, co
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{}", b"[]", json.dumps(KEY | {"questions": {}}).encode()]
 )
-def test_a_key_that_is_none_is_refused(files, refused, tmp_path, content):
+def test_score_rejects_a_broken_key(files, refused, tmp_path, content):
     (good,), _ = files(answers("p", "ooo"))
     (tmp_path / "bad.key.json").write_bytes(content)
-    assert "bad.key.json is no" in refused(cli.main(["study", "score", good, "--key", str(tmp_path / "bad.key.json")]))
+    assert "bad.key.json is not" in refused(cli.main(["study", "score", good, "--key", str(tmp_path / "bad.key.json")]))
 
 
-def test_a_key_for_one_method_and_other_nonsense_is_refused(files, refused, tmp_path):
+def test_score_rejects_an_invalid_key(files, refused, tmp_path):
     (good,), _ = files(answers("p", "ooo"))
     question = KEY["questions"]["q0"]
     for change in (
@@ -164,10 +172,10 @@ def test_a_key_for_one_method_and_other_nonsense_is_refused(files, refused, tmp_
         {"more": 1},
     ):
         path = write(tmp_path / "bad.key.json", KEY | change)
-        assert "is no key of a study" in refused(cli.main(["study", "score", good, "--key", path])), change
+        assert "is not the key of a study" in refused(cli.main(["study", "score", good, "--key", path])), change
 
 
-def test_a_file_that_is_missing_is_named(files, refused):
+def test_score_names_a_missing_file(files, refused):
     (good,), key = files(answers("p", "ooo"))
     assert "gone.json cannot be read" in refused(cli.main(["study", "score", good, "gone.json", "--key", key]))
     assert "--key" in refused(cli.main(["study", "score", good]))
