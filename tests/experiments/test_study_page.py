@@ -121,7 +121,7 @@ def test_page_orders_questions_and_sides_by_participant(opened, built):
         answers = json.loads(opened.ask("document.getElementById('answers').value"))
         assert answers["participant"] == participant
         orders.add(tuple((row["question"], row["choice"]) for row in answers["answers"]))
-        opened.click("#restart")
+        opened.click("#reset")
     assert len(orders) == len(ORDER)
     # A participant has a method on the left 2 or 3 times of 5.
     assert abs(lefts["red"] - lefts["blue"]) <= len(ORDER)

@@ -185,7 +185,7 @@
     return open < 0 ? total - 1 : open;
   }
 
-  function restart() {
+  function reset() {
     if (!confirm("Delete these answers from this browser? Save them first.")) return;
     state = fresh();
     keep();
@@ -227,7 +227,7 @@
   at("return").addEventListener("click", () => go(firstOpen()));
   at("save").addEventListener("click", save);
   at("copy").addEventListener("click", copy);
-  at("restart").addEventListener("click", restart);
+  at("reset").addEventListener("click", reset);
   video.addEventListener("play", label);
   video.addEventListener("pause", label);
   video.addEventListener("error", () => say("This browser cannot play the clips (H.264); please use another one."));
