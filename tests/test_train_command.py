@@ -29,7 +29,7 @@ def train(monkeypatch):
         (["{small}", "train.speed=3"], "train has no key speed; the known ones are epochs, "),
         (["{small}", "train.steps"], "An override reads section.key=value; got 'train.steps'"),
         (["{small}", "train.batch_size=0"], "train.batch_size must be at least 1; got 0"),
-        (["{small}", "data.root={folder}/absent", "--run", "{folder}/run"], "absent is not a folder"),
+        (["{small}", "data.root={folder}/absent", "--run", "{folder}/run"], "absent is not a directory"),
         (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run folder: it does not exist"),
         (["{small}", "--run", "{folder}"], "exists already; go on with it by --resume"),
         (["{small}", "--sped"], "unrecognized arguments: --sped"),

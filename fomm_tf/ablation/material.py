@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from fomm_tf import config, errors
-from fomm_tf.data import layout, pairlist
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf import config, errors, files
+from fomm_tf.data import pairlist
+from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.data.puppets import transfers
 
 # Where pairs may lie below the data: a folder of transfers is one of its own.
@@ -42,7 +42,7 @@ class Material(NamedTuple):
         if self.pairs is not None:
             named = (name for pair in pairlist.read(self.pairs) for name in pair)
             places += [self.pairs, *(self.pairs.parent / name for name in named)]
-        return [layout.stamp(place).hex() for place in places]
+        return [files.fingerprint(place).hex() for place in places]
 
 
 def point_at(base: config.Config, data: Path | None) -> config.Config:

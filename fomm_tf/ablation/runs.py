@@ -11,7 +11,6 @@ from pathlib import Path
 import fomm_tf
 from fomm_tf import config, errors, files
 from fomm_tf.ablation import material, numbers, work
-from fomm_tf.data import layout
 
 _FINISHED = "finished"
 
@@ -99,8 +98,8 @@ class Run:
 
     def _key(self, task: work.Task, stamps: Sequence[str]) -> str:
         judged = json.dumps(task._replace(command="")._asdict())
-        reports = [layout.stamp(place) for place in sorted(self.results.glob("*/report.json"))]
-        return layout.digest(fomm_tf.__version__, judged, layout.stamp(self.folder), *reports, *stamps).hex()
+        reports = [files.fingerprint(place) for place in sorted(self.results.glob("*/report.json"))]
+        return files.digest(fomm_tf.__version__, judged, files.fingerprint(self.folder), *reports, *stamps).hex()
 
 
 def plan(configs: Mapping[str, config.Config], seeds: Sequence[int], out: Path) -> list[Run]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors
 from fomm_tf.data import frames, pairs
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import precision
 from fomm_tf.training import objective, schedule, strategies

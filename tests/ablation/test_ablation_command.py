@@ -12,7 +12,7 @@ import pytest
 
 from fomm_tf import config, video
 from fomm_tf.ablation import command, material, process, runs, work
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.data.puppets import transfers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent

@@ -98,7 +98,7 @@ def test_cut_detector_finds_cut_between_faces_at_same_position(tmp_path):
     scale = (place[2] - place[0]) / (other[2] - other[0])
     frames = list(man)
     for frame in woman:
-        small = video.resize(frame, (round(frame.shape[0] * scale), round(frame.shape[1] * scale)), "segment")
+        small = video.resize(frame, (round(frame.shape[0] * scale), round(frame.shape[1] * scale)), "stretch")
         left, top = np.rint(other[:2] * scale - place[:2]).astype(int)
         frames.append(np.pad(small, [(200, 200), (200, 200), (0, 0)])[top + 200 :, left + 200 :][:288, :360])
     boxes = [found.box for found in find(frames)]

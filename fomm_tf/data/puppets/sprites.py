@@ -1,10 +1,10 @@
-"""The parts that a puppet is put together from, each drawn once, flat, in its own coordinates.
+"""Sprites: the parts of a puppet, each drawn once, flat, in its own coordinates.
 
-A part is a shape given by its signed distance (negative inside), so that edges are antialiased; a texture; shading as
-of a body lit from the upper left; and a dark outline. Drawing a frame moves these images and never draws a shape
-again: what a part looks like is the same in all frames, only its place differs.
+A sprite has a shape, given by a signed distance (negative inside) for antialiased edges; a texture; shading as if lit
+from the upper left; and a dark outline. Frames transform these images and never draw a shape again: a part looks the
+same in all frames.
 
-Limbs lie with their joint at the origin and extend along y; the other parts have their middle at the origin.
+Limbs have their joint at the origin and extend along y; other parts have their center at the origin.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.puppets import identity as identity_module
+from fomm_tf.data.puppets import identity as identities
 from fomm_tf.data.puppets import textures
 from fomm_tf.data.puppets.identity import Color, Identity, Texture
 
@@ -25,11 +25,11 @@ _WHITE, _DARK = (0.97, 0.97, 0.95), (0.12, 0.08, 0.1)
 
 
 class Sprite(NamedTuple):
-    """A drawn part.
+    """An image of a part.
 
     Attributes:
       pixels: `[H, W, 4]` float32, premultiplied RGB and coverage in [0, 1].
-      left, top: where the center of the first pixel lies, in figure units.
+      left, top: position of the first pixel's center, in figure units.
       step: distance between pixels, in figure units.
     """
 
@@ -40,7 +40,7 @@ class Sprite(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """A signed distance and the box that holds all of its inside: left, top, right, bottom."""
+    """A signed distance function and its bounding box: left, top, right, bottom."""
 
     distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
     box: tuple[float, float, float, float]
@@ -48,11 +48,11 @@ class _Shape(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
-    """All parts of an identity by name.
+    """Draws all parts of an identity, by name.
 
     Args:
-      identity: whose.
-      density: pixels a figure unit.
+      identity: the character.
+      density: pixels per figure unit.
     """
     body, head, colors = identity.body, identity.head, identity.colors
     skin, trousers, shirt = colors.skin, identity.trousers, identity.shirt
@@ -127,20 +127,20 @@ def _draw(shape: _Shape, fill: Color | Texture | Callable, density: float, depth
 
 
 def _inside(distance: np.ndarray, density: float) -> np.ndarray:
-    """How much of a pixel is inside a shape."""
+    """Coverage of each pixel by a shape."""
     return np.clip(0.5 - distance * density, 0, 1)
 
 
 def _shade(distance: np.ndarray, depth: float, density: float) -> np.ndarray:
-    """Light on a pillow of this shape, flat from `depth` inwards."""
+    """Shading of a pillow of this shape, flat from `depth` inwards."""
     down, along = np.gradient(distance, 1 / density)
     tilt = np.clip(1 + distance / depth, 0, 0.95)
     light = tilt * (along * _LIGHT[0] + down * _LIGHT[1]) + np.sqrt(1 - tilt * tilt) * _LIGHT[2]
     return 0.72 + 0.4 * light
 
 
-def _darker(color: Color, share: float) -> Color:
-    return tuple(share * part for part in color)
+def _darker(color: Color, factor: float) -> Color:
+    return tuple(factor * channel for channel in color)
 
 
 def _ellipse(a: float, b: float) -> _Shape:
@@ -161,7 +161,7 @@ def _limb(length: float, start: float, end: float) -> _Shape:
 
 
 def _bar(half: float, radius: float) -> _Shape:
-    """A stroke, arched like a brow."""
+    """A stroke, arched like an eyebrow."""
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.hypot(np.maximum(np.abs(x) - half, 0), y - 0.25 * half * (x / half) ** 2) - radius
@@ -180,11 +180,11 @@ def _trapezoid(upper: float, lower: float, top: float, bottom: float, radius: fl
     return _Shape(distance, (-half, top, half, bottom))
 
 
-def _torso(body: identity_module.Body) -> _Shape:
+def _torso(body: identities.Body) -> _Shape:
     return _trapezoid(body.shoulders, body.waist, -0.03, body.torso + 0.07, 0.09)
 
 
-def _torso_fill(body: identity_module.Body, shirt: Texture, trousers: Texture, density: float) -> Callable:
+def _torso_fill(body: identities.Body, shirt: Texture, trousers: Texture, density: float) -> Callable:
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         below = np.clip(0.5 + (y - 0.86 * body.torso) * density, 0, 1)[..., None]
         return textures.paint(shirt, x, y, density) * (1 - below) + textures.paint(trousers, x, y, density) * below
@@ -205,8 +205,8 @@ def _shrunk(shape: _Shape, by: float) -> _Shape:
     return _Shape(lambda x, y: shape.distance(x, y) + by, shape.box)
 
 
-def _skull_fill(head: identity_module.Head, skin: Color, hair: Color, density: float) -> Callable:
-    """Hair all over or down to the ears; the face is a part of its own that turns with the head."""
+def _skull_fill(head: identities.Head, skin: Color, hair: Color, density: float) -> Callable:
+    """Hair all over or down to the ears; the face is a separate part that turns with the head."""
     edge = {"bald": -9.0, "short": 0.15, "tuft": -0.05}.get(head.hair, 9.0) * head.height
 
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -216,8 +216,8 @@ def _skull_fill(head: identity_module.Head, skin: Color, hair: Color, density: f
     return fill
 
 
-def _face(head: identity_module.Head) -> _Shape:
-    """Skin from the hairline down to well below the chin: the head's outline cuts it."""
+def _face(head: identities.Head) -> _Shape:
+    """Skin from the hairline to below the chin; the head's outline clips it."""
     a, b = head.width, head.height
     sides = _trapezoid(0.84 * a, 0.95 * a, -0.8 * b, 1.7 * b, 0.6 * a)
 
@@ -234,7 +234,7 @@ def _mane(a: float, b: float, length: float) -> _Shape:
 
 
 def _mouth(half: float) -> _Shape:
-    """A smile: flat above, round below."""
+    """A smile: flat at the top, round at the bottom."""
     bowl = _ellipse(half, 0.9 * half)
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -245,12 +245,12 @@ def _mouth(half: float) -> _Shape:
     return _Shape(distance, (-half, -0.5 * half, half, 0.6 * half))
 
 
-def _iris(head: identity_module.Head) -> _Shape:
+def _iris(head: identities.Head) -> _Shape:
     radius = head.iris * head.eye * min(1.0, head.eye_tall) * 1.05
     return _ellipse(radius, radius)
 
 
-def _iris_fill(head: identity_module.Head, iris: Color, density: float) -> Callable:
+def _iris_fill(head: identities.Head, iris: Color, density: float) -> Callable:
     radius = head.iris * head.eye
 
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -262,13 +262,13 @@ def _iris_fill(head: identity_module.Head, iris: Color, density: float) -> Calla
     return fill
 
 
-def _ear_size(head: identity_module.Head) -> tuple[float, float]:
+def _ear_size(head: identities.Head) -> tuple[float, float]:
     tall = {"human": 0.8, "round": 1.0, "pointed": 1.35, "long": 2.6}[head.ears]
     wide = {"human": 0.6, "round": 1.0, "pointed": 0.95, "long": 0.7}[head.ears]
     return wide * head.ear * head.width, tall * head.ear * head.width
 
 
-def _ear(head: identity_module.Head, width: float, height: float) -> _Shape:
+def _ear(head: identities.Head, width: float, height: float) -> _Shape:
     if head.ears != "pointed":
         return _ellipse(width, height)
     triangle = _trapezoid(0.12 * width, 1.2 * width, -height, height, 0.1 * width)
@@ -280,7 +280,7 @@ def _ear_fill(fur: Color, skin: Color, width: float, height: float, density: flo
     flesh = np.float32([0.5 * skin[0] + 0.45, 0.5 * skin[1] + 0.2, 0.5 * skin[2] + 0.25])
 
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        share = 0.8 * _inside(inner.distance(x, y - 0.15 * height), density)[..., None]
-        return np.float32(fur) * (1 - share) + flesh * share
+        weight = 0.8 * _inside(inner.distance(x, y - 0.15 * height), density)[..., None]
+        return np.float32(fur) * (1 - weight) + flesh * weight
 
     return fill
