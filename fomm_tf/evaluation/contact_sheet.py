@@ -44,10 +44,3 @@ def stack(strips: list[np.ndarray]) -> np.ndarray:
         parts += [np.pad(strip, [(0, 0), (0, width - strip.shape[1]), (0, 0)], constant_values=255)]
         parts += [np.full([4, width, 3], 255, np.uint8)]
     return np.concatenate(parts[:-1])
-
-
-def split(strip: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Splits a strip into its frames of `size` (height, width), `[rows, moments, H, W, 3]`."""
-    height, width = size
-    rows, moments = strip.shape[0] // height, strip.shape[1] // width
-    return strip.reshape(rows, height, moments, width, 3).swapaxes(1, 2)

@@ -1,6 +1,6 @@
 """Figures like the paper's 3, 4, 9 and 10, from one run or several: inputs, a run's outputs, and rows of a grid.
 
-Images are `[H, W, 3]` uint8. TensorFlow is loaded by `render` alone.
+Images are `[H, W, 3]` uint8. TensorFlow and OpenCV are loaded by `render` alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fomm_tf import config, errors, video, visualize
+from fomm_tf import config, errors, video
 from fomm_tf.experiments.image_grid import Row
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def render(
       height: of the images with keypoints, in pixels.
       jacobians: draw the Jacobians of the keypoints.
     """
+    from fomm_tf import visualize
     from fomm_tf.inference import animate
 
     size = model.config.model.frame_size
@@ -156,6 +157,8 @@ def cell_size(size: tuple[int, int], height: int) -> tuple[int, int]:
 
 
 def _draw_panels(rendering: animator.Rendering, size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
+    from fomm_tf import visualize
+
     panels = {
         "result": list(video.to_uint8(rendering.prediction.numpy())),
         "deformed": list(video.to_uint8(rendering.deformed.numpy())),

@@ -1,11 +1,11 @@
-"""The variants change what the paper's do, and nothing else."""
+"""Variants, data and runs of an ablation."""
 
 import pytest
 
 from fomm_tf import config, errors
-from fomm_tf.ablation import variants
+from fomm_tf.experiments import ablation_plan
 
-# Table 1 of the paper, top down: what a row has that Full has not, and the other way round.
+# Table 1 of the paper: keys in which a row differs from Full, as (full, row).
 NO_OCCLUSION = {"model.occlusion": (True, False)}
 ZEROTH_ORDER = {"model.jacobian": (True, False)}
 ONE_RESOLUTION = {"train.pyramid_scales": ((1.0, 0.5, 0.25), (1.0,))}
@@ -24,19 +24,19 @@ def base():
     return config.load(config.recipes()["ablation-64"])
 
 
-def test_each_variant_differs_from_full_in_what_the_paper_says_and_in_nothing_else(base):
-    made = variants.configure(base, list(TABLE), "here")
-    assert list(made) == list(variants.VARIANTS) == list(TABLE)
-    assert {name: config.differences(base, settings) for name, settings in made.items()} == TABLE
+def test_configure_changes_only_what_the_paper_changes(base):
+    configs = ablation_plan.configure(base, list(TABLE))
+    assert list(configs) == list(ablation_plan.VARIANTS) == list(TABLE)
+    assert {name: config.differences(base, settings) for name, settings in configs.items()} == TABLE
 
 
-def test_the_zeroth_order_model_is_full_without_jacobians(base):
-    made = variants.configure(base, [variants.ZEROTH_ORDER], "here")[variants.ZEROTH_ORDER]
-    assert made == config.override(base, ["model.jacobian=false"])
+def test_configure_zeroth_order_is_full_without_jacobians(base):
+    configs = ablation_plan.configure(base, [ablation_plan.ZEROTH_ORDER])[ablation_plan.ZEROTH_ORDER]
+    assert configs == config.override(base, ["model.jacobian=false"])
 
 
-def test_the_rows_are_the_paper_s():
-    rows = [(variant.title, variant.paper) for variant in variants.VARIANTS.values()]
+def test_variants_have_the_paper_s_titles_and_l1():
+    rows = [(variant.title, variant.paper_l1) for variant in ablation_plan.VARIANTS.values()]
     assert rows == [
         ("Baseline", 0.073),
         ("Pyr.", 0.069),
@@ -55,7 +55,7 @@ def test_the_rows_are_the_paper_s():
         ("no-jacobian-equivariance", "train.loss_weights.equivariance_jacobian=0.0"),
     ],
 )
-def test_a_recipe_that_is_not_the_full_model_is_refused(base, name, assignment):
+def test_configure_rejects_a_recipe_that_is_not_the_full_model(base, name, assignment):
     with pytest.raises(errors.UserError) as caught:
-        variants.configure(config.override(base, [assignment]), [name, "full"], "--config here")
-    assert f"--config here has {assignment} already, which is what sets {name} apart" in str(caught.value)
+        ablation_plan.configure(config.override(base, [assignment]), [name, "full"])
+    assert f"`config` already has {assignment}, in which {name} differs from full" in str(caught.value)

@@ -1,19 +1,19 @@
-"""What the evaluations found, over seeds and test videos.
+"""Statistics of an ablation over seeds and test videos.
 
-Convention: the number of a run is the mean over the frames of all test videos, as `fomm_tf.inference.evaluation` takes
-it; the number of a variant is the mean of its runs'.
+Convention: the value of a run is the mean over the frames of all test videos, as in `fomm_tf.evaluation`; the value of
+a variant is the mean over its runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.ablation import work
+from fomm_tf.experiments.ablation_plan import ANIMATION, RECONSTRUCTION, Reports
 
-MODEL, COPYING = "model", "source_copy"
+MODEL, SOURCE_COPY = "model", "source_copy"
 _RESAMPLINGS = 2000
 
 
@@ -22,10 +22,10 @@ class Column(NamedTuple):
 
     Attributes:
       title: with its unit.
-      task: the evaluation that it is from.
-      metric: its name there.
-      digits: behind the decimal point.
-      better: 1 if more is better, -1 if less is.
+      task: of the evaluation.
+      metric: its name in the evaluation.
+      digits: digits after the decimal point.
+      better: 1 if higher is better, -1 if lower is better.
     """
 
     title: str
@@ -36,27 +36,24 @@ class Column(NamedTuple):
 
 
 COLUMNS = {
-    "l1": Column("L1", work.RECONSTRUCTION, "l1", 4, -1),
-    "akd": Column("AKD, pixels", work.RECONSTRUCTION, "akd", 3, -1),
-    "mkr": Column("MKR", work.RECONSTRUCTION, "mkr", 4, -1),
-    "aed": Column("AED", work.RECONSTRUCTION, "aed", 4, -1),
-    "psnr": Column("PSNR, dB", work.RECONSTRUCTION, "psnr", 2, 1),
-    "ssim": Column("SSIM", work.RECONSTRUCTION, "ssim", 4, 1),
-    "animation_l1": Column("animation's L1", work.ANIMATION, "l1", 4, -1),
+    "l1": Column("L1", RECONSTRUCTION, "l1", 4, -1),
+    "akd": Column("AKD, pixels", RECONSTRUCTION, "akd", 3, -1),
+    "mkr": Column("MKR", RECONSTRUCTION, "mkr", 4, -1),
+    "aed": Column("AED", RECONSTRUCTION, "aed", 4, -1),
+    "psnr": Column("PSNR, dB", RECONSTRUCTION, "psnr", 2, 1),
+    "ssim": Column("SSIM", RECONSTRUCTION, "ssim", 4, 1),
+    "animation_l1": Column("animation L1", ANIMATION, "l1", 4, -1),
 }
-
-# Of one run: task -> what its report.json holds.
-Reports = dict[str, dict[str, Any]]
 
 
 class Mean(NamedTuple):
-    """A number over seeds.
+    """A mean over seeds.
 
     Attributes:
       value: the mean.
-      low: the least of the seeds.
-      high: the greatest.
-      seeds: each, in order.
+      low: minimum over seeds.
+      high: maximum over seeds.
+      seeds: the value of each seed, in order.
     """
 
     value: float
@@ -70,10 +67,11 @@ class Difference(NamedTuple):
 
     Attributes:
       value: over the seeds that both have.
-      low: end of the 95 % bootstrap interval: the videos are resampled, the same ones for both and for all seeds.
-      high: its other end.
-      worse: in how many seeds the variant is worse than Full of that seed.
-      seeds: of how many.
+      low: lower end of the 95 % bootstrap confidence interval over videos; the same resampled videos are used for both
+        variants and for all seeds.
+      high: upper end.
+      worse: number of seeds for which the variant is worse than Full.
+      seeds: number of seeds.
     """
 
     value: float
@@ -84,46 +82,46 @@ class Difference(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Of each seed and video, `[S, V]`: what a metric sums up to, and over how many frames."""
+    """Sum of a metric over the frames of each seed and video, and number of frames, `[S, V]` each."""
 
     totals: np.ndarray
     frames: np.ndarray
 
     def resampled(self, drawn: np.ndarray) -> np.ndarray:
-        """The number of each seed over the videos `drawn` `[R, V]`, again and again: `[S, R]`."""
+        """The value of each seed over each row of video indices `drawn` `[R, V]`: `[S, R]`."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.totals[:, drawn].sum(-1) / self.frames[:, drawn].sum(-1)
 
     def overall(self) -> np.ndarray:
-        """The number of each seed, `[S]`."""
+        """The value of each seed, `[S]`."""
         return self.resampled(np.arange(self.totals.shape[1])[np.newaxis])[:, 0]
 
 
 def measured(runs: Sequence[Reports]) -> list[str]:
-    """The columns of which every run has a number."""
+    """The columns for which every run has a value."""
     return [name for name, column in COLUMNS.items() if all(_has(reports, column) for reports in runs)]
 
 
-def mean(runs: Sequence[Reports], name: str, who: str = MODEL) -> Mean:
-    """A column's number over the seeds of a variant.
+def mean(runs: Sequence[Reports], name: str, predictor: str = MODEL) -> Mean:
+    """The mean of a column over the seeds of a variant.
 
     Args:
-      runs: one a seed.
-      name: of `measured`.
-      who: `model`, or `copying` for the source taken as the answer.
+      runs: reports of one run per seed.
+      name: a column of `measured`.
+      predictor: `model` or `source_copy`.
     """
     column = COLUMNS[name]
-    each = _sum(runs, column, who, _videos(runs, column)).overall()
+    each = _sum(runs, column, predictor, _videos(runs, column)).overall()
     return Mean(float(each.mean()), float(each.min()), float(each.max()), tuple(map(float, each)))
 
 
 def compare(runs: Sequence[Reports], full: Sequence[Reports], name: str) -> Difference:
-    """How a variant differs from Full.
+    """The difference between a variant and Full.
 
     Args:
-      runs: the variant's, one a seed.
-      full: Full's, of the same seeds.
-      name: of `measured`.
+      runs: reports of the variant, one run per seed.
+      full: reports of Full, for the same seeds.
+      name: a column of `measured`.
     """
     column = COLUMNS[name]
     videos = _videos([*runs, *full], column)
@@ -138,20 +136,20 @@ def compare(runs: Sequence[Reports], full: Sequence[Reports], name: str) -> Diff
 
 def _has(reports: Reports, column: Column) -> bool:
     of = reports.get(column.task, {"overall": {}})["overall"].get(column.metric, {})
-    return all(of.get(who, {}).get("value") is not None for who in (MODEL, COPYING))
+    return all(of.get(predictor, {}).get("value") is not None for predictor in (MODEL, SOURCE_COPY))
 
 
 def _videos(runs: Sequence[Reports], column: Column) -> list[str]:
     return sorted({one["name"] for reports in runs for one in reports[column.task]["videos"]})
 
 
-def _sum(runs: Sequence[Reports], column: Column, who: str, videos: Sequence[str]) -> _Sums:
+def _sum(runs: Sequence[Reports], column: Column, predictor: str, videos: Sequence[str]) -> _Sums:
     totals, frames = np.zeros([2, len(runs), len(videos)])
     places = {name: place for place, name in enumerate(videos)}
     for seed, reports in enumerate(runs):
         for one in reports[column.task]["videos"]:
-            tally = one[who].get(column.metric)
-            if tally is not None:
-                totals[seed, places[one["name"]]] = tally["total"]
-                frames[seed, places[one["name"]]] = tally["frames"]
+            values = one[predictor].get(column.metric)
+            if values is not None:
+                totals[seed, places[one["name"]]] = values["total"]
+                frames[seed, places[one["name"]]] = values["frames"]
     return _Sums(totals, frames)
