@@ -26,8 +26,8 @@ def draw_reports(seed, shift=0.0, videos=12, found=True):
                        "frames": frames, "missing": 0}
                 for name in metrics
             }  # fmt: skip
-            copying = {name: {"total": frames * 0.3, "frames": frames, "missing": 0} for name in metrics}
-            results.append({"name": f"clip{number}", "frames": frames, "model": model, "source_copy": copying})
+            baseline = {name: {"total": frames * 0.3, "frames": frames, "missing": 0} for name in metrics}
+            results.append({"name": f"clip{number}", "frames": frames, "model": model, "source_copy": baseline})
         overall = {
             name: {who: {"value": {"value": overall_of(results, name, who)}} for who in ("model", "source_copy")}
             for name in metrics
