@@ -13,6 +13,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import io
+import logging
 import multiprocessing
 import os
 import signal
@@ -129,10 +130,11 @@ def run(
 def _run_pool(function, tasks, processes, name, setup, on_result, on_line, status, bar) -> None:
     context = multiprocessing.get_context("spawn")
     shared = _Shared(context.Event(), context.Value("q"))
+    level = logging.getLogger("tensorflow").level
     unfinished = dict.fromkeys(range(len(tasks)))
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(_forward_lines(on_line)) if on_line else None
-        pool = concurrent.futures.ProcessPoolExecutor(processes, context, _start_worker, (shared, writer, setup))
+        pool = concurrent.futures.ProcessPoolExecutor(processes, context, _start_worker, (shared, writer, setup, level))
         stack.callback(_shut_down, pool, shared)
         futures = {pool.submit(_call, function, task): index for index, task in enumerate(tasks)}
         if writer:
@@ -207,13 +209,16 @@ class _LineWriter(io.TextIOBase):
         return len(text)
 
 
-def _start_worker(shared: _Shared, writer: connection.Connection | None, setup: Callable[[], object] | None) -> None:
+def _start_worker(
+    shared: _Shared, writer: connection.Connection | None, setup: Callable[[], object] | None, level: int
+) -> None:
     global _shared, _lines
     _shared, _lines = shared, writer and _LineWriter(writer)
     # In a session of its own a worker does not get the terminal's Ctrl-C, which is the command's to handle.
     os.setsid()
     command = multiprocessing.parent_process()
     threading.Thread(target=lambda: (command.join(), os._exit(1)), daemon=True).start()
+    logging.getLogger("tensorflow").setLevel(level)
     if setup:
         setup()
 

@@ -504,3 +504,19 @@ ABLATION = {
     "no-jacobian-equivariance": (True, True, 4, False),
     "full": (True, True, 4, True),
 }
+
+
+def test_load_extends_another_file_section_by_section(tmp_path):
+    (tmp_path / "base.yaml").write_text("train:\n  steps: 5\n  batch_size: 3\nmodel:\n  jacobian: false\n")
+    (tmp_path / "child.yaml").write_text("extends: base.yaml\ntrain:\n  steps: 7\n")
+    loaded = config.load(tmp_path / "child.yaml")
+    assert (loaded.train.steps, loaded.train.batch_size, loaded.model.jacobian) == (7, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"), [("missing.yaml", "missing.yaml"), ("child.yaml", "extends child.yaml, which extends another")]
+)
+def test_load_rejects_a_bad_base(tmp_path, base, message):
+    (tmp_path / "child.yaml").write_text(f"extends: {base}\n")
+    with pytest.raises(errors.UserError, match=message):
+        config.load(tmp_path / "child.yaml")

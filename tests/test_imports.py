@@ -10,7 +10,13 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = [path for package in ("fomm_tf", "export", "serving") for path in sorted((ROOT / package).rglob("*.py"))]
 # TensorFlow takes seconds to load: these may load it on use only, inside a function.
-WITHOUT_TENSORFLOW = ("fomm_tf", "fomm_tf.cli", "fomm_tf.detectors", "fomm_tf.ablation.command", "fomm_tf.visualize")
+WITHOUT_TENSORFLOW = (
+    "fomm_tf",
+    "fomm_tf.cli",
+    "fomm_tf.detectors",
+    "fomm_tf.experiments.ablation",
+    "fomm_tf.visualize",
+)
 
 
 @pytest.mark.parametrize("module", WITHOUT_TENSORFLOW)

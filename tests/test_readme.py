@@ -8,7 +8,6 @@ import pytest
 
 from export import __main__ as export
 from fomm_tf import cli, config, errors
-from fomm_tf.ablation import command as ablation
 from fomm_tf.data.puppets import command as puppets
 from serving import __main__ as serving
 
@@ -38,7 +37,7 @@ def test_a_command_of_the_readme_exists(command):
     elif program == "python" and arguments[:2] == ["-m", "serving"]:
         serving._parser().parse_args(arguments[2:])
     elif program == "python" and arguments[:2] == ["-m", "fomm_tf.ablation"]:
-        ablation._parser().parse_args(arguments[2:])
+        check_fomm(["ablation", *arguments[2:]])
     elif program == "python" and arguments[0] == "-m":
         puppets._parser().parse_args(arguments[1 + arguments.index("fomm_tf.data.puppets") :])
     elif program == "python":

@@ -9,7 +9,20 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, animate_set, convert, demo, evaluate, fetch, figure, info, prepare, reconstruct, study
+from fomm_tf.cli import (
+    ablation,
+    animate,
+    animate_set,
+    convert,
+    demo,
+    evaluate,
+    fetch,
+    figure,
+    info,
+    prepare,
+    reconstruct,
+    study,
+)
 
 _COMMANDS = {
     "animate": animate,
@@ -22,6 +35,7 @@ _COMMANDS = {
     "prepare": prepare,
     "study": study,
     "figure": figure,
+    "ablation": ablation,
     "demo": demo,
 }
 
