@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models import blocks, dense_motion
-from fomm_tf.ops import dtypes, resample, shapes, warp
+from fomm_tf.ops import resample, tensors, warp
 
 
 class Generator(tf.keras.Model):
@@ -55,7 +55,7 @@ class Generator(tf.keras.Model):
         warped = self.warp_image(features, motion.deformation)
         if motion.occlusion is None:
             return warped
-        _, height, width, _ = shapes.sizes(features)
+        _, height, width, _ = tensors.sizes(features)
         return warped * tf.cast(resample.resize(motion.occlusion, height, width), warped.dtype)
 
     def warp_image(self, image: tf.Tensor, deformation: tf.Tensor) -> tf.Tensor:
@@ -68,7 +68,7 @@ class Generator(tf.keras.Model):
         Returns:
           `[B, H, W, C]`.
         """
-        _, height, width, _ = shapes.sizes(image)
+        _, height, width, _ = tensors.sizes(image)
         return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
 
     def decode(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -83,7 +83,7 @@ class Generator(tf.keras.Model):
         """
         for block in [*self.bottleneck, *self.up_blocks]:
             features = block(features, training=training)
-        return tf.sigmoid(dtypes.at_least_float32(self.final(features)))
+        return tf.sigmoid(tensors.at_least_float32(self.final(features)))
 
     def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
         """The source as the motion has it: `encode`, `warp_features`, `decode`."""

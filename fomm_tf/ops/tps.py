@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import shapes, warp
+from fomm_tf.ops import tensors, warp
 
 _EPSILON = 1e-6
 
@@ -69,7 +69,7 @@ def warp_points(transform: Transform, points: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `points` is not `[B, N, 2]` or the control points are no square number.
     """
-    shapes.check("points", points, "B N 2", last=2)
+    tensors.check_shape("points", points, "B N 2", last=2)
     moved = tf.matmul(points, transform.theta[..., :2], transpose_b=True) + transform.theta[:, tf.newaxis, :, 2]
     if transform.control_weights is None:
         return moved
@@ -92,8 +92,8 @@ def jacobian(transform: Transform, points: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: as `warp_points`.
     """
-    shapes.check("points", points, "B N 2", last=2)
-    batch, count, _ = shapes.sizes(points)
+    tensors.check_shape("points", points, "B N 2", last=2)
+    batch, count, _ = tensors.sizes(points)
     affine = tf.broadcast_to(transform.theta[:, tf.newaxis, :, :2], [batch, count, 2, 2])
     if transform.control_weights is None:
         return affine
@@ -115,8 +115,8 @@ def warp_image(transform: Transform, image: tf.Tensor, align_corners: bool = Tru
     Returns:
       `[B, H, W, C]`.
     """
-    shapes.check("image", image, "B H W C")
-    batch, height, width, _ = shapes.sizes(image)
+    tensors.check_shape("image", image, "B H W C")
+    batch, height, width, _ = tensors.sizes(image)
     identity = grid_ops.identity_grid(height, width, transform.theta.dtype)
     points = tf.reshape(identity, [1, height * width, 2])
     places = tf.reshape(warp_points(transform, points), [batch, height, width, 2])

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import shapes
+from fomm_tf.ops import tensors
 
 with warnings.catch_warnings():
     # Its end-of-life notice and its list of tested TensorFlow versions are printed at import; we pin both packages.
@@ -82,8 +82,8 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     image_shape, image_dtype = image.shape[:3], image.dtype
     if image_dtype.size < 4:
         image = tf.cast(image, grid.dtype)
-    _, image_height, image_width, channels = shapes.sizes(image)
-    batch, height, width, _ = shapes.sizes(grid)
+    _, image_height, image_width, channels = tensors.sizes(image)
+    batch, height, width, _ = tensors.sizes(grid)
     pixels = _fold(grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners)
     use_resampler_op = padding == "zeros" and _use_resampler_op.get()
     if padding == "zeros" and not use_resampler_op:
@@ -102,8 +102,8 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
 
 
 def _check(image: tf.Tensor, grid: tf.Tensor, padding: str) -> None:
-    shapes.check("image", image, "B H W C")
-    shapes.check("grid", grid, "N h w 2", last=2)
+    tensors.check_shape("image", image, "B H W C")
+    tensors.check_shape("grid", grid, "N h w 2", last=2)
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}.")
     if any(size is not None and size < 2 for size in image.shape[1:3]):
@@ -120,7 +120,7 @@ def _fold(pixels: tf.Tensor, padding: str, image: tf.Tensor, align_corners: bool
     pixels = tf.where(tf.abs(pixels) < _FAR, pixels, tf.constant(outside, pixels.dtype))
     if padding == "zeros":
         return pixels
-    last = tf.cast(tf.stack(shapes.sizes(image)[1:3]), pixels.dtype) - 1.0
+    last = tf.cast(tf.stack(tensors.sizes(image)[1:3]), pixels.dtype) - 1.0
     if padding == "reflection":
         low, span = (0.0, last) if align_corners else (-0.5, last + 1.0)
         distance = tf.abs(pixels - low)
@@ -140,7 +140,7 @@ def _exact_at_centres(read):
     def sample(image: tf.Tensor, pixels: tf.Tensor) -> tuple:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             corners = _Corners.of(image, pixels)
-            batch, _, _, channels = shapes.sizes(image)
+            batch, _, _, channels = tensors.sizes(image)
             upstream = tf.reshape(upstream, [batch, -1, channels])
             return _spread(corners, image, upstream), tf.reshape(_slopes(corners, image, upstream), tf.shape(pixels))
 
@@ -166,7 +166,7 @@ class _Corners(NamedTuple):
 
     @classmethod
     def of(cls, image: tf.Tensor, pixels: tf.Tensor) -> _Corners:
-        batch, height, width, _ = shapes.sizes(image)
+        batch, height, width, _ = tensors.sizes(image)
         places = tf.reshape(pixels, [batch, -1, 2])
         last = tf.cast(tf.stack([height - 2, width - 2]), places.dtype)
         first = tf.clip_by_value(tf.floor(places), 0.0, last)
@@ -178,7 +178,7 @@ class _Corners(NamedTuple):
 
 def _spread(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """The gradient with respect to the image: what each place sends to its corners."""
-    batch, height, width, channels = shapes.sizes(image)
+    batch, height, width, channels = tensors.sizes(image)
     down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
     upper, lower = upstream * (1.0 - down), upstream * down
     sent = [upper * (1.0 - right), upper * right, lower * (1.0 - right), lower * right]
@@ -191,7 +191,7 @@ def _spread(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tens
 
 def _slopes(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """The gradient with respect to the places: differences of corners, interpolated along the other axis."""
-    _, height, width, channels = shapes.sizes(image)
+    _, height, width, channels = tensors.sizes(image)
     flat = tf.reshape(image, [-1, channels])
     above_left, above_right, below_left, below_right = (
         tf.reduce_sum(upstream * tf.gather(flat, indices), axis=-1) for indices in corners.indices
@@ -214,7 +214,7 @@ def _sample(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
 def _interpolate(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
     """What `interpolate_bilinear` gives, to the bit."""
     corners = _Corners.of(image, pixels)
-    flat = tf.reshape(image, [-1, shapes.sizes(image)[-1]])
+    flat = tf.reshape(image, [-1, tensors.sizes(image)[-1]])
     above_left, above_right, below_left, below_right = (tf.gather(flat, indices) for indices in corners.indices)
     down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
     above = right * (above_right - above_left) + above_left
@@ -225,7 +225,7 @@ def _interpolate(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
 @_exact_at_centres
 def _sample_by_flow(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
     """`[B, H, W, C]` at places `[B, H, W, 2]`: `dense_image_warp` wants the offset of each pixel from its own place."""
-    _, height, width, _ = shapes.sizes(image)
+    _, height, width, _ = tensors.sizes(image)
     rows, columns = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
     return dense_image_warp(image, tf.cast(tf.stack([rows, columns], axis=-1), pixels.dtype) - pixels)
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import fomm_tf.ops
-from fomm_tf.ops import grid, hull, keypoints, linalg, motion, resample, shapes, tps, warp
+from fomm_tf.ops import grid, keypoints, linalg, motion, resample, tensors, tps, warp
 
 RANDOM = np.random.default_rng(20)
 BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
@@ -21,11 +21,10 @@ BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
 # Public functions without a row below, and why.
 EXCEPTIONS = {
     "warp.use_resampler_op": "how warps are traced, no op",
-    "dtypes.at_least_float32": "casts, and is the identity for what the rows are given",
-    "shapes.check": "refuses shapes, computes nothing",
-    "shapes.sizes": "sizes, not values",
+    "tensors.at_least_float32": "casts, and is the identity for what the rows are given",
+    "tensors.check_shape": "refuses shapes, computes nothing",
+    "tensors.sizes": "sizes, not values",
     "tps.sample": "random, for training alone; stateless_normal is no TFLite builtin",
-    "hull.area_by_qhull": "SciPy, outside of any graph",
     "resample.stride": "a number from a number, at trace time",
     "resample.output_size": "a number from a number, at trace time",
     "resample.antialias_kernel": "NumPy, at trace time",
@@ -64,7 +63,7 @@ def probabilities(*shape: int, axis: int | tuple[int, ...]) -> np.ndarray:
 
 
 def sizes_of(image: tf.Tensor) -> list[int | tf.Tensor]:
-    return shapes.sizes(image)[1:3]
+    return tensors.sizes(image)[1:3]
 
 
 IMAGE = uniform(BATCH, HEIGHT, WIDTH, 3, low=0.0)
@@ -202,7 +201,7 @@ OPS = [
     transfer_row("relative, adapted scale", static=KNOWN_COUNT, adapt_scale=True),
     transfer_row("relative, adapted scale, zeroth order", static=KNOWN_COUNT, jacobian=False, adapt_scale=True),
     transfer_row("absolute", mode="absolute"),
-    Op("hull.area", hull.area, (VALUES[1],), (KNOWN_COUNT,)),
+    Op("motion.hull_area", motion.hull_area, (VALUES[1],), (KNOWN_COUNT,)),
     Op(
         "tps.warp_points",
         lambda theta, weights, points: tps.warp_points(tps.Transform(theta, weights), points),
