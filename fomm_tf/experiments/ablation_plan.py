@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import fomm_tf
 from fomm_tf import config, errors, files
-from fomm_tf.data import pairlist
+from fomm_tf.data import layout
 
 RECONSTRUCTION, ANIMATION = "reconstruction", "animation"
 FULL, ZEROTH_ORDER = "full", "pyramid-occlusion"
@@ -95,7 +95,7 @@ class Data(NamedTuple):
         folder = test if test.is_dir() else self.root
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         if self.pairs is not None:
-            names = (name for pair in pairlist.read(self.pairs) for name in pair)
+            names = (name for pair in layout.read_pairs(self.pairs) for name in pair)
             paths += [self.pairs, *(self.pairs.parent / name for name in names)]
         return [files.fingerprint(path).hex() for path in paths]
 
@@ -143,7 +143,7 @@ def prepare_data(base: config.Config, report: Callable[[str], object]) -> Data:
 def _find_pairs(root: Path) -> Path | None:
     """A list of pairs, if it has ground truth."""
     paths = [root / name for name in _PAIRS if (root / name).is_file()]
-    return next((path for path in paths if any(pair.truth for pair in pairlist.read(path))), None)
+    return next((path for path in paths if any(pair.truth for pair in layout.read_pairs(path))), None)
 
 
 class Protocol(NamedTuple):

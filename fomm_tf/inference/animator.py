@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, models, video
 from fomm_tf.inference import stream
-from fomm_tf.models import folding
+from fomm_tf.models import blocks
 from fomm_tf.ops import keypoints as keypoint_ops
 
 Image = tf.Tensor | video.ImageLike
@@ -57,7 +57,7 @@ class Animator:
             unknown.
         """
         run = checkpoint.load(folder, precision=precision)
-        folding.fold_batch_norms(run.model)
+        blocks.fold_batch_norms(run.model)
         return cls(run.model, run.config)
 
     @classmethod

@@ -18,7 +18,7 @@ sys.path.append(str(harness.ROOT))
 
 from export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf import checkpoint, config
-from fomm_tf.models import folding
+from fomm_tf.models import blocks
 
 KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
 REPEATS = 3
@@ -60,7 +60,7 @@ def main():
         folder = pathlib.Path(folder)
         run = checkpoint.build(settings)
         checkpoint.save(folder / "run", run, "random weights, for a bench")
-        folding.fold_batch_norms(run.model)
+        blocks.fold_batch_norms(run.model)
         built = stages.Stages(settings, run.model)
         image, frame = np.float32(examples.draw(settings.model.frame_size, 2)) / 255
         keras = pipeline.KerasPipeline(built)

@@ -253,4 +253,4 @@ def test_two_workers_train_as_one_does(alone, write_config, tmp_path):
 
 
 def test_the_config_of_the_tests_is_a_config():
-    assert setup.schedule.plan(config.load(ROOT / "tests" / "training" / "small.yaml").train, 1).total == 6
+    assert setup.plan_schedule(config.load(ROOT / "tests" / "training" / "small.yaml").train, 1).total == 6
