@@ -123,7 +123,7 @@ def prepare_data(base: config.Config, report: Callable[[str], object]) -> Data:
     Raises:
       errors.UserError: if there is no data, or no test/ split in it.
     """
-    from fomm_tf.data.puppets import dataset, transfers  # slower to load than `fomm --help` may be
+    from fomm_tf.data.puppets import dataset  # slower to load than `fomm --help` may be
 
     root, drawing, size = Path(base.data.root), base.data.puppets, base.model.frame_size
     if not root.is_dir():
@@ -135,7 +135,11 @@ def prepare_data(base: config.Config, report: Callable[[str], object]) -> Data:
         raise errors.UserError(f"{root} has a train/ split but no test/ split; add one to evaluate the variants on.")
     pairs = _find_pairs(root)
     if pairs is None and drawing is not None:
-        report(transfers.write(root / "transfers", _DRAWN_PAIRS, drawing.frames, size, drawing.seed, drawing.portraits))
+        report(
+            dataset.write_transfers(
+                root / "transfers", _DRAWN_PAIRS, drawing.frames, size, drawing.seed, drawing.portraits
+            )
+        )
         pairs = _find_pairs(root)
     return Data(root, pairs, (root / "puppets.json").is_file())
 

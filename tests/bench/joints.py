@@ -15,7 +15,7 @@ import tqdm
 
 from fomm_tf import checkpoint
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import transfers
+from fomm_tf.data.puppets import dataset
 from fomm_tf.inference import animator
 
 # Frames of each character that joints are told in.
@@ -48,7 +48,7 @@ def judge_joints(model, characters, side):
     """Joints from keypoints: fitted on the first half of the characters, told on the other."""
     found, labels = [], []
     for number in tqdm.trange(characters, unit="character", disable=None):
-        shown, _, poses = transfers.cast(number, FEW, portraits=True)
+        shown, _, poses = dataset.sample_transfer(number, FEW, portraits=True)
         keypoints = model.detect(np.stack([puppets.draw(shown, pose, side) for pose in poses]))
         found.append([part.numpy().reshape(FEW, -1) for part in keypoints if part is not None])
         labels.append([puppets.label(shown, pose, side) for pose in poses])

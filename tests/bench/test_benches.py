@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from fomm_tf import checkpoint
-from fomm_tf.data.puppets import command
+from fomm_tf.data.puppets import __main__ as command
 
 pytestmark = [pytest.mark.slow, pytest.mark.conformance]
 BENCH = pathlib.Path(__file__).parent

@@ -7,7 +7,7 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import config
-from fomm_tf.data.puppets import command
+from fomm_tf.data.puppets import __main__ as command
 
 SMALL = pathlib.Path(__file__).parent / "small.yaml"
 
