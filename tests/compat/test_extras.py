@@ -9,7 +9,7 @@ import pytest
 # What each extra is for; `dev` is the tests themselves and `all` is what they run in.
 PURPOSES = {
     "export": ("export.saved_model", "export.tflite", "export.onnx", "export.runner", "export.verify", "export.report"),
-    "people": ("embreex.rtcore_scene", "fomm_tf.data.people.command"),
+    "people": ("embreex.rtcore_scene", "fomm_tf.data.people.__main__"),
     "serving": (
         "serving.client",
         "serving.animate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fomm_tf.data.people.noise import fractal, smoothstep
+from fomm_tf.data.people.geometry import fractal, smoothstep
 from fomm_tf.opencv import cv2
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.people import shape, surfaces
-from fomm_tf.data.people.noise import smoothstep
+from fomm_tf.data.people import body, surfaces
+from fomm_tf.data.people.geometry import smoothstep
 from fomm_tf.data.people.surfaces import Material, Skull, Surface
 
 _COLORS = np.array(
@@ -43,7 +43,7 @@ class Hair(NamedTuple):
     surfaces: tuple[Surface, ...]
 
 
-def sample_color(random: np.random.Generator, who: shape.Shape) -> np.ndarray:
+def sample_color(random: np.random.Generator, who: body.Shape) -> np.ndarray:
     """`[3]` float32 sRGB: dark for most, gray for the old."""
     fair = float(who.ancestry[2])
     shares = np.array(
@@ -57,7 +57,7 @@ def sample_color(random: np.random.Generator, who: shape.Shape) -> np.ndarray:
     return np.clip(color * random.uniform(0.85, 1.15), 0.03, 0.92).astype(np.float32)
 
 
-def sample_hair(random: np.random.Generator, who: shape.Shape, skull: Skull, color: np.ndarray) -> Hair:
+def sample_hair(random: np.random.Generator, who: body.Shape, skull: Skull, color: np.ndarray) -> Hair:
     """Draws hair or a head covering that fits a head."""
     male = who.male > 0.5
     kind = str(random.choice(_KINDS, p=_SHARES_MALE if male else _SHARES_FEMALE))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.ndimage
 
-from fomm_tf.data.people import assets
+from fomm_tf.data.people import body
 
 FPS = 25
 # Mouth shapes of speech: weights of face units; names without a side count for both.
@@ -67,7 +67,7 @@ def sample_motion(seed: int, frames: int, step: int = 1, amount: float = 1.0, wh
       amount: of head and body motion, above 0 to 1.
       whole_body: move arms, legs, and trunk too.
     """
-    human, random = assets.load(), np.random.default_rng([seed, 77])
+    human, random = body.load(), np.random.default_rng([seed, 77])
     count = frames * step
     tracks: dict[str, np.ndarray] = {}
     tempo = float(np.exp(random.normal(0, 0.3)))
@@ -88,7 +88,7 @@ def sample_motion(seed: int, frames: int, step: int = 1, amount: float = 1.0, wh
 def _add(tracks: dict[str, np.ndarray], name: str, values: np.ndarray, lean: float = 0.0) -> None:
     """Adds to a unit, or to both sides of one; `lean` moves weight to the left."""
     names = (
-        {name: 1.0} if f"unit/{name}" in assets.load().targets else {f"{name}Left": 1 + lean, f"{name}Right": 1 - lean}
+        {name: 1.0} if f"unit/{name}" in body.load().targets else {f"{name}Left": 1 + lean, f"{name}Right": 1 - lean}
     )
     for full, share in names.items():
         tracks[full] = tracks.get(full, 0) + share * values

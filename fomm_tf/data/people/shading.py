@@ -6,8 +6,8 @@ import functools
 
 import numpy as np
 
-from fomm_tf.data.people import assets, clothes, headmap
-from fomm_tf.data.people.noise import smoothstep
+from fomm_tf.data.people import body, skin, surfaces
+from fomm_tf.data.people.geometry import smoothstep
 from fomm_tf.data.people.person import Person
 from fomm_tf.data.people.scene import Scene
 from fomm_tf.data.people.surfaces import Material
@@ -138,7 +138,7 @@ def _sample(texture: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndar
 
 def _paint_skin(person: Person, points, masks, albedo, kind):
     complexion = person.skin
-    texture = _sample(complexion.texture, *headmap.texel(points, complexion.texture.shape[:2])) / 255
+    texture = _sample(complexion.texture, *skin.texel(points, complexion.texture.shape[:2])) / 255
     color, hairy = texture[:, :3], texture[:, 3]
     body = smoothstep(points[:, 1], 5.7, 5.2)[:, None]
     color = color + body * (complexion.tone - color)
@@ -155,8 +155,8 @@ def _paint_skin(person: Person, points, masks, albedo, kind):
     soft = 1 - 0.8 * hairy
     low = np.flatnonzero(points[:, 1] < 6.6)
     if len(low):
-        covered = clothes.coverage(person.clothes, points[low])
-        cloth = clothes.color(person.clothes, points[low])
+        covered = surfaces.cloth_coverage(person.clothes, points[low])
+        cloth = surfaces.cloth_color(person.clothes, points[low])
         color[low] += covered[:, None] * (cloth - color[low])
         gloss[low] = gloss[low] * (1 - covered) + 0.01 * covered
         soft[low] *= 1 - covered
@@ -182,8 +182,8 @@ def _paint_eye(person: Person, points, masks, albedo, kind):
 @functools.cache
 def _eye_sphere(kind: int) -> tuple[np.ndarray, float]:
     """Center and radius of an eye of the base mesh."""
-    human = assets.load()
-    eye = human.vertices[human.part_vertices(assets.Part(kind))]
+    human = body.load()
+    eye = human.vertices[human.part_vertices(body.Part(kind))]
     return (eye.max(axis=0) + eye.min(axis=0)) / 2, float(np.ptp(eye, axis=0).max() / 2)
 
 

@@ -1,13 +1,19 @@
-"""Skin of the head: tone, mottling, freckles, wrinkles, brows, beard, stubble, and make-up, as one texture."""
+"""Skin of the head: tone, mottling, freckles, wrinkles, brows, beard, stubble, and make-up, as one texture.
+
+The texture is cylindrical, and painted in coordinates of the BASE mesh, so that brows, beards, and hairlines fit every
+shape. Columns are angles about a vertical axis through the head (0 is the face's middle, positive the person's left,
+the seam is at the back); rows go from the crown down to the collarbones.
+"""
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.people import headmap, shape
-from fomm_tf.data.people.noise import fractal, smoothstep
+from fomm_tf.data.people import body, geometry
+from fomm_tf.data.people.geometry import fractal, smoothstep
 from fomm_tf.opencv import cv2
 
 # sRGB of light to dark skin; tones between them are mixed.
@@ -15,6 +21,8 @@ _TONES = np.array(
     [[242, 206, 186], [232, 189, 162], [214, 166, 134], [190, 138, 104], [150, 104, 76], [112, 74, 54], [74, 48, 38]],
     np.float32,
 )  # fmt: skip
+# Heights of the texture's first and last row, z of its axis, and rows per column.
+_TOP, _BOTTOM, _AXIS_Z, _ASPECT = 8.6, 5.0, 0.35, 0.55
 _EYE_Y, _EYE_X, _MOUTH_Y, _CHIN_Y = 7.29, 0.31, 6.6, 6.18
 
 
@@ -22,7 +30,7 @@ class Skin(NamedTuple):
     """Colors of somebody's skin; sRGB in [0, 1].
 
     Attributes:
-      texture: `[h, w, 4]` uint8 of `headmap`: sRGB color, and how much of it is hair.
+      texture: `[h, w, 4]` uint8 of `head_map`: sRGB color, and how much of it is hair.
       tone: `[3]` float32, of the body.
       lips: `[3]` float32.
       lids: `[3]` float32, color of the eyelids.
@@ -41,7 +49,7 @@ class Skin(NamedTuple):
     beard: np.ndarray
 
 
-def sample_skin(random: np.random.Generator, who: shape.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
+def sample_skin(random: np.random.Generator, who: body.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
     """Draws a skin that fits a shape.
 
     Args:
@@ -51,7 +59,7 @@ def sample_skin(random: np.random.Generator, who: shape.Shape, hair_color: np.nd
       width: columns of the texture.
     """
     tone = _sample_tone(random, who.ancestry)
-    head = headmap.head_map(width)
+    head = head_map(width)
     height = head.angle.shape[0]
     x, y, z = np.moveaxis(head.points, -1, 0)
     darkness = 1 - tone.mean()
@@ -235,3 +243,39 @@ def _sample_make_up(random, tone, made_up):
             lids = tone * 0.5 * (1 + 0.5 * random.normal(0, 0.3, 3))
             strengths[1] = random.uniform(0.3, 0.8)
     return np.clip(lips, 0, 1).astype(np.float32), np.clip(lids, 0, 1).astype(np.float32), *strengths
+
+
+class HeadMap(NamedTuple):
+    """Positions on the base mesh under each texel.
+
+    Attributes:
+      points: `[h, w, 3]` float32.
+      angle: `[h, w]` float32 in radians.
+    """
+
+    points: np.ndarray
+    angle: np.ndarray
+
+
+@functools.lru_cache(maxsize=2)
+def head_map(width: int) -> HeadMap:
+    """The map of a texture of `width` columns; it has 0.55 times as many rows."""
+    human, height = body.load(), round(width * _ASPECT)
+    angle = ((np.arange(width) + 0.5) / width * 2 - 1) * np.pi
+    y = _TOP + (_BOTTOM - _TOP) * (np.arange(height) + 0.5) / height
+    angle, y = (grid.astype(np.float32) for grid in np.meshgrid(angle, y))
+    outward = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=-1)
+    axis = np.stack([np.zeros_like(y), y, np.full_like(y, _AXIS_Z)], axis=-1)
+    caster = geometry.Caster(human.vertices, human.triangles[human.parts == body.Part.BODY])
+    start = axis + 3 * outward
+    hits = caster.intersect(start.reshape(-1, 3), -outward.reshape(-1, 3))
+    radius = np.clip(3 - np.minimum(hits.distance, 3).reshape(angle.shape), 0.02, 1.6)
+    return HeadMap(axis + radius[..., None] * outward, angle)
+
+
+def texel(points: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row, `[N]` float32 each, of points on the base mesh, `[N, 3]`; 0 is the first texel's center."""
+    angle = np.arctan2(points[:, 0], points[:, 2] - _AXIS_Z)
+    column = (angle / np.pi + 1) / 2 * shape[1] - 0.5
+    row = (points[:, 1] - _TOP) / (_BOTTOM - _TOP) * shape[0] - 0.5
+    return column.astype(np.float32), row.astype(np.float32)
