@@ -2,7 +2,7 @@
 
 Convention:
   * `ROOT/train` and `ROOT/test` hold the clips of each split; without these, the clips in ROOT are split;
-  * a clip is whatever `fomm_tf.video.open_video` reads: a video, a gif, a directory of frames, a stacked image; files
+  * a clip is anything that `fomm_tf.video.open_video` reads: a video, a gif, a directory of frames, a stacked image; files
     with other suffixes and hidden files are ignored;
   * `identity#clip` is a clip of `identity`; a name without `#` is an identity of its own.
 

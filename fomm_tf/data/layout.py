@@ -2,7 +2,7 @@
 
 Convention:
   * `ROOT/train` and `ROOT/test` hold the clips of each split;
-  * a clip is whatever `fomm_tf.video.open_video` reads;
+  * a clip is anything that `fomm_tf.video.open_video` reads;
   * `identity#clip` is a clip of `identity`; a name without `#` is an identity of its own;
   * a list of pairs has the columns `source` and `driving`, and optionally `truth`.
 """

@@ -22,7 +22,7 @@ from fomm_tf.data import augment, frames
 
 # Independent random streams of one seed.
 _PAIRS, _ORDER = 0, 1
-# Uniform random numbers per pair besides the augmentation's: clip of an identity, first frame, second frame.
+# Uniform random numbers per pair, besides those of the augmentation: clip of an identity, first and second frame.
 _NUMBERS = 3
 # Batches to prefetch; one of 40 pairs at 256x256 takes 63 MB.
 _PREFETCH = 2

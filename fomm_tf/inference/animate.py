@@ -60,10 +60,10 @@ def animate_file(
       output: what to write.
       transfer: how the motion is transferred.
       best_frame: see `fomm_tf.inference.stream.render_stream`.
-      batch_size: driving frames a batch.
+      batch_size: driving frames per batch.
       fit: how images are brought to the model's size; see `fomm_tf.video.resize`.
       audio_start: where in the driving file's audio the video begins, in seconds.
-      progress: show a progress bar with frames a second and the time left, on a terminal.
+      progress: show a progress bar with frames per second and the time left, on a terminal.
 
     Returns:
       How many frames were written.
@@ -189,7 +189,7 @@ def open_visualizer(folder: str, fps: Fraction, occlusion: bool, tag: str | None
 
     Args:
       folder: created if missing; files of the same names are replaced when the block ends without an exception.
-      fps: frames a second.
+      fps: frames per second.
       occlusion: whether the model has an occlusion map to show.
       tag: text for the comment in the files' metadata, or None.
 

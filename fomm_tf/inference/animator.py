@@ -85,7 +85,7 @@ class Animator:
         return self._detect(self._as_batch(frames, fit))
 
     def encode_source(self, image: Image, fit: str = "crop") -> models.EncodedSource:
-        """Computes what depends on the source alone.
+        """Computes what depends only on the source.
 
         Args:
           image: the source; an array may also be `[1, H, W, 3]`.
@@ -140,7 +140,7 @@ class Animator:
           adapt_scale: see `fomm_tf.transfer`.
           relative_jacobian: see `fomm_tf.transfer`.
           best_frame: index of the driving frame whose pose is closest to the source's; relative motion starts from it.
-          batch_size: driving frames a batch.
+          batch_size: driving frames per batch.
           fit: how source and driving frames are brought to the model's size.
 
         Yields:

@@ -17,8 +17,8 @@ class DiscriminatorOutput(NamedTuple):
     """Output of the discriminator of one scale.
 
     Attributes:
-      features: `[B, h_i, w_i, C_i]` of each block, for the feature matching.
-      prediction: `[B, h, w, 1]`, one value a patch; 1 = real.
+      features: `[B, h_i, w_i, C_i]` of each block, for feature matching.
+      prediction: `[B, h, w, 1]`, one value per patch; 1 = real.
     """
 
     features: list[tf.Tensor]
@@ -26,7 +26,7 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class SpectralConvolution(blocks.Convolution):
-    """A convolution divided by its largest singular value; one power iteration a training forward, as in torch."""
+    """A convolution divided by its largest singular value; one power iteration per training pass, as in torch."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
         super().build(input_shape)
@@ -43,12 +43,12 @@ class SpectralConvolution(blocks.Convolution):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         kernel = tensors.at_least_float32(self.kernel)
-        # torch's order of the columns, input channel first: `right` is part of its checkpoints.
+        # Columns as in torch, input channel first, since `right` is part of its checkpoints.
         matrix = tf.reshape(tf.transpose(kernel, [3, 2, 0, 1]), [self.filters, -1])
         left, right = self.left.read_value(), self.right.read_value()
         if training:
-            right = _normalise(tf.linalg.matvec(matrix, left, transpose_a=True))
-            left = _normalise(tf.linalg.matvec(matrix, right))
+            right = _normalize(tf.linalg.matvec(matrix, left, transpose_a=True))
+            left = _normalize(tf.linalg.matvec(matrix, right))
             right, left = tf.stop_gradient(right), tf.stop_gradient(left)
             self.right.assign(right)
             self.left.assign(left)
@@ -58,10 +58,10 @@ class SpectralConvolution(blocks.Convolution):
 
 
 def _random_direction(shape: list[int], dtype: tf.DType = tf.float32, **_) -> tf.Tensor:
-    return _normalise(tf.random.normal(shape, dtype=dtype))
+    return _normalize(tf.random.normal(shape, dtype=dtype))
 
 
-def _normalise(vector: tf.Tensor) -> tf.Tensor:
+def _normalize(vector: tf.Tensor) -> tf.Tensor:
     return vector / tf.maximum(tf.norm(vector), 1e-12)
 
 
@@ -130,7 +130,7 @@ class ScaleDiscriminator(layers.Layer):
 
 
 class Discriminator(tf.keras.Model):
-    """One patch discriminator a scale.
+    """One patch discriminator per scale.
 
     Args:
       settings: sizes; see `fomm_tf.config.ModelConfig`.
@@ -149,8 +149,8 @@ class Discriminator(tf.keras.Model):
 
         Args:
           pyramid: scale -> `[B, h, w, 3]`, from `fomm_tf.ops.resample.pyramid`.
-          keypoint_values: `[B, K, 2]` driving keypoints, needed if the config says `use_keypoints`.
-          training: make a power iteration of the spectral norm.
+          keypoint_values: `[B, K, 2]` driving keypoints, needed if `use_keypoints` is set.
+          training: do a power iteration of the spectral norm.
 
         Returns:
           scale -> `DiscriminatorOutput`.

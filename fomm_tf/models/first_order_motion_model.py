@@ -27,7 +27,7 @@ from fomm_tf.ops.keypoints import Keypoints
 
 
 class EncodedSource(NamedTuple):
-    """Everything that depends on the source image alone.
+    """Everything that depends only on the source image.
 
     Attributes:
       image: `[B, H, W, 3]` float in [0, 1].
@@ -148,7 +148,7 @@ class FirstOrderMotionModel(tf.keras.Model):
         return self.detector(self._as_images("frames", frames), training=training)
 
     def encode_source(self, image: np.ndarray | tf.Tensor, training: bool = False) -> EncodedSource:
-        """Computes what depends on the source alone: in animation, once a source.
+        """Computes what depends only on the source; animation does this once.
 
         Args:
           image: `[H, W, 3]` or `[B, H, W, 3]`.

@@ -28,11 +28,11 @@ class Generator(tf.keras.Model):
         self.final = blocks.Convolution(3, 7)
 
     def encode(self, source: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The features of the source: they depend on it alone, so animation computes them once.
+        """Computes the features of the source; animation does this once.
 
         Args:
           source: `[B, H, W, 3]` float in [0, 1]; sides multiples of 2 ** num_down_blocks.
-          training: normalise with the batch's statistics and move the running ones.
+          training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           `[B, h, w, C]`.
@@ -43,7 +43,7 @@ class Generator(tf.keras.Model):
         return features
 
     def warp_features(self, features: tf.Tensor, motion: dense_motion.DenseMotion) -> tf.Tensor:
-        """Features under the motion, hidden where they are occluded (Eq. 8).
+        """Warps features by the motion, and masks them where they are occluded (Eq. 8).
 
         Args:
           features: `[B, h, w, C]` from `encode`; with a static batch of 1 they serve every frame of `motion`.
@@ -59,7 +59,7 @@ class Generator(tf.keras.Model):
         return warped * tf.cast(resample.resize(motion.occlusion, height, width), warped.dtype)
 
     def warp_image(self, image: tf.Tensor, deformation: tf.Tensor) -> tf.Tensor:
-        """`image` under `deformation`, which is resized to it: also the picture that the paper calls deformed.
+        """Warps an image by a deformation, which is resized to it; of the source, this is the paper's deformed image.
 
         Args:
           image: `[B, H, W, C]`.
@@ -72,11 +72,11 @@ class Generator(tf.keras.Model):
         return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
 
     def decode(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Warped features to a picture.
+        """Decodes warped features to an image.
 
         Args:
           features: `[B, h, w, C]` from `warp_features`.
-          training: normalise with the batch's statistics and move the running ones.
+          training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           `[B, H, W, 3]` float32 in [0, 1].
@@ -86,5 +86,5 @@ class Generator(tf.keras.Model):
         return tf.sigmoid(tensors.at_least_float32(self.final(features)))
 
     def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
-        """The source as the motion has it: `encode`, `warp_features`, `decode`."""
+        """Warps the source by the motion: `encode`, `warp_features`, `decode`."""
         return self.decode(self.warp_features(self.encode(source, training), motion), training)

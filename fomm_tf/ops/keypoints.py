@@ -1,6 +1,6 @@
-"""Keypoints with their Jacobians, and the heatmaps they come from and go to (Eq. 2, 6).
+"""Keypoints with their Jacobians, their computation from heatmaps, and Gaussian heatmaps of them (Eq. 2, 6).
 
-Convention: see `fomm_tf.ops.grid`. Everything here is float32 whatever the network computes in.
+Convention: see `fomm_tf.ops.grid`. All values are float32, also under mixed precision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Keypoints(NamedTuple):
     jacobian: tf.Tensor | None
 
     def frame(self, number: int) -> Keypoints:
-        """Those of one frame, `[K, 2]` and `[K, 2, 2]`."""
+        """The keypoints of one frame: `[K, 2]` and `[K, 2, 2]`."""
         return Keypoints(*(None if part is None else part[number] for part in self))
 
 
@@ -50,7 +50,7 @@ def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:
 
 
 def soft_argmax(heatmap: tf.Tensor) -> tf.Tensor:
-    """Expected position under each heatmap; the grid spans [-1, 1] whatever the padding of the head was.
+    """Expected position under each heatmap; the grid spans [-1, 1], whatever the padding of the head.
 
     Args:
       heatmap: `[B, h, w, K]` float32, sums to one over the positions.
@@ -98,7 +98,7 @@ def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf
       value: `[B, K, 2]` float, (x, y).
       height: rows of the heatmaps.
       width: columns of the heatmaps.
-      variance: in normalised units squared; 0.01 in the paper.
+      variance: in normalized units squared; 0.01 in the paper.
 
     Returns:
       `[B, height, width, K]` float32.

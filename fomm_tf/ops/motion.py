@@ -41,7 +41,7 @@ def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor
     offset = identity - driving.value[:, :, tf.newaxis, tf.newaxis, :]
     if driving.jacobian is not None:
         jacobian = linalg.multiply(source.jacobian, linalg.inverse(driving.jacobian))
-        # Positions on one axis: the sixth axis of the product would be one more than TFLite slices.
+        # Positions on one axis: TFLite slices at most five axes, and the product would have six.
         batch, count, _ = tensors.sizes(driving.value)
         flat = linalg.apply(jacobian[:, :, tf.newaxis], tf.reshape(offset, [batch, count, height * width, 2]))
         offset = tf.reshape(flat, [batch, count, height, width, 2])

@@ -26,7 +26,7 @@ class TrainStep:
     Args:
       run: with optimizers, and with a discriminator if the objective is adversarial.
       objective: the losses.
-      global_batch: pairs a step, over all replicas.
+      global_batch: pairs per step, over all replicas.
     """
 
     def __init__(self, run: checkpoint.Run, objective: objectives.Objective, global_batch: int) -> None:

@@ -44,7 +44,7 @@ def blurred_and_thinned(image, kernel, step):
 
 
 def stretched(image, height, width):
-    """Bilinear with half-pixel centres; beyond the outer centres the border pixel."""
+    """Bilinear with half-pixel centers; beyond the outer centers the border pixel."""
     batch, rows, columns, channels = image.shape
     result = np.zeros((batch, height, width, channels))
     for i in range(height):

@@ -37,8 +37,8 @@ def mirrored(position, low, high):
     return position
 
 
-def pixel_place(normalised, size, align_corners):
-    return (normalised + 1) / 2 * (size - 1) if align_corners else ((normalised + 1) * size - 1) / 2
+def pixel_place(normalized, size, align_corners):
+    return (normalized + 1) / 2 * (size - 1) if align_corners else ((normalized + 1) * size - 1) / 2
 
 
 def by_loops(image, grid_of_places, padding, align_corners):
@@ -167,7 +167,7 @@ def test_without_aligned_corners_the_identity_grid_darkens_the_border_under_zero
 @given(st.integers(-4, 4), st.integers(-7, 7), st.booleans())
 def test_a_shift_by_whole_pixels_moves_the_picture_and_brings_in_zeros(down, right, align_corners):
     image = picture(1)
-    # Pixel centres in the units of each convention.
+    # Pixel centers in the units of each convention.
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     sizes = np.array([WIDTH, HEIGHT])
     wanted = np.stack([columns - right, rows - down], -1)[None]
@@ -196,20 +196,20 @@ def test_a_warp_is_linear_in_the_picture_and_stays_within_its_range(seed, paddin
 
 @every_padding
 @both_conventions
-def test_gradients_are_the_numeric_ones_away_from_pixel_centres(padding, align_corners, check_gradient):
-    """Bilinear sampling has kinks at pixel centres, reflection at the mirrors: the numeric gradient keeps away."""
+def test_gradients_are_the_numeric_ones_away_from_pixel_centers(padding, align_corners, check_gradient):
+    """Bilinear sampling has kinks at pixel centers, reflection at the mirrors: the numeric gradient keeps away."""
     generator = np.random.default_rng(4)
     pixels = generator.integers(-1, [4, 5], (1, 4, 5, 2)) + generator.uniform(0.1, 0.4, (1, 4, 5, 2))  # (y, x)
     sizes = np.array([4, 5])
-    normalised = pixels / (sizes - 1) * 2 - 1 if align_corners else (2 * pixels + 1) / sizes - 1
-    image, where = picture(1, 4, 5)[..., :1], normalised[..., ::-1].copy()
+    normalized = pixels / (sizes - 1) * 2 - 1 if align_corners else (2 * pixels + 1) / sizes - 1
+    image, where = picture(1, 4, 5)[..., :1], normalized[..., ::-1].copy()
     check_gradient(lambda i, w: warp.backward_warp(i, w, padding, align_corners), image, where)
     check_gradient(lambda i, w: warp.backward_warp(i, w, padding, align_corners), image, where[:, :2, :3])
 
 
-def test_a_coordinate_exactly_on_a_pixel_centre_has_the_slope_to_its_right():
+def test_a_coordinate_exactly_on_a_pixel_center_has_the_slope_to_its_right():
     image = tf.constant(picture(1), tf.float32)
-    where = tf.zeros([1, 1, 1, 2])  # with 5 rows, y = 0 is the third row's centre; with 8 columns, x = 0 is no centre's
+    where = tf.zeros([1, 1, 1, 2])  # with 5 rows, y = 0 is the third row's center; with 8 columns, x = 0 is no center's
     with tf.GradientTape() as tape:
         tape.watch(where)
         total = tf.reduce_sum(warp.backward_warp(image, where))

@@ -79,7 +79,7 @@ def test_a_run_folder_holds_what_the_interface_says(make_config, one_replica, tm
     found = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
     assert found == {
         *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
-        *("config", "events", "history", "pictures"),
+        *("config", "events", "history", "images"),
     }
     assert "python train.py small.yaml" in (tmp_path / "run" / "README.txt").read_text()
     loaded = checkpoint.load(tmp_path / "run", training=True)

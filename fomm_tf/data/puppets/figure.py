@@ -72,7 +72,7 @@ class Part(NamedTuple):
     sprite: str
     place: Affine  # from the sprite's coordinates to the frame
     group: str  # parts of a group do not hide each other's joints
-    which: str = ""  # tells apart parts with the same sprite, independent of their order
+    which: str = ""  # distinguishes parts with the same sprite, independent of their order
     inside: int | None = None  # index of the part that clips this one
     shown: bool = True  # whether it faces the viewer; other parts are not drawn
 

@@ -167,7 +167,7 @@ def _second_color_weight(
 def _lay_leaves(
     generator: np.random.Generator, first: np.ndarray, second: np.ndarray, size: tuple[int, int], density: float
 ) -> np.ndarray:
-    """Draws overlapping discs; the number of radius r falls as 1/r^3, so that all scales look alike."""
+    """Draws overlapping discs; the number of radius r falls as 1/r^3, so that all scales are similar."""
     image = np.full((*size, 3), 0.5 * (first + second) * 255).astype(np.uint8)
     radii = (_MIN_LEAF**-2 + generator.random(_LEAVES) * (_MAX_LEAF**-2 - _MIN_LEAF**-2)) ** -0.5
     for radius in radii:
