@@ -2,8 +2,8 @@
 
 Convention:
   * `ROOT/train` and `ROOT/test` hold the clips of each split; without these, the clips in ROOT are split;
-  * a clip is anything that `fomm_tf.video.open_video` reads: a video, a gif, a directory of frames, a stacked image; files
-    with other suffixes and hidden files are ignored;
+  * a clip is anything that `fomm_tf.video.open_video` reads: a video, a gif, a directory of frames, a stacked image;
+    files with other suffixes and hidden files are ignored;
   * `identity#clip` is a clip of `identity`; a name without `#` is an identity of its own.
 
 The cache has one file per clip, with center-cropped frames at the frame size, each encoded on its own. Raw frames would
