@@ -1,7 +1,7 @@
-"""What the benches share: interleaved rounds, the machine's ceiling in the same run, medians with spread, a JSON file.
+"""Shared by the benchmarks: interleaved rounds, the machine's peak rates in the same run, medians with spread, JSON.
 
-A host's speed wanders within minutes, so parts take turns, and each is also told as a share of what a matrix product
-and plain convolutions reach in the same rounds.
+The speed of a host varies within minutes, so parts alternate, and each is also reported relative to a matrix product
+and plain convolutions in the same rounds.
 """
 
 import argparse
@@ -52,10 +52,12 @@ class Part(NamedTuple):
 
 def parser(description: str) -> argparse.ArgumentParser:
     """With the options that every bench has."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--rounds", type=int, default=3, help="times that each part is timed (default: %(default)s)")
-    made.add_argument("--out", type=pathlib.Path, default=OUTPUT, help="JSON file to put the figures into")
-    return made
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="number of rounds in which each part is timed (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=pathlib.Path, default=OUTPUT, help="JSON file to write the results to")
+    return parser
 
 
 def wait(result: object) -> object:
@@ -176,7 +178,7 @@ def peak_tensors_gib(run: Callable[[], object]) -> float:
 
 
 def write(path: pathlib.Path, bench: str, records: dict[str, dict]) -> None:
-    """Puts what one bench measured into the file of all, beside where it was measured."""
+    """Adds the results of one benchmark, and a description of the machine, to the JSON file."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     known = json.loads(path.read_text()) if path.exists() else {}
     known[bench] = {

@@ -9,11 +9,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def python(name: str) -> pathlib.Path:
-    """The interpreter of an environment, made if need be; skips the test where the registries cannot be reached."""
-    made = subprocess.run(["make", f"{name}/done"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if "No matching distribution" in made.stderr or "Connection" in made.stderr:
-        pytest.skip(f"{name} cannot be made here: {made.stderr.strip().splitlines()[-1]}")
-    assert made.returncode == 0, made.stderr
+    """The interpreter of an environment, created if missing; skips the test if the registries cannot be reached."""
+    created = subprocess.run(["make", f"{name}/done"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if "No matching distribution" in created.stderr or "Connection" in created.stderr:
+        pytest.skip(f"{name} cannot be created: {created.stderr.strip().splitlines()[-1]}")
+    assert created.returncode == 0, created.stderr
     return ROOT / name / "bin" / "python"
 
 

@@ -39,7 +39,7 @@ def main():
     optimizer.step()
     assert optimizer.state[parameters[0]]["step"] == 6, "Adam did not go on from step 5"
     print(
-        f"torch {torch.__version__}: loads with weights_only=True, {equal} tensors equal, Adam goes on from its moments"
+        f"torch {torch.__version__}: loads with weights_only=True, {equal} tensors equal, Adam resumes from its moments"
     )
 
 
