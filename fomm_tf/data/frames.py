@@ -86,7 +86,7 @@ class Index:
     Attributes:
       clips: sorted by name; each has at least two frames.
       frame_size: `(H, W)` of all frames.
-      skipped: one line for each clip that is left out, with the reason.
+      skipped: one line for each skipped clip, with the reason.
     """
 
     clips: tuple[Clip, ...]
@@ -139,7 +139,7 @@ def load(
       seed: of that split.
 
     Warns:
-      UserWarning: for each clip that is left out, because it cannot be read or has only one frame.
+      UserWarning: for each skipped clip, because it cannot be read or has only one frame.
 
     Raises:
       UserError: if there is no usable clip, or the cache cannot be written.

@@ -191,7 +191,7 @@ class Animator:
         return tf.cast(frames, tf.float32) / 255.0 if frames.dtype == tf.uint8 else frames
 
     def _fit(self, frame: np.ndarray | tf.Tensor, fit: str) -> np.ndarray | tf.Tensor:
-        """Brings one frame to the model's size; what is not a frame is left to `_as_batch` to refuse."""
+        """Brings one frame to the model's size; `_as_batch` rejects what is not a frame."""
         size = tuple(self.config.model.frame_size)
         if len(frame.shape) != 3 or frame.shape[-1] != 3 or 0 in frame.shape or tuple(frame.shape[:2]) == size:
             return frame

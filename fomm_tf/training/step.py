@@ -87,7 +87,7 @@ class LossAccumulator:
     Losses stay on the device until `result`, so that a step does not wait for the previous one.
 
     Args:
-      scaled: whether the losses are scaled for float16. The scale is found by trial, and a step whose gradient
+      scaled: whether the losses are scaled for float16. The scale is adjusted by trial, and a step whose gradient
         overflows is skipped; an infinite gradient is no error then.
     """
 

@@ -173,10 +173,10 @@ def test_write_transfers_gives_pairs_with_true_animations(tmp_path):
 
 
 def test_write_rejects_non_empty_directory(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(errors.UserError):
         write(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(

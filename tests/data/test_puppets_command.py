@@ -134,13 +134,13 @@ def test_command_reports_invalid_arguments_in_one_line(tmp_path, capsys, extra, 
 
 
 def test_command_rejects_non_empty_directory(tmp_path, capsys):
-    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "notes.txt").write_text("text")
     assert _run(tmp_path) == 2
     assert "is not empty; give a new directory" in capsys.readouterr().err
-    assert _run(tmp_path / "mine.txt") == 2
+    assert _run(tmp_path / "notes.txt") == 2
     assert "is a file; give a directory" in capsys.readouterr().err
-    assert _run(tmp_path / "mine.txt" / "below") == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert _run(tmp_path / "notes.txt" / "below") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_command_accepts_empty_directory(tmp_path):

@@ -106,10 +106,10 @@ def test_up_convolution_equals_convolution_of_upsampled_image(way, side, trainin
     monkeypatch.setattr(blocks.resample, way, lambda *args: calls.append(1) or fast(*args))
     convolution = blocks.UpConvolution(3)
     convolution.use_subpixel_conv = way == "subpixel_conv2d"
-    found = convolution(inputs, training=training)
+    outputs = convolution(inputs, training=training)
     doubled = tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
     expected = tf.nn.conv2d(doubled, convolution.kernel, 1, "SAME") + convolution.bias
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
     assert len(calls) == (side == 8)
 
 
@@ -125,8 +125,8 @@ def test_convolve_together_equals_separate_convolutions_and_gradients():
         variables = [variable for layer in layers for variable in layer.trainable_variables]
         assert len(variables) == 4
         results.append([*outputs, *tape.gradient(outputs, [inputs, *variables], upstream)])
-    for found, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(found, expected, atol=2e-5)
+    for outputs, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(outputs, expected, atol=2e-5)
 
 
 def test_convolution_initial_weights_are_uniform_as_in_torch():
@@ -142,13 +142,13 @@ def test_spectral_norm_divides_by_the_largest_singular_value():
     tf.keras.utils.set_random_seed(1)
     layer = discriminator.SpectralConvolution(6, 4, padding="valid")
     layer.build(tf.TensorShape([None, 8, 8, 3]))
-    picture = tf.random.stateless_normal([1, 8, 8, 3], [1, 2])
+    image = tf.random.stateless_normal([1, 8, 8, 3], [1, 2])
     for _ in range(100):
-        layer(picture, training=True)
+        layer(image, training=True)
     kernel, left = layer.kernel.numpy(), layer.left.numpy()
     largest = np.linalg.svd(kernel.reshape(-1, 6), compute_uv=False)[0]
-    expected = tf.nn.conv2d(picture, kernel / largest, 1, "VALID") + layer.bias
-    np.testing.assert_allclose(layer(picture, training=False), expected, rtol=1e-3, atol=1e-4)
+    expected = tf.nn.conv2d(image, kernel / largest, 1, "VALID") + layer.bias
+    np.testing.assert_allclose(layer(image, training=False), expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(layer.left.numpy(), left)
 
 

@@ -1,4 +1,4 @@
-"""Folding the normalizations changes no output beyond rounding, and refuses training."""
+"""`fold_batch_norms`: equal outputs up to rounding, no training."""
 
 import model_list
 import numpy as np
@@ -36,13 +36,13 @@ def compute_outputs(model, frames):
     return {name: part for name, part in (keypoints._asdict() | rendering._asdict()).items() if part is not None}
 
 
-def assert_same(found, expected, tolerance):
-    assert found.keys() == expected.keys()
+def assert_same(outputs, expected, tolerance):
+    assert outputs.keys() == expected.keys()
     for name, array in expected.items():
         assert np.std(array) > 1e-3, name
         # On noise, a place that is off by one unit in the last place reads a color that is off by 1e-5.
         np.testing.assert_allclose(
-            found[name], array, atol=5 * tolerance if name == "deformed" else tolerance, err_msg=name
+            outputs[name], array, atol=5 * tolerance if name == "deformed" else tolerance, err_msg=name
         )
 
 
