@@ -3,7 +3,7 @@
     python -m fomm_tf.data.people --out data/people --identities 600 --frames 16 --frame-step 5 --size 64 --seed 0
 
     clip = people.Clip(identity_seed=7, motion_seed=3, scene_seed=1, framing="talking", frames=16, step=5, size=64)
-    for frame in people.render(clip):   # image, face mask, person mask, truth
+    for frame in people.render(clip):   # image, face mask, person mask, ground truth
         ...
 
 Convention:

@@ -1,7 +1,7 @@
 """The human mesh with its shape targets, face units, and skeleton, from `assets/human.npz`; shapes of identities.
 
-Convention: x to the person's left, y up, z out of the face; lengths in decimeters. `extract` built the file; the
-provenance and the license (CC0) are beside it.
+Convention: x to the person's left, y up, z out of the face; lengths in decimeters. `extract` built the file; its
+provenance and license (CC0) are in the same directory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Target(NamedTuple):
 
 
 class Human(NamedTuple):
-    """Everything the file holds.
+    """The contents of the file.
 
     Attributes:
       vertices: `[V, 3]` float32, the base mesh.
@@ -70,7 +70,7 @@ class Human(NamedTuple):
       landmarks: name -> vertex.
       bones: names, parents before children.
       parents: `[B]` int, -1 for the root.
-      joints: for each bone, the vertices whose mean is where it turns.
+      joints: for each bone, the vertices whose mean is its joint.
       weights: `[V, B]` float32, rows sum to 1.
     """
 
@@ -92,13 +92,13 @@ class Human(NamedTuple):
         return np.unique(self.triangles[self.parts == part])
 
     def joint_positions(self, vertices: np.ndarray) -> np.ndarray:
-        """Where the bones of a shape turn, `[B, 3]` float32."""
+        """Positions of the joints of a shape, `[B, 3]` float32."""
         return np.stack([vertices[joint].mean(axis=0) for joint in self.joints])
 
 
 @functools.cache
 def load() -> Human:
-    """Reads the file, once a process."""
+    """Reads the file, once per process."""
     with np.load(_FILE) as archive:
         data = {name: archive[name] for name in archive.files}
     quads = data["quads"].astype(np.int32)
@@ -131,7 +131,7 @@ def load() -> Human:
 
 
 class Shape(NamedTuple):
-    """Who somebody is, apart from colors and hair.
+    """Shape of an identity, without colors and hair.
 
     Attributes:
       male: 0 female to 1 male.
@@ -151,7 +151,7 @@ class Shape(NamedTuple):
 
 
 def sample_shape(random: np.random.Generator) -> Shape:
-    """Draws a shape."""
+    """Samples a shape."""
     human = load()
     male = float(np.clip(random.choice([0.0, 1.0]) + random.choice([-1, 1]) * abs(random.normal(0, 0.12)), 0, 1))
     age = float(random.beta(1.0, 1.4))
@@ -188,7 +188,7 @@ def _macro_weights(male: float, age: float, ancestry: np.ndarray, weight: float,
 
 
 def _detail_weights(random: np.random.Generator, human: Human) -> dict[str, float]:
-    """Weights of some opposed pairs (`-incr` or `-decr`) a group, alike on both sides, and a little asymmetry."""
+    """Weights of some opposed pairs (`-incr` or `-decr`) per group, equal on both sides, and a little asymmetry."""
     weights: dict[str, float] = {}
     for group, (count, deviation) in _DETAILS.items():
         # l-NAME and r-NAME go together.

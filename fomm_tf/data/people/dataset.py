@@ -31,7 +31,7 @@ class Job(NamedTuple):
     Attributes:
       folder: directory of the set.
       name: of the clip below it: `train/00003#001`.
-      clip: what it is drawn from.
+      clip: its parameters.
       masks: also write the face's masks to `masks/NAME`.
       still: where to write the first frame as an image, below `folder`; empty for nowhere.
     """

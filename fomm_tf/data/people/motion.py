@@ -1,4 +1,4 @@
-"""How a person moves: head, eyes, brows, mouth, and body over time, all from one seed, the same for every identity."""
+"""Motions of head, eyes, brows, mouth, and body over time, all from one seed, independent of the identity."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class Motion(NamedTuple):
 
 
 def sample_motion(seed: int, frames: int, step: int = 1, amount: float = 1.0, whole_body: bool = False) -> Motion:
-    """The motion of a seed.
+    """Samples a motion.
 
     Args:
       seed: any integer from 0.
-      frames: how many.
-      step: every so many 25ths of a second.
-      amount: of head and body motion, above 0 to 1.
-      whole_body: move arms, legs, and trunk too.
+      frames: number of frames.
+      step: 25ths of a second between frames.
+      amount: of head and body motion, above 0 and at most 1.
+      whole_body: also move arms, legs, and trunk.
     """
     human, random = body.load(), np.random.default_rng([seed, 77])
     count = frames * step
@@ -95,7 +95,7 @@ def _add(tracks: dict[str, np.ndarray], name: str, values: np.ndarray, lean: flo
 
 
 def _wander(random: np.random.Generator, count: int, rate: float) -> np.ndarray:
-    """Smooth noise of about `rate` turns a second; mean 0, standard deviation about 1."""
+    """Smooth noise of about `rate` turns per second; mean 0, standard deviation about 1."""
     knots = max(4, int(np.ceil(count / FPS * 2 * rate)) + 4)
     values = random.normal(size=knots + 4)
     place = np.arange(count) / FPS * 2 * rate + random.uniform(1, 2)
@@ -107,7 +107,7 @@ def _smooth(values: np.ndarray, frames: float) -> np.ndarray:
 
 
 def _speak(random, tracks, count, tempo) -> np.ndarray:
-    """Runs of mouth shapes with pauses; neighbors blend into each other. Returns how loud, `[count]`."""
+    """Runs of mouth shapes with pauses; neighbors blend into each other. Returns the loudness, `[count]`."""
     names = sorted({name for shape in _VISEMES for name in shape})
     targets, energy = np.zeros((count, len(names))), np.zeros(count)
     talkative = random.choice([0.0, 0.6, 1.0], p=[0.1, 0.3, 0.6])

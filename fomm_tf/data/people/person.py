@@ -12,14 +12,14 @@ from fomm_tf.data.people.geometry import smoothstep
 from fomm_tf.data.people.surfaces import Material
 from fomm_tf.opencv import cv2
 
-# Of the body, what is kept where head and shoulders show: the base mesh above this height.
+# Height on the base mesh above which the body is kept if only head and shoulders are visible.
 _BUST_BOTTOM = 3.0
-# Share of the gap between the landmarks of the lids by which they meet, and the range of the scale of a blink.
+# Fraction of the gap between the landmarks of the lids at which they meet, and limits of the scale of a blink.
 _MEET, _BLINKS = 0.95, (0.4, 1.5)
 
 
 class Person(NamedTuple):
-    """Somebody at rest.
+    """A person at rest.
 
     Attributes:
       shape: age, sex, ancestry, and the shaped base mesh.
@@ -29,10 +29,10 @@ class Person(NamedTuple):
       eyes: iris color, its edge's, the white's, `[3, 3]` float32 sRGB, and the iris' radius as a share of the eye's.
       iris: that radius.
       vertices: `[V, 3]` float32 at rest; the first are those of the base mesh.
-      coordinates: `[V, 3]` float32: for the body, where the vertex is on the base mesh.
+      coordinates: `[V, 3]` float32: for the body, the vertex' position on the base mesh.
       weights: `[V, B]` float32 of the bones.
       joints: `[B, 3]` float32.
-      units: `[U, M, 3]` float32: what each face unit adds to the vertices `moving`.
+      units: `[U, M, 3]` float32: displacements of the vertices `moving` by each face unit.
       moving: `[M]` int.
       triangles: `[T, 3]` int.
       materials: `[T]` `Material`.
@@ -65,15 +65,15 @@ class Person(NamedTuple):
 
 
 def sample_person(seed: int, whole_body: bool = False, texture_width: int = 768) -> Person:
-    """Draws an identity.
+    """Samples an identity.
 
     Args:
-      seed: any integer from 0; another one is another person.
+      seed: 0 or more.
       whole_body: keep the body below the chest.
       texture_width: of the head's texture in pixels.
     """
     human = body.load()
-    # Independent streams: a change of how hair is drawn leaves the shape of a seed alone.
+    # Independent streams: changing how hair is sampled does not change the shape of a seed.
     streams = [np.random.default_rng([seed, stream]) for stream in range(6)]
     who = body.sample_shape(streams[0])
     color = hair.sample_color(streams[1], who)
@@ -148,7 +148,7 @@ def _hidden_lashes(random, human, who) -> np.ndarray:
 
 
 def _outward(human: body.Human, complexion: skin.Skin, worn: surfaces.Clothes) -> np.ndarray:
-    """How far cloth and beard lift the surface, `[V]` decimeters."""
+    """Distance by which cloth and beard lift the surface, `[V]` decimeters."""
     column, row = skin.texel(human.vertices, complexion.beard.shape)
     beard = cv2.remap(complexion.beard, column[None], row[None], cv2.INTER_LINEAR)[0]
     lifted = 0.16 * beard * (human.vertices[:, 1] < 6.9) * (human.masks["lips"] < 0.3)
@@ -162,7 +162,7 @@ def _outward(human: body.Human, complexion: skin.Skin, worn: surfaces.Clothes) -
 
 
 def _follow(human, vertices, part, nearest) -> np.ndarray:
-    """Weights of what is attached: the head's, and further down those of the nearest skin."""
+    """Bone weights of an attached mesh: those of the head, and further down those of the nearest skin."""
     weights = np.zeros((len(part.vertices), len(human.bones)), np.float32)
     head = human.bones.index("head")
     weights[:, head] = 1
@@ -215,12 +215,12 @@ def _strand_noise(random, kind: str) -> np.ndarray:
 
 
 def pose(person: Person, units: np.ndarray, rotations: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Moves a person.
+    """Poses a person.
 
     Args:
       person: at rest.
       units: `[U]` weights of the face units, in the order of `body.Human.units`.
-      rotations: `[B, 3]` (pitch, yaw, roll) of each bone against its parent, radians.
+      rotations: `[B, 3]` (pitch, yaw, roll) of each bone relative to its parent, radians.
       shift: `[3]` of the whole body, decimeters.
 
     Returns:

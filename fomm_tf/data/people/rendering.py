@@ -1,4 +1,7 @@
-"""A clip: who, how they move, and the scene, from three seeds; its frames and the truth about them.
+"""Renders clips (identity, motion, and scene, each from a seed), with ground truth.
+
+A first pass casts one ray for each cell of a grid; cells at an edge (another material, a jump in depth, a bend) get nine
+more. Light is computed in linear RGB, then exposed and encoded as in a camera.
 
 Convention: positions are (x, y), x to the right, y down; -1 and 1 are the centers of the first and last pixel, as in
 `fomm_tf.ops.grid`. Left and right are the person's. Head angles are in degrees: yaw is positive when the head turns to
@@ -27,18 +30,18 @@ _SHADOW_RAYS = 6
 
 
 class Clip(NamedTuple):
-    """What a clip is drawn from.
+    """Parameters of a clip.
 
     Attributes:
-      identity_seed: who.
-      motion_seed: how they move.
-      scene_seed: light, camera, background.
+      identity_seed: of the person.
+      motion_seed: of the motion.
+      scene_seed: of light, camera, and background.
       framing: one of `scene.FRAMINGS`.
-      frames: how many.
-      step: 25ths of a second from one frame to the next.
+      frames: number of frames.
+      step: 25ths of a second between frames.
       size: side of the frames in pixels.
-      amount: of head and body motion, above 0 to 1.
-      still: no movement of the camera.
+      amount: of head and body motion, above 0 and at most 1.
+      still: whether the camera does not move.
     """
 
     identity_seed: int
@@ -53,12 +56,12 @@ class Clip(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What is known about one frame.
+    """Ground truth of one frame.
 
     Attributes:
       landmarks: `[L, 2]` float32, in the order of `landmark_names()`.
       angles: `[3]` float32: the head's (yaw, pitch, roll) in degrees.
-      mouth: gap between the lips as a share of the distance between the eyes.
+      mouth: gap between the lips as a fraction of the distance between the eyes.
       eyes: `[2]` float32: closure of the left and right eye, 0 open at rest to 1 closed.
       gaze: `[2]` float32: to the person's left and up, -1 to 1.
     """
@@ -77,7 +80,7 @@ class Frame(NamedTuple):
       image: `[S, S, 3]` uint8 RGB.
       face: `[S, S]` bool: the face's skin, eyes, and mouth.
       person: `[S, S]` bool: everything but the background.
-      truth: what is known.
+      truth: ground truth.
     """
 
     image: np.ndarray
@@ -92,7 +95,7 @@ def landmark_names() -> tuple[str, ...]:
 
 
 def render(clip: Clip) -> Iterator[Frame]:
-    """Draws the frames of a clip, one after another.
+    """Renders the frames of a clip, one after another.
 
     Raises:
       UserError: if the framing is unknown or the size is below 32.
@@ -102,29 +105,29 @@ def render(clip: Clip) -> Iterator[Frame]:
     if clip.size < MIN_SIDE:
         raise errors.UserError(f"`size` must be at least {MIN_SIDE}; got {clip.size}.")
     whole = clip.framing == "figure"
-    somebody = person.sample_person(clip.identity_seed, whole, texture_width=512 if clip.size <= 96 else 768)
+    subject = person.sample_person(clip.identity_seed, whole, texture_width=512 if clip.size <= 96 else 768)
     moves = motion.sample_motion(clip.motion_seed, clip.frames, clip.step, clip.amount, whole)
     place = scene.sample_scene(clip.scene_seed, clip.framing, clip.frames, clip.size, clip.step, clip.still)
     posed = [
-        person.pose(somebody, moves.units[frame], moves.rotations[frame], moves.shift[frame])
+        person.pose(subject, moves.units[frame], moves.rotations[frame], moves.shift[frame])
         for frame in range(clip.frames)
     ]
     target = _find_middle([vertices for vertices, _ in posed], clip.framing)
-    rest = _measure_lids(somebody.vertices, np.array([0.0, 1.0, 0.0]))
-    neutral, _ = person.pose(somebody, 0 * moves.units[0], 0 * moves.rotations[0], 0 * moves.shift[0])
+    rest = _measure_lids(subject.vertices, np.array([0.0, 1.0, 0.0]))
+    neutral, _ = person.pose(subject, 0 * moves.units[0], 0 * moves.rotations[0], 0 * moves.shift[0])
     face = body.load().landmarks["nose_bridge"]
     close = scene.Camera(np.float32([*neutral[face][:2] - (0, 0.2), place.distance]), place.distance / 1.2)
-    exposure = _measure_exposure(somebody, neutral, close, place)
+    exposure = _measure_exposure(subject, neutral, close, place)
     for frame, (vertices, head) in enumerate(posed):
         camera = scene.aim(place, target, frame)
-        drawing = _draw(somebody, vertices, camera, place, scene.background_of(place, frame, clip.size), exposure)
+        drawing = _draw(subject, vertices, camera, place, scene.background_of(place, frame, clip.size), exposure)
         noise = np.random.default_rng([clip.scene_seed, 97, frame])
         truth = _measure(vertices, head, camera, clip.size, rest, moves.gaze[frame])
         yield Frame(scene.expose(drawing.image, place, noise), drawing.face > _FACE, drawing.person > _FACE, truth)
 
 
 def _find_middle(posed: list[np.ndarray], framing: str) -> np.ndarray:
-    """What the camera aims at: the middle of all places of the face in the clip, as a crop around a face has it."""
+    """The point that the camera aims at: the middle of all positions of the face in the clip, as in a crop of it."""
     human = body.load()
     if framing == "figure":
         middle = np.stack([vertices[: len(human.vertices)].mean(axis=0) for vertices in posed]).mean(axis=0)
@@ -170,8 +173,8 @@ class _Drawing(NamedTuple):
 
     Attributes:
       image: `[S, S, 3]` float32 sRGB in [0, 1].
-      face: `[S, S]` float32: share of each pixel that is the face (its skin, eyes, and mouth).
-      person: `[S, S]` float32: share that is the person.
+      face: `[S, S]` float32: fraction of each pixel that is the face (its skin, eyes, and mouth).
+      person: `[S, S]` float32: fraction that is the person.
     """
 
     image: np.ndarray
@@ -185,9 +188,9 @@ def _draw(
     """Draws one frame.
 
     Args:
-      person: materials, colors, and textures.
+      person: the person.
       vertices: `[V, 3]` posed, of `person.pose`.
-      camera: where from.
+      camera: the camera.
       scene: lights and ambient light.
       background: `[S, S, 3]` float32 sRGB.
       exposure: factor of the light.
@@ -244,7 +247,7 @@ def _rays_through(camera: Camera, x: np.ndarray, y: np.ndarray) -> tuple[np.ndar
 
 
 def _find_edges(person: Person, hits: geometry.Hits, normals: np.ndarray, side: int) -> np.ndarray:
-    """Cells whose neighbor shows another surface."""
+    """Marks cells whose neighbor is of another surface."""
     triangle = hits.triangle
     material = np.where(triangle >= 0, person.materials[triangle], 255).reshape(side, side)
     depth = np.where(triangle >= 0, hits.distance, 99).reshape(side, side)
@@ -266,7 +269,7 @@ def _find_edges(person: Person, hits: geometry.Hits, normals: np.ndarray, side: 
 def _cast_shadows(
     caster: geometry.Caster, vertices: np.ndarray, normals: np.ndarray, light: scene.Light, eyes: np.ndarray
 ) -> np.ndarray:
-    """Share of the key light that reaches each vertex, `[V]`; eyes, which are moist and clear, are never dark."""
+    """Fraction of the key light that reaches each vertex, `[V]`; eyes, which are moist and clear, are never dark."""
     random = np.random.default_rng(5)
     result = np.ones(len(vertices), np.float32)
     facing = np.flatnonzero(normals @ light.direction > -0.1)

@@ -13,7 +13,7 @@ from fomm_tf.data.people.scene import Scene
 from fomm_tf.data.people.surfaces import Material
 from fomm_tf.opencv import cv2
 
-# Light enters skin and leaves it beside: red furthest, so that it reaches around the edge of shadows.
+# Light that enters skin leaves it nearby, red the furthest, so that it reaches around the edge of shadows.
 _WRAP = np.float32([0.38, 0.2, 0.14])
 _FACE_BACK, _FACE_LOW, _FACE_HIGH, _JAW = 0.55, 6.1, 8.0, 6.5
 
@@ -31,7 +31,7 @@ def encode(linear: np.ndarray) -> np.ndarray:
 
 
 def vertex_attributes(person: Person, normals: np.ndarray, shadow: np.ndarray) -> np.ndarray:
-    """`[V, 11]` float32 that samples mix: coordinates 3, normal 3, masks 4, shadow 1."""
+    """`[V, 11]` float32 that are interpolated at samples: coordinates 3, normal 3, masks 4, shadow 1."""
     return np.concatenate([person.coordinates, normals, person.masks, shadow[:, None]], axis=1).astype(np.float32)
 
 
@@ -39,10 +39,10 @@ def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[
     """Colors of samples.
 
     Args:
-      person: whose surface.
+      person: the person.
       scene: its lights.
-      triangle: `[N]` which was hit.
-      mixed: `[N, 11]` of `vertex_attributes`.
+      triangle: `[N]` index of the triangle that was hit.
+      mixed: `[N, 11]` interpolated `vertex_attributes`.
       directions: `[N, 3]` unit, from the camera.
       exposure: factor of the light.
 
@@ -65,7 +65,7 @@ def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[
         facing = (normal @ lamp.direction)[:, None]
         wrap = soft[:, None] * _WRAP
         diffuse = np.clip((facing + wrap) / (1 + wrap), 0, None) / (1 + 0.5 * wrap)
-        # Mixing the corners' values may give a little less than 0.
+        # Interpolation may give slightly negative values.
         seen = np.maximum(shadow, 0) if number == 0 else np.float32(1)
         seen = (seen * (0.4 + 0.6 * occlusion))[..., None]
         if number == 0:  # shadows on skin have red edges

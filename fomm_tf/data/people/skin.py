@@ -27,14 +27,14 @@ _EYE_Y, _EYE_X, _MOUTH_Y, _CHIN_Y = 7.29, 0.31, 6.6, 6.18
 
 
 class Skin(NamedTuple):
-    """Colors of somebody's skin; sRGB in [0, 1].
+    """Colors of a person's skin; sRGB in [0, 1].
 
     Attributes:
-      texture: `[h, w, 4]` uint8 of `head_map`: sRGB color, and how much of it is hair.
+      texture: `[h, w, 4]` uint8 of `head_map`: sRGB color, and fraction of hair.
       tone: `[3]` float32, of the body.
       lips: `[3]` float32.
       lids: `[3]` float32, color of the eyelids.
-      lip_strength, lid_strength: how much of those colors shows, 0 to 1.
+      lip_strength, lid_strength: opacity of these colors, 0 to 1.
       gloss: strength of the highlights, 0 matte to 1 oily.
       beard: `[h, w]` float32: length of the beard, 0 to 1, by which the shape is moved outward.
     """
@@ -50,11 +50,11 @@ class Skin(NamedTuple):
 
 
 def sample_skin(random: np.random.Generator, who: body.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
-    """Draws a skin that fits a shape.
+    """Samples a skin that fits a shape.
 
     Args:
       random: generator.
-      who: age, sex, and ancestry count.
+      who: the shape, for age, sex, and ancestry.
       hair_color: `[3]` sRGB of brows and beard, in [0, 1].
       width: columns of the texture.
     """
@@ -85,7 +85,7 @@ def sample_skin(random: np.random.Generator, who: body.Shape, hair_color: np.nda
 
 
 def _sample_tone(random: np.random.Generator, ancestry: np.ndarray) -> np.ndarray:
-    # African, Asian, European: where in the list of tones.
+    # Position in the list of tones: African, Asian, European.
     place = float(np.clip(ancestry @ [5.0, 1.9, 0.8] + random.normal(0, 0.75), 0, len(_TONES) - 1))
     low = min(int(place), len(_TONES) - 2)
     tone = _TONES[low] + (place - low) * (_TONES[low + 1] - _TONES[low])

@@ -47,7 +47,7 @@ class Surface(NamedTuple):
 
     Attributes:
       vertices: `[V, 3]` float32, decimeters.
-      coordinates: `[V, 3]` float32, what its texture is made from: for a sheet (angle, share of the way down, height).
+      coordinates: `[V, 3]` float32, of its texture: for a sheet (angle, fraction of the way down, height).
       triangles: `[T, 3]` int.
       material: of all its triangles.
       color: `[3]` float32, sRGB in [0, 1].
@@ -61,7 +61,7 @@ class Surface(NamedTuple):
 
 
 class Skull(NamedTuple):
-    """Where the surface of somebody's head and shoulders is, seen from an axis through the head.
+    """The surface of a head and shoulders, seen from an axis through the head.
 
     Attributes:
       center: `[3]` middle of the head; y is about that of the ears' tops.
@@ -92,7 +92,7 @@ def polar_radius(skull: Skull, angle: np.ndarray, polar: np.ndarray) -> np.ndarr
     """Distance of the skin from the head's middle along directions; gaps (the ears) are filled from their neighbors.
 
     Args:
-      skull: of somebody.
+      skull: the head.
       angle: `[C, R]`, 0 to the front.
       polar: `[C, R]`, 0 straight up, pi / 2 level.
     """
@@ -136,15 +136,15 @@ def sheet(
     """A sheet over the head.
 
     Args:
-      skull: whose.
+      skull: the head.
       end: `[C]` y at which each column ends, relative to the head's middle in units of the base mesh's head.
       thickness: `[C, rows]` distance above the skin.
       material: of the sheet.
       color: sRGB.
       rows: points of each column.
-      opening: `[C, rows]` change of the angle of each point, radians; default none.
-      hang_in: how much a hanging part goes inward, decimeters a decimeter.
-      wave: amplitude and frequency of waves of what hangs.
+      opening: `[C, rows]` change of the angle of each point, radians; None for no change.
+      hang_in: how far a hanging part goes inward, decimeters per decimeter.
+      wave: amplitude and frequency of waves of the hanging part.
 
     Returns:
       The surface; coordinates are (angle, share of the way down, y).
@@ -209,13 +209,13 @@ def grid_triangles(columns: int, rows: int, closed: bool, rows_closed: bool = Fa
 
 
 class Clothes(NamedTuple):
-    """What somebody wears.
+    """Clothes of a person.
 
     Attributes:
       kind: of the collar.
       collar: front height, back height, power of the curve between them; on the base mesh.
       colors: `[4, 3]` float32 sRGB: main, second, shirt, tie.
-      pattern: `[3]` radians a decimeter of stripes along x, y, z; zero for plain.
+      pattern: `[3]` radians per decimeter of stripes along x, y, z; zero for plain.
       checked: whether stripes cross.
       puff: distance of the cloth from the skin, decimeters.
       bare_legs: height below which legs are bare, and of sleeves the |x| beyond which arms are (base mesh).
@@ -235,7 +235,7 @@ class Clothes(NamedTuple):
 
 
 def sample_clothes(random: np.random.Generator, color: np.ndarray | None = None) -> Clothes:
-    """Draws clothes; `color` sets the main color (a headscarf's) and closes the collar."""
+    """Samples clothes; `color` sets the main color (a headscarf's) and closes the collar."""
     kind = str(random.choice(list(_COLLARS), p=[0.32, 0.1, 0.14, 0.1, 0.16, 0.18]))
     colors = random.random((4, 3))
     gray = colors.mean(axis=1, keepdims=True)
@@ -256,10 +256,10 @@ def sample_clothes(random: np.random.Generator, color: np.ndarray | None = None)
 
 
 def cloth_depth(clothes: Clothes, points: np.ndarray) -> np.ndarray:
-    """How far below the collar's line points of the body are, `[N]` decimeters; negative where skin is bare.
+    """Distance of points of the body below the collar's line, `[N]` decimeters; negative where skin is bare.
 
     Args:
-      clothes: of somebody.
+      clothes: the clothes.
       points: `[N, 3]` on the base mesh.
     """
     front, back, power = clothes.collar
@@ -267,14 +267,14 @@ def cloth_depth(clothes: Clothes, points: np.ndarray) -> np.ndarray:
     rise = np.clip(np.abs(x) / _NECK_WIDTH, 0, 1) ** power
     line = front + (max(back, front) - front) * rise
     line = back + (line - back) * smoothstep(z, -0.1, 0.3)
-    # The shoulders beside the neck are covered.
+    # The shoulders at the sides of the neck are covered.
     line = line + np.clip(5.95 - line, 0, None) * smoothstep(np.abs(x), _NECK_WIDTH, 1.3 * _NECK_WIDTH)
     bare = (np.abs(x) > clothes.bare_arms) | (y < clothes.bare_legs)
     return np.where(bare, -1, line - y)
 
 
 def cloth_coverage(clothes: Clothes, points: np.ndarray) -> np.ndarray:
-    """How much a point of the body is cloth, `[N]` in [0, 1]; `points` are on the base mesh, `[N, 3]`."""
+    """Coverage of points of the body by cloth, `[N]` in [0, 1]; `points` are on the base mesh, `[N, 3]`."""
     return smoothstep(cloth_depth(clothes, points), -0.012, 0.012)
 
 
