@@ -3,7 +3,7 @@
 import pytest
 
 from fomm_tf import errors
-from fomm_tf.data.prepare import settings, sources
+from fomm_tf.data.prepare import run, settings
 from fomm_tf.data.prepare.settings import Settings
 
 
@@ -14,10 +14,10 @@ def _touch(root, *names):
 
 
 def _find(root, **assigned):
-    return sources.find([root], Settings(**assigned), root / "out")
+    return run.find_sources([root], Settings(**assigned), root / "out")
 
 
-def test_find_names_are_unique_and_contain_identity(tmp_path):
+def test_find_sources_names_are_unique_and_contain_identity(tmp_path):
     _touch(tmp_path, "ann.mp4", "bob#1.mov", "cid/a.mp4", "cid/deep/b.webm", "dan/00001.png", "dan/00002.png")
     _touch(tmp_path, "notes.txt", ".hidden.mp4", "out/train/ann#1.mp4")
     videos = {source.name: (source.identity, source.split) for source in _find(tmp_path)}
@@ -30,19 +30,19 @@ def test_find_names_are_unique_and_contain_identity(tmp_path):
     }
 
 
-def test_find_keeps_train_and_test_directories_apart(tmp_path):
+def test_find_sources_keeps_train_and_test_directories_apart(tmp_path):
     _touch(tmp_path, "train/ann#1.gif", "train/bob/x.mp4", "test/cid/00001.png", "test/stacked.png")
     videos = {source.name: source.split for source in _find(tmp_path)}
     assert videos == {"ann#1": "train", "bob#x": "train", "cid": "test", "stacked": "test"}
 
 
-def test_find_accepts_directory_of_frames(tmp_path):
+def test_find_sources_accepts_directory_of_frames(tmp_path):
     _touch(tmp_path, "ann/00001.png", "ann/00002.png")
     (source,) = _find(tmp_path / "ann")
     assert source == (tmp_path / "ann", "ann", None)
 
 
-def test_find_extracts_identity_by_pattern(tmp_path):
+def test_find_sources_extracts_identity_by_pattern(tmp_path):
     _touch(tmp_path, "001_smile_2.mp4", "001_smile_1.mp4", "017_posed.mp4", "other.mp4", "a/002_x.mp4")
     videos = _find(tmp_path, identity=settings.PRESETS["nemo"]["identity"])
     assert [(source.name, source.identity) for source in videos] == [
@@ -54,10 +54,10 @@ def test_find_extracts_identity_by_pattern(tmp_path):
     ]
 
 
-def test_find_accepts_any_suffix_and_duplicates(tmp_path):
+def test_find_sources_accepts_any_suffix_and_duplicates(tmp_path):
     _touch(tmp_path, "loop.ffconcat")
     file = tmp_path / "loop.ffconcat"
-    assert [source.name for source in sources.find([file, file], Settings(), tmp_path / "out")] == ["loop"]
+    assert [source.name for source in run.find_sources([file, file], Settings(), tmp_path / "out")] == ["loop"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_find_accepts_any_suffix_and_duplicates(tmp_path):
         (["deep/a.mp4"], {"identity": "(.*)"}, "it must match a name without / and #"),
     ],
 )
-def test_find_rejects_ambiguous_names(tmp_path, names, assigned, message):
+def test_find_sources_rejects_ambiguous_names(tmp_path, names, assigned, message):
     _touch(tmp_path, *names)
     if message is None:
         assert [source.identity for source in _find(tmp_path, **assigned)] == ["a.mp4"]
@@ -78,26 +78,26 @@ def test_find_rejects_ambiguous_names(tmp_path, names, assigned, message):
         _find(tmp_path, **assigned)
 
 
-def test_choose_test_is_deterministic(tmp_path):
+def test_choose_test_identities_is_deterministic(tmp_path):
     _touch(tmp_path, *(f"{name}/{clip}.mp4" for name in "abcdefghij" for clip in range(3)))
     videos = _find(tmp_path)
-    chosen = sources.choose_test(videos, Settings(test_share=0.3))
+    chosen = run.choose_test_identities(videos, Settings(test_share=0.3))
     assert len(chosen) == 3
-    assert chosen == sources.choose_test(videos[::-1], Settings(test_share=0.3))
-    assert len(sources.choose_test(videos, Settings(test_share=0.01))) == 1
-    assert sources.choose_test(videos, Settings(test_share=0.0)) == []
-    assert sources.choose_test(videos, Settings(test_identities=("b", "a"))) == ["a", "b"]
-    assert sources.choose_test(videos, Settings(split="time")) == []
+    assert chosen == run.choose_test_identities(videos[::-1], Settings(test_share=0.3))
+    assert len(run.choose_test_identities(videos, Settings(test_share=0.01))) == 1
+    assert run.choose_test_identities(videos, Settings(test_share=0.0)) == []
+    assert run.choose_test_identities(videos, Settings(test_identities=("b", "a"))) == ["a", "b"]
+    assert run.choose_test_identities(videos, Settings(split="time")) == []
 
 
-def test_choose_test_rejects_single_identity(tmp_path):
+def test_choose_test_identities_rejects_single_identity(tmp_path):
     _touch(tmp_path, "ann/a.mp4", "ann/b.mp4")
     videos = _find(tmp_path)
     with pytest.raises(errors.UserError, match=r"have one identity, 'ann'.*give `split` time"):
-        sources.choose_test(videos, Settings())
+        run.choose_test_identities(videos, Settings())
     with pytest.raises(errors.UserError, match="`test_identities` must be some of ann; got bob"):
-        sources.choose_test(videos, Settings(test_identities=("bob",)))
+        run.choose_test_identities(videos, Settings(test_identities=("bob",)))
     _touch(tmp_path, "train/x.mp4", "test/y.mp4")
-    assert sources.choose_test(_find(tmp_path / "train"), Settings(split="time")) == []
+    assert run.choose_test_identities(_find(tmp_path / "train"), Settings(split="time")) == []
     assigned = [source._replace(split="train") for source in videos]
-    assert sources.choose_test(assigned, Settings()) == []
+    assert run.choose_test_identities(assigned, Settings()) == []

@@ -1,7 +1,7 @@
 """Renders clips (identity, motion, and scene, each from a seed), with ground truth.
 
-A first pass casts one ray for each cell of a grid; cells at an edge (another material, a jump in depth, a bend) get nine
-more. Light is computed in linear RGB, then exposed and encoded as in a camera.
+A first pass casts one ray for each cell of a grid; cells at an edge (another material, a jump in depth, a bend) get
+nine more. Light is computed in linear RGB, then exposed and encoded as in a camera.
 
 Convention: positions are (x, y), x to the right, y down; -1 and 1 are the centers of the first and last pixel, as in
 `fomm_tf.ops.grid`. Left and right are the person's. Head angles are in degrees: yaw is positive when the head turns to
