@@ -1,4 +1,4 @@
-"""`python tests/bench/exports.py`: TFLite files on ai-edge-litert and ONNX files on onnxruntime beside the Keras
+"""`python tests/bench/exports.py`: TFLite files on ai-edge-litert and ONNX files on onnxruntime and the Keras
 networks, by stage and by whole driving frame, a batch of 1, as many threads as there are cores.
 
 A recipe's weights are random: speed does not hang on them.
@@ -25,7 +25,7 @@ REPEATS = 3
 
 
 def keras_parts(built, inputs):
-    """name -> `Part` of the functions that the files are made of."""
+    """name -> `Part` of the functions that the files are exported from."""
 
     def part(names):
         given = {name: tf.nest.map_structure(tf.constant, inputs[name]) for name in names}

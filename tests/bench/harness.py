@@ -31,7 +31,7 @@ CEILING = ("ceiling: product 2048", "ceiling: convolution 3x3")
 
 
 class Part(NamedTuple):
-    """What is timed.
+    """A part that is timed.
 
     Attributes:
       run: does it once and waits for the result.
@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """With the options that every bench has."""
+    """A parser with the options of all benchmarks."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--rounds", type=int, default=3, help="number of rounds in which each part is timed (default: %(default)s)"
@@ -66,7 +66,7 @@ def wait(result: object) -> object:
 
 
 def graph_part(function: Callable[[], object], count: int = 1, unit: str = "frame") -> Part:
-    """A function of nothing, in a graph of its own; its work is counted by TensorFlow's profiler."""
+    """A function without arguments, in a graph of its own; TensorFlow's profiler counts its operations."""
     compiled = tf.function(function, autograph=False)
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
     begin = time.perf_counter()
@@ -86,7 +86,7 @@ def ceiling() -> dict[str, Part]:
 
 
 def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
-    """Times the parts and the ceiling in turn; prints a line a part.
+    """Times the parts and the peak rates alternately; prints one line per part.
 
     Returns:
       name -> `ms` (median of one unit) with `quartiles`, `unit`, `first_ms` (the first call),
@@ -138,7 +138,7 @@ def describe(name: str, record: dict) -> str:
 def write_footage(
     path: pathlib.Path, frames: int, size: tuple[int, int], seed: int = 0, grain_channels: int = 3
 ) -> None:
-    """Smooth noise that drifts, with grain: about as hard to compress as a filmed face."""
+    """Smooth noise that drifts, with grain: about as hard to compress as a video of a face."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, [24, 24, 3], np.uint8)
     height, width = size
@@ -151,12 +151,12 @@ def write_footage(
 
 
 def peak_gib() -> float:
-    """The most memory that this process has held."""
+    """The peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def peak_tensors_gib(run: Callable[[], object]) -> float:
-    """The most memory that tensors have held in this process by the end of `run`, by TensorFlow's profiler.
+    """The peak memory of tensors in this process by the end of `run`, by TensorFlow's profiler.
 
     What a GPU would have to hold; the process holds more: libraries, and what the allocator keeps for later.
     """

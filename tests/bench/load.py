@@ -125,7 +125,7 @@ def rest_codec(signature, inputs, outputs, specs):
 
 
 def measure_overhead(model, signatures, requests, rounds):
-    """Medians in ms of one client's requests, and of what they consist of."""
+    """Medians in ms of one client's requests, and of their parts."""
     records = {}
     with servers.start_embedded(model) as server, httpx.Client() as client:
         for label, (signature, inputs) in requests.items():
@@ -170,7 +170,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "fomm"
         version = saved_model.write(module.load(checkpoint.BUNDLED), model)
-        # Only what is measured is called beforehand.
+        # Only measured signatures are called in advance.
         (version / saved_model.EXTRA / saved_model.WARMUP).unlink()
         signatures = tf.saved_model.load(str(version)).signatures
         requests = requests_of(signatures)

@@ -1,4 +1,4 @@
-"""The benches run, on the smallest recipe, and two runs can be compared."""
+"""The benchmarks run on the smallest recipe, and two runs can be compared."""
 
 import json
 import pathlib

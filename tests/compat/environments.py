@@ -1,4 +1,4 @@
-"""Environments of their own for `make compat` and its tests, built by the Makefile."""
+"""Separate environments for `make compat` and its tests, built by the Makefile."""
 
 import pathlib
 import subprocess
@@ -18,7 +18,7 @@ def python(name: str) -> pathlib.Path:
 
 
 def run(name: str, script: str, *arguments: str | pathlib.Path) -> str:
-    """Runs a script of this folder there, away from the checkout; prints and gives its stdout."""
+    """Runs a script of this directory there, outside of the checkout; prints and returns its stdout."""
     line = [python(name), "-P", pathlib.Path(__file__).with_name(script), *arguments]
     done = subprocess.run(line, cwd=arguments[0], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-# Shares of max(1, the output's largest value), as `python -m export` allows them; gray levels for images in bytes.
+# Fractions of max(1, the output's largest value), as in `python -m export`; gray levels for uint8 images.
 FLOAT, UINT8, JPEG = 2e-4, 1, 8
 
 

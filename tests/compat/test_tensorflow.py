@@ -1,4 +1,4 @@
-"""What was exported by TensorFlow 2.15 in an environment with today's, without this project's packages."""
+"""A SavedModel exported by TensorFlow 2.15 in an environment with the current TensorFlow, without this project."""
 
 import environments
 import numpy as np

@@ -1,4 +1,4 @@
-"""Runs in an environment with torch: loads a checkpoint of ours and compares its tensors.
+"""Runs in an environment with torch: loads a checkpoint of this project and compares its tensors.
 
 python torch_tensors.py FOLDER CHECKPOINT TENSORS.npz
 

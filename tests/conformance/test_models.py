@@ -1,4 +1,4 @@
-"""Every cross-cutting property, on every model of the list."""
+"""Cross-cutting properties of all models of `model_list`."""
 
 import functools
 

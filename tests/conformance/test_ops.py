@@ -1,4 +1,4 @@
-"""Every public op, once each way it is run: eagerly, traced with unknown sizes, compiled by XLA, and in TFLite."""
+"""Every public op, eagerly, traced with unknown sizes, compiled by XLA, and in TFLite."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Op(NamedTuple):
     """One way to call an op.
 
     Attributes:
-      name: `module.function`, and in brackets what this row is about.
+      name: `module.function`, and in brackets the subject of this row.
       call: tensors to tensors, static arguments bound.
       inputs: float32 examples.
       static: for each input the axes that stay known when all the others are unknown.
@@ -330,7 +330,7 @@ def test_identity_grid_returns_the_requested_dtype():
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
-    """A noisy photograph's worth of detail at the size of the released models: the worst case for half precision."""
+    """An image as detailed as a noisy photograph, of the released models' size: the worst case for half precision."""
     return np.random.default_rng(5).uniform(size=(1, 256, 256, 3)).astype(np.float32)
 
 

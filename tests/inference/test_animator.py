@@ -1,4 +1,4 @@
-"""The animator: what goes in and out, and the stream of frames."""
+"""The animator: inputs, outputs, and streams of frames."""
 
 import functools
 import pathlib

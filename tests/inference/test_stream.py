@@ -40,7 +40,7 @@ def test_prefetch_computes_depth_items_ahead(depth):
 
 @pytest.mark.parametrize("depth", [1, 4])
 def test_prefetch_computes_no_more_than_depth_items_ahead(monkeypatch, depth):
-    """With an executor that does at once what a thread would do some time later."""
+    """With an executor that does immediately what a thread would do later."""
 
     class Inline:
         def __init__(self, _):

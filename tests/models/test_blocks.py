@@ -1,4 +1,4 @@
-"""The shared blocks: normalization as torch's (also across replicas), initial weights, sizes."""
+"""The shared blocks: normalization as in torch (also across replicas), initial weights, sizes."""
 
 import pathlib
 

@@ -40,7 +40,7 @@ def assert_same(outputs, expected, tolerance):
     assert outputs.keys() == expected.keys()
     for name, array in expected.items():
         assert np.std(array) > 1e-3, name
-        # On noise, a place that is off by one unit in the last place reads a color that is off by 1e-5.
+        # On noise, a position that differs in its last bit samples a color that differs by 1e-5.
         np.testing.assert_allclose(
             outputs[name], array, atol=5 * tolerance if name == "deformed" else tolerance, err_msg=name
         )

@@ -1,4 +1,4 @@
-"""2x2 matrices against NumPy, and what is promised where there is no inverse."""
+"""2x2 linear algebra against NumPy, and the documented results for singular matrices."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Local motions, their combination and relative transfer, from the equations with NumPy's own inverse."""
+"""Local motions, their combination and relative transfer, against their equations in NumPy."""
 
 import re
 
@@ -29,7 +29,7 @@ def tensors(keypoints):
 
 
 def transferred(source, driving, initial, relative_jacobian, adapt_scale):
-    """Eq. 14-15 and A.3, a frame and a keypoint at a time."""
+    """Eq. 14-15 and A.3 for one frame and keypoint at a time."""
     value, jacobian = np.zeros_like(driving.value), np.zeros_like(driving.jacobian)
     for b in range(len(value)):
         s, i = (b if len(part.value) > 1 else 0 for part in (source, initial))
@@ -119,7 +119,7 @@ def test_transfer_adapt_scale_of_a_scaled_copy_is_its_scale(scale, seed, traced)
         [(0.1, 0.2), (0.7, -0.3)],
         [(0.1, 0.2)] * 4,
         [(0.1 * i, 0.3) for i in range(4)],
-        [(0.1 * i + 0.013, 0.17 * i - 0.31) for i in range(6)],  # in float32 no exact line
+        [(0.1 * i + 0.013, 0.17 * i - 0.31) for i in range(6)],  # not exactly collinear in float32
     ],
     ids=["one", "two", "repeated", "horizontal", "slanted"],
 )

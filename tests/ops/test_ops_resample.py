@@ -44,7 +44,7 @@ def blur_and_subsample(image, kernel, step):
 
 
 def resize_by_loops(image, height, width):
-    """Bilinear with half-pixel centers; beyond the outer centers the border pixel."""
+    """Bilinear with half-pixel centers; the border pixel outside of the outer centers."""
     batch, rows, columns, channels = image.shape
     result = np.zeros((batch, height, width, channels))
     for i in range(height):
@@ -141,7 +141,7 @@ def test_resample_gradients_are_numeric(check_gradient):
 
 
 def test_resize_gradient_is_its_transpose():
-    """TensorFlow resizes in float32 alone, too coarse for differences; it is linear, so <R x, y> = <x, R' y>."""
+    """TensorFlow resizes in float32 only, too coarse for differences; it is linear, so <R x, y> = <x, R' y>."""
     generator = np.random.default_rng(3)
     image, upstream = (tf.constant(generator.normal(size=s), tf.float32) for s in [(1, 4, 5, 2), (1, 7, 3, 2)])
     with tf.GradientTape() as tape:
@@ -194,7 +194,7 @@ def test_upsample_nearest_2x_equals_keras_and_its_gradient_is_a_sum(check_gradie
 
 
 def upsample_and_convolve(image, kernel):
-    """Pixel by pixel of the doubled image, outside of which there are zeros."""
+    """Pixel by pixel of the upsampled image, which is surrounded by zeros."""
     large = np.pad(np.repeat(np.repeat(image, 2, axis=1), 2, axis=2), [(0, 0), (1, 1), (1, 1), (0, 0)])
     batch, height, width, _ = large.shape
     result = np.zeros((batch, height - 2, width - 2, kernel.shape[3]))

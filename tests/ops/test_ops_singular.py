@@ -1,4 +1,4 @@
-"""Jacobians without an inverse, and grids that are not numbers: what is documented, in every way the ops are run."""
+"""Singular Jacobians and grids with NaN: the documented results, eagerly, compiled, and in TFLite."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ every_way = pytest.mark.parametrize("way", ["eager", "traced", "compiled"])
 
 
 def chain(source_value, source_jacobian, value, jacobian, mask, image, padding="zeros", align_corners=True):
-    """Deformation and warped image, as the networks make them."""
+    """Deformation and warped image, computed as in the networks."""
     source, driving = keypoints.Keypoints(source_value, source_jacobian), keypoints.Keypoints(value, jacobian)
     motions = motion.local_motions(source, driving, HEIGHT, WIDTH)
     deformation = motion.combine(motions, mask)
@@ -64,11 +64,11 @@ def ways():
 
 
 def inputs_with(driving, source):
-    """All but the Jacobians is harmless; one keypoint of each frame has the harmless identity."""
+    """Ordinary inputs, except for the Jacobians; one keypoint of each frame has the identity."""
     generator = np.random.default_rng(0)
     value = generator.uniform(-0.8, 0.8, (2, 1, COUNT, 2))
     mask = generator.dirichlet(np.ones(COUNT + 1), (1, HEIGHT, WIDTH))
-    mask[:, :, ::2] = np.eye(COUNT + 1)[0]  # every second column keeps to the background
+    mask[:, :, ::2] = np.eye(COUNT + 1)[0]  # every second column follows the background
     image = generator.uniform(0.1, 1.0, (1, HEIGHT, WIDTH, 3))
     parts = value[0], [[source, np.eye(2)]], value[1], [[driving, np.eye(2)]], mask, image
     return [np.asarray(part, np.float32) for part in parts]
@@ -82,7 +82,7 @@ def test_local_motions_of_finite_jacobians_have_no_nan(matrix, source_too, way, 
     for deformation, warped, gradients in ways[way](*map(tf.constant, inputs)):
         assert np.isfinite(deformation).all()
         assert (warped.numpy() >= -1e-6).all() and (warped.numpy() <= inputs[-1].max() + 1e-5).all()
-        # Where the mask chooses the background alone, a wild motion of a keypoint changes nothing.
+        # Where the mask selects the background only, the motion of a keypoint has no effect.
         np.testing.assert_allclose(warped[:, :, ::2], inputs[-1][:, :, ::2], atol=1e-5)
         for name, gradient in zip(PARTS, gradients, strict=True):
             assert np.isfinite(gradient).all(), name
@@ -101,13 +101,13 @@ def test_transfer_of_singular_jacobians_is_finite(matrix):
         assert np.isfinite(result).all()
         moved, _ = chain(*parts[0], parts[1].value, result, tf.ones([1, HEIGHT, WIDTH, 2]) / 2, tf.ones([1, 6, 9, 3]))
         assert np.isfinite(moved).all()
-        # A gradient of the product of three such matrices may overflow; it may not be undefined.
+        # A gradient of the product of three such matrices may overflow, but not be NaN.
         gradients = [g for g in tf.nest.flatten(tape.gradient(result, parts)) if g is not None]
         assert gradients and not any(np.isnan(gradient).any() for gradient in gradients)
 
 
 def test_singular_driving_jacobian_samples_padding():
-    """As documented: the adjugate times 1e8, which zero padding reads as black."""
+    """As documented: the adjugate times 1e8, which zero padding samples as black."""
     value = tf.constant([[[0.03, 0.04]]])
     source = keypoints.Keypoints(value, tf.eye(2, batch_shape=[1, 1]))
     driving = keypoints.Keypoints(value, tf.constant([[[[1.0, 2.0], [2.0, 4.0]]]]))
@@ -229,7 +229,7 @@ def test_tflite_never_reads_outside_of_the_image(tmp_path):
             assert np.isfinite(deformation).all()
             assert (warped >= -1e-6).all() and (warped <= example[-1].max() + 1e-5).all()
             wild, _ = chain(*map(tf.constant, example), padding, align_corners)
-            # Far outside, the last bit of a place is more than a pixel: there only the deformation is comparable.
+            # Far outside, the last bit of a position is more than a pixel, so that only the deformation is compared.
             np.testing.assert_allclose(deformation, wild, rtol=1e-3, atol=1e-6 * max(1.0, np.abs(wild).max()))
 
 

@@ -1,4 +1,4 @@
-"""The equivariance transform against loops over control points, and its draws against their statistics."""
+"""The equivariance transform against loops over control points; statistics of its samples."""
 
 import math
 import re
@@ -145,7 +145,7 @@ def test_tps_gradients_are_numeric(check_gradient):
 
 def test_warp_image_gradient_is_numeric(check_gradient):
     image = np.random.default_rng(3).uniform(size=(1, 4, 5, 1))
-    # 0.07 off a whole number of pixels everywhere: kinks are further than the differences reach.
+    # 0.07 away from whole pixels everywhere: the finite differences cross no kink.
     theta = np.array([[[1.0, 0.0, 0.17], [0.0, 1.0, 0.23]]])
     check_gradient(lambda t, i: tps.warp_image(tps.Transform(t, None), i), theta, image)
 

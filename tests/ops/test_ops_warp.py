@@ -43,7 +43,7 @@ def pixel_place(normalized, size, align_corners):
 
 
 def by_loops(image, grid_of_places, padding, align_corners):
-    """grid_sample from its definition, a pixel at a time."""
+    """grid_sample by its definition, one pixel at a time."""
     batch, height, width = grid_of_places.shape[:3]
     rows, columns = image.shape[1:3]
     result = np.zeros((batch, height, width, image.shape[-1]))
@@ -128,7 +128,7 @@ def test_warp_equals_scipy(padding, align_corners, mode):
 @pytest.mark.parametrize(("align_corners", "pixel"), [(True, "INTEGER"), (False, "HALF_INTEGER")])
 def test_warp_equals_tensorflow_graphics(padding, border, align_corners, pixel):
     pytest.importorskip("tensorflow_addons", reason="tensorflow_graphics needs it", exc_type=ImportError)
-    from tensorflow_graphics.image import transformer  # imports for seconds
+    from tensorflow_graphics.image import transformer  # slow import
 
     image, grid = make_image().astype(np.float32), make_grid().astype(np.float32)
     sizes = np.array([WIDTH, HEIGHT], np.float32)
@@ -198,7 +198,7 @@ def test_warp_is_linear_and_stays_in_the_image_s_range(seed, padding, align_corn
 @every_padding
 @both_conventions
 def test_warp_gradients_are_numeric_away_from_pixel_centers(padding, align_corners, check_gradient):
-    """Bilinear sampling has kinks at pixel centers, reflection at the mirrors: the numeric gradient keeps away."""
+    """Bilinear sampling has kinks at pixel centers, reflection at the mirrors: the numeric gradient avoids them."""
     generator = np.random.default_rng(4)
     pixels = generator.integers(-1, [4, 5], (1, 4, 5, 2)) + generator.uniform(0.1, 0.4, (1, 4, 5, 2))  # (y, x)
     sizes = np.array([4, 5])

@@ -1,4 +1,4 @@
-"""Every network against the reference's own outputs, from its checkpoints, under both meanings of align_corners.
+"""The networks, with the reference's checkpoints, against its outputs, with both values of `align_corners`.
 
 Tolerances: what the issue asks for, and five times what float32 allows (`noise.json`: the reference in float32 against
 itself in float64) where that is known.

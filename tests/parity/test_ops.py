@@ -1,4 +1,4 @@
-"""Every op against the reference's own outputs (`ops.npz`)."""
+"""The ops against the reference's outputs (`ops.npz`)."""
 
 import pathlib
 

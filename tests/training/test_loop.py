@@ -1,4 +1,4 @@
-"""The loop: resumed bit for bit, the same on any number of replicas and workers, and stopped by what must stop it."""
+"""The training loop: resuming, replicas and workers, precision, interruption, errors."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def spawn(config_file, folder, *options, **environment):
 
 
 def read_until(process, start):
-    """The lines up to the first that begins with `start`."""
+    """Reads lines up to the first that starts with `start`."""
     for line in process.stdout:
         if line.startswith(start):
             return line
@@ -48,7 +48,7 @@ def read_until(process, start):
 
 @pytest.fixture(scope="module")
 def plain(make_config, tmp_path_factory):
-    """The folder of a run of one step, and what it reported."""
+    """The directory of a run of one step, and its report."""
     folder = tmp_path_factory.mktemp("plain") / "run"
     return folder, train(make_config("train.steps=1"), folder, tf.distribute.MirroredStrategy(["CPU:0"]))
 
@@ -56,7 +56,7 @@ def plain(make_config, tmp_path_factory):
 def test_resume_after_kill_is_bit_identical(write_config, tmp_path):
     terms = ("train.loss_weights.generator_gan=1", "train.lr_decay_fractions=[]")
     run, straight = tmp_path / "run", tmp_path / "straight"
-    # Longer than six steps, so that the kill comes while it steps; without decay its first six are the same.
+    # Longer than six steps, so that it is killed during training; without decay its first six steps are the same.
     killed = spawn(write_config(*terms, "train.steps=100000", "train.keep=1000000"), run)
     read_until(killed, "step 6: L1")
     killed.kill()
@@ -214,8 +214,8 @@ def assert_same(one, other):
                 assert mine[name] == pytest.approx(value, rel=1e-5), name
     for mine, theirs in zip(one[1], other[1], strict=True):
         norm = np.linalg.norm(np.float64(theirs))
-        # What started from 0 (heads of Jacobians, offsets of norms) holds a sum of gradients and nothing else, and
-        # float32 allows those 1e-3 (five times that here); everything else holds weights.
+        # Variables that start from 0 (heads of Jacobians, offsets of norms) are sums of gradients, for which float32
+        # allows 1e-3 (here five times that); all others are dominated by their initial values.
         tolerance = 1e-5 if norm > 1e-2 else 5e-3
         assert np.linalg.norm(np.float64(mine) - np.float64(theirs)) <= tolerance * norm + 1e-7
 

@@ -1,4 +1,4 @@
-"""Ways to compute the same losses; that they are the reference's is seen in tests/parity."""
+"""Gradient checkpointing of the objective; tests/parity compares its losses with the reference's."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from fomm_tf.training import objective
 
 
 def step(settings):
-    """Losses, gradients and running statistics of one batch, and how often each block computed."""
+    """Losses, gradients and running statistics of one batch, and how often each block was computed."""
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings)
     losses = objective.Objective(settings, run.model, None, backbones.Vgg19(backbone_states.vgg19(), "random"))

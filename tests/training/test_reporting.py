@@ -22,7 +22,7 @@ def events(folder):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The seconds that the reporter sees; they pass when the test says so."""
+    """The clock of the reporter, advanced by the test."""
     clock = types.SimpleNamespace(seconds=100.0)
     monkeypatch.setattr(reporting, "time", types.SimpleNamespace(perf_counter=lambda: clock.seconds))
     return clock

@@ -1,4 +1,4 @@
-"""What a step draws for itself; its losses and gradients are compared with the reference's in tests/parity."""
+"""The deformations of a step; tests/parity compares its losses and gradients with the reference's."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ SETTINGS = config.TrainConfig(batch_size=4, seed=3)
 
 
 def draw(strategy, number, settings=SETTINGS):
-    """The deformations of all replicas, one below the other."""
+    """The deformations of all replicas, concatenated."""
     transform = strategy.run(lambda: step.draw_transform(settings, tf.constant(number, tf.int64)))
     parts = [strategy.experimental_local_results(part) for part in transform]
     return [np.concatenate([local.numpy() for local in part]) for part in parts]

@@ -22,7 +22,7 @@ def run(make_config):
 
 
 def expected(run, clips, numbers):
-    """By the animator, frame by frame."""
+    """The score by the animator, frame by frame."""
     shown, l1, source_copy = animator.Animator(run.model, run.config), [], []
     for clip in clips:
         source = shown.encode_source(clip.frame(0))
