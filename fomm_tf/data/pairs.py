@@ -69,10 +69,10 @@ class Sampler:
         rounds, places = np.divmod(step * count + np.arange(count), len(self._groups))
         groups = [self._groups[self._order(turn)[place]] for turn, place in zip(rounds, places, strict=True)]
         clip = np.array([group[int(share * len(group))] for group, share in zip(groups, chosen, strict=True)])
-        one = (first * self._lengths[clip]).astype(int)
-        other = (second * (self._lengths[clip] - 1)).astype(int)
-        other += other >= one
-        early, late = np.minimum(one, other), np.maximum(one, other)
+        first = (first * self._lengths[clip]).astype(int)
+        second = (second * (self._lengths[clip] - 1)).astype(int)
+        second += second >= first
+        early, late = np.minimum(first, second), np.maximum(first, second)
         reverse = params.reverse > 0
         return Draws(clip, np.where(reverse, late, early), np.where(reverse, early, late), params)
 

@@ -43,30 +43,30 @@ class Hair(NamedTuple):
     surfaces: tuple[Surface, ...]
 
 
-def sample_color(random: np.random.Generator, who: body.Shape) -> np.ndarray:
+def sample_color(random: np.random.Generator, shape: body.Shape) -> np.ndarray:
     """`[3]` float32 sRGB: dark for most, gray for the old."""
-    fair = float(who.ancestry[2])
+    fair = float(shape.ancestry[2])
     shares = np.array(
         [3, 3, 2 + fair, 2 * fair + 0.3, 1.6 * fair + 0.1, 1.2 * fair, 0.7 * fair, 0.5 * fair, 0.3 * fair]
     )
     color = _COLORS[random.choice(len(_COLORS), p=shares / shares.sum())] / 255
-    gray = float(smoothstep(np.array(who.age + random.normal(0, 0.2)), 0.45, 0.95))
+    gray = float(smoothstep(np.array(shape.age + random.normal(0, 0.2)), 0.45, 0.95))
     color = color + gray * (random.uniform(0.55, 0.85) - color)
     if random.random() < 0.04:  # dyed
         color = random.random(3) * 0.7
     return np.clip(color * random.uniform(0.85, 1.15), 0.03, 0.92).astype(np.float32)
 
 
-def sample_hair(random: np.random.Generator, who: body.Shape, skull: Skull, color: np.ndarray) -> Hair:
+def sample_hair(random: np.random.Generator, shape: body.Shape, skull: Skull, color: np.ndarray) -> Hair:
     """Samples hair or a head covering that fits a head."""
-    male = who.male > 0.5
+    male = shape.male > 0.5
     kind = str(random.choice(_KINDS, p=_SHARES_MALE if male else _SHARES_FEMALE))
     cover = str(
         random.choice(["", "cap", "beanie", "scarf"], p=[0.9, 0.06, 0.04, 0] if male else [0.84, 0.03, 0.03, 0.1])
     )
     line = _LINE.copy()
     line[0] += random.normal(0, 0.05)
-    line[1:3] += random.normal(0, 0.05) + (random.random() < 0.4 * male) * who.age * random.uniform(0, 0.4)
+    line[1:3] += random.normal(0, 0.05) + (random.random() < 0.4 * male) * shape.age * random.uniform(0, 0.4)
     line[4:6] += random.normal(0, 0.03)
     angles = np.abs((np.arange(_COLUMNS) / _COLUMNS * 2 - 1) * np.pi)
     hairline = np.interp(angles, _ANGLES, line)

@@ -75,15 +75,15 @@ def sample_person(seed: int, whole_body: bool = False, texture_width: int = 768)
     human = body.load()
     # Independent streams: changing how hair is sampled does not change the shape of a seed.
     streams = [np.random.default_rng([seed, stream]) for stream in range(6)]
-    who = body.sample_shape(streams[0])
-    color = hair.sample_color(streams[1], who)
-    complexion = skin.sample_skin(streams[2], who, color, texture_width)
-    skull = surfaces.measure_skull(human, who.vertices)
-    hairdo = hair.sample_hair(streams[3], who, skull, color)
-    glasses = hair.sample_glasses(streams[4], human, who.vertices, skull)
+    shape = body.sample_shape(streams[0])
+    color = hair.sample_color(streams[1], shape)
+    complexion = skin.sample_skin(streams[2], shape, color, texture_width)
+    skull = surfaces.measure_skull(human, shape.vertices)
+    hairdo = hair.sample_hair(streams[3], shape, skull, color)
+    glasses = hair.sample_glasses(streams[4], human, shape.vertices, skull)
     worn = surfaces.sample_clothes(streams[5], hairdo.surfaces[0].color if hairdo.kind == "scarf" else None)
     complexion = complexion._replace(texture=_color_scalp(streams[3], complexion.texture, hairdo))
-    return _assemble(human, who, complexion, worn, hairdo, glasses, streams[4], whole_body)
+    return _assemble(human, shape, complexion, worn, hairdo, glasses, streams[4], whole_body)
 
 
 def _color_scalp(random, texture: np.ndarray, hairdo: hair.Hair) -> np.ndarray:
@@ -99,14 +99,14 @@ def _color_scalp(random, texture: np.ndarray, hairdo: hair.Hair) -> np.ndarray:
     return np.clip(np.concatenate([colors, hairy], axis=-1), 0, 255).astype(np.uint8)
 
 
-def _assemble(human, who, complexion, worn, hairdo, glasses, random, whole_body) -> Person:
+def _assemble(human, shape, complexion, worn, hairdo, glasses, random, whole_body) -> Person:
     of_body = human.triangles[human.parts == body.Part.BODY]
-    normals = geometry.VertexNormals(len(human.vertices), of_body)(who.vertices)
-    vertices = who.vertices + normals * _outward(human, complexion, worn)[:, None]
+    normals = geometry.VertexNormals(len(human.vertices), of_body)(shape.vertices)
+    vertices = shape.vertices + normals * _outward(human, complexion, worn)[:, None]
     used = np.ones(len(human.triangles), bool)
     if not whole_body:
         used = human.vertices[human.triangles, 1].min(axis=1) > _BUST_BOTTOM
-    used &= ~_hidden_lashes(random, human, who)
+    used &= ~_hidden_lashes(random, human, shape)
     attached = (*hairdo.surfaces, *glasses)
     count = len(vertices)
     all_vertices, all_coordinates, weights = [vertices], [human.vertices], [human.weights]
@@ -122,7 +122,7 @@ def _assemble(human, who, complexion, worn, hairdo, glasses, random, whole_body)
         colors.append(np.broadcast_to(part.color, (len(part.triangles), 3)))
         count += len(part.vertices)
     moving, units = _unit_matrix(human)
-    _fit_blinks(human, who.vertices, moving, units)
+    _fit_blinks(human, shape.vertices, moving, units)
     masks = np.zeros((count, 4), np.float32)
     masks[:, 3] = 1
     masks[: len(vertices)] = np.stack(
@@ -130,20 +130,20 @@ def _assemble(human, who, complexion, worn, hairdo, glasses, random, whole_body)
     )
     triangles = np.concatenate(triangles)
     return Person(
-        who, complexion, worn, hairdo, *_sample_eyes(random, who), np.concatenate(all_vertices).astype(np.float32),
+        shape, complexion, worn, hairdo, *_sample_eyes(random, shape), np.concatenate(all_vertices).astype(np.float32),
         np.concatenate(all_coordinates).astype(np.float32), np.concatenate(weights).astype(np.float32),
-        human.joint_positions(who.vertices), units, moving, triangles, np.concatenate(materials).astype(np.uint8),
+        human.joint_positions(shape.vertices), units, moving, triangles, np.concatenate(materials).astype(np.uint8),
         np.concatenate(colors).astype(np.float32), masks, geometry.VertexNormals(count, triangles),
         _strand_noise(random, hairdo.kind),
         np.concatenate([human.part_vertices(part) for part in (body.Part.LEFT_EYE, body.Part.RIGHT_EYE)]),
     )  # fmt: skip
 
 
-def _hidden_lashes(random, human, who) -> np.ndarray:
+def _hidden_lashes(random, human, shape) -> np.ndarray:
     """Triangles of eyelashes that are too fine to be seen: the lower ones, and all of most men."""
     lashes = human.parts == body.Part.LASHES
     eye = human.vertices[human.landmarks["left_inner_eye"], 1]
-    shown = who.male < 0.5 and random.random() < 0.8
+    shown = shape.male < 0.5 and random.random() < 0.8
     return lashes & ((human.vertices[human.triangles, 1].mean(axis=1) < eye) | (not shown))
 
 
@@ -195,8 +195,8 @@ def _fit_blinks(human: body.Human, vertices: np.ndarray, moving: np.ndarray, uni
         blink *= np.float32(np.clip(_MEET * gap / fall, *_BLINKS))
 
 
-def _sample_eyes(random, who) -> tuple[np.ndarray, float]:
-    fair = float(who.ancestry[2])
+def _sample_eyes(random, shape) -> tuple[np.ndarray, float]:
+    fair = float(shape.ancestry[2])
     irises = np.array([[62, 38, 24], [92, 60, 36], [120, 92, 50], [92, 118, 128], [108, 140, 160], [96, 116, 84]])
     shares = np.array([3, 2, 0.3 + fair, 1.5 * fair, 1.5 * fair, fair])
     iris = irises[random.choice(len(irises), p=shares / shares.sum())] / 255 * random.uniform(0.7, 1.25)

@@ -49,16 +49,16 @@ class Skin(NamedTuple):
     beard: np.ndarray
 
 
-def sample_skin(random: np.random.Generator, who: body.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
+def sample_skin(random: np.random.Generator, shape: body.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
     """Samples a skin that fits a shape.
 
     Args:
       random: generator.
-      who: the shape, for age, sex, and ancestry.
+      shape: of the person, for age, sex, and ancestry.
       hair_color: `[3]` sRGB of brows and beard, in [0, 1].
       width: columns of the texture.
     """
-    tone = _sample_tone(random, who.ancestry)
+    tone = _sample_tone(random, shape.ancestry)
     head = head_map(width)
     height = head.angle.shape[0]
     x, y, z = np.moveaxis(head.points, -1, 0)
@@ -66,16 +66,16 @@ def sample_skin(random: np.random.Generator, who: body.Shape, hair_color: np.nda
     color = np.broadcast_to(tone, (height, width, 3)).copy()
     color *= 1 + _mottle(random, height, width)
     color = _redden(random, color, x, y, z, darkness)
-    color = _age(random, color, x, y, z, who.age)
+    color = _age(random, color, x, y, z, shape.age)
     if random.random() < 0.2:
         color = _freckle(random, color, x, y, z)
-    made_up = who.male < 0.5 and random.random() < 0.6
+    made_up = shape.male < 0.5 and random.random() < 0.6
     if made_up:
         color = _blush(random, color, x, y, z)
     hairy = np.zeros((height, width), np.float32)
-    color, hairy = _paint_brows(random, color, hairy, x, y, z, who, hair_color)
+    color, hairy = _paint_brows(random, color, hairy, x, y, z, shape, hair_color)
     beard = np.zeros((height, width), np.float32)
-    if who.male > 0.5:
+    if shape.male > 0.5:
         color, hairy, beard = _paint_beard(random, color, hairy, x, y, z, hair_color)
     texture = np.concatenate([np.clip(color, 0, 1), hairy[..., None]], axis=-1)
     return Skin(
@@ -165,13 +165,13 @@ def _blush(random, color, x, y, z):
     return color * (1 - blush[..., None] * np.float32([0.02, 0.3, 0.22]))
 
 
-def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
+def _paint_brows(random, color, hairy, x, y, z, shape, hair_color):
     """Two arcs of short strokes along the brow."""
     inner, outer = random.uniform(0.09, 0.16), random.uniform(0.54, 0.62)
     along = (np.abs(x) - inner) / (outer - inner)
     arch, tilt = random.uniform(0.02, 0.09), random.normal(-0.045, 0.025)
     middle = 7.49 + random.normal(0, 0.02) + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3) + tilt * along
-    thick = (random.uniform(0.035, 0.075) if who.male > 0.5 else random.uniform(0.018, 0.05)) * (
+    thick = (random.uniform(0.035, 0.075) if shape.male > 0.5 else random.uniform(0.018, 0.05)) * (
         1 - 0.6 * np.clip(along, 0, 1) ** 1.5
     )
     height, width = x.shape
@@ -179,7 +179,7 @@ def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
     density = random.uniform(0.55, 1.0)
     shape_ = smoothstep(along, -0.06, 0.1) * smoothstep(along, 1.08, 0.75) * smoothstep(z, 0.6, 0.8)
     shape_ = shape_ * smoothstep(thick - np.abs(y - middle), -0.022, 0.02) * (0.82 + 0.18 * strokes)
-    if who.male > 0.5:  # some hair between the brows
+    if shape.male > 0.5:  # some hair between the brows
         shape_ = np.maximum(shape_, random.choice([0, 0, 0.5]) * _spot(x, y, (0, 7.48), (0.08, 0.05)) * (z > 0.6))
     alpha = np.clip(density * shape_, 0, 1)
     return _cover(color, hairy, alpha, hair_color * random.uniform(0.5, 0.9))

@@ -266,7 +266,7 @@ def draw_transfer(
     Raises:
       UserError: if the size is below 32.
     """
-    clips = [np.stack([draw(who, pose, size) for pose in poses]) for who in (driving, identity)]
+    clips = [np.stack([draw(character, pose, size) for pose in poses]) for character in (driving, identity)]
     return Transfer(clips[1][0], *clips)
 
 
