@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from export import checks, images, loading
 from fomm_tf import config as configs
 from fomm_tf import models
+from fomm_tf.export import checks, images, loading
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 

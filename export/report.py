@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export import examples, pipeline, runner, stages
 from fomm_tf import errors
+from fomm_tf.export import examples, pipeline, runner, stages
 
 NAME = "report.md"
 # Largest allowed difference of a float32 output, relative to its largest absolute value where that is above 1.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from export import examples, module
 from fomm_tf import checkpoint, errors
+from fomm_tf.export import examples, module
 
 # TF-Serving reads warm-up requests from here before it reports a version as ready.
 EXTRA = "assets.extra"

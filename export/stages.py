@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from export.module import Tensors, concrete, keypoints_of, switched_transfer
 from fomm_tf import config, models
+from fomm_tf.export.module import Tensors, concrete, keypoints_of, switched_transfer
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion
 from fomm_tf.ops import grid, shapes

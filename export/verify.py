@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export import examples, saved_model
-from export.module import keypoints_of, named
 from fomm_tf import checkpoint, errors
+from fomm_tf.export import examples, saved_model
+from fomm_tf.export.module import keypoints_of, named
 from fomm_tf.ops import motion
 
 # The largest allowed differences; rounding adds up through the decoder.
@@ -103,7 +103,7 @@ def check(run: str | pathlib.Path, saved: str | pathlib.Path) -> None:
         precision = json.loads((saved / saved_model.EXTRA / saved_model.METADATA).read_text())["precision"]
         report = compare(run, saved)
     except (OSError, ValueError, KeyError) as error:
-        raise errors.UserError(f"{saved} is not a version that `python -m export` wrote: {error}") from error
+        raise errors.UserError(f"{saved} is not a version that `fomm export` wrote: {error}") from error
     for each in report.differences:
         print(f"{each.name}: differs by at most {each.worst:.1e} from the Keras model")
     print(f"animation: {report.psnr:.1f} dB")

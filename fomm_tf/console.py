@@ -17,7 +17,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from fomm_tf import errors
 
@@ -25,8 +25,22 @@ from fomm_tf import errors
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises a `UserError` of one line, and knows which option sets which parameter."""
 
+    _is_parsing = False
+
     def error(self, message: str) -> None:
         raise errors.UserError(f"{message}; see {self.prog} --help.")
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parses; positional arguments may come before, between and after options, in subcommands too."""
+        if self._subparsers is not None or self._is_parsing:
+            return super().parse_known_args(args, namespace)
+        self._is_parsing = True  # `parse_known_intermixed_args` calls this method
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_parsing = False
 
     def name_options(self, message: str) -> str:
         """Replaces parameters in backquotes by the options that set them; leaves other names as they are."""

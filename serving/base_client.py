@@ -6,8 +6,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from serving import failures, signatures
-from serving.target import MessageBudget, Target
+from fomm_tf.serving import failures, signatures
+from fomm_tf.serving.target import MessageBudget, Target
 
 PROTOCOLS = ("rest", "grpc")
 TIMEOUT, RETRY_TIMEOUT = 60.0, 30.0
@@ -15,7 +15,7 @@ _MAX_MESSAGE_BYTES = 16 * 2**20
 
 
 class BaseClient:
-    """A served model, reached over one protocol; for the arguments see `serving.client.Client`."""
+    """A served model, reached over one protocol; for the arguments see `fomm_tf.serving.client.Client`."""
 
     def __init__(
         self,
@@ -58,16 +58,16 @@ def _import_protocol(protocol: str) -> types.ModuleType:
     """Imports the protocol's module, with the packages that only this protocol needs."""
     try:
         if protocol == "rest":
-            from serving import rest_transport
+            from fomm_tf.serving import rest_transport
 
             return rest_transport
         if protocol == "grpc":
-            from serving import grpc_transport
+            from fomm_tf.serving import grpc_transport
 
             return grpc_transport
     except ImportError as error:
         raise ImportError(
-            f"protocol {protocol} needs packages that are not installed ({error}); install them with: "
-            'pip install -e ".[serving]"'
+            f"`protocol` {protocol} needs packages that are not installed ({error}); install them with: "
+            'pip install "fomm-tf[serving]"'
         ) from error
-    raise failures.ArgumentError(f"protocol: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")
+    raise failures.ArgumentError(f"`protocol`: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")

@@ -1,4 +1,4 @@
-"""A client of an exported model behind TF-Serving, or behind `python -m serving local`.
+"""A client of an exported model behind TF-Serving, or behind `fomm serve`.
 
 Convention:
   * frames are `[H, W, 3]`, of the model's size: uint8, or float in [0, 1]; JPEG and PNG bytes may be of any size;
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from serving import base_client, calls, clips, failures, signatures
-from serving.arguments import Keypoints
-from serving.calls import EncodedSource
-from serving.failures import ArgumentError, ServerError
+from fomm_tf.serving import base_client, calls, clips, failures, signatures
+from fomm_tf.serving.arguments import Keypoints
+from fomm_tf.serving.calls import EncodedSource
+from fomm_tf.serving.failures import ArgumentError, ServerError
 
 __all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
-from serving import json_body, signatures
-from serving.target import Target
+from fomm_tf.serving import json_body, signatures
+from fomm_tf.serving.target import Target
 
 # HTTP status -> gRPC status. FAILED_PRECONDITION comes as 400 too.
 _CODES = {

@@ -6,10 +6,10 @@ import shlex
 
 import pytest
 
-from export import __main__ as export
 from fomm_tf import cli, config, errors
 from fomm_tf.data.puppets import command as puppets
-from serving import __main__ as serving
+from fomm_tf.export import __main__ as export
+from fomm_tf.serving import __main__ as serving
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

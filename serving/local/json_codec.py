@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from serving import json_body
-from serving.local import servable, status
+from fomm_tf.serving import json_body
+from fomm_tf.serving.local import servable, status
 
 _BASE64 = "b64"
 # Outputs with this suffix are returned in base64, as in TF-Serving.

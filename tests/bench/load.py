@@ -27,9 +27,9 @@ sys.path += [str(harness.ROOT), str(harness.ROOT / "tests" / "serving")]
 
 import servers
 
-from export import examples, module, saved_model
 from fomm_tf import checkpoint
-from serving.local import json_codec
+from fomm_tf.export import examples, module, saved_model
+from fomm_tf.serving.local import json_codec
 
 CLIENTS = (1, 4, 16, 64)
 FRAMES = 8

@@ -4,7 +4,7 @@ import environments
 import numpy as np
 import pytest
 
-from export import VARIANTS, examples
+from fomm_tf.export import VARIANTS, examples
 from fomm_tf.inference import animator
 
 

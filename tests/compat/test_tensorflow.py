@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import examples
+from fomm_tf.export import examples
 
 
 @pytest.mark.conformance

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from serving.local import json_codec, status
+from fomm_tf.serving.local import json_codec, status
 
 SPECS = {
     "frames": tf.TensorSpec([None, 2, 3], tf.float32, "frames"),

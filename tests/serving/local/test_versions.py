@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from serving.local import status, versions
+from fomm_tf.serving.local import status, versions
 
 
 @pytest.fixture
