@@ -17,9 +17,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fomm_tf import config as configs
-from fomm_tf import models
-from fomm_tf.export import checks, images, loading
+from fomm_tf import checkpoint, models
+from fomm_tf.export import checks, images
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -32,8 +31,7 @@ class Module:
     """A run's networks behind named functions, `signatures`.
 
     Args:
-      settings: the run's config.
-      model: built and restored.
+      run: restored, its normalizations folded.
       metadata: what the `metadata` signature returns as JSON.
 
     Attributes:
@@ -41,11 +39,9 @@ class Module:
       metadata: as JSON.
     """
 
-    def __init__(
-        self, settings: configs.Config, model: models.FirstOrderMotionModel, metadata: dict[str, object]
-    ) -> None:
-        self.config, self.model, self.metadata = settings, model, json.dumps(metadata, indent=2)
-        sizes = settings.model
+    def __init__(self, run: checkpoint.Run, metadata: dict[str, object]) -> None:
+        self.config, self.model, self.metadata = run.config, run.model, json.dumps(metadata, indent=2)
+        sizes = run.config.model
         frame, points = [*sizes.frame_size, 3], [sizes.num_keypoints, 2]
         source, initial, driving = (self._keypoint_specs(name) for name in ("source", "initial", "driving"))
         driving = {name: tf.TensorSpec([None, *spec.shape], tf.float32, name) for name, spec in driving.items()}
@@ -165,20 +161,6 @@ class Module:
 
     def _metadata(self, inputs: Tensors) -> Tensors:
         return {"metadata": tf.fill(tf.shape(inputs["request"]), self.metadata)}
-
-
-def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
-    """Loads a run's model, its normalizations folded.
-
-    Args:
-      folder: the run directory.
-      precision: what the networks compute in, one of `config.PRECISIONS`; inputs and outputs stay float32.
-
-    Raises:
-      errors.UserError: if `folder` is not a run directory or its checkpoint does not match its config.
-    """
-    run, metadata = loading.load(folder, precision)
-    return Module(run.config, run.model, metadata)
 
 
 def switched_transfer(

@@ -85,6 +85,19 @@ def run(name: str, command: Callable[[], None]) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def requires_extra(extra: str) -> Iterator[None]:
+    """Reports a package that is not installed as a `UserError` that names the extra which has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fomm_tf."):
+            raise
+        raise errors.UserError(
+            f'{error.name} is not installed; install it with: pip install "fomm-tf[{extra}]"'
+        ) from error
+
+
 def prepare_tensorflow(verbose: bool) -> None:
     """Configures TensorFlow before it is loaded; environment variables that the user has set are kept.
 

@@ -17,6 +17,8 @@ _MAX_MESSAGE_BYTES = 16 * 2**20
 class BaseClient:
     """A served model, reached over one protocol; for the arguments see `fomm_tf.serving.client.Client`."""
 
+    _TRANSPORT: str  # name of the class in the protocol's module
+
     def __init__(
         self,
         server: str,
@@ -32,11 +34,8 @@ class BaseClient:
         protocol_module = _import_protocol(protocol)
         self._codec = protocol_module.Codec(self._target)
         self._budget = MessageBudget(protocol_module.size, max_message_bytes)
-        self._transport = self._create_transport(protocol_module)
+        self._transport = getattr(protocol_module, self._TRANSPORT)(self._target)
         self._cached_model: signatures.Model | None = None
-
-    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
-        raise NotImplementedError
 
     def _read_model(self, answer: Any) -> signatures.Model:
         self._cached_model = self._decode(lambda: signatures.read(self._codec.read_metadata(answer)), "metadata")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-import types
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
@@ -47,6 +46,8 @@ class Client(base_client.BaseClient):
       ImportError: if the protocol's packages are not installed.
       ServerError: in each method, if a request fails.
     """
+
+    _TRANSPORT = "Transport"
 
     def __enter__(self) -> Client:
         return self
@@ -167,15 +168,14 @@ class Client(base_client.BaseClient):
             except ServerError as error:
                 time.sleep(backoff.next_delay(error))
 
-    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
-        return protocol_module.Transport(self._target)
-
 
 class AsyncClient(base_client.BaseClient):
     """`Client` for asyncio: methods are coroutines, `animate` and `animate_jpeg` are asynchronous generators.
 
     Properties are awaited too: `await client.frame_size`. A synchronous `driving` is iterated in the event loop.
     """
+
+    _TRANSPORT = "AsyncTransport"
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -274,9 +274,6 @@ class AsyncClient(base_client.BaseClient):
                 return await self._transport.send(request)
             except ServerError as error:
                 await asyncio.sleep(backoff.next_delay(error))
-
-    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
-        return protocol_module.AsyncTransport(self._target)
 
 
 async def _clip_calls(clip: clips.Clip, driving: Iterable | AsyncIterable) -> AsyncIterator[Iterator[signatures.Call]]:

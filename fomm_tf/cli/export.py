@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
+from collections.abc import Sequence
 
-from fomm_tf import config, errors
+from fomm_tf import config, console, errors
 from fomm_tf.export import VARIANTS
 
 TEXT = "export the model of a run for servers, phones and other runtimes, and verify it against the Keras model"
@@ -81,26 +81,31 @@ def run(arguments: argparse.Namespace) -> None:
             f"`variants`: got {', '.join(sorted(unknown))}; expected {expected} for {form or 'a check'}."
         )
 
+    with console.requires_extra("export"):
+        _export(arguments, variants)
+
+
+def _export(arguments: argparse.Namespace, variants: Sequence[str]) -> None:
     from fomm_tf import checkpoint
-    from fomm_tf.export import module, report, verify
+    from fomm_tf.export import report, verify
 
     folder, output = arguments.folder or checkpoint.BUNDLED, arguments.output
     check = report.check if arguments.verify else None
     if arguments.check:
         verify.check(folder, arguments.check)
         return
-    if form == "saved_model":
+    if arguments.to == "saved_model":
         from fomm_tf.export import saved_model
 
-        verification = (lambda version: verify.check(folder, version)) if arguments.verify else None
-        written = saved_model.write(module.load(folder, arguments.precision), output, verification)
-    elif form == "tflite":
+        check = (lambda version: verify.check(folder, version)) if arguments.verify else None
+        written = saved_model.write(folder, output, arguments.precision, check)
+    elif arguments.to == "tflite":
         from fomm_tf.export import tflite
 
-        written = tflite.write(folder, output, variants, batch or None, check)
+        written = tflite.write(folder, output, variants, arguments.batch or None, check)
     else:
         from fomm_tf.export import onnx
 
         written = onnx.write(folder, output, variants, arguments.grid_sample, check)
-    size = sum(path.stat().st_size for path in pathlib.Path(written).rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
     print(f"{written}: {size / 1e6:.1f} MB")

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import pathlib
 
-from fomm_tf import errors
+from fomm_tf import console, errors
 
 TEXT = "serve an exported SavedModel over TF-Serving's gRPC and REST protocols, without TF-Serving"
 _MORE = """\
@@ -92,12 +92,8 @@ def run(arguments: argparse.Namespace) -> None:
         level=logging.INFO if arguments.verbose else logging.ERROR if arguments.quiet else logging.WARNING,
         format="%(asctime)s %(name)s: %(message)s",
     )
-    try:
+    with console.requires_extra("serving"):
         from fomm_tf.serving.local import core, server, versions
-    except ModuleNotFoundError as error:
-        raise errors.UserError(
-            f'{error.name} is not installed; install it with: pip install "fomm-tf[serving]"'
-        ) from None
     limits = core.Limits(
         max_requests=arguments.queue,
         max_request_bytes=arguments.max_mib * _MEBIBYTE,
