@@ -16,6 +16,8 @@ WITHOUT_TENSORFLOW = (
     "fomm_tf.cli",
     "fomm_tf.detectors",
     "fomm_tf.experiments.ablation",
+    "fomm_tf.export",
+    "fomm_tf.serving.client",
     "fomm_tf.visualize",
 )
 
