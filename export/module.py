@@ -98,8 +98,8 @@ class Module:
 
     def _transfer(self, inputs: Tensors) -> Tensors:
         checks.check_finite(inputs)
-        given = {name.removeprefix("driving_"): tf.float32 for name in inputs if name.startswith("driving_")}
-        return _map_examples(self._transfer_one, inputs, given)
+        dtypes = {name.removeprefix("driving_"): tf.float32 for name in inputs if name.startswith("driving_")}
+        return _map_examples(self._transfer_one, inputs, dtypes)
 
     def _transfer_one(self, inputs: Tensors) -> Tensors:
         """One example: the source keypoints have no batch axis."""
@@ -126,8 +126,8 @@ class Module:
         checks.check_finite(inputs)
 
         def render(each: Tensors) -> Tensors:
-            found = self._render_one(each)
-            return {name: found[name] for name in names}
+            outputs = self._render_one(each)
+            return {name: outputs[name] for name in names}
 
         return _map_examples(render, inputs, dict.fromkeys(names, tf.float32))
 
@@ -144,18 +144,18 @@ class Module:
         inputs = inputs | {name: self._frames(inputs, name) for name in ("source", "driving")}
         initial = {name: tensor for name, tensor in inputs.items() if name.startswith("initial_")}
         checks.check_finite(initial)
-        given = {_frames_name(dtype): dtype} | dict.fromkeys(initial, tf.float32)
-        return _map_examples(lambda each: self._animate_one(each, dtype), inputs, given)
+        dtypes = {_frames_name(dtype): dtype} | dict.fromkeys(initial, tf.float32)
+        return _map_examples(lambda each: self._animate_one(each, dtype), inputs, dtypes)
 
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        found = self.model.detect(inputs["driving"])
+        driving = self.model.detect(inputs["driving"])
         initial = {
             name: tf.where(inputs["use_initial"], inputs[name], first[0])
-            for name, first in named(found, "initial_").items()
+            for name, first in named(driving, "initial_").items()
         }
-        moved = self._transfer_one(inputs | encoded | named(found, "driving_") | initial)
+        moved = self._transfer_one(inputs | encoded | named(driving, "driving_") | initial)
         frames = self._render_one(encoded | moved)["prediction"]
         return {_frames_name(dtype): images.from_float(frames, dtype)} | initial
 
@@ -212,9 +212,9 @@ def _checked(
     return concrete(lambda inputs: function(checks.check_batch(inputs, specs)), specs)
 
 
-def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, given: dict[str, tf.DType]) -> Tensors:
+def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtypes: dict[str, tf.DType]) -> Tensors:
     """Maps over examples: with a batch of 1, one source is broadcast to all its driving frames without a copy."""
-    return tf.map_fn(function, inputs, fn_output_signature=given, parallel_iterations=1)
+    return tf.map_fn(function, inputs, fn_output_signature=dtypes, parallel_iterations=1)
 
 
 def named(keypoints: keypoint_ops.Keypoints, prefix: str = "") -> Tensors:

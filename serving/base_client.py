@@ -10,7 +10,7 @@ from fomm_tf.serving import failures, signatures
 from fomm_tf.serving.target import MessageBudget, Target
 
 PROTOCOLS = ("rest", "grpc")
-TIMEOUT, RETRY_TIMEOUT = 60.0, 30.0
+BATCH_SIZE, TIMEOUT, RETRY_TIMEOUT = 8, 60.0, 30.0
 _MAX_MESSAGE_BYTES = 16 * 2**20
 
 

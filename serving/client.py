@@ -25,8 +25,6 @@ from fomm_tf.serving.failures import ArgumentError, ServerError
 
 __all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
 
-DEFAULT_BATCH_SIZE = 8
-
 
 class Client(base_client.BaseClient):
     """A synchronous client; thread-safe.
@@ -109,7 +107,7 @@ class Client(base_client.BaseClient):
         driving: Iterable[np.ndarray],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> Iterator[np.ndarray]:
         """Animates an image with a clip, as a stream with constant memory.
 
@@ -131,7 +129,7 @@ class Client(base_client.BaseClient):
         driving: Iterable[bytes],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> Iterator[bytes]:
         """Like `animate`, with JPEG or PNG bytes as inputs and JPEG bytes as outputs."""
         return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)
@@ -226,7 +224,7 @@ class AsyncClient(base_client.BaseClient):
         driving: Iterable[np.ndarray] | AsyncIterable[np.ndarray],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> AsyncIterator[np.ndarray]:
         """See `Client.animate`."""
         return self._animate(clips.UINT8, driving, source, relative, adapt_scale, batch_size)
@@ -237,7 +235,7 @@ class AsyncClient(base_client.BaseClient):
         driving: Iterable[bytes] | AsyncIterable[bytes],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> AsyncIterator[bytes]:
         """See `Client.animate_jpeg`."""
         return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from fomm_tf import errors, video
+from fomm_tf.serving import base_client
 
 TEXT = "use a model behind a server: TF-Serving or fomm serve"
 _ANIMATE = "animate an image with the motion of a video, through a server"
-_PROTOCOLS = ("rest", "grpc")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help=f"output: a file ({', '.join(video.SUFFIXES)}) or a directory of png frames",
     )
-    animate.add_argument("--protocol", choices=_PROTOCOLS, default="rest", help="protocol of that port (default: rest)")
+    animate.add_argument(
+        "--protocol", choices=base_client.PROTOCOLS, default="rest", help="protocol of that port (default: rest)"
+    )
     animate.add_argument("--model", metavar="NAME", default="fomm", help="model name on the server (default: fomm)")
     version = animate.add_mutually_exclusive_group()
     version.add_argument("--version", type=int, metavar="N", help="model version (default: the highest)")
@@ -61,17 +63,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio", action=yes_or_no, default=True, help="keep the driving video's audio (default: yes)"
     )
     animate.add_argument(
-        "--batch-size", type=int, metavar="N", default=8, help="driving frames per request (default: %(default)s)"
+        "--batch-size",
+        type=int,
+        metavar="N",
+        default=base_client.BATCH_SIZE,
+        help="driving frames per request (default: %(default)s)",
     )
     animate.add_argument(
-        "--timeout", type=float, metavar="SECONDS", default=60.0, help="deadline of each request (default: 60)"
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        default=base_client.TIMEOUT,
+        help="deadline of each request (default: %(default)g)",
     )
     animate.add_argument(
         "--retry-timeout",
         type=float,
         metavar="SECONDS",
-        default=30.0,
-        help="how long to retry while the server is unavailable (default: 30)",
+        default=base_client.RETRY_TIMEOUT,
+        help="how long to retry while the server is unavailable (default: %(default)g)",
     )
     animate.add_argument(
         "--no-tag", action="store_true", help='do not write the comment "animated with fomm-tf" to the metadata'
