@@ -1,5 +1,6 @@
 """The package as a whole: what an import costs, and what it prints."""
 
+import pathlib
 import resource
 import statistics
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import pytest
 
 import fomm_tf
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def run(code, **options):
@@ -53,6 +56,15 @@ def test_help_loads_no_tensorflow_and_costs_little():
     )
     assert "fomm_tf" in loaded and loaded <= {"fomm_tf", "numpy", "av", "PIL", "yaml"}
     assert cost("-m", "fomm_tf", "--help") < 40
+
+
+@pytest.mark.parametrize(
+    ("start", "command"), [(["train.py"], "train"), (["-m", "export"], "export"), (["-m", "serving"], "serve")]
+)
+def test_checkout_entry_points_run_fomm_commands(start, command):
+    line = [sys.executable, *start, "--help"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: fomm {command} [-h]")
 
 
 def test_tensorflow_addons_end_of_life_notice_is_not_shown():

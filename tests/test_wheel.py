@@ -6,6 +6,7 @@ import re
 import site
 import subprocess
 import sys
+import tempfile
 import venv
 import zipfile
 
@@ -23,6 +24,7 @@ for module in pkgutil.walk_packages(fomm_tf.__path__, "fomm_tf."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 tflite.copy_client_sources(pathlib.Path.cwd())
+fomm_tf.Animator.bundled()
 print(fomm_tf.__file__)
 """
 
@@ -92,7 +94,7 @@ def test_wheel_contains_code_recipes_model_and_sources(wheel):
 
 
 @pytest.mark.slow
-def test_wheel_imports_and_animates_outside_of_the_checkout(wheel, tmp_path):
+def test_wheel_imports_and_loads_the_model_outside_of_the_checkout(wheel, tmp_path):
     """With the dependencies of the environment that runs the tests, but not its fomm_tf."""
     environment = Environment(tmp_path)
     pip(environment.python, "install", "--no-deps", "--no-index", wheel)
@@ -100,20 +102,27 @@ def test_wheel_imports_and_animates_outside_of_the_checkout(wheel, tmp_path):
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
     assert environment.run("python", "-c", IMPORT_ALL).strip() == str(packages / "fomm_tf" / "__init__.py")
     assert (environment.folder / "android" / "Fomm.kt").is_file() and (environment.folder / "pipeline.md").is_file()
-    environment.run("fomm", "demo")
-    assert frame_count(environment.folder / "outputs" / "demo" / "animated.mp4") == 50
+    assert "vox-256 data.root=faces" in environment.run("fomm", "train", "--help")
 
 
 @pytest.mark.conformance
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.timeout(3 * SECONDS)
-def test_wheel_runs_every_command_in_a_fresh_environment(wheel, tmp_path):
-    environment = Environment(tmp_path)
+def test_wheel_runs_every_command_in_a_fresh_environment(wheel):
+    with tempfile.TemporaryDirectory() as folder:  # gigabytes, which pytest would keep
+        environment = Environment(pathlib.Path(folder))
+        install(wheel, environment)
+        run_every_command(environment)
+
+
+def install(wheel, environment):
     pip(environment.python, "install", f"{wheel}[export,serving]")
     if environment.start("python", "-c", "import cv2", stderr=subprocess.DEVNULL).wait():  # the system has no libGL
         pip(environment.python, "install", "--force-reinstall", "--no-deps", "opencv-python-headless<4.12")
 
+
+def run_every_command(environment):
     def fomm(*arguments):
         return environment.run("fomm", *arguments)
 
