@@ -12,7 +12,7 @@ import servers
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.local import core, grpc_service, rest_app
+from fomm_tf.serving.local import core, grpc_service, rest_app
 
 TIMEOUT = 60  # seconds; only a failing test waits so long
 METRICS = "/monitoring/prometheus/metrics"
