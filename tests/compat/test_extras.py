@@ -8,6 +8,7 @@ import pytest
 
 # What each extra is for; `dev` is the tests themselves and `all` is what they run in.
 PURPOSES = {
+    "docs": ("material", "mkdocs.commands.build", "mkdocstrings"),
     "export": ("export.saved_model", "export.tflite", "export.onnx", "export.runner", "export.verify", "export.report"),
     "people": ("embreex.rtcore_scene", "fomm_tf.data.people.command"),
     "serving": (
