@@ -229,6 +229,11 @@ def test_architecture_shows_the_layers_of_the_import_contract():
     assert "\n".join(layers) + "\n" in blocks(PAGES["docs/architecture.md"], "text")
 
 
+def test_training_page_lists_every_recipe():
+    recipes = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+    assert recipes <= set(re.findall(r"`([\w-]+)`", PAGES["docs/training.md"]))
+
+
 def test_animate_page_lists_options_of_the_command():
     text = PAGES["docs/animate.md"]
     animate = cli._parser()._subparsers._group_actions[0].choices["animate"]
