@@ -40,8 +40,9 @@ def _page(package: str) -> str:
         if name.endswith(".__init__"):
             # Names that a package imports from its modules appear with the module.
             name = name.removesuffix(".__init__")
-            heading = "\n      show_root_toc_entry: false" if name == package else ""
-            parts.append(f"::: {name}\n    options:\n      members: false{heading}")
+            heading = str(name != package).lower()
+            options = f"members: false\n      show_root_heading: {heading}\n      show_root_toc_entry: {heading}"
+            parts.append(f"::: {name}\n    options:\n      {options}")
         elif not name.endswith(".__main__"):
             parts.append(f"::: {name}")
     return "\n\n".join(parts) + "\n"

@@ -166,7 +166,7 @@ def test_docs_show_every_image():
 def test_docs_site_lists_every_page():
     nav = (ROOT / "mkdocs.yml").read_text()
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
-    assert set(re.findall(r"- ([\w.-]+\.md)$", nav, re.MULTILINE)) == pages
+    assert set(re.findall(r"^ +- (?:Home: )?([\w.-]+\.md)$", nav, re.MULTILINE)) == pages
 
 
 @parameters(PAGES)
