@@ -25,9 +25,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _packages() -> list[str]:
-    """Dotted names of all packages with a page: those of fomm_tf, export and serving."""
+    """Dotted names of all packages with a page."""
     inner = sorted(path.parent.name for path in (_ROOT / _TOP).glob("*/__init__.py"))
-    return [_TOP, *(f"{_TOP}.{name}" for name in inner if name not in _LEFT_OUT), "export", "serving"]
+    return [_TOP, *(f"{_TOP}.{name}" for name in inner if name not in _LEFT_OUT)]
 
 
 def _page(package: str) -> str:
