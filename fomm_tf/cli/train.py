@@ -17,7 +17,7 @@ examples:
   tensorboard --logdir runs                                             curves and sample images
 
 run directory: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run directory itself), history.csv
-(each test), pictures/, events.* (TensorBoard). fomm animate --run takes it at any time.
+(each test), images/, events.* (TensorBoard). fomm animate --run takes it at any time.
 exit code: 0 done, 2 user error or full disk, 130 stopped and saved
 """
 
