@@ -124,7 +124,7 @@ UNREADABLE = {
     "a legacy file that would run a command": (run_command("legacy"), f"{GARBLED}it asks for 'posix.system', as no"),
     "a zip of protocol 4 that would run a command": (run_command("zip", 4), f"{GARBLED}pickle opcode"),
     "a legacy file of protocol 0 that would run a command": (run_command("legacy", 0), GARBLED),
-    "a bare pickle that would run a command": (run_command("bare"), f"{GARBLED}it starts like no torch file"),
+    "a bare pickle that would run a command": (run_command("bare"), f"{GARBLED}it does not start like a PyTorch file"),
     "a zip that would evaluate": (evaluate("zip"), f"{GARBLED}it asks for 'builtins.eval', as no checkpoint does"),
     "a legacy file that would evaluate": (
         evaluate("legacy"),
@@ -137,12 +137,18 @@ UNREADABLE = {
     "a giant declared size": (declare(2**40), f"{GARBLED}it declares more data than the file holds"),
     "a large declared size": (declare(2**29), f"{GARBLED}it declares more data than the file holds"),
     "a compressed zip": (inflate, f"{GARBLED}record 'data.pkl' is compressed"),
-    "an empty file": (lambda path: path.write_bytes(b""), f"{GARBLED}it starts like no torch file"),
-    "a text file": (lambda path: path.write_text("epoch: 100\n" * 99), f"{GARBLED}it starts like no torch file"),
-    "a page of HTML": (lambda path: path.write_text("<!DOCTYPE html>\n" * 99), f"{GARBLED}it starts like no torch fil"),
+    "an empty file": (lambda path: path.write_bytes(b""), f"{GARBLED}it does not start like a PyTorch file"),
+    "a text file": (
+        lambda path: path.write_text("epoch: 100\n" * 99),
+        f"{GARBLED}it does not start like a PyTorch file",
+    ),
+    "a page of HTML": (
+        lambda path: path.write_text("<!DOCTYPE html>\n" * 99),
+        f"{GARBLED}it does not start like a PyTorch fil",
+    ),
     "a tar": (archive, f"{GARBLED}it is a real tar archive, and there is nothing in it to load"),
-    "a tar.gz": (archive_gz, f"{GARBLED}it starts like no torch file"),
-    "a file that is not there": (lambda path: None, "is no file; give the path of a .pth or .pth.tar checkpoint."),
+    "a tar.gz": (archive_gz, f"{GARBLED}it does not start like a PyTorch file"),
+    "a file that is not there": (lambda path: None, "does not exist; give the path of a .pth or .pth.tar checkpoint."),
 }
 # Refused by the import.
 UNFIT = {
@@ -219,7 +225,7 @@ def test_a_directory_is_refused(tmp_path, capfd):
     (tmp_path / "cpk.pth.tar").mkdir()
     line = fail(capfd, "convert", tmp_path / "cpk.pth.tar", "--config", YAML, "--out", tmp_path / "run")
     assert line == (
-        f"{tmp_path}/cpk.pth.tar is a folder; give the checkpoint itself: a .pth.tar is no archive to unpack."
+        f"{tmp_path}/cpk.pth.tar is a directory; give the checkpoint file: a .pth.tar must not be unpacked."
     )
     line = fail(capfd, "info", tmp_path / "cpk.pth.tar")
     assert line.startswith(f"{tmp_path}/cpk.pth.tar is not a run directory: it has no config.yaml")
