@@ -16,12 +16,12 @@ examples:
   python train.py configs/tiny.yaml                                     drawn characters, minutes on a laptop
   python train.py configs/vox-256.yaml data.root=faces train.batch_size=8 --run runs/faces
   python train.py configs/vox-256.yaml data.root=faces --run runs/mine --init-from runs/vox     fine-tune
-  python train.py --run runs/faces --resume                             go on, after Ctrl-C too
-  tensorboard --logdir runs                                             curves and pictures
+  python train.py --run runs/faces --resume                             resume, after Ctrl-C too
+  tensorboard --logdir runs                                             curves and images
 
-the run folder: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run folder itself), history.csv
-(each test), pictures/, events.* (TensorBoard). fomm animate --run takes it at any time.
-exit code: 0 done, 2 a mistake or a full disk, 130 stopped and saved
+the run directory: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run directory itself),
+history.csv (validation results), samples/, events.* (TensorBoard). fomm animate --run accepts it at any time.
+exit code: 0 done, 2 invalid arguments or a full disk, 130 interrupted and saved
 """
 
 
@@ -35,28 +35,35 @@ def _run(argv: Sequence[str]) -> None:
         prog="train.py", description=_TEXT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "config", nargs="?", metavar="CONFIG.yaml", help="a recipe; with --resume the run's own if left out"
+        "config", nargs="?", metavar="CONFIG.yaml", help="a recipe; optional with --resume (default: the run's own)"
     )
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to it; values are YAML")
     parser.add_argument(
-        "--run", type=pathlib.Path, metavar="DIR", help="run folder (default: runs/ and the recipe's name)"
+        "--run",
+        dest="folder",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="run directory (default: runs/ and the recipe's name)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on where the run stopped, bit for bit")
-    parser.add_argument("--init-from", type=pathlib.Path, metavar="RUN", help="begin with the weights of another run")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run, bit for bit")
+    parser.add_argument(
+        "--init-from", type=pathlib.Path, metavar="RUN", help="initialize with the weights of another run"
+    )
     parser.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages too")
     options = parser.parse_intermixed_args(argv)
-    if options.config is None and not (options.resume and options.run):
-        raise errors.UserError("say what to train: a CONFIG.yaml, or --run DIR --resume; see train.py --help.")
+    if options.config is None and not (options.resume and options.folder):
+        raise errors.UserError("The recipe is missing; give a CONFIG.yaml, or --run DIR --resume; see train.py --help.")
     if options.resume and options.init_from:
-        raise errors.UserError("--resume goes on with the run's own weights: --init-from does not go with it.")
+        raise errors.UserError("--resume cannot be combined with --init-from: it continues with the run's own weights.")
     settings = config.override(config.load(options.config), options.overrides) if options.config else None
     console.prepare_tensorflow(options.verbose)
 
     from fomm_tf.training import loop
 
-    folder = options.run or pathlib.Path("runs") / pathlib.Path(options.config).stem
+    folder = options.folder or pathlib.Path("runs") / pathlib.Path(options.config).stem
     command = shlex.join(["python", "train.py", *argv])
-    loop.run(settings, folder, resume=options.resume, init_from=options.init_from, command=command)
+    with parser.options_in_errors():
+        loop.run(settings, folder, resume=options.resume, init_from=options.init_from, command=command)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,9 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_a_bug_keeps_its_traceback_and_exit_code_1():
     code = (
-        "import sys; from fomm_tf import cli; from fomm_tf.cli import info\n"
+        "import sys; from fomm_tf import cli; from fomm_tf.cli import convert\n"
         "def fail(path): raise ZeroDivisionError('a bug')\n"
-        "info.describe = fail\nsys.exit(cli.main(['info', 'x']))"
+        "convert.describe = fail\nsys.exit(cli.main(['info', 'x']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Traceback" in done.stderr and "a bug" in done.stderr

@@ -1,4 +1,4 @@
-"""`python train.py`: what it refuses, and one whole run through the command itself."""
+"""`python train.py`: error messages, and a complete run."""
 
 import pathlib
 import subprocess
@@ -23,28 +23,28 @@ def train(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say what to train: a CONFIG.yaml, or --run DIR --resume"),
-        (["{small}", "--resume", "--init-from", "runs/x"], "--init-from does not go with it"),
+        ([], "The recipe is missing; give a CONFIG.yaml, or --run DIR --resume"),
+        (["{small}", "--resume", "--init-from", "runs/x"], "--resume cannot be combined with --init-from"),
         (["absent.yaml"], "Cannot read the config absent.yaml"),
         (["{small}", "train.speed=3"], "train has no key speed; the known ones are epochs, "),
         (["{small}", "train.steps"], "An override reads section.key=value; got 'train.steps'"),
         (["{small}", "train.batch_size=0"], "train.batch_size must be at least 1; got 0"),
         (["{small}", "data.root={folder}/absent", "--run", "{folder}/run"], "absent is not a directory"),
         (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run directory: it does not exist"),
-        (["{small}", "--run", "{folder}"], "already exists; continue it with --resume"),
+        (["{small}", "--run", "{folder}"], "already exists; continue it with --resume, or give another --run"),
         (["{small}", "--sped"], "unrecognized arguments: --sped"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, train, tmp_path, capsys):
+def test_train_reports_user_errors_in_one_line(arguments, message, train, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     arguments = [argument.format(small=SMALL, folder=tmp_path) for argument in arguments]
     assert train.main(arguments) == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("train: ") and complaint.count("\n") == 1 and message in complaint
+    message_line = capsys.readouterr().err
+    assert message_line.startswith("train: ") and message_line.count("\n") == 1 and message in message_line
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_help_says_how_to_begin(train, capsys):
+def test_train_help_shows_examples(train, capsys):
     with pytest.raises(SystemExit) as caught:
         train.main(["--help"])
     text = capsys.readouterr().out
@@ -52,7 +52,7 @@ def test_help_says_how_to_begin(train, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_through_the_command_trains_resumes_and_animates(tmp_path):
+def test_train_trains_and_resumes(tmp_path):
     def call(*arguments):
         command = [sys.executable, "train.py", *map(str, arguments)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -100,7 +100,7 @@ def read_answers(path: str | pathlib.Path, studies: Mapping[str, Key]) -> Answer
     if tree["study"] not in studies:
         known = ", ".join(f"{key.name} ({key.study})" for key in studies.values())
         raise errors.UserError(
-            f"{path} answers the study {tree['study']}, not {known}; give the --key of that study too."
+            f"{path} answers the study {tree['study']}, not {known}; give the `key` of that study too."
         )
     questions = studies[tree["study"]].questions
     choices = {}
