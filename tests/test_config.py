@@ -49,7 +49,7 @@ def nest(path, value):
     return value
 
 
-# There and back -----------------------------------------------------------------------------------------------------
+# There and back -------------------------------------------------------------------------------------------------------
 
 
 def test_the_default_survives_dumping():
@@ -101,7 +101,7 @@ def test_a_file_survives_loading_and_dumping(tmp_path):
     assert config.load(tmp_path / "a.yaml") == settings_
 
 
-# Wrong keys and values ----------------------------------------------------------------------------------------------
+# Wrong keys and values ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("path", "section"), sections(), ids=lambda value: value if isinstance(value, str) else "")
@@ -213,7 +213,7 @@ def test_a_network_without_down_or_residual_blocks_is_a_network():
     assert (found.model.generator.num_down_blocks, found.model.generator.num_residual_blocks) == (0, 0)
 
 
-# Files --------------------------------------------------------------------------------------------------------------
+# Files ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
             config.load(path)
 
 
-# Overrides ----------------------------------------------------------------------------------------------------------
+# Overrides ------------------------------------------------------------------------------------------------------------
 
 
 def test_overrides_are_carried_out_in_order_and_leave_the_rest():
@@ -295,7 +295,7 @@ def test_a_wrong_override_is_refused(assignment, message):
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
-# Frame sizes --------------------------------------------------------------------------------------------------------
+# Frame sizes ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_frame_that_the_hourglass_cannot_halve_is_refused_with_what_got_and_cure():
@@ -368,7 +368,7 @@ def test_another_frame_size_can_be_asked_about():
         model.check_frame_size(300, 512)
 
 
-# Recipes ------------------------------------------------------------------------------------------------------------
+# Recipes --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_eight_released_models_have_recipes():

@@ -584,7 +584,7 @@ def test_load_rejects_overlapping_records(tmp_path):
     load_error(tmp_path / "a")
 
 
-# Damaged files ------------------------------------------------------------------------------------------------------
+# Damaged files --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-legacy-cuda"])
@@ -712,7 +712,7 @@ def test_load_raises_only_user_errors_for_damaged_files(kind, small, folder, dat
         assert isinstance(tree, dict)
 
 
-# Writing -------------------------------------------------------------------------------------------------------------
+# Writing --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("exception", [OSError(28, "No space left on device"), KeyboardInterrupt()])

@@ -81,7 +81,7 @@ def assert_same_state(left, right):
         np.testing.assert_array_equal(one, others[path], err_msg=path)
 
 
-# Round trips -----------------------------------------------------------------------------------------------------
+# Round trips ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_load_uses_the_newest_checkpoint(folder, tmp_path):
     np.testing.assert_array_equal(loaded.model.generator.final.bias, [1.0, 2.0, 3.0])
 
 
-# Paths -------------------------------------------------------------------------------------------------------------
+# Paths ----------------------------------------------------------------------------------------------------------------
 
 
 def test_run_directory_can_be_renamed_moved_and_copied(folder, run, tmp_path, monkeypatch):
@@ -246,7 +246,7 @@ def built_once(monkeypatch):
 build_once = functools.cache(checkpoint.build)
 
 
-# Damage -------------------------------------------------------------------------------------------------------------
+# Damage ---------------------------------------------------------------------------------------------------------------
 
 
 def test_load_rejects_missing_directory(tmp_path):
@@ -309,7 +309,7 @@ def test_load_names_unknown_config_key(folder):
     assert "config.yaml: model has no key num_kp; the known ones are" in load_error(folder)
 
 
-# Another model ------------------------------------------------------------------------------------------------------
+# Another model --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def test_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, killed, r
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-# Resuming and initializing -----------------------------------------------------------------------------------------------------------
+# Resuming and initializing --------------------------------------------------------------------------------------------
 
 
 def weights_of(run):

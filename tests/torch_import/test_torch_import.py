@@ -64,7 +64,7 @@ def built_once(monkeypatch):
 build_once = functools.cache(checkpoint.build)
 
 
-# Round trips -----------------------------------------------------------------------------------------------------
+# Round trips ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_import_sets_align_corners(align_corners):
     assert run.config.model.align_corners is align_corners
 
 
-# Configs ------------------------------------------------------------------------------------------------------------
+# Configs --------------------------------------------------------------------------------------------------------------
 
 
 def read(name):
@@ -428,7 +428,7 @@ def test_import_of_small_models_needs_config(name):
         torch_import.import_checkpoint(load(name), None, True, name)
 
 
-# Errors ----------------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
