@@ -141,7 +141,7 @@ def test_load_reports_failed_download_in_one_line(name, offline_cache):
         )
         if name in names
     )
-    with pytest.raises(fetch.UnavailableError, match=r"mediapipe 0\.10\.21 cannot be fetched") as caught:
+    with pytest.raises(fetch.UnavailableError, match=r"mediapipe 0\.10\.21 cannot be downloaded") as caught:
         load(name)
     assert "\n" not in str(caught.value)
 
@@ -151,7 +151,7 @@ def test_damaged_network_is_removed_from_the_cache(content, offline_cache):
     name = "face_detection_short_range.tflite"
     offline_cache.mkdir(parents=True)
     (offline_cache / name).write_bytes(content)
-    with pytest.raises(fetch.UnavailableError, match="cannot be fetched"):
+    with pytest.raises(fetch.UnavailableError, match="cannot be downloaded"):
         networks.TFLiteModel(name, threads=1)
     assert not (offline_cache / name).exists()
 
