@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 import pathlib
 
-from fomm_tf import console, errors, video
-from fomm_tf.experiments import figures, image_grid
+from fomm_tf import console, errors, image_grid, video
+from fomm_tf.experiments import figures
 
 _BUNDLED = "bundled"
 _PIXELS = (16, 1024)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from fomm_tf import config, errors, files, video, workers
+from fomm_tf import config, errors, files, image_grid, video, workers
 from fomm_tf.experiments import ablation_plan as plan
-from fomm_tf.experiments import ablation_report, image_grid
+from fomm_tf.experiments import ablation_report
 
 _ALWAYS, _DETECTED = ("l1", "psnr", "ssim"), ("akd", "mkr", "aed")
 _CELL_HEIGHT = 128
