@@ -21,7 +21,7 @@ from fomm_tf.config.sections import (
     TrainConfig,
     TransformConfig,
 )
-from fomm_tf.config.yaml_files import differences, dump, load, override, parse, read_yaml, recipes
+from fomm_tf.config.yaml_files import differences, dump, flatten, load, override, parse, read_yaml, recipes
 
 __all__ = [
     "PRECISIONS",
@@ -40,6 +40,7 @@ __all__ = [
     "TransformConfig",
     "differences",
     "dump",
+    "flatten",
     "load",
     "override",
     "parse",

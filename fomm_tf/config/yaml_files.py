@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 
@@ -96,16 +96,17 @@ def dump(config: Config) -> str:
 
 def differences(one: Config, other: Config) -> dict[str, tuple[object, object]]:
     """The keys `section.key` in which two configs differ, with both values."""
-    ones, others = (dict(_leaves(dataclasses.asdict(config))) for config in (one, other))
+    ones, others = (dict(flatten(dataclasses.asdict(config))) for config in (one, other))
     keys = [*ones, *(key for key in others if key not in ones)]
     pairs = {key: (ones.get(key), others.get(key)) for key in keys}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yields `section.key` and value of each leaf of nested mappings."""
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -92,7 +92,7 @@ def from_yaml(tree: Mapping, source: str) -> config.Config:
       errors.UserError: for an unknown key in model_params, which might change the model, or a bad value.
     """
     converted: dict = {"data": {"augment": {"horizontal_flip": False, "time_flip": False}}}
-    for path, value in _leaves(tree):
+    for path, value in config.flatten(tree):
         if path.split(".")[0] == "model_params" and path not in _KEYS:
             raise errors.UserError(f"{source} has the unknown key {path}; remove it.")
         if path.endswith(".num_channels") and value != 3:
@@ -106,14 +106,6 @@ def from_yaml(tree: Mapping, source: str) -> config.Config:
             node = node.setdefault(section, {})
         node[key] = _CONVERSIONS.get(target, lambda unchanged: unchanged)(value)
     return config.parse(converted, source)
-
-
-def _leaves(tree: Mapping, prefix: str = "") -> list[tuple[str, object]]:
-    leaves = []
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        leaves += _leaves(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
-    return leaves
 
 
 def from_tensors(detector: Shapes, generator: Shapes, discriminator: Shapes | None, source: str) -> config.Config:
