@@ -189,7 +189,7 @@ def evaluate_video(sample: Sample, out: Path, settings: Settings, key: str, tool
             scorer = _score_video(sample, paths, settings, tools)
         except errors.UnreadableError as error:
             return scoring.VideoResult(key, sample.name, sample.group, warnings=(str(error),))
-    messages = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning))
+    messages = dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
     result = scoring.VideoResult(
         key, sample.name, sample.group, scorer.frames, scorer.metrics, scorer.detections, tuple(messages)
     )

@@ -76,14 +76,14 @@ def run(
     reports: dict[str, dict[int, plan.Reports]] = {}
     summary = None
     with tqdm.tqdm(total=len(runs), unit="run", disable=None) as bar:
-        for one in runs:
-            bar.set_postfix_str(one.name)
-            is_finished = one.is_finished(protocol, fingerprints)
+        for ablation_run in runs:
+            bar.set_postfix_str(ablation_run.name)
+            is_finished = ablation_run.is_finished(protocol, fingerprints)
             if not is_finished:
-                _run_in_worker(one, protocol, report)
-                one.mark_finished(protocol, fingerprints)
-            reports.setdefault(one.variant, {})[one.seed] = one.read_reports(protocol)
-            if not is_finished or one is runs[-1]:
+                _run_in_worker(ablation_run, protocol, report)
+                ablation_run.mark_finished(protocol, fingerprints)
+            reports.setdefault(ablation_run.variant, {})[ablation_run.seed] = ablation_run.read_reports(protocol)
+            if not is_finished or ablation_run is runs[-1]:
                 in_order = {name: reports[name] for name in variants if name in reports}
                 summary = _write_report(out, about, in_order, base.model.frame_size)
             bar.update()

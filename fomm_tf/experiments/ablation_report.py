@@ -144,7 +144,7 @@ class Report:
 
     def _count(self, task: str) -> str:
         first = self._runs[0][task]
-        frames = sum(one["frames"] for one in first["videos"])
+        frames = sum(result["frames"] for result in first["videos"])
         return f"{len(first['videos'])} videos, {frames} frames"
 
     def _animates(self) -> bool:

@@ -128,11 +128,11 @@ def score(key: Key, answers: Iterable[Answers]) -> Scores:
     """
     participants: dict[str, dict[str, tuple[datetime.datetime, str]]] = {}
     repeated = 0
-    for one in answers:
-        if one.study != key.study:
+    for file in answers:
+        if file.study != key.study:
             continue
-        choices = participants.setdefault(one.participant, {})
-        for question, choice in one.choices.items():
+        choices = participants.setdefault(file.participant, {})
+        for question, choice in file.choices.items():
             repeated += question in choices
             choices[question] = max(choice, choices.get(question, choice))
     questions = {}
