@@ -13,8 +13,7 @@ import pytest
 from fomm_tf import cli, config, video
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.data.puppets import transfers
-from fomm_tf.experiments import ablation as ablation_runner
-from fomm_tf.experiments import ablation_plan
+from fomm_tf.experiments import ablation_plan, ablation_runner
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = ROOT / "tests" / "training" / "small.yaml"

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fomm_tf import errors
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import runs
 
 NAME = "weights.npz"
 # The default model, which is part of the package.

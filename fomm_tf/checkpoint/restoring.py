@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterator
 import tensorflow as tf
 
 from fomm_tf import config, errors
-from fomm_tf.checkpoint import packaged
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import packaged, runs
 from fomm_tf.models import execution
 
 # Raised by TensorFlow for a damaged checkpoint; IndexError for a truncated file.

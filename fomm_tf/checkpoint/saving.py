@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from fomm_tf import config, errors, files
-from fomm_tf.checkpoint import packaged
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import packaged, runs
 
 BEST = "best"
 

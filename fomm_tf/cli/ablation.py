@@ -83,7 +83,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     import tqdm
 
-    from fomm_tf.experiments import ablation
+    from fomm_tf.experiments import ablation_runner
 
     def report(line: str) -> None:
         with tqdm.tqdm.external_write_mode():
@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None:
         base = config.override(base, [f"train.steps={arguments.steps}"])
     base = ablation_plan.replace_data(base, arguments.data)
-    summary = ablation.run(
+    summary = ablation_runner.run(
         base,
         arguments.config,
         [name for name in ablation_plan.VARIANTS if name in arguments.variants],

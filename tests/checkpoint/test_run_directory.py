@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, torch_import, weights
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import runs
 from fomm_tf.inference import animator
 
 pytestmark = pytest.mark.slow

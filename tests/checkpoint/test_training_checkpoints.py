@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import runs
 
 pytestmark = pytest.mark.slow
 
