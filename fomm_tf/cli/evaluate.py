@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from fomm_tf import console
+
+if TYPE_CHECKING:
+    from fomm_tf import evaluation
 
 
 def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,57 +68,33 @@ def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> None:
-    from fomm_tf import evaluation
-
-    metrics = {} if arguments.metrics is None else {"metrics": arguments.metrics}
-    settings = evaluation.Settings(
-        detector=arguments.detector,
-        embedding=arguments.embedding,
-        fit=arguments.fit,
-        batch_size=arguments.batch_size,
-        **metrics,
-    )
-    report = evaluation.evaluate(
-        arguments.folder,
-        arguments.data,
-        arguments.out,
-        settings,
-        arguments.pairs,
-        arguments.jobs,
-        progress=not arguments.quiet,
-    )
+    names = ("metrics", "detector", "embedding", "fit", "batch_size")
+    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    report = _evaluate(arguments, arguments.pairs, **options)
     if not arguments.quiet:
         print(report.summary())
         print(f"\n{arguments.out}: report.md, report.json, sheet.png")
 
 
 def _run_reconstruct(arguments: argparse.Namespace) -> None:
-    from fomm_tf import evaluation
-
-    settings = evaluation.Settings(
-        metrics=("l1",),
-        fit=arguments.fit,
-        batch_size=arguments.batch_size,
-        videos=True,
-        png=arguments.png,
-        side_by_side=arguments.side_by_side,
-    )
-    report = evaluation.evaluate(
-        arguments.folder,
-        arguments.data,
-        arguments.out,
-        settings,
-        jobs=arguments.jobs,
-        progress=not arguments.quiet,
-    )
+    options = {name: getattr(arguments, name) for name in ("fit", "batch_size", "png", "side_by_side")}
+    rows = _evaluate(arguments, None, metrics=("l1",), videos=True, **options).rows()
     if not arguments.quiet:
-        rows = report.rows()
         l1, source_copy, ratio = rows["l1"]["model"], rows["l1"]["source_copy"], rows["l1_ratio"]["model"]
         print(
             f"L1 {l1.value:.4f}, source-copy baseline {source_copy.value:.4f}, ratio {ratio.value:.3f}; "
             f"{l1.videos} videos, {l1.frames} frames"
         )
         print(f"{arguments.out}: the videos, report.md, report.json, sheet.png")
+
+
+def _evaluate(arguments: argparse.Namespace, pairs: str | None, **options: object) -> evaluation.Report:
+    from fomm_tf import evaluation
+
+    settings, progress = evaluation.Settings(**options), not arguments.quiet
+    return evaluation.evaluate(
+        arguments.folder, arguments.data, arguments.out, settings, pairs, arguments.jobs, progress
+    )
 
 
 EVALUATE = console.Command(
