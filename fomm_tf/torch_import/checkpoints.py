@@ -120,7 +120,7 @@ def restore_state(entries: list[tensor_names.Entry], state: Mapping, source: str
         if shape != entry.torch_shape:
             got = type(value).__name__ if shape is None else list(shape)
             raise errors.UserError(
-                f"{source}: {entry.name} must be {list(entry.torch_shape)}; got {got}: give another `reference_config`."
+                f"{source}: {entry.name} must be {list(entry.torch_shape)}; got {got}; give another `reference_config`."
             )
     for entry in entries:
         entry.variable.assign(entry.from_torch(state[entry.name]))
