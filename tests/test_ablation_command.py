@@ -53,7 +53,7 @@ def arguments(data, out, *others, recipe=SMALL):
         (["--data", "nowhere"], "--data nowhere is not a directory; give one of videos"),
         (["--data", "{folder}/untested"], "untested has a train/ split but no test/ split; add one"),
         (["--steps", "0"], "train.steps must be at least 1, or null for epochs; got 0"),
-        (["--seeds", "-1"], "train.seed must not be negative; got -1"),
+        (["--seeds", "-1"], "train.seed must be at least 0; got -1"),
         (["--variants", "best"], "invalid choice: 'best'"),
         (["--config", str(ROOT / "configs" / "tiny.yaml")], "--config already has train.pyramid_scales=[1.0]"),
         (["--out", __file__], "is a file; name a directory"),

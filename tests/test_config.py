@@ -445,7 +445,7 @@ def test_augment_config_rejects_invalid_values(assignment, message):
     [
         ("train.steps=0", "train.steps must be at least 1, or null for epochs; got 0"),
         ("train.keep=0", "train.keep must be at least 1; got 0"),
-        ("train.seed=-1", "train.seed must not be negative; got -1"),
+        ("train.seed=-1", "train.seed must be at least 0; got -1"),
         ("train.learning_rate_detector=-1", "train.learning_rate_detector must be at least 0 and finite; got -1"),
         (
             "train.lr_decay_fractions=[1.5]",

@@ -28,6 +28,12 @@ _MINIMUM = {
 _POSITIVE = ("keypoint_detector.temperature", "dense_motion.heatmap_variance", "discriminator.heatmap_variance")
 
 
+def require(valid: object, key: str, requirement: str, value: object) -> None:
+    """Raises a `UserError` about the config key if its value is not valid."""
+    if not valid:
+        raise errors.UserError(f"{key} must be {requirement}; got {value}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class KeypointDetectorConfig:
     """The keypoint detector (B.1).
@@ -139,15 +145,13 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for path, minimum in _MINIMUM.items():
             value = operator.attrgetter(path)(self)
-            if value < minimum:
-                raise errors.UserError(f"model.{path} must be at least {minimum}; got {value}.")
+            require(value >= minimum, f"model.{path}", f"at least {minimum}", value)
         for path in _POSITIVE:
             value = operator.attrgetter(path)(self)
-            if not value > 0:
-                raise errors.UserError(f"model.{path} must be greater than 0; got {value}.")
-        scales = self.discriminator.scales
-        if not scales or not all(0 < scale <= 1 for scale in scales):
-            raise errors.UserError(f"model.discriminator.scales must be one or more in (0, 1]; got {list(scales)}.")
+            require(value > 0, f"model.{path}", "greater than 0", value)
+        scales = list(self.discriminator.scales)
+        is_valid = scales and all(0 < scale <= 1 for scale in scales)
+        require(is_valid, "model.discriminator.scales", "one or more in (0, 1]", scales)
         self.check_frame_size(*self.frame_size)
 
     def check_frame_size(self, height: int, width: int) -> None:
@@ -165,8 +169,7 @@ class ModelConfig:
             ("model.motion_scale", self.motion_scale, self.dense_motion.num_blocks),
             ("model.keypoint_detector.scale", detector.scale, detector.num_blocks),
         ):
-            if not 0 < scale <= 1:
-                raise errors.UserError(f"{key} must be in (0, 1]; got {scale}.")
+            require(0 < scale <= 1, key, "in (0, 1]", scale)
             downsampled = [-(-size // int(1 / scale)) for size in (height, width)]
             if min(downsampled) < 1 or any(size % 2**blocks for size in downsampled):
                 raise errors.UserError(

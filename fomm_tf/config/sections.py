@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from fomm_tf import errors
-from fomm_tf.config.model import ModelConfig
+from fomm_tf.config.model import ModelConfig, require
 
 Pair = tuple[float, float]
 
@@ -40,13 +39,12 @@ class AugmentConfig:
     crop: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "saturation", "hue"):
-            value, maximum = getattr(self, name), 0.5 if name == "hue" else float("inf")
-            if not 0 <= value <= maximum:
-                limits = "between 0 and 0.5" if name == "hue" else "at least 0"
-                raise errors.UserError(f"data.augment.{name} must be {limits}; got {value}.")
-        if self.resize is not None and not 0 < self.resize[0] <= self.resize[1]:
-            raise errors.UserError(f"data.augment.resize must be [low, high] above 0; got {list(self.resize)}.")
+        for name in ("brightness", "contrast", "saturation"):
+            require(getattr(self, name) >= 0, f"data.augment.{name}", "at least 0", getattr(self, name))
+        require(0 <= self.hue <= 0.5, "data.augment.hue", "between 0 and 0.5", self.hue)
+        if self.resize is not None:
+            low, high = self.resize
+            require(0 < low <= high, "data.augment.resize", "[low, high] above 0", [low, high])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +93,8 @@ class DataConfig:
     augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise errors.UserError(f"data.repeats must be at least 1; got {self.repeats}.")
-        if not 0 < self.test_share < 1:
-            raise errors.UserError(f"data.test_share must be between 0 and 1; got {self.test_share:g}.")
+        require(self.repeats >= 1, "data.repeats", "at least 1", self.repeats)
+        require(0 < self.test_share < 1, "data.test_share", "between 0 and 1", f"{self.test_share:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,26 +188,17 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "log_steps", "checkpoint_steps", "keep", "test_frames"):
-            value = getattr(self, name)
-            if value < 1:
-                raise errors.UserError(f"train.{name} must be at least 1; got {value}.")
-        if self.steps is not None and self.steps < 1:
-            raise errors.UserError(f"train.steps must be at least 1, or null for epochs; got {self.steps}.")
-        if self.seed < 0:
-            raise errors.UserError(f"train.seed must not be negative; got {self.seed}.")
-        for name in ("generator", "detector", "discriminator"):
-            value = getattr(self, f"learning_rate_{name}")
-            if not 0 <= value < float("inf"):
-                raise errors.UserError(f"train.learning_rate_{name} must be at least 0 and finite; got {value}.")
-        if not all(0 < fraction <= 1 for fraction in self.lr_decay_fractions):
-            raise errors.UserError(
-                "train.lr_decay_fractions must be fractions of train.steps in (0, 1]; "
-                f"got {list(self.lr_decay_fractions)}."
-            )
-        if not self.pyramid_scales or not all(0 < scale <= 1 for scale in self.pyramid_scales):
-            raise errors.UserError(
-                f"train.pyramid_scales must be one or more in (0, 1]; got {list(self.pyramid_scales)}."
-            )
+            require(getattr(self, name) >= 1, f"train.{name}", "at least 1", getattr(self, name))
+        require(self.steps is None or self.steps >= 1, "train.steps", "at least 1, or null for epochs", self.steps)
+        require(self.seed >= 0, "train.seed", "at least 0", self.seed)
+        for name in ("learning_rate_generator", "learning_rate_detector", "learning_rate_discriminator"):
+            rate = getattr(self, name)
+            require(0 <= rate < float("inf"), f"train.{name}", "at least 0 and finite", rate)
+        fractions, scales = list(self.lr_decay_fractions), list(self.pyramid_scales)
+        is_valid = all(0 < fraction <= 1 for fraction in fractions)
+        require(is_valid, "train.lr_decay_fractions", "fractions of train.steps in (0, 1]", fractions)
+        is_valid = scales and all(0 < scale <= 1 for scale in scales)
+        require(is_valid, "train.pyramid_scales", "one or more in (0, 1]", scales)
 
 
 @dataclasses.dataclass(frozen=True)
