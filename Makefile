@@ -14,8 +14,8 @@ demo: .venv/core
 	$(BIN)/fomm demo --out outputs/demo
 
 serve: .venv/all
-	test -d models/fomm || $(BIN)/python -m export --to saved_model --out models/fomm
-	$(BIN)/python -m serving local --model models/fomm
+	test -d models/fomm || $(BIN)/fomm export --to saved_model --out models/fomm
+	$(BIN)/fomm serve --model models/fomm
 
 test: .venv/all
 	$(PYTEST)

@@ -1,5 +1,6 @@
 """Import time, loaded packages, public names and error output of the package."""
 
+import pathlib
 import resource
 import statistics
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import pytest
 
 import fomm_tf
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def run(code, **options):
@@ -47,12 +50,21 @@ def test_import_is_fast_and_loads_no_other_package():
 def test_help_is_fast_and_does_not_load_tensorflow():
     """Measured: 11 times the start of Python; importing TensorFlow takes more than 100 times."""
     done = subprocess.run([sys.executable, "-m", "fomm_tf", "--help"], capture_output=True, text=True, check=True)
-    assert all(command in done.stdout for command in ("animate", "convert", "info", "demo", "fetch"))
+    assert all(command in done.stdout for command in ("animate", "train", "export", "serve", "client", "demo"))
     loaded = packages_loaded_by(
         "import contextlib, fomm_tf.cli\nwith contextlib.suppress(SystemExit): fomm_tf.cli.main(['--help'])"
     )
     assert "fomm_tf" in loaded and loaded <= {"fomm_tf", "numpy", "av", "PIL", "yaml"}
     assert cost("-m", "fomm_tf", "--help") < 40
+
+
+@pytest.mark.parametrize(
+    ("start", "command"), [(["train.py"], "train"), (["-m", "export"], "export"), (["-m", "serving"], "serve")]
+)
+def test_checkout_entry_points_run_fomm_commands(start, command):
+    line = [sys.executable, *start, "--help"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: fomm {command} [-h]")
 
 
 def test_warp_hides_end_of_life_notice_of_tensorflow_addons():

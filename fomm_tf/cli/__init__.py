@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import ablation, animate, convert, evaluate, figure, prepare, study
+from fomm_tf.cli import ablation, animate, client, convert, evaluate, export, figure, prepare, serve, study, train
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
     "animate-set": animate.ANIMATE_SET,
+    "train": train.TRAIN,
     "reconstruct": evaluate.RECONSTRUCT,
     "evaluate": evaluate.EVALUATE,
     "convert": convert.CONVERT,
@@ -23,6 +25,9 @@ _COMMANDS = {
     "study": study.STUDY,
     "figure": figure.FIGURE,
     "ablation": ablation.ABLATION,
+    "export": export.EXPORT,
+    "serve": serve.SERVE,
+    "client": client.CLIENT,
     "demo": animate.DEMO,
 }
 
@@ -40,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> None:
+    argv = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(argv)
+    arguments.command_line = shlex.join(["fomm", *argv])
     console.prepare_tensorflow(arguments.verbose)
     parser = arguments.parser
     with _one_line_warnings(parser), parser.options_in_errors():
@@ -57,7 +64,7 @@ def _parser() -> console.Parser:
         description = f"{command.text[0].upper()}{command.text[1:]}."
         subparser = subparsers.add_parser(name, help=command.text, description=description)
         command.add_arguments(subparser)
-        subparser.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages too")
+        subparser.add_argument("--verbose", action="store_true", help="show log messages too, also TensorFlow's")
         subparser.set_defaults(run=command.run, parser=subparser)
     return parser
 

@@ -10,8 +10,8 @@ import time
 import grpc
 import numpy as np
 
-from serving.local import metrics, status
-from serving.local.servable import Arrays, Servable
+from fomm_tf.serving.local import metrics, status
+from fomm_tf.serving.local.servable import Arrays, Servable
 
 
 @dataclasses.dataclass(eq=False)

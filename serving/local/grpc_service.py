@@ -19,8 +19,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.local import servable, status
-from serving.local.core import ServerCore
+from fomm_tf.serving.local import servable, status
+from fomm_tf.serving.local.core import ServerCore
 
 METADATA_FIELD = "signature_def"
 

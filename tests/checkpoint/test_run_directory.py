@@ -257,8 +257,9 @@ def test_load_rejects_missing_directory(tmp_path):
 
 
 def test_load_rejects_directory_without_config(tmp_path):
-    assert "is not a run directory: it has no config.yaml; create one with `fomm convert` or train." in load_error(
-        tmp_path
+    assert (
+        "is not a run directory: it has no config.yaml; create one with `fomm convert` or `fomm train`."
+        in load_error(tmp_path)
     )
 
 

@@ -6,8 +6,8 @@ import onnx
 import pytest
 import reports
 
-from export import VARIANTS, examples, runner
-from export import onnx as onnx_files
+from fomm_tf.export import VARIANTS, examples, runner
+from fomm_tf.export import onnx as onnx_files
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import reports
 
-from export import runner
 from fomm_tf import checkpoint, cli, video
+from fomm_tf.export import runner
 
 pytestmark = pytest.mark.slow
 CONFORMANCE = pytest.mark.conformance

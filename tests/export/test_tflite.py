@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import reports
 
-from export import VARIANTS, examples, report, runner, stages, tflite
-from export import __main__ as command
+from fomm_tf import cli
+from fomm_tf.export import VARIANTS, examples, report, runner, stages, tflite
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +82,6 @@ def test_pipeline_rejects_missing_variant(run_folder, tmp_path):
 def test_export_tflite_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "TOLERANCE", 1e-12)
     line = ["--run", str(run_folder("tiny")), "--to", "tflite", "--variants", "float32"]
-    assert command.main([*line, "--out", str(tmp_path / "files")]) == 2
+    assert cli.main(["export", *line, "--out", str(tmp_path / "files")]) == 2
     assert "from the Keras model; expected at most 1e-12" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

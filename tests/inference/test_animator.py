@@ -128,7 +128,7 @@ def test_animate_rejects_missing_best_frame_and_empty_stream():
         list(tiny().animate(frames(1)[0], frames(3), best_frame=9))
     with pytest.raises(errors.UserError, match="holds no frames"):
         list(tiny().animate(frames(1)[0], []))
-    with pytest.raises(errors.UserError, match="batch_size. must be at least 1; got 0"):
+    with pytest.raises(errors.UserError, match="must be at least 1; got 0"):
         list(tiny().animate(frames(1)[0], frames(1), batch_size=0))
 
 

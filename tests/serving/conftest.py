@@ -56,9 +56,9 @@ def cold(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def embedded(model):
+def embedded(cold):
     """The embedded server with the bundled model."""
-    with servers.start_embedded(model, "--label", "stable=1", "--max-mib", 8, "--max-frames", 32) as server:
+    with servers.start_embedded(cold, "--label", "stable=1", "--max-mib", 8, "--max-frames", 32) as server:
         yield server
 
 
