@@ -117,8 +117,8 @@ def test_prepare_data_draws_the_data_set_and_pairs_once(tmp_path, monkeypatch):
 def test_plan_lists_runs_seed_by_seed(tmp_path):
     base = config.load(SMALL)
     planned = ablation_plan.plan({"pyramid": base, "full": base}, (0, 3), tmp_path)
-    assert [one.name for one in planned] == ["pyramid-seed0", "full-seed0", "pyramid-seed3", "full-seed3"]
-    assert [one.config.train.seed for one in planned] == [0, 0, 3, 3]
+    assert [run.name for run in planned] == ["pyramid-seed0", "full-seed0", "pyramid-seed3", "full-seed3"]
+    assert [run.config.train.seed for run in planned] == [0, 0, 3, 3]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def ablation(data, recipe, tmp_path_factory):
     chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "custom_detectors:find_brightest")
     argv = arguments(data, out, *chosen, recipe=recipe)
     start = {
-        "args": [sys.executable, "-m", "fomm_tf.ablation", *argv],
+        "args": [sys.executable, "-m", "fomm_tf", "ablation", *argv],
         "cwd": ROOT,
         "env": os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module custom_detectors
         "stdout": subprocess.PIPE,

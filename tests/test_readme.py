@@ -30,8 +30,6 @@ def test_a_command_of_the_readme_exists(command):
     if program in OTHERS:
         files = [argument for argument in arguments if argument.endswith(".yaml")]
         assert all((ROOT / file).is_file() for file in files)
-    elif program == "python" and arguments[:2] == ["-m", "fomm_tf.ablation"]:
-        check_fomm(["ablation", *arguments[2:]])
     elif program == "python" and arguments[0] == "-m":
         puppets._parser().parse_args(arguments[1 + arguments.index("fomm_tf.data.puppets") :])
     elif program == "make":
