@@ -397,7 +397,7 @@ print(json.dumps({"count": count, "passes": passes}))
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_animate_memory_is_constant_over_long_video(run_folder, astronaut, tmp_path):
+def test_animate_memory_is_flat_over_long_video(run_folder, astronaut, tmp_path):
     clip = faces.faces()["franck.mp4"]
     command = [sys.executable, "-c", MEASURE_MEMORY, run_folder, astronaut, clip, tmp_path / "out.mp4"]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
