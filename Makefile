@@ -1,6 +1,6 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
-# opencv-python needs the system's libGL and glib; slim images lack them, and the headless build does without.
+# opencv-python needs the system's libGL and glib, which slim images lack; the headless build does not.
 OPENCV = $(BIN)/python -c "import cv2" 2>/dev/null || \
 	$(BIN)/pip install -q --force-reinstall --no-deps "opencv-python-headless<4.12"
 
@@ -23,7 +23,7 @@ test: .venv/all
 quick: .venv/all
 	$(PYTEST) -m "not slow and not conformance"
 
-# What `make test` leaves out, and the numerics with the kernels of other CPUs: oneDNN's for AVX2, and Eigen's alone.
+# The tests that `make test` excludes, and the numerics with kernels for other CPUs: oneDNN for AVX2, and Eigen only.
 conformance: .venv/all
 	$(PYTEST) -m conformance
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(NUMERICS)
@@ -89,14 +89,14 @@ clean:
 	.venv-torch/bin/pip install -q torch==2.13.0 "numpy<2"
 	touch $@
 
-# tensorflow-addons does not import there; tf-keras is Keras 2.
+# tensorflow-addons cannot be imported there; tf-keras is Keras 2.
 .venv-tensorflow/done: Makefile
 	$(PYTHON) -m venv .venv-tensorflow
 	.venv-tensorflow/bin/pip install -q tensorflow==2.21.0 tf-keras==2.21.0 tensorboard scipy "opencv-python-headless<4.12" \
 		"av<19" Pillow PyYAML tqdm hypothesis pytest pytest-timeout scikit-image
 	touch $@
 
-# The newest that the registry has, so that a release that breaks the files is seen.
+# The latest release, to detect one that cannot read the files.
 .venv-litert/done: Makefile
 	$(PYTHON) -m venv .venv-litert
 	.venv-litert/bin/pip install -q ai-edge-litert numpy

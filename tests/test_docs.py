@@ -73,9 +73,7 @@ def test_docs_commands_exist(command):
 
 def check_python(arguments):
     if arguments[0] == "-m":
-        if arguments[1] == "fomm_tf.ablation":
-            check_fomm(["ablation", *arguments[2:]])
-        elif len(arguments) > 2:
+        if len(arguments) > 2:
             MODULES[arguments[1]]().parse_args(arguments[2:])
         else:
             assert arguments[1] in MODULES

@@ -1,6 +1,6 @@
 """`python tests/bench/load.py`: the embedded server with the bundled model, under 1, 4, 16 and 64 clients.
 
-* load: requests a second and latencies of clients that ask by gRPC without a pause, with and without the joining of
+* load: requests per second and latencies of clients that send by gRPC without pause, with and without batching of
   requests;
 * a full server: clients beyond `--queue`, and how they are answered;
 * overhead: what a single client waits for beyond the signature itself (called in this process, in turn with the

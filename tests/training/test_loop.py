@@ -79,7 +79,7 @@ def test_run_directory_holds_the_documented_files(make_config, one_replica, tmp_
     names = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
     assert names == {
         *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
-        *("config", "events", "history", "images"),
+        *("config", "events", "history", "samples"),
     }
     assert "python train.py small.yaml" in (tmp_path / "run" / "README.txt").read_text()
     loaded = checkpoint.load(tmp_path / "run", training=True)
@@ -140,7 +140,7 @@ def test_nan_gradient_stops_the_run_and_keeps_the_last_checkpoint(make_config, o
 
 def test_run_rejects_used_directory_and_keeps_it(make_config, one_replica, tmp_path):
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(errors.UserError, match="already exists; continue it with --resume, or give another --run"):
+    with pytest.raises(errors.UserError, match="already exists; continue it with `resume`, or give another `folder`"):
         train(make_config(), tmp_path, one_replica)
     assert os.listdir(tmp_path) == ["notes.txt"]
 

@@ -1,4 +1,4 @@
-"""Run folders: what is saved comes back bit for bit, and what is damaged or does not fit is refused and left alone."""
+"""Run directories: bit-identical round trips, and errors that leave damaged or unsuitable directories unchanged."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, torch_import, weights
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import runs
 from fomm_tf.inference import animator
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ def make_run(name="tiny-step5", settings="tiny"):
 
 @pytest.fixture(scope="module")
 def run():
-    """Five steps of training, with discriminator and moments. Not to be changed."""
+    """Five steps of training, with discriminator and moments. Tests must not modify it."""
     return make_run()
 
 
@@ -40,7 +40,7 @@ def saved(run, tmp_path_factory):
 
 @pytest.fixture
 def folder(saved, tmp_path):
-    """A copy of the run folder, to damage."""
+    """A copy of the run directory, to damage."""
     return pathlib.Path(shutil.copytree(saved, tmp_path / "run"))
 
 
@@ -48,8 +48,8 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refuse(folder, training=False):
-    """The message with which a folder is refused; the folder stays as it is."""
+def load_error(folder, training=False):
+    """Loads a directory that must be rejected and left unchanged, and returns the message."""
     before = contents(folder)
     with pytest.raises(errors.UserError) as caught:
         checkpoint.load(folder, training)
@@ -61,9 +61,9 @@ def refuse(folder, training=False):
 
 def render(run):
     data = np.load(DATA / "inference.npz")
-    shown = animator.Animator(run.model, run.config)
-    driving = shown.detect(data["driving"])
-    return driving, shown.render(shown.encode_source(data["source"]), driving, details=True)
+    model = animator.Animator(run.model, run.config)
+    driving = model.detect(data["driving"])
+    return driving, model.render(model.encode_source(data["source"]), driving, details=True)
 
 
 def leaves(tree, path=""):
@@ -81,12 +81,12 @@ def assert_same_state(left, right):
         np.testing.assert_array_equal(one, others[path], err_msg=path)
 
 
-# There and back -----------------------------------------------------------------------------------------------------
+# Round trips ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["tiny-step5", "single-jacobian", "wide", "zero-order"])
-def test_a_loaded_run_holds_what_was_saved_bit_for_bit(model, run, tmp_path):
+def test_save_and_load_are_bit_identical(model, run, tmp_path):
     run = run if model == "tiny-step5" else make_run(model, model)
     checkpoint.save(tmp_path / "run", run, PROVENANCE)
     loaded = checkpoint.load(tmp_path / "run", training=True)
@@ -95,14 +95,14 @@ def test_a_loaded_run_holds_what_was_saved_bit_for_bit(model, run, tmp_path):
     assert_same_state(loaded, run)
 
 
-def test_a_loaded_run_renders_the_same_bits(run, saved):
+def test_loaded_run_renders_the_same_bits(run, saved):
     for left, right in zip(render(run), render(checkpoint.load(saved)), strict=True):
         for name, one, other in zip(left._fields, left, right, strict=True):
             np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=name)
     assert left.prediction.shape == (3, 64, 64, 3)
 
 
-def test_a_run_folder_holds_what_its_description_says(saved, run):
+def test_save_writes_the_documented_files(saved, run):
     names = sorted(path.name for path in saved.iterdir())
     assert names == ["README.txt", "checkpoint", "ckpt-5.data-00000-of-00001", "ckpt-5.index", "config.yaml"]
     assert (saved / "README.txt").read_text() == PROVENANCE + "\n"
@@ -112,7 +112,7 @@ def test_a_run_folder_holds_what_its_description_says(saved, run):
     assert saved.stat().st_mode & 0o777 == 0o755
 
 
-def test_the_stored_shapes_are_told_without_reading_the_tensors(folder, run):
+def test_stored_shapes_does_not_read_tensors(folder, run):
     (folder / "ckpt-5.data-00000-of-00001").unlink()
     shapes = checkpoint.stored_shapes(folder)
     for part in checkpoint.NETWORKS:
@@ -122,7 +122,7 @@ def test_the_stored_shapes_are_told_without_reading_the_tensors(folder, run):
     assert shapes["epoch"] == ()
 
 
-def test_discriminator_and_optimisers_are_loaded_for_training_alone(saved):
+def test_load_for_training_includes_discriminator_and_optimizers(saved):
     plain, training = checkpoint.load(saved), checkpoint.load(saved, training=True)
     assert plain.discriminator is None and plain.optimizers == {} and plain.epoch == 5
     assert training.discriminator is not None and training.epoch == 5
@@ -130,13 +130,13 @@ def test_discriminator_and_optimisers_are_loaded_for_training_alone(saved):
     assert all(stepper.iterations == 5 for stepper in training.optimizers.values())
 
 
-def test_a_run_without_discriminator_and_optimisers_has_none_for_training_either(tmp_path):
+def test_load_for_training_without_discriminator_and_optimizers(tmp_path):
     checkpoint.save(tmp_path / "run", make_run("tiny-legacy-cuda"), PROVENANCE)
     loaded = checkpoint.load(tmp_path / "run", training=True)
     assert loaded.discriminator is None and loaded.optimizers == {}
 
 
-def test_learning_rates_are_those_of_the_checkpoint(tmp_path):
+def test_load_restores_learning_rates(tmp_path):
     run = make_run()
     run.optimizers["detector"].learning_rate = 2e-5
     checkpoint.save(tmp_path / "run", run, PROVENANCE)
@@ -145,7 +145,7 @@ def test_learning_rates_are_those_of_the_checkpoint(tmp_path):
     assert loaded.optimizers["generator"].learning_rate == np.float32(2e-4)
 
 
-def test_the_newest_of_several_checkpoints_is_loaded(folder, tmp_path):
+def test_load_uses_the_newest_checkpoint(folder, tmp_path):
     later = make_run()
     later.epoch = 12
     later.model.generator.final.bias.assign([1.0, 2.0, 3.0])
@@ -157,10 +157,10 @@ def test_the_newest_of_several_checkpoints_is_loaded(folder, tmp_path):
     np.testing.assert_array_equal(loaded.model.generator.final.bias, [1.0, 2.0, 3.0])
 
 
-# Places -------------------------------------------------------------------------------------------------------------
+# Paths ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_folder_may_be_renamed_moved_and_copied(folder, run, tmp_path, monkeypatch):
+def test_run_directory_can_be_renamed_moved_and_copied(folder, run, tmp_path, monkeypatch):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     moved = folder.rename(tmp_path / "deep" / "er" / "a b.run")
     copy = shutil.copytree(moved, tmp_path / "copy")
@@ -172,21 +172,21 @@ def test_a_run_folder_may_be_renamed_moved_and_copied(folder, run, tmp_path, mon
     assert checkpoint.load(".").epoch == 5
 
 
-def test_a_run_saved_under_a_relative_name_may_be_read_from_elsewhere(run, tmp_path, monkeypatch):
+def test_run_saved_at_relative_path_loads_from_elsewhere(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     checkpoint.save("runs/new", run, PROVENANCE)
     monkeypatch.chdir("/")
     assert checkpoint.load(tmp_path / "runs" / "new").epoch == 5
 
 
-def test_an_empty_folder_is_filled(run, tmp_path):
+def test_save_writes_into_empty_directory(run, tmp_path):
     (tmp_path / "run").mkdir()
     checkpoint.save(tmp_path / "run", run, PROVENANCE)
     assert checkpoint.read_count(tmp_path / "run", "epoch") == 5 and os.listdir(tmp_path) == ["run"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_what_exists_is_not_overwritten(kind, run, tmp_path):
+def test_save_does_not_overwrite(kind, run, tmp_path):
     target = tmp_path / "run"
     if kind == "folder":
         target.mkdir()
@@ -194,13 +194,13 @@ def test_what_exists_is_not_overwritten(kind, run, tmp_path):
     thing.write_text("mine")
     with pytest.raises(errors.UserError) as caught:
         checkpoint.save(target, run, PROVENANCE)
-    assert str(caught.value) == f"{target} already exists; give another --out, or delete it first."
+    assert str(caught.value) == f"{target} already exists; choose another directory, or delete it first."
     assert thing.read_text() == "mine" and os.listdir(tmp_path) == ["run"]
 
 
-def test_a_folder_below_a_file_cannot_be_made(run, tmp_path):
+def test_save_rejects_path_below_a_file(run, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(errors.UserError, match=r"^Cannot create the directory .*; give another --out\.$"):
+    with pytest.raises(errors.UserError, match=r"^cannot write .*: .*file is not a directory; choose another place\.$"):
         checkpoint.save(tmp_path / "file" / "run", run, PROVENANCE)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -212,18 +212,22 @@ FULL = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
     ("exception", "raised", "message"),
     [
         (FULL, errors.UserError, "Cannot write the weights to {target}: No space left on device."),
-        (OSError(28, "No space left on device"), errors.UserError, "Cannot write {target}: [Errno 28] No space left"),
+        (
+            OSError(28, "No space left on device"),
+            errors.UserError,
+            "cannot write {target} (No space left on device); make room",
+        ),
         (KeyboardInterrupt(), KeyboardInterrupt, ""),
         (RuntimeError("a bug"), RuntimeError, "a bug"),
     ],
 )
-def test_a_save_that_fails_midway_leaves_nothing(exception, raised, message, run, tmp_path, monkeypatch):
-    honest = tf.train.Checkpoint.write
+def test_failed_save_leaves_nothing(exception, raised, message, run, tmp_path, monkeypatch):
+    write = tf.train.Checkpoint.write
 
     def fail(*args, **kwargs):
-        honest(*args, **kwargs)
+        write(*args, **kwargs)
         (work,) = tmp_path.iterdir()
-        assert work.name.startswith(".run-") and {"config.yaml", "README.txt"} < set(os.listdir(work))
+        assert work.name.startswith(".fomm-") and {"config.yaml", "README.txt"} < set(os.listdir(work / "run"))
         raise exception
 
     monkeypatch.setattr(tf.train.Checkpoint, "write", fail)
@@ -235,75 +239,78 @@ def test_a_save_that_fails_midway_leaves_nothing(exception, raised, message, run
 
 @pytest.fixture
 def built_once(monkeypatch):
-    """Builds every network once, for speed: what is refused gives nobody a run."""
+    """Builds every network once, for speed: rejected directories do not change it."""
     monkeypatch.setattr(runs, "build", build_once)
 
 
 build_once = functools.cache(checkpoint.build)
 
 
-# Damage -------------------------------------------------------------------------------------------------------------
+# Damage ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_folder_is_no_run_folder(tmp_path):
-    with pytest.raises(errors.UserError, match=r"absent is not a run directory: it does not exist; `fomm convert` and"):
+def test_load_rejects_missing_directory(tmp_path):
+    with pytest.raises(
+        errors.UserError, match=r"absent is not a run directory: it does not exist; create one with `fomm convert`"
+    ):
         checkpoint.load(tmp_path / "absent")
 
 
-def test_a_folder_without_config_is_no_run_folder(tmp_path):
-    assert "is not a run directory: it has no config.yaml; `fomm convert` and `fomm train` make one." in refuse(
-        tmp_path
+def test_load_rejects_directory_without_config(tmp_path):
+    assert (
+        "is not a run directory: it has no config.yaml; create one with `fomm convert` or `fomm train`."
+        in load_error(tmp_path)
     )
 
 
 @pytest.mark.parametrize("names", [["checkpoint"], ["ckpt-5.index"], ["checkpoint", "ckpt-5.index"]])
-def test_a_folder_without_checkpoint_is_refused(names, folder):
+def test_load_rejects_directory_without_checkpoint(names, folder):
     for name in names:
         (folder / name).unlink()
-    assert refuse(folder).endswith("has no checkpoint (ckpt-*.index and the file `checkpoint`).")
+    assert load_error(folder).endswith("has no checkpoint (ckpt-*.index and the file `checkpoint`).")
     for reader in (checkpoint.newest, checkpoint.stored_shapes, checkpoint.stored_parts):
         with pytest.raises(errors.UserError, match="has no checkpoint"):
             reader(folder)
 
 
-def test_a_garbled_checkpoint_file_is_refused(folder):
+def test_load_rejects_garbled_checkpoint_file(folder):
     (folder / "checkpoint").write_text("model_checkpoint_path = ckpt-5")
-    assert "has no checkpoint" in refuse(folder)
+    assert "has no checkpoint" in load_error(folder)
 
 
 @pytest.mark.parametrize(("share", "training"), [(0.0, False), (0.3, True), (0.9, False), (0.999, True)])
 @pytest.mark.parametrize("name", ["ckpt-5.index", "ckpt-5.data-00000-of-00001"])
-def test_a_truncated_checkpoint_is_refused(name, share, training, folder, built_once):
+def test_load_rejects_truncated_checkpoint(name, share, training, folder, built_once):
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(whole[: int(share * len(whole))])
-    message = refuse(folder, training)
+    message = load_error(folder, training)
     assert message.startswith(str(folder / "ckpt-5")) and (
         "is not a readable checkpoint: " in message or "does not hold the model of" in message
     )
 
 
-def test_missing_data_are_noticed_by_whoever_reads_them(folder, built_once):
+def test_load_and_read_count_reject_missing_data(folder, built_once):
     (folder / "ckpt-5.data-00000-of-00001").unlink()
-    assert str(folder / "ckpt-5") in refuse(folder)
+    assert str(folder / "ckpt-5") in load_error(folder)
     with pytest.raises(errors.UserError, match="is not a readable checkpoint: "):
         checkpoint.read_count(folder, "epoch")
 
 
-def test_a_flipped_bit_in_a_weight_is_noticed(folder, run, built_once):
+def test_load_detects_flipped_bit(folder, run, built_once):
     path = folder / "ckpt-5.data-00000-of-00001"
     kernel = run.model.generator.first.conv.kernel.numpy().tobytes()
     whole = path.read_bytes()
     assert whole.count(kernel) == 1
     path.write_bytes(whole.replace(kernel, bytes([kernel[0] ^ 1]) + kernel[1:]))
-    assert "ckpt-5" in refuse(folder)
+    assert "ckpt-5" in load_error(folder)
 
 
-def test_a_broken_config_is_refused_with_the_key(folder):
+def test_load_names_unknown_config_key(folder):
     (folder / "config.yaml").write_text("model: {num_kp: 5}")
-    assert "config.yaml: model has no key num_kp; the known ones are" in refuse(folder)
+    assert "config.yaml: model has no key num_kp; the known ones are" in load_error(folder)
 
 
-# Another model ------------------------------------------------------------------------------------------------------
+# Another model --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -324,10 +331,10 @@ def test_a_broken_config_is_refused_with_the_key(folder):
         ("model.dense_motion.max_features=32", ""),
     ],
 )
-def test_the_config_of_another_model_is_refused(change, what, folder):
+def test_load_rejects_config_of_another_model(change, what, folder):
     settings = config.load(folder / "config.yaml")
     (folder / "config.yaml").write_text(config.dump(config.override(settings, [change])))
-    message = refuse(folder)
+    message = load_error(folder)
     assert message.startswith(f"{folder}/ckpt-5 does not hold the model of {folder}/config.yaml: ")
     assert message.endswith(what) and len(message) < len(str(folder)) * 2 + 500
 
@@ -343,19 +350,19 @@ def test_the_config_of_another_model_is_refused(change, what, folder):
         "model.discriminator.scales=[1, 0.5]",
     ],
 )
-def test_the_config_of_another_discriminator_is_refused_for_training(change, folder):
+def test_load_for_training_rejects_config_of_another_discriminator(change, folder):
     settings = config.override(config.load(folder / "config.yaml"), ["model.frame_size=[128, 128]"])
     (folder / "config.yaml").write_text(config.dump(config.override(settings, [change])))
-    assert "does not hold the model of" in refuse(folder, training=True)
+    assert "does not hold the model of" in load_error(folder, training=True)
 
 
-def test_the_config_of_another_discriminator_does_not_keep_a_run_from_animating(folder):
+def test_load_for_animation_ignores_config_of_another_discriminator(folder):
     settings = config.override(config.load(folder / "config.yaml"), ["model.discriminator.num_blocks=3"])
     (folder / "config.yaml").write_text(config.dump(settings))
     assert checkpoint.load(folder).epoch == 5
 
 
-def test_what_makes_no_tensors_may_be_changed(folder, run):
+def test_load_accepts_config_changes_that_do_not_affect_tensors(folder, run):
     changes = ["model.align_corners=false", "model.frame_size=[128, 64]", "train.epochs=7"]
     settings = config.override(run.config, changes)
     (folder / "config.yaml").write_text(config.dump(settings))

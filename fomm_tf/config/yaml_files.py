@@ -1,6 +1,6 @@
-"""Strict YAML <-> sections: an unknown key is an error that lists the known ones.
+"""Reads and writes configs as strict YAML: an unknown key is an error that lists the known ones.
 
-A recipe is a file of `configs/` by its name.
+A recipe is a config file in `configs/`, named without its suffix.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 
@@ -18,44 +18,44 @@ from fomm_tf.config.sections import Config
 
 
 def load(path: str | pathlib.Path) -> Config:
-    """Reads a config file; one with the key `extends: OTHER.yaml` holds only what differs from that file beside it.
+    """Reads a config file; one with the key `extends: OTHER.yaml` has only the differences to that file.
 
     Raises:
-      errors.UserError: if it cannot be read, is not YAML, or holds an unknown key or a bad value.
+      errors.UserError: if it cannot be read, is not YAML, or has an unknown key or a bad value.
     """
     tree = read_yaml(path)
     base = tree.pop("extends", None)
     if base is not None:
         base_tree = read_yaml(pathlib.Path(path).parent / str(base))
         if "extends" in base_tree:
-            raise errors.UserError(f"{path} extends {base}, which extends another file; extend that one directly.")
+            raise errors.UserError(f"{path} extends {base}, which extends another file; extend that file directly.")
         tree = _merge(base_tree, tree)
     return parse(tree, source=str(path))
 
 
 def read_yaml(path: str | pathlib.Path) -> dict:
-    """The mapping that a YAML file holds.
+    """Reads a YAML mapping.
 
     Raises:
-      errors.UserError: if it cannot be read or is no YAML mapping.
+      errors.UserError: if it cannot be read or is not a YAML mapping.
     """
     try:
         tree = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise errors.UserError(f"Cannot read the config {path}: {error}.") from error
     except (yaml.YAMLError, ValueError) as error:
-        # PyYAML lets a ValueError through for a date that does not exist.
+        # PyYAML raises ValueError for a date that does not exist.
         raise errors.UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(tree, dict):
-        raise errors.UserError(f"{path} must hold a YAML mapping; got {type(tree).__name__}.")
+        raise errors.UserError(f"{path} must be a YAML mapping; got {type(tree).__name__}.")
     return tree
 
 
 def parse(tree: dict, source: str = "config") -> Config:
-    """A `Config` from a mapping of sections; what is left out keeps its default.
+    """Creates a `Config` from a mapping of sections; missing keys have their defaults.
 
     Raises:
-      errors.UserError: for an unknown key or a value of the wrong kind; it starts with `source`.
+      errors.UserError: for an unknown key or a value of the wrong type; the message starts with `source`.
     """
     try:
         return _convert(tree, Config, "")
@@ -64,7 +64,7 @@ def parse(tree: dict, source: str = "config") -> Config:
 
 
 def override(config: Config, assignments: Sequence[str]) -> Config:
-    """`config` with `section.key=value` assignments carried out; values are YAML.
+    """Applies `section.key=value` assignments to a config; values are YAML.
 
     Raises:
       errors.UserError: for an assignment without `=`, an unknown key or a bad value.
@@ -73,11 +73,11 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
-            raise errors.UserError(f"An override reads section.key=value; got {assignment!r}.")
+            raise errors.UserError(f"An override must be section.key=value; got {assignment!r}.")
         *sections, key = path.split(".")
         node = tree
         for section in sections:
-            # A section that may be null is one that nobody has begun yet.
+            # An optional section is null until it is set.
             node[section] = {} if node.get(section) is None else node[section]
             node = node[section]
             if not isinstance(node, dict):
@@ -90,28 +90,29 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
 
 
 def dump(config: Config) -> str:
-    """The whole resolved config as YAML."""
+    """Formats the whole resolved config as YAML."""
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
 
 
 def differences(one: Config, other: Config) -> dict[str, tuple[object, object]]:
     """The keys `section.key` in which two configs differ, with both values."""
-    ones, others = (dict(_leaves(dataclasses.asdict(found))) for found in (one, other))
+    ones, others = (dict(flatten(dataclasses.asdict(config))) for config in (one, other))
     keys = [*ones, *(key for key in others if key not in ones)]
     pairs = {key: (ones.get(key), others.get(key)) for key in keys}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yields `section.key` and value of each leaf of nested mappings."""
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
 def _merge(base: dict, changes: dict) -> dict:
-    """`base` with `changes`, section by section."""
+    """Applies `changes` to `base`, section by section."""
     sections = {
         key: _merge(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
         for key, value in changes.items()
@@ -120,7 +121,7 @@ def _merge(base: dict, changes: dict) -> dict:
 
 
 def recipes() -> dict[str, pathlib.Path]:
-    """The recipes by name: files of `configs/`, in the checkout or in the installed package."""
+    """Name -> file of each recipe, in the checkout or in the installed package."""
     here = pathlib.Path(__file__).resolve().parent.parent
     folder = next((folder for folder in (here / "configs", here.parent / "configs") if folder.is_dir()), None)
     if folder is None:
@@ -135,7 +136,7 @@ def _plain(value: object) -> object:
 
 
 def _convert(value: object, hint: object, path: str) -> object:
-    """`value` as the type that `hint` names, or an error that names `path`."""
+    """Converts a value to the type `hint`, or raises an error that names `path`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return _convert_section(value, hint, path)
@@ -151,7 +152,7 @@ def _convert(value: object, hint: object, path: str) -> object:
                 _convert(item, hint, f"{path}[{i}]") for i, (item, hint) in enumerate(zip(value, hints, strict=True))
             )
     elif hint is float:
-        # YAML 1.1 reads 2e-4, without a point, as a string.
+        # YAML 1.1 parses 2e-4, without a decimal point, as a string.
         try:
             if not isinstance(value, bool):
                 return float(value)
@@ -159,8 +160,8 @@ def _convert(value: object, hint: object, path: str) -> object:
             pass
     elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    wanted = " | ".join(map(str, arguments)) if origin is typing.Literal else getattr(hint, "__name__", hint)
-    raise errors.UserError(f"{path} must be {wanted}; got {value!r}.")
+    expected = " | ".join(map(str, arguments)) if origin is typing.Literal else getattr(hint, "__name__", hint)
+    raise errors.UserError(f"{path} must be {expected}; got {value!r}.")
 
 
 def _convert_section(value: object, section: type, path: str) -> object:

@@ -1,4 +1,4 @@
-"""The checkpoints of a run that trains: the newest ones and the best, whatever interrupts."""
+"""Checkpoints of a run that trains, through kills and full disks; resuming and initializing runs."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import runs
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def folder(run, tmp_path):
 
 
 def train_to(run, step):
-    """As if trained: the step shows in a weight."""
+    """Sets the step, and a weight to the same value."""
     run.step = step
     run.model.generator.final.bias.assign([float(step)] * 3)
 
@@ -45,7 +45,7 @@ def bias(folder):
     return float(checkpoint.load(folder).model.generator.final.bias[0])
 
 
-def test_the_newest_are_kept_and_older_ones_go(run, folder):
+def test_manager_keeps_newest_checkpoints(run, folder):
     manager = checkpoint.CheckpointManager(folder, run, keep=2)
     for step in (5, 10, 15):
         train_to(run, step)
@@ -58,14 +58,14 @@ def test_the_newest_are_kept_and_older_ones_go(run, folder):
     )
 
 
-def test_a_run_that_goes_on_knows_what_was_kept(run, folder):
+def test_manager_of_resumed_run_knows_earlier_checkpoints(run, folder):
     for step in (5, 10, 15):
         train_to(run, step)
         checkpoint.CheckpointManager(folder, run, keep=2).save()
     assert names(folder) == ["ckpt-10", "ckpt-15"]
 
 
-def test_the_best_is_a_run_folder_of_its_own_that_stays(run, folder):
+def test_mark_best_writes_a_run_directory_that_stays(run, folder):
     manager = checkpoint.CheckpointManager(folder, run, keep=1)
     for step, best in ((5, True), (10, True), (15, False), (20, False)):
         train_to(run, step)
@@ -78,7 +78,7 @@ def test_the_best_is_a_run_folder_of_its_own_that_stays(run, folder):
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_the_best_takes_no_room_of_its_own_where_there_are_links(run, folder):
+def test_mark_best_uses_hard_links(run, folder):
     manager = checkpoint.CheckpointManager(folder, run, keep=1)
     train_to(run, 5)
     manager.save()
@@ -87,7 +87,7 @@ def test_the_best_takes_no_room_of_its_own_where_there_are_links(run, folder):
     assert (folder / data).stat().st_ino == (folder / "best" / data).stat().st_ino
 
 
-def test_where_there_are_no_links_the_best_is_copied(run, folder, monkeypatch):
+def test_mark_best_copies_without_hard_links(run, folder, monkeypatch):
     def refuse(*paths):
         raise OSError(1, "Operation not permitted")
 
@@ -99,7 +99,7 @@ def test_where_there_are_no_links_the_best_is_copied(run, folder, monkeypatch):
     assert bias(folder / "best") == 5
 
 
-def test_a_full_disk_costs_the_new_checkpoint_only(run, folder):
+def test_full_disk_keeps_the_previous_checkpoint(run, folder):
     manager = checkpoint.CheckpointManager(folder, run, keep=1)
     train_to(run, 5)
     manager.save()
@@ -113,15 +113,15 @@ def test_a_full_disk_costs_the_new_checkpoint_only(run, folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     message = str(caught.value)
     assert message.startswith(f"Cannot write the checkpoint of step 10 to {folder}: ") and "\n" not in message
-    assert "the last good one is ckpt-5. Free disk space, then continue with --resume." in message
+    assert "the last good one is ckpt-5. Free disk space, then continue with `resume`." in message
     assert names(folder) == ["ckpt-5"] and bias(folder) == 5
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     manager.save()
     assert names(folder) == ["ckpt-10"]
 
 
-# Saves ckpt-5, then is killed at a moment while it saves ckpt-10 and marks it as the best: a process a moment, all of
-# them forked from one that has loaded TensorFlow, but not used it yet.
+# Saves ckpt-5, then is killed at some moment while it saves ckpt-10 and marks it as the best. One process per moment,
+# forked from one that has loaded TensorFlow but not used it yet.
 KILLED = """
 import json, os, pathlib, signal, sys
 import tensorflow as tf
@@ -145,7 +145,7 @@ def train(folder, moment):
     ends = {"before the data": ".data-00000-of-00001", "before the index": ".index", "before the state": "checkpoint"}
     if moment in ends:
         os.replace = lambda source, target: die() if str(target).endswith(ends[moment]) else replace(source, target)
-    if moment == "before the old one goes":
+    if moment == "before the old one is deleted":
         unlink = pathlib.Path.unlink
         pathlib.Path.unlink = lambda self, **rest: die() if self.name.startswith("ckpt") else unlink(self, **rest)
     if moment == "while the best is replaced":
@@ -173,25 +173,25 @@ MOMENTS = {
     "before the data": 5,
     "before the index": 5,
     "before the state": 5,
-    "before the old one goes": 10,
+    "before the old one is deleted": 10,
     "while the best is replaced": 10,
 }
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """The folder of the run folders, and moment -> how its process ended."""
-    place = tmp_path_factory.mktemp("killed")
-    done = subprocess.run([sys.executable, "-c", KILLED, place, SMALL, *MOMENTS], capture_output=True, text=True)
+    """The parent of the run directories, and moment -> exit code."""
+    parent = tmp_path_factory.mktemp("killed")
+    done = subprocess.run([sys.executable, "-c", KILLED, parent, SMALL, *MOMENTS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return place, json.loads(done.stdout)
+    return parent, json.loads(done.stdout)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "expected"), MOMENTS.items())
-def test_a_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, killed, run):
-    place, ends = killed
-    folder = place / moment
+def test_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, killed, run):
+    parent, ends = killed
+    folder = parent / moment
     assert ends[moment] == -9
     assert checkpoint.load(folder).step == expected
     if moment != "while the best is replaced":
@@ -200,14 +200,14 @@ def test_a_kill_at_any_moment_leaves_a_good_checkpoint(moment, expected, killed,
     manager = checkpoint.CheckpointManager(folder, run, keep=1)
     manager.save()
     manager.mark_best()
-    # One that was complete and not listed yet, or not deleted yet, stays: only what the folder lists is deleted.
-    stays = {"before the state": ["ckpt-10"], "before the old one goes": ["ckpt-5"]}.get(moment, [])
+    # A checkpoint that was complete but not listed yet, or not deleted yet, stays: only listed ones are deleted.
+    stays = {"before the state": ["ckpt-10"], "before the old one is deleted": ["ckpt-5"]}.get(moment, [])
     assert names(folder) == sorted([*stays, "ckpt-15"])
     assert names(folder / "best") == ["ckpt-15"] and bias(folder / "best") == 15
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-# Starting -----------------------------------------------------------------------------------------------------------
+# Resuming and initializing --------------------------------------------------------------------------------------------
 
 
 def weights_of(run):
@@ -220,34 +220,34 @@ def assert_same(one, other):
             np.testing.assert_array_equal(mine, theirs, err_msg=name)
 
 
-def test_what_the_checkpoint_lacks_starts_anew_and_is_named(run, folder):
+def test_resume_initializes_and_names_missing_parts(run, folder):
     train_to(run, 5)
     checkpoint.CheckpointManager(folder, runs.Run(run.config, run.model, step=5), keep=1).save()
-    resumed, anew = checkpoint.resume(folder, run.config, discriminator=True)
+    resumed, missing = checkpoint.resume(folder, run.config, discriminator=True)
     assert resumed.step == 5
-    assert anew == ["discriminator", "Adam of the generator", "Adam of the detector", "Adam of the discriminator"]
+    assert missing == ["discriminator", "Adam of the generator", "Adam of the detector", "Adam of the discriminator"]
     own = weights_of(run)
     assert_same(own, {name: weights_of(resumed)[name] for name in own})
 
 
-def test_another_run_s_weights_begin_a_new_one_at_another_size_and_scale(run, tmp_path):
+def test_initialize_copies_weights_to_another_size_and_scale(run, tmp_path):
     checkpoint.save(tmp_path / "other", run, PROVENANCE)
     changes = ["model.frame_size=[64,96]", "model.motion_scale=0.5", "model.keypoint_detector.scale=0.5"]
     new = checkpoint.build(config.override(run.config, changes), discriminator=True, optimizers=True)
-    drawn = weights_of(new)
+    initial = weights_of(new)
     assert checkpoint.initialize(new, tmp_path / "other") == ["discriminator"]
     assert new.step == 0 and int(new.optimizers["generator"].iterations) == 0
-    made = weights_of(new)
-    assert_same({"generator": weights_of(run)["generator"]}, made)
-    assert_same({"discriminator": drawn["discriminator"]}, made)
-    # The anti-alias kernels, which the other run has none of at scale 1, are the config's.
+    copied = weights_of(new)
+    assert_same({"generator": weights_of(run)["generator"]}, copied)
+    assert_same({"discriminator": initial["discriminator"]}, copied)
+    # The anti-alias kernels, which the other run does not have at scale 1, stay as initialized.
     without = [weight for weight in new.model.detector.weights if weight is not new.model.detector.antialias.kernel]
     assert len(without) == len(run.model.detector.weights)
     for mine, theirs in zip(without, run.model.detector.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_discriminator_that_fits_is_taken_over(tmp_path):
+def test_initialize_copies_matching_discriminator(tmp_path):
     settings = config.load(SMALL)
     other = checkpoint.build(settings, discriminator=True)
     checkpoint.save(tmp_path / "other", other, PROVENANCE)
@@ -264,7 +264,7 @@ def test_a_discriminator_that_fits_is_taken_over(tmp_path):
         ("model.generator.max_features=8", "model.generator.max_features is 16 there and 8 here"),
     ],
 )
-def test_another_model_s_weights_are_refused(change, difference, run, tmp_path):
+def test_initialize_rejects_weights_of_another_model(change, difference, run, tmp_path):
     checkpoint.save(tmp_path / "other", run, PROVENANCE)
     new = checkpoint.build(config.override(run.config, [change]))
     with pytest.raises(errors.UserError) as caught:
@@ -272,19 +272,19 @@ def test_another_model_s_weights_are_refused(change, difference, run, tmp_path):
     assert str(caught.value).startswith(f"{tmp_path / 'other'} has another model than the config: {difference}; copy")
 
 
-def test_a_loss_scale_is_part_of_the_checkpoint(folder):
+def test_resume_restores_loss_scale(folder):
     settings = config.load(SMALL)
     scaled = tf.keras.mixed_precision.LossScaleOptimizer
 
     def build():
-        made = checkpoint.build(settings, optimizers=True)
-        made.optimizers = {name: scaled(inner, initial_scale=2.0**10) for name, inner in made.optimizers.items()}
-        return made
+        run = checkpoint.build(settings, optimizers=True)
+        run.optimizers = {name: scaled(inner, initial_scale=2.0**10) for name, inner in run.optimizers.items()}
+        return run
 
     one = build()
     one.optimizers["generator"]._loss_scale.current_loss_scale.assign(64.0)
     one.step = 5
     checkpoint.CheckpointManager(folder, one, keep=1).save()
-    resumed, anew = checkpoint.resume(folder, settings, discriminator=False)
-    assert anew == []
+    resumed, missing = checkpoint.resume(folder, settings, discriminator=False)
+    assert missing == []
     assert float(scaled(resumed.optimizers["generator"]).loss_scale) == 64.0

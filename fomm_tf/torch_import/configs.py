@@ -1,4 +1,4 @@
-"""The reference's configuration, from its YAML files or from the tensors of a checkpoint, as ours."""
+"""Converts the reference's configuration, from its YAML files or inferred from the tensors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fomm_tf import config, errors
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Where each of the reference's keys goes here. Outside of model_params, what is not named changes nothing here.
+# The reference's keys -> keys of `Config`. Keys outside of model_params that are not listed are ignored.
 _KEYS = {
     "dataset_params.root_dir": "data.root",
     "dataset_params.frame_shape": "model.frame_size",
@@ -77,68 +77,61 @@ _CONVERSIONS = {
 
 
 def is_reference(tree: Mapping) -> bool:
-    """Whether a YAML mapping is a config of the reference rather than one of ours."""
+    """Whether a YAML mapping is a config of the reference, not of fomm-tf."""
     return "model_params" in tree
 
 
 def from_yaml(tree: Mapping, source: str) -> config.Config:
-    """The reference's config as ours.
+    """Converts a config of the reference.
 
     Args:
-      tree: what its YAML file holds.
-      source: its name, for the error.
+      tree: the contents of its YAML file.
+      source: its name, for error messages.
 
     Raises:
-      errors.UserError: for a key that we do not know, which might change what the model computes.
+      errors.UserError: for an unknown key in model_params, which might change the model, or a bad value.
     """
-    ours: dict = {"data": {"augment": {"horizontal_flip": False, "time_flip": False}}}
-    for path, value in _leaves(tree):
+    converted: dict = {"data": {"augment": {"horizontal_flip": False, "time_flip": False}}}
+    for path, value in config.flatten(tree):
         if path.split(".")[0] == "model_params" and path not in _KEYS:
-            raise errors.UserError(f"{source} has the key {path}, which no config of the reference has; take it out.")
+            raise errors.UserError(f"{source} has the unknown key {path}; remove it.")
         if path.endswith(".num_channels") and value != 3:
             raise errors.UserError(f"{source}: {path} is {value}; only images of 3 channels are supported.")
-        place = _KEYS.get(path)
-        if place is None or value is None:
+        target = _KEYS.get(path)
+        if target is None or value is None:
             continue
-        node = ours
-        *sections, key = place.split(".")
+        node = converted
+        *sections, key = target.split(".")
         for section in sections:
             node = node.setdefault(section, {})
-        node[key] = _CONVERSIONS.get(place, lambda same: same)(value)
-    return config.parse(ours, source)
-
-
-def _leaves(tree: Mapping, prefix: str = "") -> list[tuple[str, object]]:
-    leaves = []
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        leaves += _leaves(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
-    return leaves
+        node[key] = _CONVERSIONS.get(target, lambda unchanged: unchanged)(value)
+    return config.parse(converted, source)
 
 
 def from_tensors(detector: Shapes, generator: Shapes, discriminator: Shapes | None, source: str) -> config.Config:
-    """The config that a checkpoint's shapes determine, where they do.
+    """Infers the config from the shapes of a checkpoint's tensors.
 
-    Shapes tell every size but those of the frames, the padding, the temperature and the heatmaps' variance. The
-    released models share these (256 x 256, 0, 0.1, 0.01); they are taken where the networks are the released ones,
-    whatever K.
+    Shapes determine every size but the frame size, the padding, the temperature and the heatmaps' variance. These are
+    the same in all released models (256 x 256, 0, 0.1, 0.01), and are assumed if the networks are the released ones,
+    with any number of keypoints.
 
     Args:
       detector: name -> shape of `kp_detector`.
       generator: name -> shape of `generator`.
       discriminator: name -> shape of `discriminator`, or None.
-      source: the checkpoint's name, for the error.
+      source: the checkpoint's name, for error messages.
 
     Raises:
-      errors.UserError: if the networks are not the released ones; it says what to give.
+      errors.UserError: if the networks are not the released ones.
     """
     try:
-        found = _sizes(detector, generator, discriminator)
+        model = _sizes(detector, generator, discriminator)
     except (KeyError, ValueError, IndexError) as error:
         raise errors.UserError(
-            f"{source}: the sizes of the networks cannot be told from its tensors ({error}); give --config."
+            f"{source}: the sizes of the networks cannot be inferred from its tensors ({error}); give "
+            "`reference_config`."
         ) from error
-    settings = config.parse({"model": found}, source)
+    settings = config.parse({"model": model}, source)
     released = config.ModelConfig()
     for name, describe in (
         ("keypoint detector", lambda model: [_widths(model.keypoint_detector), model.keypoint_detector.scale]),
@@ -147,9 +140,9 @@ def from_tensors(detector: Shapes, generator: Shapes, discriminator: Shapes | No
     ):
         if describe(settings.model) != describe(released):
             raise errors.UserError(
-                f"{source}: its {name} is not that of the released models, and its tensors do not tell the frames' "
-                f"size, the temperature, the padding and the heatmaps' variance; give --config with the YAML file that "
-                f"it was trained with."
+                f"{source}: its {name} is not that of the released models, and its tensors do not determine the frame "
+                "size, the temperature, the padding and the heatmaps' variance; give as `reference_config` the YAML "
+                "file that it was trained with."
             )
     return settings
 
@@ -158,14 +151,15 @@ def _sizes(detector: Shapes, generator: Shapes, discriminator: Shapes | None) ->
     keypoints = detector["kp.weight"][0]
     widths = [generator["first.conv.weight"][0], *_filters(generator, "down_blocks.{}.conv.weight")]
     motion, motion_scale = _hourglass(generator, "dense_motion_network.hourglass", "dense_motion_network.down.weight")
-    found, detector_scale = _hourglass(detector, "predictor", "down.weight")
+    detector_sizes, detector_scale = _hourglass(detector, "predictor", "down.weight")
     maps = detector.get("jacobian.weight", (0,))[0]
     model = {
         "num_keypoints": keypoints,
         "jacobian": maps > 0,
         "occlusion": "dense_motion_network.occlusion.weight" in generator,
         "motion_scale": motion_scale,
-        "keypoint_detector": found | {"scale": detector_scale, "single_jacobian_map": maps == 4 and keypoints > 1},
+        "keypoint_detector": detector_sizes
+        | {"scale": detector_scale, "single_jacobian_map": maps == 4 and keypoints > 1},
         "dense_motion": motion,
         "generator": {
             "block_expansion": widths[0],
@@ -206,14 +200,14 @@ def _discriminator(shapes: Shapes, keypoints: int) -> dict:
 
 
 def _filters(shapes: Shapes, pattern: str) -> list[int]:
-    """Output channels of the convolutions `pattern` with 0, 1, 2, ... in it."""
-    found = []
-    while pattern.format(len(found)) in shapes:
-        found.append(shapes[pattern.format(len(found))][0])
-    return found
+    """Output channels of the convolutions named `pattern` with 0, 1, 2, ..."""
+    channels = []
+    while pattern.format(len(channels)) in shapes:
+        channels.append(shapes[pattern.format(len(channels))][0])
+    return channels
 
 
 def _widths(sizes: config.KeypointDetectorConfig | config.DenseMotionConfig | config.GeneratorConfig) -> list[int]:
-    """Channels before and after each halving: what the sizes come to."""
+    """Channels before and after each halving."""
     halvings = sizes.num_down_blocks if isinstance(sizes, config.GeneratorConfig) else sizes.num_blocks
     return [min(sizes.max_features, sizes.block_expansion * 2**i) for i in range(halvings + 1)]

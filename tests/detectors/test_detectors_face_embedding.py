@@ -1,18 +1,18 @@
-"""The weights of the identity network, out of bytes, and its layers against loops."""
+"""Unpacking the weights of the face network, and its layers against loops."""
 
 import numpy as np
 
-from fomm_tf.detectors import identity
+from fomm_tf.detectors import face_embedding
 
 
-def test_bytes_become_numbers_by_scale_and_minimum():
+def test_unpack_dequantizes_bytes():
     entries = [
         {"name": "a", "shape": [2, 2], "quantization": {"dtype": "uint8", "scale": 0.5, "min": -1.0}},
         {"name": "b", "shape": [3], "dtype": "float32"},
         {"name": "c", "shape": [1], "quantization": {"dtype": "uint8", "scale": 2.0, "min": 0.25}},
     ]
     data = bytes([0, 1, 2, 255]) + np.array([1.5, -2.5, 3e-7], "<f4").tobytes() + bytes([3])
-    tensors = identity.unpack(entries, data)
+    tensors = face_embedding.unpack(entries, data)
     np.testing.assert_array_equal(tensors["a"], np.array([[-1, -0.5], [0, 126.5]], np.float32))
     np.testing.assert_array_equal(tensors["b"], np.array([1.5, -2.5, 3e-7], np.float32))
     np.testing.assert_array_equal(tensors["c"], np.float32([6.25]))
@@ -31,7 +31,7 @@ def _random_weights(rng):
 
     convolution("conv32_down", 7, 3, 32)
     channels = 32
-    for name in identity._BLOCKS:
+    for name in face_embedding._BLOCKS:
         width = int(name.split("_")[0].removeprefix("conv"))
         convolution(f"{name}/conv1", 3, channels, width)
         convolution(f"{name}/conv2", 3, width, width)
@@ -57,7 +57,7 @@ def _convolve(hidden, weights, name, stride):
 
 
 def _pool(hidden, size, how):
-    """Windows of `size`, two apart, as many as fit."""
+    """Pools windows of `size` with stride 2, without padding."""
     rows, columns = ((length - size) // 2 + 1 for length in hidden.shape[:2])
     return np.array(
         [
@@ -67,12 +67,12 @@ def _pool(hidden, size, how):
     )
 
 
-def test_the_network_is_what_loops_compute():
+def test_network_matches_loops():
     rng = np.random.default_rng(0)
     weights, image = _random_weights(rng), rng.uniform(0, 255, [150, 150, 3]).astype(np.float32)
-    hidden = np.maximum(_convolve((image - np.array(identity._MEAN)) / 256, weights, "conv32_down", 2), 0)
+    hidden = np.maximum(_convolve((image - np.array(face_embedding._MEAN)) / 256, weights, "conv32_down", 2), 0)
     hidden = _pool(hidden, 3, np.max)
-    for name in identity._BLOCKS:
+    for name in face_embedding._BLOCKS:
         stride = 2 if "down" in name else 1
         shortcut = _pool(hidden, 2, np.mean) if stride == 2 else hidden
         inner = np.maximum(_convolve(hidden, weights, f"{name}/conv1", stride), 0)
@@ -83,5 +83,5 @@ def test_the_network_is_what_loops_compute():
             total[:height, :width, :channels] += part
         hidden = np.maximum(total, 0)
     expected = hidden.mean(axis=(0, 1)) @ weights["fc"]
-    got = identity.build_network(weights)(image[np.newaxis]).numpy()[0]
+    got = face_embedding.build_network(weights)(image[np.newaxis]).numpy()[0]
     np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())

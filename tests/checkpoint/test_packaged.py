@@ -1,4 +1,4 @@
-"""Run folders with float16 weights alone."""
+"""Packaged models: run directories with float16 weights only."""
 
 import dataclasses
 
@@ -46,7 +46,7 @@ def edit(folder, change):
     np.savez(folder / "weights.npz", **arrays)
 
 
-def test_the_weights_come_back_rounded_to_float16(run, packed):
+def test_pack_rounds_weights_to_float16(run, packed):
     loaded = checkpoint.load(packed, training=True)
     assert (loaded.step, loaded.discriminator, loaded.optimizers) == (7, None, {})
     assert loaded.config == run.config
@@ -57,7 +57,7 @@ def test_the_weights_come_back_rounded_to_float16(run, packed):
     assert {file.name for file in packed.iterdir()} == {"config.yaml", "README.txt", "weights.npz"}
 
 
-def test_it_animates_as_the_run_does(run, packed, tmp_path):
+def test_packaged_model_animates_like_the_run(run, packed, tmp_path):
     checkpoint.save(tmp_path / "whole", run, "for a test")
     frames = np.random.default_rng(0).random([3, 32, 32, 3], np.float32)
     one, other = (
@@ -67,20 +67,20 @@ def test_it_animates_as_the_run_does(run, packed, tmp_path):
     np.testing.assert_allclose(one, other, atol=5e-3)
 
 
-def test_another_run_begins_with_it(run, packed):
+def test_packaged_model_initializes_another_run(run, packed):
     other = checkpoint.build(SETTINGS, optimizers=True)
     assert checkpoint.initialize(other, packed) == []
-    kernels = [found.model.generator.final.kernel.numpy() for found in (run, other)]
+    kernels = [each.model.generator.final.kernel.numpy() for each in (run, other)]
     np.testing.assert_allclose(*kernels, atol=1e-3)
 
 
-def test_training_cannot_go_on_in_it(packed):
-    with pytest.raises(errors.UserError, match=r"is a packaged model .* without training state; .* --init-from"):
+def test_packaged_model_cannot_be_resumed(packed):
+    with pytest.raises(errors.UserError, match=r"is a packaged model .* without training state; .* `init_from`"):
         checkpoint.resume(packed, SETTINGS, False)
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         (lambda arrays: arrays.pop("generator/final/kernel"), "generator/final/kernel is missing"),
         (
@@ -90,21 +90,21 @@ def test_training_cannot_go_on_in_it(packed):
         (lambda arrays: arrays.update({"more": np.zeros(4)}), "more is unexpected"),
     ],
 )
-def test_another_model_s_weights_are_refused(change, complaint, packed):
+def test_load_rejects_weights_of_another_model(change, message, packed):
     edit(packed, change)
-    with pytest.raises(errors.UserError, match=f"does not hold the model of .*config.yaml: {complaint}"):
+    with pytest.raises(errors.UserError, match=f"does not hold the model of .*config.yaml: {message}"):
         checkpoint.load(packed)
 
 
-def test_a_damaged_file_is_refused(packed):
+def test_load_rejects_damaged_weights(packed):
     whole = (packed / "weights.npz").read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], b"no archive"):
+    for damaged in (b"", whole[: len(whole) // 2], b"not an archive"):
         (packed / "weights.npz").write_bytes(damaged)
         with pytest.raises(errors.UserError, match=r"weights\.npz cannot be read: .*; download or copy it again"):
             checkpoint.load(packed)
 
 
-def test_what_float16_does_not_hold_is_not_packed(run, tmp_path):
+def test_pack_rejects_values_beyond_float16(run, tmp_path):
     bias = run.model.generator.final.bias
     before = bias.numpy()
     bias.assign([1e6, 0.0, 0.0])
@@ -118,9 +118,9 @@ def test_what_float16_does_not_hold_is_not_packed(run, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_it_forgets_where_things_lay_on_the_machine_that_made_it(run, tmp_path):
-    places = ["data.root=/home/me/videos", "data.cache=/scratch/me", "train.backbone_file=/home/me/vgg19-dcbb9e9d.pth"]
-    trained = dataclasses.replace(run, config=config.override(SETTINGS, places))
+def test_pack_removes_local_paths(run, tmp_path):
+    paths = ["data.root=/home/me/videos", "data.cache=/scratch/me", "train.backbone_file=/home/me/vgg19-dcbb9e9d.pth"]
+    trained = dataclasses.replace(run, config=config.override(SETTINGS, paths))
     checkpoint.pack(tmp_path / "packed", trained, "for a test")
     text = (tmp_path / "packed" / "config.yaml").read_text()
     assert "/home" not in text and "/scratch" not in text

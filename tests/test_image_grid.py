@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from fomm_tf import video
-from fomm_tf.experiments import image_grid
+from fomm_tf import image_grid, video
 
 WHITE = 255
 

@@ -1,4 +1,4 @@
-"""A grid of images with labels above the columns and beside the rows."""
+"""Grids of images `[H, W, 3]` uint8: with labels above the columns and beside the rows, and strips of a video."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fomm_tf import video
+
+# Columns of a strip.
+MOMENTS = 6
 
 
 class Row(NamedTuple):
@@ -44,6 +47,45 @@ def draw_grid(rows: Sequence[Row], columns: Sequence[str], size: tuple[int, int]
         strip = _concatenate([label, *cells], gap)
         parts += [_blank((4 if row.starts_group else 1) * gap, strip.shape[1]), strip]
     return np.pad(np.concatenate(parts), [(gap, 2 * gap), (gap, 2 * gap), (0, 0)], constant_values=255)
+
+
+class VideoStrip:
+    """Samples frames spread evenly over a video of unknown length: rows source, driving, result, maybe ground truth.
+
+    Args:
+      source: `[H, W, 3]` uint8.
+    """
+
+    def __init__(self, source: np.ndarray) -> None:
+        self._source = source
+        self._columns: list[np.ndarray] = []
+        self._count, self._step = 0, 1
+
+    def add(self, driving: np.ndarray, generated: np.ndarray, truth: np.ndarray | None = None) -> None:
+        """Adds the next frames, uint8, of the source's size."""
+        if self._count % self._step == 0 and len(self._columns) == 2 * MOMENTS:
+            self._columns, self._step = self._columns[::2], 2 * self._step
+        if self._count % self._step == 0:
+            rows = [self._source, driving, generated] + [truth] * (truth is not None)
+            self._columns.append(np.concatenate(rows))
+        self._count += 1
+
+    def image(self) -> np.ndarray:
+        """`MOMENTS` columns, black where there are fewer frames."""
+        chosen = np.unique(np.linspace(0, len(self._columns) - 1, MOMENTS).round().astype(int))
+        columns = [self._columns[index] for index in chosen]
+        columns += [np.zeros_like(columns[0])] * (MOMENTS - len(columns))
+        return np.concatenate(columns, axis=1)
+
+
+def stack_strips(strips: list[np.ndarray]) -> np.ndarray:
+    """Stacks strips vertically, separated by white lines; narrower ones are padded with white."""
+    width = max(strip.shape[1] for strip in strips)
+    parts = []
+    for strip in strips:
+        parts += [np.pad(strip, [(0, 0), (0, width - strip.shape[1]), (0, 0)], constant_values=255)]
+        parts += [np.full([4, width, 3], 255, np.uint8)]
+    return np.concatenate(parts[:-1])
 
 
 def _concatenate(cells: Sequence[np.ndarray], gap: int) -> np.ndarray:

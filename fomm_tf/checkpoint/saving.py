@@ -1,4 +1,4 @@
-"""Writes run directories: a whole one at once, or one checkpoint after the other while a run trains."""
+"""Writes run directories: complete ones, and checkpoints while a run trains."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from fomm_tf import config, errors
-from fomm_tf.checkpoint import packed
-from fomm_tf.checkpoint import run as runs
+from fomm_tf import config, errors, files
+from fomm_tf.checkpoint import packaged, runs
 
 BEST = "best"
-# Prefixes and suffix of unfinished files; when a run starts, such files were left by a killed one.
-_SAVING, _REPLACING, _NEW = ".saving-", ".best-", ".new"
 
 
-def refuse_existing(folder: str | pathlib.Path, cure: str = "give another --out, or delete it first") -> None:
+def refuse_existing(folder: str | pathlib.Path, cure: str = "choose another directory, or delete it first") -> None:
     """Raises if a new directory cannot get this name; to be called before long work.
 
     Args:
       folder: the name.
-      cure: what the user can do, for the error.
+      cure: what the user can do, for the error message.
 
     Raises:
       errors.UserError: if the name is that of a file or of a non-empty directory.
@@ -38,32 +35,19 @@ def refuse_existing(folder: str | pathlib.Path, cure: str = "give another --out,
 
 @contextlib.contextmanager
 def new_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """A directory that gets the name `folder` only when the block ends without an exception.
+    """Yields a directory that gets the name `folder` only if the block ends without an exception.
 
     Raises:
-      errors.UserError: if `folder` exists and is not empty, or cannot be created.
+      errors.UserError: if `folder` exists and is not empty, or cannot be written.
     """
-    folder = pathlib.Path(folder)
     refuse_existing(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise errors.UserError(f"Cannot create the directory {folder}: {error}; give another --out.") from error
-    try:
+    with files.replace_atomically(pathlib.Path(folder)) as work:
+        work.mkdir()
         yield work
-        work.chmod(0o755)
-        if folder.is_dir():
-            folder.rmdir()
-        work.rename(folder)
-    except OSError as error:
-        raise errors.UserError(f"Cannot write {folder}: {error}.") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def save(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
-    """Writes a new run directory; nothing is left if that fails.
+    """Writes a new run directory, atomically.
 
     Args:
       folder: must not exist, or be empty.
@@ -83,7 +67,7 @@ def save(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
 
 
 def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
-    """Writes a packaged model: float16 weights only, for distribution; nothing is left if that fails.
+    """Writes a packaged model, atomically: float16 weights only, for distribution.
 
     Its config.yaml has no paths of data and backbone on this machine.
 
@@ -103,13 +87,13 @@ def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
     )
     with new_folder(folder) as work:
         describe(work, settings, provenance)
-        packed.write(work, run)
+        packaged.write(work, run)
 
 
 def describe(folder: pathlib.Path, settings: config.Config, provenance: str) -> None:
     """Writes config.yaml and README.txt into a run directory, each atomically."""
-    _write_text(folder / "config.yaml", config.dump(settings))
-    _write_text(folder / "README.txt", provenance.rstrip() + "\n")
+    _write_durably(folder / "config.yaml", config.dump(settings))
+    _write_durably(folder / "README.txt", provenance.rstrip() + "\n")
 
 
 class CheckpointManager:
@@ -126,11 +110,11 @@ class CheckpointManager:
 
     def __init__(self, folder: pathlib.Path, run: runs.Run, keep: int) -> None:
         self._folder, self._run, self._keep = folder, run, keep
-        for leftover in [*folder.glob(f"{_SAVING}*"), *folder.glob(f"{_REPLACING}*")]:
-            shutil.rmtree(leftover, ignore_errors=True)
-        incomplete = [path for path in folder.glob("ckpt-*.data-*") if not path.with_suffix(".index").exists()]
-        for leftover in [*incomplete, *folder.glob(f".*{_NEW}")]:
-            leftover.unlink()
+        # Left by a killed process.
+        files.remove_temporary_files([folder])
+        for path in folder.glob("ckpt-*.data-*"):
+            if not path.with_suffix(".index").exists():
+                path.unlink()
         state = tf.train.get_checkpoint_state(str(folder))
         paths = state.all_model_checkpoint_paths if state else ()
         self._kept = [name for name in map(os.path.basename, paths) if (folder / f"{name}.index").exists()]
@@ -145,12 +129,12 @@ class CheckpointManager:
             name = _write_checkpoint(self._folder, self._run)
             kept = [*(kept for kept in self._kept if kept != name), name]
             _write_state(self._folder, kept[-self._keep :])
-        except (tf.errors.OpError, OSError) as error:
+        except (tf.errors.OpError, OSError, errors.UserError) as error:
             reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
             last = f"the last good one is {self._kept[-1]}" if self._kept else "there is no earlier one"
             raise errors.UserError(
                 f"Cannot write the checkpoint of step {self._run.step} to {self._folder}: {reason}; {last}. Free "
-                "disk space, then continue with --resume."
+                "disk space, then continue with `resume`."
             ) from error
         for stale in kept[: -self._keep]:
             for path in self._folder.glob(f"{stale}.*"):
@@ -159,9 +143,8 @@ class CheckpointManager:
 
     def mark_best(self) -> None:
         """Makes the newest checkpoint the one in `best/`, by hard links where the file system has them."""
-        name, target = self._kept[-1], self._folder / BEST
-        with tempfile.TemporaryDirectory(prefix=_REPLACING, dir=self._folder) as work:
-            best = pathlib.Path(work) / "best"
+        name = self._kept[-1]
+        with files.replace_atomically(self._folder / BEST) as best:
             best.mkdir()
             for path in [self._folder / "config.yaml", self._folder / "README.txt", *self._folder.glob(f"{name}.*")]:
                 try:
@@ -169,15 +152,12 @@ class CheckpointManager:
                 except OSError:
                     shutil.copy2(path, best / path.name)
             _write_state(best, [name])
-            if target.exists():
-                target.rename(pathlib.Path(work) / "replaced")
-            best.rename(target)
 
 
 def _write_checkpoint(folder: pathlib.Path, run: runs.Run) -> str:
-    """Writes `ckpt-N`, its index last: without the index it is no checkpoint."""
+    """Writes `ckpt-N`, its index last: without the index it is not a checkpoint."""
     name = f"ckpt-{run.step or run.epoch}"
-    with tempfile.TemporaryDirectory(prefix=_SAVING, dir=folder) as work:
+    with tempfile.TemporaryDirectory(prefix=files.TEMPORARY_PREFIX, dir=folder) as work:
         runs.trackable(run).write(str(pathlib.Path(work) / name))
         for path in sorted(pathlib.Path(work).glob(f"{name}.*")):
             with path.open("rb") as file:
@@ -189,16 +169,12 @@ def _write_checkpoint(folder: pathlib.Path, run: runs.Run) -> str:
 def _write_state(folder: pathlib.Path, names: Sequence[str]) -> None:
     """Lists the checkpoints by relative names, as a run directory may be moved; TensorFlow writes absolute ones."""
     lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
-    _write_text(folder / "checkpoint", "\n".join(lines) + "\n")
+    _write_durably(folder / "checkpoint", "\n".join(lines) + "\n")
 
 
-def _write_text(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}{_NEW}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write_durably(path: pathlib.Path, text: str) -> None:
+    """Writes a text file atomically, so that it also survives a power failure."""
+    with files.replace_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Detectors by name: our own, and the user's as `module:function` (see the package)."""
+"""Detectors by name: built-in ones, and custom ones as `module:function` (see the package)."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import TypeVar
 import numpy as np
 
 from fomm_tf import errors
-from fomm_tf.detectors import bodies, faces, identity
+from fomm_tf.detectors import face_embedding, mediapipe
 from fomm_tf.detectors.results import Boxes, Embeddings, Points
 
 Result = TypeVar("Result")
 Detector = Callable[[Sequence[np.ndarray]], Result]
 
-BOXES = {"face": faces.FaceBoxes, "body": bodies.BodyBoxes}
-POINTS = {"face-points": faces.FacePoints, "body-points": bodies.BodyPoints}
-EMBEDDINGS = {"face-identity": identity.FaceIdentity}
+BOXES = {"face": mediapipe.FaceBoxes, "body": mediapipe.BodyBoxes}
+POINTS = {"face-points": mediapipe.FacePoints, "body-points": mediapipe.BodyPoints}
+EMBEDDINGS = {"face-identity": face_embedding.FaceIdentity}
 
 
 def load_boxes(name: str, threads: int = 1) -> Detector[list[Boxes]]:
-    """The detector of boxes called `face`, `body` or `module:function`.
+    """Loads a box detector: `face`, `body` or `module:function`.
 
     Args:
-      name: a function of the user's takes N frames and gives for each a `Boxes`, or a tuple of its fields; the points
-        may be left out.
-      threads: that the networks of our own detectors may use.
+      name: a custom function takes N frames and returns for each a `Boxes`, or a tuple of its fields; the points are
+        optional.
+      threads: number of threads that the networks of built-in detectors may use.
 
     Raises:
-      UserError: if there is none of this name, or its networks cannot be fetched; on use, if a function of the user's
-        gives something else.
+      errors.UserError: if the name is unknown, or its networks cannot be downloaded; on use, if a custom function
+        returns something else.
     """
 
     def check(result: object, count: int) -> list[Boxes]:
-        found = [_boxes(one) for one in result]
-        _require(len(found) == count)
-        return found
+        boxes = [_check_boxes(of_frame) for of_frame in result]
+        _require(len(boxes) == count)
+        return boxes
 
-    wanted = "a list with (score [M], box [M, 4], points [M, Q, 2]) for each of N frames"
-    return _load(name, BOXES, threads, check, wanted)
+    expected = "a list with (score [M], box [M, 4], points [M, Q, 2]) for each of N frames"
+    return _load(name, BOXES, threads, check, expected)
 
 
 def load_points(name: str, threads: int = 1) -> Detector[Points]:
-    """The detector of points called `face-points`, `body-points` or `module:function`; see `load_boxes`.
+    """Loads a point detector: `face-points`, `body-points` or `module:function`; see `load_boxes`.
 
-    A function of the user's takes N frames and gives a `Points`, or a tuple of its fields.
+    A custom function takes N frames and returns a `Points`, or a tuple of its fields.
     """
 
     def check(result: object, count: int) -> Points:
@@ -57,9 +57,9 @@ def load_points(name: str, threads: int = 1) -> Detector[Points]:
 
 
 def load_embedding(name: str, threads: int = 1) -> Detector[Embeddings]:
-    """The detector with embeddings called `face-identity` or `module:function`; see `load_boxes`.
+    """Loads an embedding network: `face-identity` or `module:function`; see `load_boxes`.
 
-    A function of the user's takes N frames and gives an `Embeddings`, or a tuple of its fields.
+    A custom function takes N frames and returns an `Embeddings`, or a tuple of its fields.
     """
 
     def check(result: object, count: int) -> Embeddings:
@@ -71,13 +71,12 @@ def load_embedding(name: str, threads: int = 1) -> Detector[Embeddings]:
     return _load(name, EMBEDDINGS, threads, check, "(value [N, E], found [N]) for N frames")
 
 
-def _load(name: str, known: dict[str, type], threads: int, check: Callable, wanted: str) -> Detector:
+def _load(name: str, known: dict[str, type], threads: int, check: Callable, expected: str) -> Detector:
     if name in known:
         return known[name](threads)
     if ":" not in name:
         raise errors.UserError(
-            f"There is no detector {name!r} of this kind; give {', '.join(known)}, or a function of your own as "
-            "module:function."
+            f"There is no detector {name!r} of this kind; give {', '.join(known)}, or a custom one as module:function."
         )
     function = _import(name)
 
@@ -87,7 +86,7 @@ def _load(name: str, known: dict[str, type], threads: int, check: Callable, want
             return check(result, len(frames))
         except (TypeError, ValueError):
             raise errors.UserError(
-                f"The detector {name} must give {wanted}; got, for {len(frames)}, {_describe(result)}."
+                f"The detector {name} must return {expected}; got, for {len(frames)}, {_describe(result)}."
             ) from None
 
     return detect
@@ -99,18 +98,17 @@ def _import(name: str) -> Callable:
         function = getattr(importlib.import_module(module), attribute, None)
     except (ImportError, ValueError, TypeError) as error:  # the last two: an empty or relative name
         raise errors.UserError(
-            f"The detector {name} cannot be imported ({error}); its module must be installed or its folder on "
-            "PYTHONPATH."
+            f"The detector {name} cannot be imported ({error}); install its module, or add its directory to PYTHONPATH."
         ) from error
     if not callable(function):
         raise errors.UserError(
-            f"The detector {name} is no function: {module} has no {attribute!r} to call; give module:function."
+            f"The detector {name} is not a function: {module} has no callable {attribute!r}; give module:function."
         )
     return function
 
 
-def _boxes(one: Sequence) -> Boxes:
-    score, box, *rest = (np.asarray(part, np.float32) for part in one)
+def _check_boxes(fields: Sequence) -> Boxes:
+    score, box, *rest = (np.asarray(part, np.float32) for part in fields)
     points = rest[0] if rest else np.zeros([len(score), 0, 2], np.float32)
     _require(len(rest) <= 1 and score.ndim == 1 and box.shape == (len(score), 4))
     _require(points.shape == (len(score), *points.shape[1:2], 2))

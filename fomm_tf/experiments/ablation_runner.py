@@ -21,15 +21,14 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from fomm_tf import config, errors, files, video, workers
-from fomm_tf.experiments import ablation_plan as plan
-from fomm_tf.experiments import ablation_report, image_grid
+from fomm_tf import config, errors, files, image_grid, video, workers
+from fomm_tf.experiments import ablation_plan, ablation_report
 
 _ALWAYS, _DETECTED = ("l1", "psnr", "ssim"), ("akd", "mkr", "aed")
 _CELL_HEIGHT = 128
 _CAPTIONS = {
-    plan.RECONSTRUCTION: "A test clip reconstructed by each variant from its first frame and each frame's keypoints",
-    plan.ANIMATION: "An image animated by another character's clip, the ground truth, and each variant's animation",
+    ablation_plan.RECONSTRUCTION: "A test clip reconstructed by each variant from its first frame and its keypoints",
+    ablation_plan.ANIMATION: "An image, another character's clip, the ground truth, and each variant's animation",
 }
 
 
@@ -62,35 +61,35 @@ def run(
       errors.UserError: for a bad recipe, data set or directory, or if a run fails; it names the run.
       KeyboardInterrupt: after Ctrl-C or SIGTERM, when the run is saved.
     """
-    configs = plan.configure(base, variants)
+    configs = ablation_plan.configure(base, variants)
     if out.exists() and not out.is_dir():
         raise errors.UserError(f"`out` {out} is a file; name a directory.")
-    runs = plan.plan(configs, seeds, out)
-    data = plan.prepare_data(base, report)
+    runs = ablation_plan.plan(configs, seeds, out)
+    data = ablation_plan.prepare_data(base, report)
     detector = detector or ("none" if data.drawn else "auto")
     metrics = _ALWAYS if detector == "none" else _ALWAYS + _DETECTED
-    protocol = plan.Protocol(data, metrics, detector, command)
+    protocol = ablation_plan.Protocol(data, metrics, detector, command)
     fingerprints = data.fingerprints()
     pairs = None if data.pairs is None else str(data.pairs)
     about = ablation_report.About(command, recipe, base.train.steps, tuple(seeds), len(runs), str(data.root), pairs)
-    reports: dict[str, dict[int, plan.Reports]] = {}
+    reports: dict[str, dict[int, ablation_plan.Reports]] = {}
     summary = None
     with tqdm.tqdm(total=len(runs), unit="run", disable=None) as bar:
-        for one in runs:
-            bar.set_postfix_str(one.name)
-            is_finished = one.is_finished(protocol, fingerprints)
+        for ablation_run in runs:
+            bar.set_postfix_str(ablation_run.name)
+            is_finished = ablation_run.is_finished(protocol, fingerprints)
             if not is_finished:
-                _run_in_worker(one, protocol, report)
-                one.mark_finished(protocol, fingerprints)
-            reports.setdefault(one.variant, {})[one.seed] = one.read_reports(protocol)
-            if not is_finished or one is runs[-1]:
+                _run_in_worker(ablation_run, protocol, report)
+                ablation_run.mark_finished(protocol, fingerprints)
+            reports.setdefault(ablation_run.variant, {})[ablation_run.seed] = ablation_run.read_reports(protocol)
+            if not is_finished or ablation_run is runs[-1]:
                 in_order = {name: reports[name] for name in variants if name in reports}
                 summary = _write_report(out, about, in_order, base.model.frame_size)
             bar.update()
     return summary
 
 
-def train_and_evaluate(run: plan.Run, protocol: plan.Protocol) -> None:
+def train_and_evaluate(run: ablation_plan.Run, protocol: ablation_plan.Protocol) -> None:
     """Trains a run, or resumes it, and evaluates it; meant for a worker process."""
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", UserWarning)
@@ -102,14 +101,14 @@ def train_and_evaluate(run: plan.Run, protocol: plan.Protocol) -> None:
     resume = (run.folder / "config.yaml").is_file()
     loop.run(None if resume else run.config, run.folder, resume=resume, command=protocol.command)
     settings = evaluation.Settings(metrics=protocol.metrics, detector=protocol.detector)
-    evaluation.evaluate(run.folder, protocol.data.root, run.results / plan.RECONSTRUCTION, settings)
+    evaluation.evaluate(run.folder, protocol.data.root, run.results / ablation_plan.RECONSTRUCTION, settings)
     pairs = protocol.data.pairs
     if pairs is not None:
         settings = evaluation.Settings(metrics=("l1",))
-        evaluation.evaluate(run.folder, pairs.parent, run.results / plan.ANIMATION, settings, pairs)
+        evaluation.evaluate(run.folder, pairs.parent, run.results / ablation_plan.ANIMATION, settings, pairs)
 
 
-def _run_in_worker(run: plan.Run, protocol: plan.Protocol, report: Callable[[str], object]) -> None:
+def _run_in_worker(run: ablation_plan.Run, protocol: ablation_plan.Protocol, report: Callable[[str], object]) -> None:
     try:
         workers.run(
             functools.partial(train_and_evaluate, protocol=protocol),
@@ -132,7 +131,7 @@ def _write_report(
     """Writes the report of the finished runs, and images of the first finished seed."""
     seed, tasks = next(iter(next(iter(reports.values())).items()))
     folders = {
-        plan.VARIANTS[name].title: out / "evaluation" / f"{name}-seed{seed}"
+        ablation_plan.VARIANTS[name].title: out / "evaluation" / f"{name}-seed{seed}"
         for name, by_seed in reports.items()
         if seed in by_seed
     }

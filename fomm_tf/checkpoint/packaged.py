@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from fomm_tf import errors
-from fomm_tf.checkpoint import run as runs
+from fomm_tf.checkpoint import runs
 
 NAME = "weights.npz"
 # The default model, which is part of the package.
 BUNDLED = pathlib.Path(__file__).parents[1] / "assets" / "puppets-128"
 
 
-def is_packed(folder: str | pathlib.Path) -> bool:
+def is_packaged(folder: str | pathlib.Path) -> bool:
     """Whether a directory holds a packaged model."""
     return (pathlib.Path(folder) / NAME).is_file()
 
@@ -35,7 +35,7 @@ def write(folder: str | pathlib.Path, run: runs.Run) -> None:
             arrays[name] = value.astype(np.float16) if value.dtype == np.float32 else value
         if not np.isfinite(arrays[name]).all():
             raise errors.UserError(
-                f"{name} holds NaN or values beyond the range of float16; this run cannot be packed."
+                f"{name} holds NaN or values beyond the range of float16; this run cannot be packaged."
             )
     np.savez_compressed(pathlib.Path(folder) / NAME, **arrays)
 
@@ -70,8 +70,8 @@ def restore(run: runs.Run, folder: str | pathlib.Path) -> None:
     for name, variable in _variables(run):
         value = arrays.pop(name, None)
         if value is None or value.shape != variable.shape:
-            found = "is missing" if value is None else f"is {list(value.shape)}, not {list(variable.shape)}"
-            raise errors.UserError(f"{wrong}: {name} {found}.")
+            problem = "is missing" if value is None else f"is {list(value.shape)}, not {list(variable.shape)}"
+            raise errors.UserError(f"{wrong}: {name} {problem}.")
         variable.assign(value.astype(variable.dtype.as_numpy_dtype))
     if arrays:
         raise errors.UserError(f"{wrong}: {min(arrays)} is unexpected.")

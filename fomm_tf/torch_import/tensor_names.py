@@ -1,6 +1,6 @@
-"""Which tensor of the reference's checkpoint is which variable here, in the order of its state dictionaries.
+"""Maps tensors of the reference's checkpoints to variables, in the order of the state dictionaries.
 
-The same tables serve both directions. Convolutions are O,I,H,W there and H,W,I,O here.
+Convolution kernels are (O, I, H, W) in PyTorch and (H, W, I, O) in TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _DEPTHWISE = (2, 3, 0, 1)
 
 
 class Entry(NamedTuple):
-    """One tensor in both worlds.
+    """A tensor of the state dictionary and its variable.
 
     Attributes:
-      name: its key in the state dictionary.
-      variable: where it lives here.
-      axes: here's axis i is axis `axes[i]` there; None for the same order.
+      name: key in the state dictionary.
+      variable: the TensorFlow variable.
+      axes: axis i of the variable is axis `axes[i]` of the tensor; None for the same order.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Entry(NamedTuple):
         return shape if self.axes is None else tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
 
     def from_torch(self, array: np.ndarray) -> np.ndarray:
-        """The tensor in this variable's layout and dtype."""
+        """Converts a tensor to the variable's layout and dtype."""
         array = np.asarray(array, self.variable.dtype.as_numpy_dtype)
         return array if self.axes is None else array.transpose(self.axes)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
-        """A value in this variable's layout, as the state dictionary has it."""
+        """Converts a value from the variable's layout to the tensor's."""
         return array if self.axes is None else np.ascontiguousarray(array.transpose(np.argsort(self.axes)))
 
 
 def detector_entries(detector: models.KeypointDetector) -> list[Entry]:
-    """`kp_detector` of a checkpoint."""
+    """The entries of `kp_detector`."""
     return [
         *_hourglass("predictor", detector.hourglass),
         *_convolution("kp", detector.keypoint_head),
@@ -60,7 +60,7 @@ def detector_entries(detector: models.KeypointDetector) -> list[Entry]:
 
 
 def generator_entries(dense_motion: models.DenseMotionNetwork, generator: models.Generator) -> list[Entry]:
-    """`generator` of a checkpoint: the dense motion network is a part of it there."""
+    """The entries of `generator`, which includes the dense motion network."""
     entries = [
         *_hourglass("dense_motion_network.hourglass", dense_motion.hourglass),
         *_convolution("dense_motion_network.mask", dense_motion.mask_head),
@@ -79,20 +79,20 @@ def generator_entries(dense_motion: models.DenseMotionNetwork, generator: models
 
 
 def discriminator_entries(discriminator: models.Discriminator) -> list[Entry]:
-    """`discriminator` of a checkpoint."""
+    """The entries of `discriminator`."""
     entries = []
-    for scale, judge in zip(discriminator.scales, discriminator.by_scale, strict=True):
+    for scale, network in zip(discriminator.scales, discriminator.by_scale, strict=True):
         prefix = "discs." + f"{scale:g}".replace(".", "-")
-        for i, block in enumerate(judge.down_blocks):
+        for i, block in enumerate(network.down_blocks):
             entries += _convolution(f"{prefix}.down_blocks.{i}.conv", block.conv)
             if block.norm is not None:
                 entries += _affine(f"{prefix}.down_blocks.{i}.norm", block.norm)
-        entries += _convolution(f"{prefix}.conv", judge.conv)
+        entries += _convolution(f"{prefix}.conv", network.conv)
     return entries
 
 
 def parameters(entries: list[Entry]) -> list[Entry]:
-    """The entries that an optimizer steps: what is left without the buffers, in torch's order."""
+    """The entries that an optimizer updates: all but the buffers, in torch's order."""
     return [entry for entry in entries if entry.variable.trainable]
 
 
