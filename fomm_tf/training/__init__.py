@@ -1,1 +1,1 @@
-"""Training: the objective, the step, the loop, and what they report."""
+"""Training: set-up, steps, the loop, and reports."""

@@ -17,7 +17,7 @@ import tensorflow as tf
 from fomm_tf import checkpoint, config
 from fomm_tf.data import pairs
 from fomm_tf.ops import tps
-from fomm_tf.training import reporting, setup, validation
+from fomm_tf.training import reporting, setup
 from fomm_tf.training import step as steps
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -88,10 +88,10 @@ class Loop:
             self._tensorboard = reporting.TensorBoardLogger(folder)
             self._checkpoints = checkpoint.CheckpointManager(folder, self._run, self._train.keep)
             self._history = reporting.History(folder / "history.csv", self._run.step)
-            self._samples = validation.SampleGrid(self._run.model, session.test or session.train)
+            self._samples = reporting.SampleGrid(self._run.model, session.test or session.train)
             self._validator = None
             if session.test is not None:
-                self._validator = validation.Validator(self._run.model, session.test, self._train.test_frames)
+                self._validator = reporting.Validator(self._run.model, session.test, self._train.test_frames)
 
     def run(self) -> None:
         """Steps to the end of the schedule.

@@ -15,7 +15,7 @@ from fomm_tf.data import frames, pairs
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
-from fomm_tf.training import objective
+from fomm_tf.training import step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Session:
     settings: config.Config
     strategy: tf.distribute.Strategy
     run: checkpoint.Run
-    objective: objective.Objective
+    objective: step.Objective
     schedule: Schedule
     train: frames.Index
     test: frames.Index | None
@@ -117,7 +117,7 @@ def prepare(
         if train.precision == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
-    losses = objective.Objective(settings, run.model, run.discriminator, backbone)
+    losses = step.Objective(settings, run.model, run.discriminator, backbone)
     return Session(settings, strategy, run, losses, schedule, training, test)
 
 

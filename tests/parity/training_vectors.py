@@ -12,7 +12,7 @@ from fomm_tf import checkpoint, torch_import, weights
 from fomm_tf.losses import backbones
 from fomm_tf.ops import keypoints, tps
 from fomm_tf.torch_import import tensor_names
-from fomm_tf.training import objective, step
+from fomm_tf.training import step
 
 DATA = pathlib.Path(__file__).parent / "data"
 VECTORS = np.load(DATA / "training.npz")
@@ -56,12 +56,12 @@ def _layers_in(dtype: tf.DType):
 
 def load(
     align_corners: bool, dtype: tf.DType = tf.float32, file: str = "tiny"
-) -> tuple[checkpoint.Run, objective.Objective]:
+) -> tuple[checkpoint.Run, step.Objective]:
     """Builds the model of a reference checkpoint, with variables of `dtype`, and its losses."""
     tree = weights.load(DATA / f"{file}-checkpoint.pth.tar")
     with _layers_in(dtype):
         run = torch_import.import_checkpoint(tree, str(DATA / "tiny.yaml"), align_corners, file)
-    return run, objective.Objective(run.config, run.model, run.discriminator, random_vgg())
+    return run, step.Objective(run.config, run.model, run.discriminator, random_vgg())
 
 
 def batch(dtype: tf.DType = tf.float32) -> tuple[tf.Tensor, tf.Tensor]:
@@ -94,7 +94,7 @@ def parameters_of(run: checkpoint.Run) -> dict[str, tensor_names.Entry]:
     }
 
 
-def train(run: checkpoint.Run, losses: objective.Objective, data: np.lib.npyio.NpzFile, count: int) -> list[dict]:
+def train(run: checkpoint.Run, losses: step.Objective, data: np.lib.npyio.NpzFile, count: int) -> list[dict]:
     """Does `count` training steps, from the first transform of `data` on; returns the losses of each."""
     dtype = run.model.generator.final.kernel.dtype
     stepper = tf.function(step.TrainStep(run, losses, global_batch=2), autograph=False)
@@ -111,7 +111,7 @@ class FirstStep(NamedTuple):
       state: the reference's name of each variable -> its value afterwards.
     """
 
-    forward: objective.Forward
+    forward: step.Forward
     terms: dict[str, tf.Tensor]
     gradients: dict[str, np.ndarray]
     state: dict[str, np.ndarray]
@@ -170,7 +170,7 @@ def take_first_step(align_corners: bool, dtype: tf.DType, relative_noise: float 
     return FirstStep(forward, terms, gradients, state)
 
 
-def _places(forward: objective.Forward) -> dict[str, tf.Tensor]:
+def _places(forward: step.Forward) -> dict[str, tf.Tensor]:
     """The tensors at which the reference's gradients were taken."""
     points = {
         "kp_source": forward.reconstruction.source_keypoints,

@@ -11,14 +11,14 @@ from fomm_tf import checkpoint
 from fomm_tf.losses import backbones
 from fomm_tf.models import blocks
 from fomm_tf.ops import tps
-from fomm_tf.training import objective
+from fomm_tf.training import step
 
 
-def step(settings):
+def compute_step(settings):
     """Losses, gradients and running statistics of one batch, and how often each block was computed."""
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings)
-    losses = objective.Objective(settings, run.model, None, backbones.Vgg19(backbone_states.vgg19(), "random"))
+    losses = step.Objective(settings, run.model, None, backbones.Vgg19(backbone_states.vgg19(), "random"))
     variables = [variable for network in run.model.layers for variable in network.trainable_variables]
     rng = np.random.default_rng(0)
     source, driving = rng.random([2, 2, *settings.model.frame_size, 3], np.float32)
@@ -48,8 +48,8 @@ def step(settings):
 @pytest.mark.slow
 def test_recompute_keeps_losses_gradients_and_moving_statistics(make_config):
     settings = make_config("train.batch_size=2", "model.frame_size=[64,64]", "train.pyramid_scales=[1.0,0.5]")
-    plain = step(settings)
-    saving = step(dataclasses.replace(settings, train=dataclasses.replace(settings.train, recompute=True)))
+    plain = compute_step(settings)
+    saving = compute_step(dataclasses.replace(settings, train=dataclasses.replace(settings.train, recompute=True)))
     for name, value in plain[0].items():
         np.testing.assert_allclose(saving[0][name], value, rtol=1e-6, err_msg=name)
     largest = max(np.abs(gradient).max() for gradient in plain[1])

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf import video
-from fomm_tf.training import reporting, validation
+from fomm_tf.training import reporting
 
 
 def events(folder):
@@ -77,7 +77,7 @@ def test_tensorboard_logger_writes_scalars_images_and_png_files(tmp_path):
 def test_history_add_returns_whether_the_score_is_the_best(tmp_path):
     history = reporting.History(tmp_path / "history.csv", step=0)
     scores = [0.3, 0.2, 0.25, 0.2, 0.1]
-    best = [history.add(10 * (i + 1), validation.Score(score, 0.4)) for i, score in enumerate(scores)]
+    best = [history.add(10 * (i + 1), reporting.Score(score, 0.4)) for i, score in enumerate(scores)]
     assert best == [True, True, False, False, True]
     lines = (tmp_path / "history.csv").read_text().split()
     assert lines[0] == "step,l1,copying" and lines[2] == "20,0.2,0.4" and len(lines) == 6
@@ -87,7 +87,7 @@ def test_history_drops_rows_after_the_resumed_step(tmp_path):
     path = tmp_path / "history.csv"
     history = reporting.History(path, step=0)
     for step, score in ((10, 0.3), (20, 0.2), (30, 0.1)):
-        history.add(step, validation.Score(score, 0.4))
+        history.add(step, reporting.Score(score, 0.4))
     resumed = reporting.History(path, step=20)
-    assert resumed.add(30, validation.Score(0.15, 0.4))
+    assert resumed.add(30, reporting.Score(0.15, 0.4))
     assert [line.split(",")[0] for line in path.read_text().split()[1:]] == ["10", "20", "30"]
