@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from fomm_tf.models import discriminator
-from fomm_tf.ops import keypoints, linalg, tensors, tps
+from fomm_tf.ops import keypoints, tensors, tps
 
 DiscriminatorOutputs = Mapping[float, discriminator.DiscriminatorOutput]
 
@@ -75,8 +75,11 @@ def equivariance_jacobian_loss(
     """
     if driving.jacobian is None or transformed.jacobian is None:
         raise ValueError("The equivariance of Jacobians needs keypoints with Jacobians.")
-    mapped = linalg.multiply(tps.jacobian(transform, transformed.value), transformed.jacobian)
-    return _mean_absolute(tf.eye(2, dtype=mapped.dtype) - linalg.multiply(linalg.inverse(driving.jacobian), mapped))
+    mapped = keypoints.multiply_jacobians(tps.jacobian(transform, transformed.value), transformed.jacobian)
+    return _mean_absolute(
+        tf.eye(2, dtype=mapped.dtype)
+        - keypoints.multiply_jacobians(keypoints.invert_jacobian(driving.jacobian), mapped)
+    )
 
 
 def generator_loss(fake: DiscriminatorOutputs) -> tf.Tensor:

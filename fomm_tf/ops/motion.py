@@ -8,7 +8,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import linalg, tensors
+from fomm_tf.ops import keypoints as keypoint_ops
+from fomm_tf.ops import tensors
 from fomm_tf.ops.keypoints import Keypoints
 
 MODES = ("relative", "absolute")
@@ -40,10 +41,12 @@ def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor
     identity = grid_ops.identity_grid(height, width, driving.value.dtype)[tf.newaxis, tf.newaxis]
     offset = identity - driving.value[:, :, tf.newaxis, tf.newaxis, :]
     if driving.jacobian is not None:
-        jacobian = linalg.multiply(source.jacobian, linalg.inverse(driving.jacobian))
+        jacobian = keypoint_ops.multiply_jacobians(source.jacobian, keypoint_ops.invert_jacobian(driving.jacobian))
         # Positions on one axis: TFLite slices at most five axes, and the product would have six.
         batch, count, _ = tensors.sizes(driving.value)
-        flat = linalg.apply(jacobian[:, :, tf.newaxis], tf.reshape(offset, [batch, count, height * width, 2]))
+        flat = keypoint_ops.apply_jacobian(
+            jacobian[:, :, tf.newaxis], tf.reshape(offset, [batch, count, height * width, 2])
+        )
         offset = tf.reshape(flat, [batch, count, height, width, 2])
     moved = offset + source.value[:, :, tf.newaxis, tf.newaxis, :]
     background = tf.broadcast_to(identity, [tensors.sizes(driving.value)[0], 1, height, width, 2])
@@ -105,8 +108,8 @@ def transfer(
         movement = movement * _scale(source.value, initial.value)[:, tf.newaxis, tf.newaxis]
     jacobian = driving.jacobian
     if relative_jacobian and jacobian is not None:
-        change = linalg.multiply(jacobian, linalg.inverse(initial.jacobian))
-        jacobian = linalg.multiply(change, source.jacobian)
+        change = keypoint_ops.multiply_jacobians(jacobian, keypoint_ops.invert_jacobian(initial.jacobian))
+        jacobian = keypoint_ops.multiply_jacobians(change, source.jacobian)
     return Keypoints(movement + source.value, jacobian)
 
 

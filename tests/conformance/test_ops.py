@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import fomm_tf.ops
-from fomm_tf.ops import grid, keypoints, linalg, motion, resample, tensors, tps, warp
+from fomm_tf.ops import grid, keypoints, motion, resample, tensors, tps, warp
 
 RANDOM = np.random.default_rng(20)
 BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
@@ -110,9 +110,14 @@ OPS = [
     Op("grid.identity_grid[sizes of a tensor]", lambda image: grid.identity_grid(*sizes_of(image)), (IMAGE,), ((),)),
     Op("grid.to_pixels[corners]", lambda p: grid.to_pixels(p, HEIGHT, WIDTH, True), (SAME_GRID,), (ANY_IMAGE,)),
     Op("grid.to_pixels[edges]", lambda p, i: grid.to_pixels(p, *sizes_of(i), False), (SAME_GRID, IMAGE), ((3,), ())),
-    Op("linalg.inverse", linalg.inverse, (JACOBIANS[1],), (ANY_MATRICES,), tolerance=5e-6),
-    Op("linalg.multiply[broadcast]", linalg.multiply, (JACOBIANS[0], JACOBIANS[1]), (ANY_MATRICES,) * 2),
-    Op("linalg.apply", linalg.apply, (JACOBIANS[1], VALUES[1]), (ANY_MATRICES, ANY_POINTS)),
+    Op("keypoints.invert_jacobian", keypoints.invert_jacobian, (JACOBIANS[1],), (ANY_MATRICES,), tolerance=5e-6),
+    Op(
+        "keypoints.multiply_jacobians[broadcast]",
+        keypoints.multiply_jacobians,
+        (JACOBIANS[0], JACOBIANS[1]),
+        (ANY_MATRICES,) * 2,
+    ),
+    Op("keypoints.apply_jacobian", keypoints.apply_jacobian, (JACOBIANS[1], VALUES[1]), (ANY_MATRICES, ANY_POINTS)),
     Op(
         "keypoints.spatial_softmax",
         lambda logits: keypoints.spatial_softmax(logits, 0.1),
