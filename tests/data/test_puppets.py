@@ -9,7 +9,7 @@ from scipy import interpolate
 
 from fomm_tf import errors, video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import drawing, motion, sprites, textures
+from fomm_tf.data.puppets import drawing, sampling, sprites, textures
 from fomm_tf.opencv import cv2
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 # Colors that no puppet wears, to find a part by.
 MARK = (1.0, 0.0, 1.0)
 OTHER_MARK = (0.0, 1.0, 0.0)
-FRAMINGS = (motion._FIGURE, motion._BUST)
+FRAMINGS = (sampling._FIGURE, sampling._BUST)
 TWIN = {f"{a}_{part}": f"{b}_{part}" for part in ("hand", "foot") for a, b in (("left", "right"), ("right", "left"))}
 
 
@@ -224,7 +224,7 @@ def test_spline_equals_scipy():
     controls = np.random.default_rng(0).normal(size=(9, 3))
     stretches = len(controls) - 3
     expected = interpolate.BSpline(np.arange(-3, stretches + 4), controls, 3)(np.linspace(0, stretches, 50))
-    np.testing.assert_allclose(motion.spline(controls, 50), expected, atol=1e-12)
+    np.testing.assert_allclose(sampling.spline(controls, 50), expected, atol=1e-12)
 
 
 def test_spline_equals_tensorflow_graphics():
@@ -233,14 +233,14 @@ def test_spline_equals_tensorflow_graphics():
     controls, count = np.random.default_rng(1).normal(size=(9, 3)), 50
     places = np.linspace(0, len(controls) - 3, count)[:-1]  # it rejects the end point
     expected = bspline.interpolate(controls.T, places, int(bspline.Degree.CUBIC), cyclical=False)
-    np.testing.assert_allclose(motion.spline(controls, count)[:-1], expected, atol=1e-12)
+    np.testing.assert_allclose(sampling.spline(controls, count)[:-1], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8, 300])
 def test_sample_motion_returns_the_requested_number_of_poses_within_their_ranges(frames):
     poses = puppets.sample_motion(7, frames)
     assert len(poses) == frames
-    low, high = (np.array([getattr(one, end) for one in FRAMINGS]) for end in ("low", "high"))
+    low, high = (np.array([framing[end] for framing in FRAMINGS]) for end in (1, 2))
     within = (np.array(poses)[:, None] >= low - 1e-9) & (np.array(poses)[:, None] <= high + 1e-9)
     assert within.all(axis=(0, 2)).any()
     assert len({(pose.left_before, pose.right_before) for pose in poses}) == 1

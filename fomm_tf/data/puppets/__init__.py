@@ -26,8 +26,7 @@ within a clip.
 
 from fomm_tf.data.puppets.drawing import MIN_SIDE, Flow, Labels, Transfer, draw, draw_transfer, flow, label
 from fomm_tf.data.puppets.figure import JOINTS
-from fomm_tf.data.puppets.identity import Identity, sample_identity
-from fomm_tf.data.puppets.motion import Pose, sample_motion
+from fomm_tf.data.puppets.sampling import Identity, Pose, sample_identity, sample_motion
 
 __all__ = [
     "JOINTS",

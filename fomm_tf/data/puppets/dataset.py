@@ -17,8 +17,7 @@ import tqdm
 from fomm_tf import errors, files, video
 from fomm_tf.data import layout
 from fomm_tf.data.puppets import drawing, figure
-from fomm_tf.data.puppets.identity import Identity, sample_identity
-from fomm_tf.data.puppets.motion import Pose, sample_motion
+from fomm_tf.data.puppets.sampling import Identity, Pose, sample_identity, sample_motion
 
 PAIRS = "pairs.csv"
 _FPS = 25

@@ -14,8 +14,7 @@ import numpy as np
 from fomm_tf import errors
 from fomm_tf.data.puppets import figure, sprites, textures
 from fomm_tf.data.puppets.figure import Affine, Part
-from fomm_tf.data.puppets.identity import Identity
-from fomm_tf.data.puppets.motion import Pose
+from fomm_tf.data.puppets.sampling import Identity, Pose
 from fomm_tf.opencv import cv2
 
 # Minimum side of a frame.

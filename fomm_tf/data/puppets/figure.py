@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from fomm_tf.data.puppets.identity import Head, Identity
-from fomm_tf.data.puppets.motion import Pose
+from fomm_tf.data.puppets.sampling import Head, Identity, Pose
 
 JOINTS = (
     "head", "left_eye", "right_eye", "nose", "mouth", "chest", "pelvis",

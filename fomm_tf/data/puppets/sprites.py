@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fomm_tf.data.puppets import textures
-from fomm_tf.data.puppets.identity import Color, Head, Identity, Texture
+from fomm_tf.data.puppets.sampling import Head, Identity
+from fomm_tf.data.puppets.textures import Color, Texture
 
 _OUTLINE = 0.016
 _LIGHT = (-0.45, -0.6, 0.66)

@@ -9,15 +9,31 @@ Mumford and Huang (2001), with as many edges as photographs.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.puppets.identity import BACKGROUNDS, TEXTURES, Texture
 from fomm_tf.opencv import cv2
+
+Color = tuple[float, float, float]  # RGB in [0, 1]
+
+TEXTURES = ("plain", "stripes", "dots", "checks", "noise", "photograph")
+BACKGROUNDS = ("gradient", "blobs", "room", "checks", "noise", "hills", "leaves", "photograph")
 
 # Side of a background relative to the frame's: enough for a pan of 0.2.
 _MARGIN = 1.22
 _LEAVES, _MIN_LEAF, _MAX_LEAF = 500, 0.06, 0.6
+
+
+class Texture(NamedTuple):
+    """A pattern of two colors."""
+
+    kind: str  # one of `TEXTURES`
+    first: Color  # of the ground
+    second: Color  # of the pattern
+    period: float  # distance between stripes or dots
+    angle: float
+    seed: int  # of the noise
 
 
 def paint(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
@@ -101,7 +117,7 @@ def draw_background(
     """Draws a background.
 
     Args:
-      kind: one of `identity.BACKGROUNDS`.
+      kind: one of `BACKGROUNDS`.
       texture: its colors, period, angle and seed.
       aspect: the frame's half width and half height, in figure units.
       density: pixels per unit.
