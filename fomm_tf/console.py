@@ -1,6 +1,6 @@
-"""What every command does: one-line errors, exit codes, signals, TensorFlow's log level. For command entry points only.
+"""Shared by command entry points: one-line errors, exit codes, signals, TensorFlow's log level.
 
-A user's mistake or a full disk is one line on stderr and exit code 2; Ctrl-C and SIGTERM end with 130; a bug keeps its
+A user error or a full disk is one line on stderr and exit code 2; Ctrl-C and SIGTERM end with 130; a bug keeps its
 traceback.
 
 Libraries name parameters in their messages, in backquotes: "`batch_size` must be at least 1; got 0". The command line
@@ -18,8 +18,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from fomm_tf import errors
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+      text: what it does, for `--help`; in lower case, without a period.
+      add_arguments: declares its arguments.
+      run: runs it with the parsed arguments.
+    """
+
+    text: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
 
 
 class Parser(argparse.ArgumentParser):

@@ -100,18 +100,24 @@ def export():
 
 
 @pytest.fixture(scope="session")
-def bundled_files(export, tmp_path_factory):
-    """The bundled model as `fomm export --to FORM` writes it, once for all workers, and what that printed."""
+def export_once(export, tmp_path_factory):
+    """Runs `fomm export` under a name, once for all workers; gives its output directory and what it printed."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     @functools.cache
-    def make(form):
-        place, printed = shared / f"bundled-{form}", shared / f"bundled-{form}.txt"
-        with (shared / f"bundled-{form}.lock").open("w") as lock:
+    def make(name, *line):
+        place, printed = shared / name, shared / f"{name}.txt"
+        with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not printed.exists():
-                printed.write_text(export(["--to", form, "--out", place]))
+                printed.write_text(export([*line, "--out", place]))
         return place, printed.read_text()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def bundled_files(export_once):
+    """The bundled model as `fomm export --to FORM` writes it, and what that printed."""
+    return lambda form: export_once(f"bundled-{form}", "--to", form)

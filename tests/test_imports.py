@@ -15,7 +15,7 @@ WITHOUT_TENSORFLOW = (
     "fomm_tf",
     "fomm_tf.cli",
     "fomm_tf.detectors",
-    "fomm_tf.experiments.ablation",
+    "fomm_tf.experiments.ablation_runner",
     "fomm_tf.export",
     "fomm_tf.serving.client",
     "fomm_tf.visualize",

@@ -23,7 +23,7 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
         ),
         (["absent.yaml"], "Cannot read the config absent.yaml"),
         (["{small}", "train.speed=3"], "train has no key speed; the known ones are epochs, "),
-        (["{small}", "train.steps"], "An override reads section.key=value; got 'train.steps'"),
+        (["{small}", "train.steps"], "An override must be section.key=value; got 'train.steps'"),
         (["{small}", "train.batch_size=0"], "train.batch_size must be at least 1; got 0"),
         (["{small}", "data.root={folder}/absent", "--run", "{folder}/run"], "absent is not a directory"),
         (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run directory: it does not exist"),

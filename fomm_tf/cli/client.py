@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from fomm_tf import errors, video
+from fomm_tf import console, errors, video
 from fomm_tf.serving import base_client
 
-TEXT = "use a model behind a server: TF-Serving or fomm serve"
 _ANIMATE = "animate an image with the motion of a video, through a server"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the subcommands and their arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     animate = commands.add_parser("animate", help=_ANIMATE, description=f"{_ANIMATE[0].upper()}{_ANIMATE[1:]}.")
     animate.set_defaults(act=_animate, parser=animate)
@@ -89,15 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     animate.add_argument("--quiet", action="store_true", help="print errors only")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Runs the subcommand.
-
-    Raises:
-      errors.UserError: if an input cannot be read, the output cannot be written, or the server does not answer.
-    """
-    arguments.act(arguments)
-
-
 def _animate(arguments: argparse.Namespace) -> None:
     # Inputs are checked before anything is sent.
     video.check_output(arguments.out)
@@ -132,3 +121,10 @@ def _animate(arguments: argparse.Namespace) -> None:
         raise errors.UserError(str(error)) from error
     if not arguments.quiet:
         print(f"{arguments.out}: {frame_count} frames")
+
+
+CLIENT = console.Command(
+    "use a model behind a server: TF-Serving or fomm serve",
+    _add_arguments,
+    lambda arguments: arguments.act(arguments),
+)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from fomm_tf import config, console, errors
 from fomm_tf.export import VARIANTS
 
-TEXT = "export the model of a run for servers, phones and other runtimes, and verify it against the Keras model"
 _MORE = """\
 examples:
   fomm export --to saved_model --out models/fomm                      the bundled model
@@ -27,8 +26,7 @@ exit code: 0 done, 2 user error, full disk or difference over tolerance (nothing
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
     parser.add_argument("--run", dest="folder", metavar="RUN", help="run directory (default: the bundled model)")
@@ -61,13 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", action=yes_or_no, default=True, help="compare with the Keras model (default: yes)")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Exports, or checks an export.
-
-    Raises:
-      errors.UserError: for arguments that do not belong together; if the run cannot be read, the output cannot be
-        written, or the model differs over tolerance.
-    """
+def _run(arguments: argparse.Namespace) -> None:
     form, batch = arguments.to, arguments.batch
     if form and not arguments.output:
         raise errors.UserError("`output` is missing: `to` needs an output directory.")
@@ -109,3 +101,10 @@ def _export(arguments: argparse.Namespace, variants: Sequence[str]) -> None:
         written = onnx.write(folder, output, variants, arguments.grid_sample, check)
     size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
     print(f"{written}: {size / 1e6:.1f} MB")
+
+
+EXPORT = console.Command(
+    "export the model of a run for servers, phones and other runtimes, and verify it against the Keras model",
+    _add_arguments,
+    _run,
+)

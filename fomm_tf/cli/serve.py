@@ -9,7 +9,6 @@ import pathlib
 
 from fomm_tf import console, errors
 
-TEXT = "serve an exported SavedModel over TF-Serving's gRPC and REST protocols, without TF-Serving"
 _MORE = """\
 example:
   fomm export --to saved_model --out models/fomm
@@ -19,8 +18,7 @@ example:
 _MEBIBYTE = 2**20
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
     parser.add_argument(
@@ -76,12 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Serves until SIGINT or SIGTERM.
-
-    Raises:
-      errors.UserError: if there is no model, a port is in use, or a package is missing.
-    """
+def _run(arguments: argparse.Namespace) -> None:
     directory = pathlib.Path(arguments.directory)
     if not directory.is_dir():
         raise errors.UserError(
@@ -118,3 +111,10 @@ def _label(text: str) -> tuple[str, int]:
     if not name or not version.isdecimal():
         raise argparse.ArgumentTypeError(f"got {text!r}; expected NAME=N, such as stable=1")
     return name, int(version)
+
+
+SERVE = console.Command(
+    "serve an exported SavedModel over TF-Serving's gRPC and REST protocols, without TF-Serving",
+    _add_arguments,
+    _run,
+)

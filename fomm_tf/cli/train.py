@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-from fomm_tf import config, errors
+from fomm_tf import config, console, errors
 
-TEXT = "train a model on your own videos, on the CPU, one GPU, all GPUs, or several machines (TF_CONFIG)"
 _MORE = """\
 examples:
   fomm train tiny                                                       drawn characters, minutes on a laptop
@@ -17,13 +16,12 @@ examples:
   tensorboard --logdir runs                                             curves and sample images
 
 run directory: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run directory itself), history.csv
-(each test), pictures/, events.* (TensorBoard). fomm animate --run takes it at any time.
+(each test), samples/, events.* (TensorBoard). fomm animate --run takes it at any time.
 exit code: 0 done, 2 user error or full disk, 130 stopped and saved
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
     parser.add_argument(
@@ -44,12 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-from", type=pathlib.Path, metavar="RUN", help="start from the weights of another run")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Trains a model.
-
-    Raises:
-      errors.UserError: see `fomm_tf.training.loop.run`.
-    """
+def _run(arguments: argparse.Namespace) -> None:
     name, folder = arguments.config, arguments.folder
     if name is None and not (arguments.resume and folder):
         raise errors.UserError("`config` is missing: give a recipe, or `folder` and `resume`; see fomm train --help.")
@@ -62,3 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     folder = folder or pathlib.Path("runs") / pathlib.Path(name).stem
     loop.run(settings, folder, resume=arguments.resume, init_from=arguments.init_from, command=arguments.command_line)
+
+
+TRAIN = console.Command(
+    "train a model on your own videos, on the CPU, one GPU, all GPUs, or several machines (TF_CONFIG)",
+    _add_arguments,
+    _run,
+)

@@ -51,7 +51,8 @@ class Batcher:
         """Queues a request and waits for its outputs.
 
         Args:
-          servable, signature: what to run.
+          servable: the model version.
+          signature: what to run.
           inputs: checked, each with `rows` on axis 0.
           rows: how many.
           deadline: `time.monotonic` after which the answer is not needed.

@@ -30,7 +30,8 @@ def create_server(core: ServerCore, host: str, port: int) -> tuple[grpc.aio.Serv
 
     Args:
       core: answers the requests.
-      host, port: address to listen on; port 0 is any free port.
+      host: address to listen on.
+      port: 0 is any free port.
 
     Returns:
       The server and its port.

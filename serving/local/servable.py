@@ -125,7 +125,8 @@ def check_shape(name: str, dtype: tf.DType, shape: list[int], spec: tf.TensorSpe
 
     Args:
       name: of the input.
-      dtype, shape: of the input.
+      dtype: of the input.
+      shape: of the input.
       spec: the signature's input.
       max_frames: limit of frames, or other items along the variable axes.
 

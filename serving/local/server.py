@@ -44,7 +44,8 @@ async def run(core: ServerCore, host: str, grpc_port: int, rest_port: int, quiet
     Args:
       core: answers the requests.
       host: the address to listen on.
-      grpc_port, rest_port: 0 is any free port.
+      grpc_port: 0 is any free port.
+      rest_port: 0 is any free port.
       quiet: print nothing.
 
     Raises:

@@ -1,7 +1,7 @@
 """`python tests/bench/animator.py`: `fomm animate` end to end and by stage, 1080p in, random weights.
 
 Networks are timed at one batch of driving frames. The rest of the command ("end to end") is what decoding, resizing,
-encoding and Python leave over; start-up is told apart.
+encoding and Python take; start-up is reported separately.
 """
 
 import pathlib

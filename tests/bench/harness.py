@@ -1,7 +1,7 @@
 """What the benches share: interleaved rounds, the machine's ceiling in the same run, medians with spread, a JSON file.
 
-A host's speed wanders within minutes, so parts take turns, and each is also told as a share of what a matrix product
-and plain convolutions reach in the same rounds.
+The speed of a host varies within minutes, so parts alternate, and each is also reported relative to a matrix product
+and to plain convolutions timed in the same rounds.
 """
 
 import argparse

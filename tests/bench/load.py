@@ -84,9 +84,9 @@ def measure_load(model, requests, numbers, seconds):
                         "p99_ms": round(high, 1),
                         "refused": refused,
                     }
-                    told = records[name]
+                    record = records[name]
                     print(
-                        f"{name}: {told['per_second']} a second; p50 {low:.0f}, p95 {middle:.0f}, p99 {high:.0f} ms; "
+                        f"{name}: {record['per_second']} a second; p50 {low:.0f}, p95 {middle:.0f}, p99 {high:.0f} ms; "
                         f"refused {sum(refused.values())}",
                         flush=True,
                     )

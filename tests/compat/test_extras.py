@@ -8,6 +8,7 @@ import pytest
 
 # What each extra is for; `dev` is the tests themselves and `all` is what they run in.
 PURPOSES = {
+    "docs": ("material", "mkdocs.commands.build", "mkdocstrings"),
     "export": (
         "fomm_tf.export.saved_model",
         "fomm_tf.export.tflite",

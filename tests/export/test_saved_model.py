@@ -62,24 +62,18 @@ def server(saved):
 
 
 @pytest.mark.parametrize("names", MODELS)
-def test_saved_model_equals_keras_model(names, run_folder, export, tmp_path):
-    lines = [
-        ["--run", run_folder(name), "--to", "saved_model", "--out", tmp_path / str(i)] for i, name in enumerate(names)
-    ]
-    *printed, rest = re.split(r"^.*: \S+ MB\n", export(*lines), flags=re.MULTILINE)
-    assert (len(printed), rest) == (len(names), "")
-    for name, each in zip(names, printed, strict=True):
-        worst = {
-            output: float(value)
-            for output, value in re.findall(r"(\S+): differs by at most (\S+) from the Keras", each)
-        }
+def test_saved_model_equals_keras_model(names, run_folder, files_of):
+    for name in names:
+        _, printed = files_of(name, "saved_model")
+        differences = re.findall(r"(\S+): differs by at most (\S+) from the Keras", printed)
+        worst = {output: float(value) for output, value in differences}
         assert {"detect.value", "transfer.value", "render.mask", "render.deformation", "animate.prediction"} <= set(
             worst
         )
         assert ("detect.jacobian" in worst) == checkpoint.read_config(run_folder(name)).model.jacobian, name
         for output, value in worst.items():
             assert value <= (2e-4 if output.endswith(("prediction", "deformed")) else 1e-5), (name, output)
-        assert float(re.search(r"animation: (\S+) dB", each)[1]) > 70, name
+        assert float(re.search(r"animation: (\S+) dB", printed)[1]) > 70, name
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

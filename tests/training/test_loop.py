@@ -79,7 +79,7 @@ def test_a_run_folder_holds_what_the_interface_says(make_config, one_replica, tm
     found = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
     assert found == {
         *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
-        *("config", "events", "history", "pictures"),
+        *("config", "events", "history", "samples"),
     }
     assert "python train.py small.yaml" in (tmp_path / "run" / "README.txt").read_text()
     loaded = checkpoint.load(tmp_path / "run", training=True)
@@ -142,7 +142,7 @@ def test_a_gradient_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoin
 
 def test_a_folder_that_is_taken_is_refused_and_left_alone(make_config, one_replica, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(errors.UserError, match="already exists; continue it with --resume, or give another --run"):
+    with pytest.raises(errors.UserError, match="already exists; continue it with `resume`, or give another `folder`"):
         train(make_config(), tmp_path, one_replica)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
