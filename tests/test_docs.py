@@ -14,8 +14,8 @@ from setuptools import build_meta
 
 import fomm_tf
 from fomm_tf import cli, config, demo, errors, video
-from fomm_tf.data.people import command as people
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf.data.people import __main__ as people
+from fomm_tf.data.puppets import __main__ as puppets
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = {

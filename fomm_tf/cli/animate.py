@@ -8,7 +8,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from fomm_tf import config, console, errors, video
-from fomm_tf.data import pairlist
+from fomm_tf.data import layout
 
 if TYPE_CHECKING:
     from fomm_tf.inference import animator
@@ -129,7 +129,7 @@ def _run_animate(arguments: argparse.Namespace) -> None:
 
 
 def _run_animate_set(arguments: argparse.Namespace) -> None:
-    pairs = pairlist.read(arguments.pairs)
+    pairs = layout.read_pairs(arguments.pairs)
     data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
     if not data.is_dir():
         raise errors.UserError(f"--data {data} is not a directory; give the one that the pairs' paths are relative to.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from fomm_tf.models import discriminator
-from fomm_tf.ops import dtypes, keypoints, linalg, tps
+from fomm_tf.ops import keypoints, linalg, tensors, tps
 
 DiscriminatorOutputs = Mapping[float, discriminator.DiscriminatorOutput]
 
@@ -126,7 +126,7 @@ def _mean_square(difference: tf.Tensor) -> tf.Tensor:
 
 def _mean_absolute(difference: tf.Tensor) -> tf.Tensor:
     """Mean of |difference| over all axes but the first: `[B]`, at least float32."""
-    return _mean_absolute_with_gradient(dtypes.at_least_float32(difference))
+    return _mean_absolute_with_gradient(tensors.at_least_float32(difference))
 
 
 @tf.custom_gradient

@@ -66,7 +66,7 @@ def build_parts(folder, model, frames, batch):
 
 
 def start_up(run, precision):
-    """The model of a run folder, and the seconds of what a command does once before its second batch."""
+    """The model of a run directory, and the seconds of what a command does before its second batch."""
     stamps = [time.perf_counter()]
     subprocess.run([sys.executable, "-c", "import fomm_tf.inference.animate, fomm_tf.inference.animator"], check=True)
     stamps.append(time.perf_counter())

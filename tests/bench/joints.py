@@ -14,7 +14,7 @@ import tqdm
 
 from fomm_tf import checkpoint
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import transfers
+from fomm_tf.data.puppets import dataset
 from fomm_tf.inference import animator
 
 # Frames of each character.
@@ -47,7 +47,7 @@ def measure_joints(model, characters, side):
     """Regresses joints from keypoints: fitted on the first half of the characters, tested on the other."""
     found, labels = [], []
     for number in tqdm.trange(characters, unit="character", disable=None):
-        shown, _, poses = transfers.cast(number, FRAMES, portraits=True)
+        shown, _, poses = dataset.sample_transfer(number, FRAMES, portraits=True)
         keypoints = model.detect(np.stack([puppets.draw(shown, pose, side) for pose in poses]))
         found.append([part.numpy().reshape(FRAMES, -1) for part in keypoints if part is not None])
         labels.append([puppets.label(shown, pose, side) for pose in poses])

@@ -6,7 +6,7 @@ import subprocess
 import environments
 import pytest
 
-# What each extra is for; `dev` is the tests themselves and `all` is what they run in.
+# Modules that need each extra; `dev` and `all` are for the tests themselves.
 PURPOSES = {
     "docs": ("material", "mkdocs.commands.build", "mkdocstrings"),
     "export": (
@@ -17,7 +17,7 @@ PURPOSES = {
         "fomm_tf.export.verify",
         "fomm_tf.export.report",
     ),
-    "people": ("embreex.rtcore_scene", "fomm_tf.data.people.command"),
+    "people": ("embreex.rtcore_scene", "fomm_tf.data.people.__main__"),
     "serving": (
         "fomm_tf.serving.client",
         "fomm_tf.serving.animation",

@@ -1,4 +1,4 @@
-"""The exported files of the bundled model in environments with numpy and the newest of one runtime alone."""
+"""Exported files of the bundled model, in environments with only numpy and the newest version of one runtime."""
 
 import environments
 import numpy as np

@@ -1,4 +1,4 @@
-"""A set of puppets and a model so small that a step takes no time."""
+"""A data set of puppets and a tiny model."""
 
 import pathlib
 
