@@ -34,8 +34,10 @@ _BT2020_CONSTANT_LUMINANCE = 10
 _WIDE_PRIMARIES = {9, 11, 12}
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
-# Without full chroma interpolation, 10-bit and nv12 frames are off by 4 levels.
-_INTERPOLATION = reformatter.Interpolation.BILINEAR | reformatter.Interpolation.FULL_CHR_H_INT
+# Without full chroma interpolation, 10-bit and nv12 frames are off by 4 levels; with it, FFmpeg 8's color management
+# writes wrong colors into every other line of a 4:2:0 frame.
+_COLOR_MANAGED = reformatter.Interpolation.BILINEAR
+_SCALED = _COLOR_MANAGED | reformatter.Interpolation.FULL_CHR_H_INT
 
 
 def hdr_kind(frame: av.VideoFrame) -> str | None:
@@ -53,26 +55,26 @@ class RgbConverter:
     """Converts frames to RGB of one size; keeps the scaler's tables, which take seconds to compute for HDR."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        self._height, self._width = size
-        self._reformatter = reformatter.VideoReformatter()
+        self._size = size[::-1]
+        self._scaled, self._managed = reformatter.VideoReformatter(), reformatter.VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """Returns `[H, W, 3]` uint8."""
         _complete_tags(frame)
-        target = {}
+        has_alpha = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+        target = None
         if hdr_kind(frame):
             target = {"dst_color_trc": BT709, "dst_color_primaries": BT709}
         elif frame.color_primaries in _WIDE_PRIMARIES:
             target = {"dst_color_primaries": BT709}
-        has_alpha = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
-        converted = self._reformatter.reformat(
-            frame,
-            self._width,
-            self._height,
-            "rgba" if has_alpha else "rgb24",
-            interpolation=_INTERPOLATION,
-            threads=SCALER_THREADS,
-            **target,
+        if target:
+            # To 16 bits, since its 8-bit results are off by 15 levels.
+            depth = "rgba64le" if has_alpha else "rgb48le"
+            frame = self._managed.reformat(
+                frame, *self._size, depth, interpolation=_COLOR_MANAGED, threads=SCALER_THREADS, **target
+            )
+        converted = self._scaled.reformat(
+            frame, *self._size, "rgba" if has_alpha else "rgb24", interpolation=_SCALED, threads=SCALER_THREADS
         ).to_ndarray()
         return images.over_white(converted) if has_alpha else converted
 
