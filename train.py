@@ -17,10 +17,10 @@ examples:
   python train.py configs/vox-256.yaml data.root=faces train.batch_size=8 --run runs/faces
   python train.py configs/vox-256.yaml data.root=faces --run runs/mine --init-from runs/vox     fine-tune
   python train.py --run runs/faces --resume                             go on, after Ctrl-C too
-  tensorboard --logdir runs                                             curves and pictures
+  tensorboard --logdir runs                                             curves and images
 
 the run folder: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run folder itself), history.csv
-(each test), pictures/, events.* (TensorBoard). fomm animate --run takes it at any time.
+(each test), images/, events.* (TensorBoard). fomm animate --run takes it at any time.
 exit code: 0 done, 2 a mistake or a full disk, 130 stopped and saved
 """
 

@@ -24,7 +24,7 @@ from export.module import Tensors, concrete, keypoints_of, switched_transfer
 from fomm_tf import config, models
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion
-from fomm_tf.ops import grid, shapes
+from fomm_tf.ops import grid, tensors
 
 NAMES = ("source_encoder", "detector", "motion", "warp", "renderer")
 CONVOLUTIONS = ("source_encoder", "detector", "renderer")
@@ -87,7 +87,7 @@ class Stages:
     def _detect(self, inputs: Tensors) -> Tensors:
         """The detector, its means computed with at most four axes: GPU delegates support no more."""
         heatmap, jacobian_maps = self.model.detector.maps(inputs["frame"])
-        _, height, width, count = shapes.sizes(heatmap)
+        _, height, width, count = tensors.sizes(heatmap)
         places = grid.identity_grid(height, width)
         found = {"value": _means(heatmap, [places[tf.newaxis, :, :, axis, tf.newaxis] for axis in (0, 1)])}
         if jacobian_maps is None:

@@ -60,7 +60,7 @@ def find_white_on_a_full_disk(frames):
     return find_white(frames)
 
 
-def find_nonsense(frames):
+def find_invalid(frames):
     """Not what a detector has to give."""
     return [None for _ in frames]
 

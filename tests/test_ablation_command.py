@@ -12,7 +12,6 @@ import pytest
 
 from fomm_tf import cli, config, video
 from fomm_tf.data.puppets import dataset as puppets
-from fomm_tf.data.puppets import transfers
 from fomm_tf.experiments import ablation as ablation_runner
 from fomm_tf.experiments import ablation_plan
 
@@ -26,7 +25,7 @@ def data(tmp_path_factory):
     """Six characters to train on, two others to test on, and two pairs with their true animations."""
     root = tmp_path_factory.mktemp("ablation") / "data"
     puppets.write(root, identities=6, test_identities=2, clips=1, frames=6, size=(32, 32), seed=0)
-    transfers.write(root / "transfers", 2, frames=6, size=(32, 32))
+    puppets.write_transfers(root / "transfers", 2, frames=6, size=(32, 32))
     return root
 
 

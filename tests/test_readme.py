@@ -8,7 +8,7 @@ import pytest
 
 from export import __main__ as export
 from fomm_tf import cli, config, errors
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf.data.puppets import __main__ as puppets
 from serving import __main__ as serving
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ import pathlib
 
 from fomm_tf import errors
 from fomm_tf.cli import animate
-from fomm_tf.data import pairlist
+from fomm_tf.data import layout
 
 TEXT = "animate many pairs of image and video, listed in a CSV file"
 
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
       errors.UserError: if the list cannot be read, or some pairs could not be animated.
     """
-    pairs = pairlist.read(arguments.pairs)
+    pairs = layout.read_pairs(arguments.pairs)
     data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
     if not data.is_dir():
         raise errors.UserError(f"--data {data} is no folder; give the one that the pairs' paths start from.")

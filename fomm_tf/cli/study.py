@@ -7,7 +7,7 @@ import pathlib
 import secrets
 
 from fomm_tf import errors, files
-from fomm_tf.data import pairlist
+from fomm_tf.data import layout
 from fomm_tf.experiments import study_build, study_score
 
 TEXT = "run a user study that compares two methods: build its page, score the answers"
@@ -93,7 +93,7 @@ def _build(arguments: argparse.Namespace) -> None:
             tuple(folder / f"{pair.name}.mp4" for _, folder in methods),
             (pair.source, pair.driving),
         )
-        for pair in pairlist.read(arguments.pairs)
+        for pair in layout.read_pairs(arguments.pairs)
     ]
 
     import tqdm  # not for `fomm --help`

@@ -2,7 +2,7 @@
 
 Convention:
   * sampling and application are separate: `sample` turns uniform random numbers into `AugmentParams`, and `apply` is a
-    pure function of a frame and `AugmentParams`, so that both frames of a pair are augmented alike;
+    pure function of a frame and `AugmentParams`, so that both frames of a pair are augmented in the same way;
   * every number is sampled whether it is used or not, so that enabling one augmentation does not change the others;
   * the two flips exclude each other, as in the reference: with both enabled, half of the pairs are reversed in time
     and half of the rest are mirrored; with one enabled, half of the pairs get it;
@@ -36,7 +36,7 @@ class AugmentParams(NamedTuple):
       hue: shift, as a fraction of the color circle.
       scale: factor of height and width.
       top: vertical position of the crop, as a fraction of the free space; 0.5 is the middle.
-      left: horizontal position of the crop, likewise.
+      left: horizontal position of the crop, as a fraction of the free space.
     """
 
     reverse: np.ndarray | tf.Tensor

@@ -2,8 +2,8 @@
 
 Convention:
   * `ROOT/train` and `ROOT/test` hold the clips of each split; without these, the clips in ROOT are split;
-  * a clip is whatever `fomm_tf.video.open_video` reads: a video, a gif, a directory of frames, a stacked image; files
-    with other suffixes and hidden files are ignored;
+  * a clip is anything that `fomm_tf.video.open_video` reads: a video, a gif, a directory of frames, a stacked image;
+    files with other suffixes and hidden files are ignored;
   * `identity#clip` is a clip of `identity`; a name without `#` is an identity of its own.
 
 The cache has one file per clip, with center-cropped frames at the frame size, each encoded on its own. Raw frames would
@@ -86,7 +86,7 @@ class Index:
     Attributes:
       clips: sorted by name; each has at least two frames.
       frame_size: `(H, W)` of all frames.
-      skipped: one line for each clip that is left out, with the reason.
+      skipped: one line for each skipped clip, with the reason.
     """
 
     clips: tuple[Clip, ...]
@@ -139,7 +139,7 @@ def load(
       seed: of that split.
 
     Warns:
-      UserWarning: for each clip that is left out, because it cannot be read or has only one frame.
+      UserWarning: for each skipped clip, because it cannot be read or has only one frame.
 
     Raises:
       UserError: if there is no usable clip, or the cache cannot be written.

@@ -22,7 +22,7 @@ from fomm_tf.data import augment, frames
 
 # Independent random streams of one seed.
 _PAIRS, _ORDER = 0, 1
-# Uniform random numbers per pair besides the augmentation's: clip of an identity, first frame, second frame.
+# Uniform random numbers per pair, besides those of the augmentation: clip of an identity, first and second frame.
 _NUMBERS = 3
 # Batches to prefetch; one of 40 pairs at 256x256 takes 63 MB.
 _PREFETCH = 2
@@ -69,10 +69,10 @@ class Sampler:
         rounds, places = np.divmod(step * count + np.arange(count), len(self._groups))
         groups = [self._groups[self._order(turn)[place]] for turn, place in zip(rounds, places, strict=True)]
         clip = np.array([group[int(share * len(group))] for group, share in zip(groups, chosen, strict=True)])
-        one = (first * self._lengths[clip]).astype(int)
-        other = (second * (self._lengths[clip] - 1)).astype(int)
-        other += other >= one
-        early, late = np.minimum(one, other), np.maximum(one, other)
+        first = (first * self._lengths[clip]).astype(int)
+        second = (second * (self._lengths[clip] - 1)).astype(int)
+        second += second >= first
+        early, late = np.minimum(first, second), np.maximum(first, second)
         reverse = params.reverse > 0
         return Draws(clip, np.where(reverse, late, early), np.where(reverse, early, late), params)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fomm_tf import config, detectors, errors, video
-from fomm_tf.data import frames, layout, pairlist
+from fomm_tf.data import frames, layout
 
 RECONSTRUCTION, ANIMATION = "reconstruction", "animation"
 # What is evaluated: the model, and the baseline that repeats the source frame as the prediction.
@@ -249,7 +249,7 @@ def list_clips(root: Path, trained_on: config.DataConfig) -> Dataset:
 
 
 def list_pairs(root: Path, pairs: Path) -> Dataset:
-    """Lists the pairs of a CSV file, whose paths are relative to `root`; see `fomm_tf.data.pairlist`.
+    """Lists the pairs of a CSV file, whose paths are relative to `root`; see `fomm_tf.data.layout.read_pairs`.
 
     Raises:
       errors.UserError: if the file cannot be read or `root` is not a directory.
@@ -260,6 +260,6 @@ def list_pairs(root: Path, pairs: Path) -> Dataset:
         )
     samples = (
         Sample(ANIMATION, pair.name, root / pair.source, root / pair.driving, root / pair.truth if pair.truth else None)
-        for pair in pairlist.read(pairs)
+        for pair in layout.read_pairs(pairs)
     )
     return Dataset(tuple(samples), f"the pairs of {pairs}")

@@ -47,7 +47,7 @@ def evaluate(
       data: the test set, see `protocol.list_clips`; or the directory that the paths of the pairs are relative to.
       out: directory to write to.
       settings: what is measured and written.
-      pairs: a CSV file of pairs to animate, see `fomm_tf.data.pairlist`, instead of clips to reconstruct.
+      pairs: a CSV file of pairs to animate, see `fomm_tf.data.layout.read_pairs`, instead of clips to reconstruct.
       jobs: videos at a time; above 1 each is evaluated in a worker process.
       progress: show a progress bar, on a terminal.
 

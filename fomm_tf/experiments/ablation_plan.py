@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import fomm_tf
 from fomm_tf import config, errors, files
-from fomm_tf.data import pairlist
+from fomm_tf.data import layout
 
 RECONSTRUCTION, ANIMATION = "reconstruction", "animation"
 FULL, ZEROTH_ORDER = "full", "pyramid-occlusion"
@@ -95,7 +95,7 @@ class Data(NamedTuple):
         folder = test if test.is_dir() else self.root
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         if self.pairs is not None:
-            names = (name for pair in pairlist.read(self.pairs) for name in pair)
+            names = (name for pair in layout.read_pairs(self.pairs) for name in pair)
             paths += [self.pairs, *(self.pairs.parent / name for name in names)]
         return [files.fingerprint(path).hex() for path in paths]
 
@@ -123,7 +123,7 @@ def prepare_data(base: config.Config, report: Callable[[str], object]) -> Data:
     Raises:
       errors.UserError: if there is no data, or no test/ split in it.
     """
-    from fomm_tf.data.puppets import dataset, transfers  # slower to load than `fomm --help` may be
+    from fomm_tf.data.puppets import dataset  # slower to load than `fomm --help` may be
 
     root, drawing, size = Path(base.data.root), base.data.puppets, base.model.frame_size
     if not root.is_dir():
@@ -135,7 +135,11 @@ def prepare_data(base: config.Config, report: Callable[[str], object]) -> Data:
         raise errors.UserError(f"{root} has a train/ split but no test/ split; add one to evaluate the variants on.")
     pairs = _find_pairs(root)
     if pairs is None and drawing is not None:
-        report(transfers.write(root / "transfers", _DRAWN_PAIRS, drawing.frames, size, drawing.seed, drawing.portraits))
+        report(
+            dataset.write_transfers(
+                root / "transfers", _DRAWN_PAIRS, drawing.frames, size, drawing.seed, drawing.portraits
+            )
+        )
         pairs = _find_pairs(root)
     return Data(root, pairs, (root / "puppets.json").is_file())
 
@@ -143,7 +147,7 @@ def prepare_data(base: config.Config, report: Callable[[str], object]) -> Data:
 def _find_pairs(root: Path) -> Path | None:
     """A list of pairs, if it has ground truth."""
     paths = [root / name for name in _PAIRS if (root / name).is_file()]
-    return next((path for path in paths if any(pair.truth for pair in pairlist.read(path))), None)
+    return next((path for path in paths if any(pair.truth for pair in layout.read_pairs(path))), None)
 
 
 class Protocol(NamedTuple):

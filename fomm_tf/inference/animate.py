@@ -1,19 +1,23 @@
-"""Files to files: animates an image file by a video file."""
+"""Files to files: animates an image file by a video file; videos of the intermediate results."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import itertools
+import pathlib
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 import tqdm
 
-from fomm_tf import config, video
-from fomm_tf.inference import animator, stream, visualizer
+from fomm_tf import config, errors, models, video, visualize
+from fomm_tf.inference import animator, stream
+from fomm_tf.ops import keypoints as keypoint_ops
 
 TAG = "animated with fomm-tf"
+_OVERVIEW_ROWS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +60,10 @@ def animate_file(
       output: what to write.
       transfer: how the motion is transferred.
       best_frame: see `fomm_tf.inference.stream.render_stream`.
-      batch_size: driving frames a batch.
+      batch_size: driving frames per batch.
       fit: how images are brought to the model's size; see `fomm_tf.video.resize`.
       audio_start: where in the driving file's audio the video begins, in seconds.
-      progress: show a progress bar with frames a second and the time left, on a terminal.
+      progress: show a progress bar with frames per second and the time left, on a terminal.
 
     Returns:
       How many frames were written.
@@ -87,7 +91,7 @@ def animate_file(
         details = None
         if output.visualize is not None:
             details = stack.enter_context(
-                visualizer.open_visualizer(output.visualize, driving.fps, model.config.model.occlusion, tag)
+                open_visualizer(output.visualize, driving.fps, model.config.model.occlusion, tag)
             )
         bar = stack.enter_context(
             tqdm.tqdm(total=driving.frame_count, unit="frame", disable=None if progress else True)
@@ -120,3 +124,88 @@ def animate_file(
             bar.update(len(predictions))
             count += len(predictions)
     return count
+
+
+class Visualizer:
+    """Writes one video per panel, and an overview image whose rows are frames spread over the clip.
+
+    A row shows the source and the driving frame with their keypoints, the prediction, and the other panels.
+
+    Args:
+      writers: panel -> the writer of its video.
+    """
+
+    def __init__(self, writers: dict[str, video.VideoWriter]) -> None:
+        self._writers = writers
+        self._rows: list[np.ndarray] = []
+        self._count, self._step = 0, 1
+
+    def write(
+        self,
+        source: np.ndarray,
+        source_keypoints: keypoint_ops.Keypoints,
+        driving: np.ndarray,
+        driving_keypoints: keypoint_ops.Keypoints,
+        rendering: models.Rendering,
+    ) -> None:
+        """Adds a frame.
+
+        Args:
+          source: `[H, W, 3]` uint8.
+          source_keypoints: of batch 1.
+          driving: `[H, W, 3]` uint8.
+          driving_keypoints: of batch 1.
+          rendering: of batch 1, with details, as NumPy.
+        """
+        panels = visualize.panels(
+            source,
+            source_keypoints.frame(0),
+            driving,
+            driving_keypoints.frame(0),
+            video.to_uint8(rendering.deformed[0]),
+            rendering.mask[0],
+            None if rendering.occlusion is None else rendering.occlusion[0],
+        )
+        for name, writer in self._writers.items():
+            writer.write(panels[name])
+        self._keep(visualize.row(panels, video.to_uint8(rendering.prediction[0])))
+
+    def overview(self) -> np.ndarray:
+        """The sampled rows below each other, uint8."""
+        return np.concatenate(self._rows[:_OVERVIEW_ROWS])
+
+    def _keep(self, row: np.ndarray) -> None:
+        """Samples every `step`-th row; when twice as many as needed have accumulated, drops every other one."""
+        if self._count % self._step == 0:
+            self._rows.append(row)
+        if len(self._rows) == 2 * _OVERVIEW_ROWS:
+            self._rows, self._step = self._rows[::2], 2 * self._step
+        self._count += 1
+
+
+@contextlib.contextmanager
+def open_visualizer(folder: str, fps: Fraction, occlusion: bool, tag: str | None) -> Iterator[Visualizer]:
+    """Opens a `Visualizer` that writes `keypoints.mp4`, `deformed.mp4`, ... and `overview.png` into `folder`.
+
+    Args:
+      folder: created if missing; files of the same names are replaced when the block ends without an exception.
+      fps: frames per second.
+      occlusion: whether the model has an occlusion map to show.
+      tag: text for the comment in the files' metadata, or None.
+
+    Raises:
+      errors.UserError: if the directory or a file cannot be written.
+    """
+    target = pathlib.Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.UserError(
+            f"visualize: cannot create the directory {target}: {error.strerror}; give another one."
+        ) from error
+    names = [name for name in visualize.PANELS if occlusion or name != "occlusion"]
+    with contextlib.ExitStack() as stack:
+        writers = {name: stack.enter_context(video.write_video(target / f"{name}.mp4", fps, tag=tag)) for name in names}
+        visualizer = Visualizer(writers)
+        yield visualizer
+        video.write_image(target / "overview.png", visualizer.overview(), tag=tag)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, models, video
 from fomm_tf.inference import stream
-from fomm_tf.models import folding
+from fomm_tf.models import blocks
 from fomm_tf.ops import keypoints as keypoint_ops
 
 Image = tf.Tensor | video.ImageLike
@@ -57,7 +57,7 @@ class Animator:
             unknown.
         """
         run = checkpoint.load(folder, precision=precision)
-        folding.fold_batch_norms(run.model)
+        blocks.fold_batch_norms(run.model)
         return cls(run.model, run.config)
 
     @classmethod
@@ -85,7 +85,7 @@ class Animator:
         return self._detect(self._as_batch(frames, fit))
 
     def encode_source(self, image: Image, fit: str = "crop") -> models.EncodedSource:
-        """Computes what depends on the source alone.
+        """Computes what depends only on the source.
 
         Args:
           image: the source; an array may also be `[1, H, W, 3]`.
@@ -140,7 +140,7 @@ class Animator:
           adapt_scale: see `fomm_tf.transfer`.
           relative_jacobian: see `fomm_tf.transfer`.
           best_frame: index of the driving frame whose pose is closest to the source's; relative motion starts from it.
-          batch_size: driving frames a batch.
+          batch_size: driving frames per batch.
           fit: how source and driving frames are brought to the model's size.
 
         Yields:
@@ -191,7 +191,7 @@ class Animator:
         return tf.cast(frames, tf.float32) / 255.0 if frames.dtype == tf.uint8 else frames
 
     def _fit(self, frame: np.ndarray | tf.Tensor, fit: str) -> np.ndarray | tf.Tensor:
-        """Brings one frame to the model's size; what is not a frame is left to `_as_batch` to refuse."""
+        """Brings one frame to the model's size; `_as_batch` rejects what is not a frame."""
         size = tuple(self.config.model.frame_size)
         if len(frame.shape) != 3 or frame.shape[-1] != 3 or 0 in frame.shape or tuple(frame.shape[:2]) == size:
             return frame

@@ -25,6 +25,8 @@ Record = TypeVar("Record")
 
 DEFAULT_BATCH_SIZE = 8
 _END = object()
+# Compiled, since executing its small operations eagerly takes several times as long.
+_transfer = tf.function(motion.transfer, autograph=False)
 
 
 class Renderer(Protocol):
@@ -57,7 +59,7 @@ def render_stream(
       driving: frames of one size, `[H, W, 3]` each, uint8 or float in [0, 1]; read once.
       transfer: how the motion is transferred.
       best_frame: index of the driving frame that is closest in pose to the source; relative motion starts from it.
-      batch_size: driving frames a batch.
+      batch_size: driving frames per batch.
       details: fill all fields of the renderings.
       initial: keypoints of the best frame, if already known; then no frame has to wait for it.
 
@@ -78,7 +80,7 @@ def render_stream(
         waiting.append(keypoints)
         while initial is not None and waiting:
             keypoints = waiting.pop(0)
-            transferred = motion.transfer(
+            transferred = _transfer(
                 source.keypoints, keypoints, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
             )
             yield keypoints, model.render(source, transferred, details=details)
@@ -116,7 +118,7 @@ def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
 
     Args:
       items: iterated in that thread only.
-      depth: how many items are computed before they are asked for, at most.
+      depth: maximum number of items computed ahead.
 
     Raises:
       Whatever `items` raises, when its turn comes.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from fomm_tf.ops import dtypes
+from fomm_tf.ops import tensors
 
 
 def perceptual_loss(
@@ -42,7 +42,7 @@ def perceptual_loss(
 
 def mean_absolute(difference: tf.Tensor) -> tf.Tensor:
     """Mean of |difference| over all axes but the first: `[B]`, float32."""
-    return _mean_absolute(dtypes.at_least_float32(difference))
+    return _mean_absolute(tensors.at_least_float32(difference))
 
 
 @tf.custom_gradient

@@ -1,19 +1,19 @@
 """The building blocks that the networks share (B.1), as the reference computes them.
 
-Convention: NHWC; `training` is a Python bool. Convolutions start from torch's initial weights (uniform within one over
-the square root of the fan-in), which the learning rates of the paper belong to.
+Convention: NHWC; `training` is a Python bool. Convolutions start from torch's initial weights (uniform, within
+1 / sqrt(fan-in) of 0), for which the paper's learning rates were chosen.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from fomm_tf.models import execution
-from fomm_tf.ops import dtypes, resample
+from fomm_tf.ops import resample, tensors
 
 layers = tf.keras.layers
 
@@ -46,9 +46,9 @@ class Convolution(layers.Conv2D):
 
 
 def convolve_together(inputs: tf.Tensor, *convolutions: Convolution) -> list[tf.Tensor]:
-    """What each of `convolutions`, of one kernel size and padding, makes of `inputs`.
+    """Applies several convolutions, of one kernel size and padding, to the same inputs, as one convolution.
 
-    All in one convolution: with few output channels, a CPU takes as long for one channel as for sixteen.
+    With few output channels, a CPU takes as long for one channel as for sixteen.
     """
     for convolution in convolutions:
         if not convolution.built:
@@ -61,11 +61,10 @@ def convolve_together(inputs: tf.Tensor, *convolutions: Convolution) -> list[tf.
 
 
 class BatchNorm(layers.Layer):
-    """Batch normalisation with torch's statistics, synchronised across replicas.
+    """Batch normalization with the statistics of torch, synchronized across replicas.
 
-    The moving variance is fed with the unbiased estimate over the GLOBAL batch; epsilon 1e-5, a tenth of each batch's
-    statistics enters the moving ones. Computes its statistics in float32 under mixed precision, in float64 under the
-    float64 policy.
+    The moving variance is updated with the unbiased estimate over the GLOBAL batch; epsilon is 1e-5, momentum 0.9.
+    Statistics are float32 under mixed precision, and float64 under the float64 policy.
     """
 
     EPSILON = 1e-5
@@ -95,9 +94,9 @@ class BatchNorm(layers.Layer):
             return tf.nn.batch_normalization(inputs, *statistics, self.beta, self.gamma, self.EPSILON)
         replica = tf.distribute.get_replica_context()
         if not fusible or (replica is not None and replica.num_replicas_in_sync > 1):
-            outputs, mean, variance = self._synchronised(inputs, replica)
+            outputs, mean, variance = self._synchronized(inputs, replica)
         else:
-            # The fused kernel returns the unbiased variance; Keras' unfused and synchronised ones the biased one.
+            # The fused kernel returns the unbiased variance; Keras' unfused and synchronized ones the biased one.
             outputs, mean, variance = self._fused(inputs, None, None, training=True)
         if not execution.is_recomputing():
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -110,13 +109,13 @@ class BatchNorm(layers.Layer):
             inputs, self.gamma, self.beta, mean, variance, epsilon=self.EPSILON, is_training=training
         )
 
-    def _synchronised(self, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext) -> tuple:
-        values = dtypes.at_least_float32(inputs)
+    def _synchronized(self, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext) -> tuple:
+        values = tensors.at_least_float32(inputs)
         axes = [0, 1, 2]
         local_count = tf.cast(tf.size(values) / tf.shape(values)[-1], values.dtype)
         count, total = replica.all_reduce("sum", [local_count, tf.reduce_sum(values, axes)])
         mean = total / count
-        # A second pass over the deviations: a mean of squares less a squared mean loses digits in float32.
+        # A second pass over the deviations: a mean of squares minus a squared mean loses digits in float32.
         squares = replica.all_reduce("sum", tf.reduce_sum(tf.square(values - mean), axes))
         scale = self.gamma * tf.math.rsqrt(squares / count + self.EPSILON)
         outputs = (values - mean) * scale + self.beta
@@ -124,7 +123,7 @@ class BatchNorm(layers.Layer):
 
 
 class AntiAlias(layers.Layer):
-    """Down-sampling whose kernel is part of the checkpoint, as in the reference."""
+    """Downsampling with a kernel that is part of the checkpoint, as in the reference."""
 
     def __init__(self, scale: float, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -143,9 +142,12 @@ class AntiAlias(layers.Layer):
 
 
 class Block(layers.Layer):
-    """A step of a network that keeps its input alone for the gradient, where `recompute` says so.
+    """A part of a network with optional gradient checkpointing.
 
-    Subclasses have `compute`, with the arguments of `call`.
+    Subclasses implement `compute`, with the arguments of `call`.
+
+    Attributes:
+      recompute: keep only the inputs for the gradient, see `fomm_tf.models.execution`.
     """
 
     recompute = False
@@ -157,7 +159,7 @@ class Block(layers.Layer):
 
 
 class DownBlock(Block):
-    """Convolution 3x3, normalisation, ReLU, average pool: half the size."""
+    """Convolution 3x3, normalization, ReLU, average pool; halves the size."""
 
     def __init__(self, filters: int, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -169,10 +171,10 @@ class DownBlock(Block):
 
 
 class UpConvolution(Convolution):
-    """Nearest neighbour to double the size, then a convolution 3x3.
+    """Upsampling by nearest neighbor to twice the size, then a convolution 3x3.
 
     Attributes:
-      use_subpixel_conv: by `resample.subpixel_conv2d`, for exports, instead of `upsample_conv2d`.
+      use_subpixel_conv: use `resample.subpixel_conv2d`, for exports, instead of `upsample_conv2d`.
     """
 
     use_subpixel_conv = False
@@ -189,12 +191,12 @@ class UpConvolution(Convolution):
             if self.use_subpixel_conv:
                 return resample.subpixel_conv2d(inputs, self.kernel, self.bias)
             return tf.nn.bias_add(resample.upsample_conv2d(inputs, self.kernel), self.bias)
-        # The gradient of Keras' layer is an operation that XLA does not compile; the layer is what exports know.
+        # XLA does not compile the gradient of Keras' layer; exporters support the layer.
         return super().call(resample.upsample_nearest_2x(inputs) if training else self.upsample(inputs))
 
 
 class UpBlock(Block):
-    """Nearest neighbour to double the size, convolution 3x3, normalisation, ReLU."""
+    """Upsampling by nearest neighbor to twice the size, convolution 3x3, normalization, ReLU."""
 
     def __init__(self, filters: int, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -206,7 +208,7 @@ class UpBlock(Block):
 
 
 class SameBlock(Block):
-    """Convolution 7x7, normalisation, ReLU: the size is kept."""
+    """Convolution 7x7, normalization, ReLU; keeps the size."""
 
     def __init__(self, filters: int, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -218,7 +220,7 @@ class SameBlock(Block):
 
 
 class ResidualBlock(Block):
-    """Pre-activation: (normalisation, ReLU, convolution 3x3) twice, plus the input."""
+    """Pre-activation: (normalization, ReLU, convolution 3x3) twice, plus the input."""
 
     def __init__(self, filters: int, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -231,11 +233,11 @@ class ResidualBlock(Block):
 
 
 class Hourglass(layers.Layer):
-    """U-Net of down and up blocks with skips; puts out `block_expansion` channels and the input itself.
+    """U-Net of down and up blocks with skips; outputs `block_expansion` channels and the input itself.
 
     Args:
-      block_expansion: channels before the first halving; each doubles them.
-      num_blocks: halvings; each side of the input must be a multiple of 2 to this power.
+      block_expansion: channels before the first down block; each doubles them.
+      num_blocks: number of down blocks; each side of the input must be a multiple of 2 to this power.
       max_features: upper bound of the channels.
     """
 
@@ -264,3 +266,48 @@ class Hourglass(layers.Layer):
         for block in self.up_blocks:
             outputs = tf.concat([block(outputs, training=training), skips.pop()], axis=-1)
         return outputs
+
+
+class FoldedNorm(layers.Layer):
+    """Stands in for a normalization that was folded into the preceding convolution."""
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns `inputs`.
+
+        Raises:
+          ValueError: in training mode, which needs the batch statistics.
+        """
+        if training:
+            raise ValueError("training is True on a folded network; load the run again to train it.")
+        return inputs
+
+
+def fold_batch_norms(*networks: tf.keras.Model) -> None:
+    """Folds every normalization that follows a convolution, in place; the first one of a residual block stays.
+
+    With s = gamma / sqrt(variance + epsilon): s (k * x + b - mean) + beta = (s k) * x + s (b - mean) + beta.
+
+    The networks cannot be trained or saved afterwards. Call this before they are traced.
+
+    Args:
+      *networks: built and restored; folding twice changes nothing.
+    """
+    for network in networks:
+        for block, convolution, norm in _foldable(network):
+            norm_layer: BatchNorm | FoldedNorm = getattr(block, norm)
+            if isinstance(norm_layer, FoldedNorm):
+                continue
+            conv: Convolution = getattr(block, convolution)
+            scale = norm_layer.gamma * tf.math.rsqrt(norm_layer.moving_variance + norm_layer.EPSILON)
+            conv.kernel.assign(conv.kernel * scale)
+            conv.bias.assign((conv.bias - norm_layer.moving_mean) * scale + norm_layer.beta)
+            setattr(block, norm, FoldedNorm(name=norm_layer.name, autocast=False))
+
+
+def _foldable(network: tf.keras.Model) -> Iterator[tuple[layers.Layer, str, str]]:
+    """Yields each block with the attribute names of a convolution and of the normalization right after it."""
+    for module in network.submodules:
+        if isinstance(module, (DownBlock, UpBlock, SameBlock)):
+            yield module, "conv", "norm"
+        elif isinstance(module, ResidualBlock):
+            yield module, "conv1", "norm2"

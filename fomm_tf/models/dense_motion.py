@@ -8,16 +8,16 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models import blocks
-from fomm_tf.ops import dtypes, keypoints, motion, shapes, warp
+from fomm_tf.ops import keypoints, motion, tensors, warp
 
 
 class DenseMotion(NamedTuple):
-    """What moves where, at the network's own size h x w.
+    """A dense motion, at the network's own size h x w.
 
     Attributes:
-      deformation: `[B, h, w, 2]` float32, the place in the source that each pixel comes from (Eq. 7).
+      deformation: `[B, h, w, 2]` float32, the position in the source that each pixel comes from (Eq. 7).
       occlusion: `[B, h, w, 1]` in [0, 1], 1 = visible; None if the model has no occlusion map.
-      mask: `[B, h, w, K + 1]`, the share of each local motion; the background's is the first.
+      mask: `[B, h, w, K + 1]`, the weight of each local motion; the background's is the first.
       sparse_deformed: `[B, K + 1, h, w, 3]`, the source under each local motion.
     """
 
@@ -44,7 +44,7 @@ class DenseMotionNetwork(tf.keras.Model):
         self.occlusion_head = blocks.Convolution(1, 7) if settings.occlusion else None
 
     def downsample(self, source: tf.Tensor) -> tf.Tensor:
-        """The source at the network's size: it depends on the source alone, so animation computes it once.
+        """Downsamples the source to the network's size; animation does this once.
 
         Args:
           source: `[B, H, W, 3]` float in [0, 1].
@@ -67,7 +67,7 @@ class DenseMotionNetwork(tf.keras.Model):
           source_lowres: `[B, h, w, 3]` from `downsample`; with a static batch of 1 it serves every driving frame.
           source_keypoints: of the sources, batch as `source_lowres`.
           driving_keypoints: of B driving frames.
-          training: normalise with the batch's statistics and move the running ones.
+          training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           `DenseMotion` of B frames.
@@ -75,10 +75,10 @@ class DenseMotionNetwork(tf.keras.Model):
         Raises:
           ValueError: if the hourglass does not divide h and w, or the keypoints do not fit.
         """
-        _, height, width, channels = shapes.sizes(source_lowres)
+        _, height, width, channels = tensors.sizes(source_lowres)
         motions = motion.local_motions(source_keypoints, driving_keypoints, height, width)
-        batch, count = shapes.sizes(motions)[:2]
-        # The K + 1 warps read one picture: their grids stand below each other, no copies of the picture are made.
+        batch, count = tensors.sizes(motions)[:2]
+        # The K + 1 warps sample one image, which is not copied: their grids are stacked vertically.
         grids = tf.reshape(motions, [batch, count * height, width, 2])
         deformed = warp.backward_warp(source_lowres, grids, align_corners=self.align_corners)
         deformed = tf.reshape(deformed, [batch, count, height, width, channels])
@@ -96,6 +96,6 @@ class DenseMotionNetwork(tf.keras.Model):
             mask = self.mask_head(features)
         else:
             mask, occlusion = blocks.convolve_together(features, self.mask_head, self.occlusion_head)
-            occlusion = tf.sigmoid(dtypes.at_least_float32(occlusion))
-        mask = tf.nn.softmax(dtypes.at_least_float32(mask))
+            occlusion = tf.sigmoid(tensors.at_least_float32(occlusion))
+        mask = tf.nn.softmax(tensors.at_least_float32(mask))
         return DenseMotion(motion.combine(motions, mask), occlusion, mask, deformed)

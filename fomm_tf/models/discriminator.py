@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models import blocks
-from fomm_tf.ops import dtypes, keypoints, shapes
+from fomm_tf.ops import keypoints, tensors
 
 layers = tf.keras.layers
 
@@ -17,8 +17,8 @@ class DiscriminatorOutput(NamedTuple):
     """Output of the discriminator of one scale.
 
     Attributes:
-      features: `[B, h_i, w_i, C_i]` of each block, for the feature matching.
-      prediction: `[B, h, w, 1]`, one value a patch; 1 = real.
+      features: `[B, h_i, w_i, C_i]` of each block, for feature matching.
+      prediction: `[B, h, w, 1]`, one value per patch; 1 = real.
     """
 
     features: list[tf.Tensor]
@@ -26,7 +26,7 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class SpectralConvolution(blocks.Convolution):
-    """A convolution divided by its largest singular value; one power iteration a training forward, as in torch."""
+    """A convolution divided by its largest singular value; one power iteration per training pass, as in torch."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
         super().build(input_shape)
@@ -42,13 +42,13 @@ class SpectralConvolution(blocks.Convolution):
         self.right = self.add_weight("right", [columns], **estimate)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        kernel = dtypes.at_least_float32(self.kernel)
-        # torch's order of the columns, input channel first: `right` is part of its checkpoints.
+        kernel = tensors.at_least_float32(self.kernel)
+        # Columns as in torch, input channel first, since `right` is part of its checkpoints.
         matrix = tf.reshape(tf.transpose(kernel, [3, 2, 0, 1]), [self.filters, -1])
         left, right = self.left.read_value(), self.right.read_value()
         if training:
-            right = _normalise(tf.linalg.matvec(matrix, left, transpose_a=True))
-            left = _normalise(tf.linalg.matvec(matrix, right))
+            right = _normalize(tf.linalg.matvec(matrix, left, transpose_a=True))
+            left = _normalize(tf.linalg.matvec(matrix, right))
             right, left = tf.stop_gradient(right), tf.stop_gradient(left)
             self.right.assign(right)
             self.left.assign(left)
@@ -58,10 +58,10 @@ class SpectralConvolution(blocks.Convolution):
 
 
 def _random_direction(shape: list[int], dtype: tf.DType = tf.float32, **_) -> tf.Tensor:
-    return _normalise(tf.random.normal(shape, dtype=dtype))
+    return _normalize(tf.random.normal(shape, dtype=dtype))
 
 
-def _normalise(vector: tf.Tensor) -> tf.Tensor:
+def _normalize(vector: tf.Tensor) -> tf.Tensor:
     return vector / tf.maximum(tf.norm(vector), 1e-12)
 
 
@@ -77,7 +77,7 @@ class InstanceNorm(layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        values = dtypes.at_least_float32(inputs)
+        values = tensors.at_least_float32(inputs)
         mean, variance = tf.nn.moments(values, axes=[1, 2], keepdims=True)
         outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.EPSILON)
         return tf.cast(outputs, inputs.dtype)
@@ -126,11 +126,11 @@ class ScaleDiscriminator(layers.Layer):
         for block in self.down_blocks:
             inputs = block(inputs, training=training)
             features.append(inputs)
-        return DiscriminatorOutput(features, dtypes.at_least_float32(self.conv(inputs, training=training)))
+        return DiscriminatorOutput(features, tensors.at_least_float32(self.conv(inputs, training=training)))
 
 
 class Discriminator(tf.keras.Model):
-    """One patch discriminator a scale.
+    """One patch discriminator per scale.
 
     Args:
       settings: sizes; see `fomm_tf.config.ModelConfig`.
@@ -149,8 +149,8 @@ class Discriminator(tf.keras.Model):
 
         Args:
           pyramid: scale -> `[B, h, w, 3]`, from `fomm_tf.ops.resample.pyramid`.
-          keypoint_values: `[B, K, 2]` driving keypoints, needed if the config says `use_keypoints`.
-          training: make a power iteration of the spectral norm.
+          keypoint_values: `[B, K, 2]` driving keypoints, needed if `use_keypoints` is set.
+          training: do a power iteration of the spectral norm.
 
         Returns:
           scale -> `DiscriminatorOutput`.
@@ -164,7 +164,7 @@ class Discriminator(tf.keras.Model):
         for scale, discriminator in zip(self.scales, self.by_scale, strict=True):
             image = pyramid[scale]
             if self.use_keypoints:
-                _, height, width, _ = shapes.sizes(image)
+                _, height, width, _ = tensors.sizes(image)
                 heatmaps = keypoints.gaussian_heatmaps(keypoint_values, height, width, self.variance)
                 image = tf.concat([image, tf.cast(heatmaps, image.dtype)], axis=-1)
             outputs[scale] = discriminator(image, training=training)

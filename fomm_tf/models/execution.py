@@ -1,7 +1,7 @@
 """How networks execute: their precision, and gradient checkpointing.
 
-Gradient checkpointing takes less memory for the gradient, for the time of a second forward pass: intermediate values
-are computed again when the gradient needs them instead of being kept (Chen et al., "Training Deep Nets with Sublinear
+Gradient checkpointing trades the time of a second forward pass for memory: intermediate values are recomputed when the
+gradient needs them, instead of being kept (Chen et al., "Training Deep Nets with Sublinear
 Memory Cost", 2016).
 """
 
@@ -17,18 +17,18 @@ import tensorflow as tf
 from fomm_tf import errors
 
 _POLICIES = {"float32": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-# One thread a replica: each is at its own point of the step.
+# One thread per replica: each is at its own point of the step.
 _state = threading.local()
 
 
 @contextlib.contextmanager
 def mixed_precision_scope(precision: str) -> Iterator[None]:
-    """Networks built in the block compute in `float32`, `float16` or `bfloat16`.
+    """Sets the precision in which networks built in the block compute: `float32`, `float16` or `bfloat16`.
 
-    Their variables, coordinates and predictions are float32 in each case.
+    Variables, coordinates and predictions are float32 in each case.
 
     Raises:
-      errors.UserError: for another precision.
+      errors.UserError: if the precision is unknown.
     """
     if precision not in _POLICIES:
         raise errors.UserError(f"precision must be one of {', '.join(_POLICIES)}; got {precision!r}.")
@@ -41,7 +41,7 @@ def mixed_precision_scope(precision: str) -> Iterator[None]:
 
 
 def recompute_in_gradient(function: Callable, inputs: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
-    """Computes `function(inputs)` and keeps only `inputs` for its gradient.
+    """Computes `function(inputs)`, keeping only `inputs` for its gradient.
 
     Where `is_recomputing()` is true, `function` must not change variables.
     """

@@ -22,12 +22,12 @@ from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.keypoint_detector import KeypointDetector
-from fomm_tf.ops import shapes
+from fomm_tf.ops import tensors
 from fomm_tf.ops.keypoints import Keypoints
 
 
 class EncodedSource(NamedTuple):
-    """Everything that depends on the source image alone.
+    """Everything that depends only on the source image.
 
     Attributes:
       image: `[B, H, W, 3]` float in [0, 1].
@@ -148,7 +148,7 @@ class FirstOrderMotionModel(tf.keras.Model):
         return self.detector(self._as_images("frames", frames), training=training)
 
     def encode_source(self, image: np.ndarray | tf.Tensor, training: bool = False) -> EncodedSource:
-        """Computes what depends on the source alone: in animation, once a source.
+        """Computes what depends only on the source; animation does this once.
 
         Args:
           image: `[H, W, 3]` or `[B, H, W, 3]`.
@@ -250,7 +250,7 @@ class FirstOrderMotionModel(tf.keras.Model):
 
     def _as_images(self, name: str, images: np.ndarray | tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        shapes.check(name, images, "N H W 3", last=3)
+        tensors.check_shape(name, images, "N H W 3", last=3)
         height, width = images.shape[1:3]
         if height is not None and width is not None:
             self.config.check_frame_size(height, width)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fomm_tf import config
 from fomm_tf.models import blocks, dense_motion
-from fomm_tf.ops import dtypes, resample, shapes, warp
+from fomm_tf.ops import resample, tensors, warp
 
 
 class Generator(tf.keras.Model):
@@ -28,11 +28,11 @@ class Generator(tf.keras.Model):
         self.final = blocks.Convolution(3, 7)
 
     def encode(self, source: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The features of the source: they depend on it alone, so animation computes them once.
+        """Computes the features of the source; animation does this once.
 
         Args:
           source: `[B, H, W, 3]` float in [0, 1]; sides multiples of 2 ** num_down_blocks.
-          training: normalise with the batch's statistics and move the running ones.
+          training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           `[B, h, w, C]`.
@@ -43,7 +43,7 @@ class Generator(tf.keras.Model):
         return features
 
     def warp_features(self, features: tf.Tensor, motion: dense_motion.DenseMotion) -> tf.Tensor:
-        """Features under the motion, hidden where they are occluded (Eq. 8).
+        """Warps features by the motion, and masks them where they are occluded (Eq. 8).
 
         Args:
           features: `[B, h, w, C]` from `encode`; with a static batch of 1 they serve every frame of `motion`.
@@ -55,11 +55,11 @@ class Generator(tf.keras.Model):
         warped = self.warp_image(features, motion.deformation)
         if motion.occlusion is None:
             return warped
-        _, height, width, _ = shapes.sizes(features)
+        _, height, width, _ = tensors.sizes(features)
         return warped * tf.cast(resample.resize(motion.occlusion, height, width), warped.dtype)
 
     def warp_image(self, image: tf.Tensor, deformation: tf.Tensor) -> tf.Tensor:
-        """`image` under `deformation`, which is resized to it: also the picture that the paper calls deformed.
+        """Warps an image by a deformation, which is resized to it; of the source, this is the paper's deformed image.
 
         Args:
           image: `[B, H, W, C]`.
@@ -68,23 +68,23 @@ class Generator(tf.keras.Model):
         Returns:
           `[B, H, W, C]`.
         """
-        _, height, width, _ = shapes.sizes(image)
+        _, height, width, _ = tensors.sizes(image)
         return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
 
     def decode(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Warped features to a picture.
+        """Decodes warped features to an image.
 
         Args:
           features: `[B, h, w, C]` from `warp_features`.
-          training: normalise with the batch's statistics and move the running ones.
+          training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           `[B, H, W, 3]` float32 in [0, 1].
         """
         for block in [*self.bottleneck, *self.up_blocks]:
             features = block(features, training=training)
-        return tf.sigmoid(dtypes.at_least_float32(self.final(features)))
+        return tf.sigmoid(tensors.at_least_float32(self.final(features)))
 
     def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
-        """The source as the motion has it: `encode`, `warp_features`, `decode`."""
+        """Warps the source by the motion: `encode`, `warp_features`, `decode`."""
         return self.decode(self.warp_features(self.encode(source, training), motion), training)

@@ -10,7 +10,7 @@ from fomm_tf.ops import keypoints
 
 
 class KeypointDetector(tf.keras.Model):
-    """Hourglass on a reduced frame, a head of K heatmaps, a head of Jacobian maps.
+    """An hourglass on the downsampled frame, a head of K heatmaps, and a head of Jacobian maps.
 
     Args:
       settings: sizes; see `fomm_tf.config.ModelConfig`.
@@ -26,7 +26,7 @@ class KeypointDetector(tf.keras.Model):
         self.jacobian_head = None
         if settings.jacobian:
             maps = 1 if sizes.single_jacobian_map else settings.num_keypoints
-            # Every map starts as the identity: at first, a keypoint's neighbourhood moves without turning.
+            # Every map starts as the identity: at first, the neighborhood of a keypoint does not rotate.
             self.jacobian_head = blocks.Convolution(
                 4 * maps,
                 7,
@@ -40,7 +40,7 @@ class KeypointDetector(tf.keras.Model):
 
         Args:
           frame: `[B, H, W, 3]` float in [0, 1].
-          training: normalise with the batch's statistics and move the running ones.
+          training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           `Keypoints` of B frames, float32.
@@ -53,17 +53,17 @@ class KeypointDetector(tf.keras.Model):
         return keypoints.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
 
     def maps(self, frame: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """What the keypoints are read from.
+        """Computes the maps that keypoints are computed from.
 
         Args:
           frame: `[B, H, W, 3]` float in [0, 1].
-          training: normalise with the batch's statistics and move the running ones.
+          training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           The heatmaps `[B, h, w, K]` float32, and the Jacobian maps `[B, h, w, 4 K]` (or 4), None without Jacobians.
         """
-        reduced = frame if self.antialias is None else self.antialias(frame)
-        features = self.hourglass(reduced, training=training)
+        lowres = frame if self.antialias is None else self.antialias(frame)
+        features = self.hourglass(lowres, training=training)
         if self.pad:
             features = tf.pad(features, [[0, 0], [self.pad, self.pad], [self.pad, self.pad], [0, 0]])
         heatmap = keypoints.spatial_softmax(self.keypoint_head(features), self.temperature)

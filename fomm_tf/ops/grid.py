@@ -1,9 +1,9 @@
-"""Sampling grids and the one place that turns normalised units into pixels.
+"""Sampling grids, and the conversion of normalized units to pixels.
 
 Convention (used by every op in `fomm_tf.ops`):
   * points are `(x, y)`, x to the right, y down, in [-1, 1];
-  * the identity grid puts -1 and +1 at the CENTRES of the first and last pixel;
-    what a warp makes of them is its `align_corners` argument;
+  * the identity grid puts -1 and +1 at the CENTERS of the first and last pixel;
+    the `align_corners` argument of a warp says what they mean in an image;
   * images are NHWC;
   * grids, points and Jacobians are float32 (or float64), also under mixed precision.
 """
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 
 def identity_grid(height: int | tf.Tensor, width: int | tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """The grid that names every pixel's own place.
+    """The grid of every pixel's own position.
 
     Args:
       height: rows, an int or an int32 scalar.
@@ -39,11 +39,11 @@ def _axis(size: int | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 
 def to_pixels(points: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, align_corners: bool) -> tf.Tensor:
-    """Normalised (x, y) to pixel places (row, column) in an image of `height` x `width`.
+    """Converts normalized (x, y) to pixel positions (row, column) in an image of `height` x `width`.
 
     Convention:
-      * `align_corners=True`: -1 and +1 are the centres of the first and last pixel (torch before 1.3, what the
-        released weights learnt); `False`: their outer edges (torch's default since 1.3).
+      * `align_corners=True`: -1 and +1 are the centers of the first and last pixel (torch before 1.3, with
+        which the released weights were trained); `False`: their outer edges (torch's default since 1.3).
 
     Args:
       points: `[..., 2]` float, (x, y).
@@ -52,7 +52,7 @@ def to_pixels(points: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
       align_corners: see above.
 
     Returns:
-      `[..., 2]`, (row, column) in pixels; 0 is the centre of the first pixel.
+      `[..., 2]`, (row, column) in pixels; 0 is the center of the first pixel.
     """
     return tf.stack(
         [_axis_to_pixels(points[..., 1], height, align_corners), _axis_to_pixels(points[..., 0], width, align_corners)],

@@ -1,6 +1,6 @@
-"""Keypoints with their Jacobians, and the heatmaps they come from and go to (Eq. 2, 6).
+"""Keypoints with their Jacobians, their computation from heatmaps, and Gaussian heatmaps of them (Eq. 2, 6).
 
-Convention: see `fomm_tf.ops.grid`. Everything here is float32 whatever the network computes in.
+Convention: see `fomm_tf.ops.grid`. All values are float32, also under mixed precision.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fomm_tf.ops import dtypes, shapes
 from fomm_tf.ops import grid as grid_ops
+from fomm_tf.ops import tensors
 
 
 class Keypoints(NamedTuple):
@@ -25,7 +25,7 @@ class Keypoints(NamedTuple):
     jacobian: tf.Tensor | None
 
     def frame(self, number: int) -> Keypoints:
-        """Those of one frame, `[K, 2]` and `[K, 2, 2]`."""
+        """The keypoints of one frame: `[K, 2]` and `[K, 2, 2]`."""
         return Keypoints(*(None if part is None else part[number] for part in self))
 
 
@@ -42,15 +42,15 @@ def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:
     Raises:
       ValueError: if `logits` is not of rank 4.
     """
-    shapes.check("logits", logits, "B h w K")
-    batch, height, width, channels = shapes.sizes(logits)
-    logits = dtypes.at_least_float32(logits)
+    tensors.check_shape("logits", logits, "B h w K")
+    batch, height, width, channels = tensors.sizes(logits)
+    logits = tensors.at_least_float32(logits)
     flat = tf.reshape(logits / temperature, [batch, height * width, channels])
     return tf.reshape(tf.nn.softmax(flat, axis=1), [batch, height, width, channels])
 
 
 def soft_argmax(heatmap: tf.Tensor) -> tf.Tensor:
-    """Expected position under each heatmap; the grid spans [-1, 1] whatever the padding of the head was.
+    """Expected position under each heatmap; the grid spans [-1, 1], whatever the padding of the head.
 
     Args:
       heatmap: `[B, h, w, K]` float32, sums to one over the positions.
@@ -61,8 +61,8 @@ def soft_argmax(heatmap: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `heatmap` is not of rank 4.
     """
-    shapes.check("heatmap", heatmap, "B h w K")
-    _, height, width, _ = shapes.sizes(heatmap)
+    tensors.check_shape("heatmap", heatmap, "B h w K")
+    _, height, width, _ = tensors.sizes(heatmap)
     grid = grid_ops.identity_grid(height, width, heatmap.dtype)
     return tf.reduce_sum(heatmap[..., tf.newaxis] * grid[tf.newaxis, :, :, tf.newaxis, :], axis=[1, 2])
 
@@ -80,9 +80,9 @@ def average_jacobian(heatmap: tf.Tensor, jacobian_maps: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if the ranks or the channels do not fit.
     """
-    shapes.check("heatmap", heatmap, "B h w K")
-    shapes.check("jacobian_maps", jacobian_maps, "B h w 4K")
-    batch, height, width, num_keypoints = shapes.sizes(heatmap)
+    tensors.check_shape("heatmap", heatmap, "B h w K")
+    tensors.check_shape("jacobian_maps", jacobian_maps, "B h w 4K")
+    batch, height, width, num_keypoints = tensors.sizes(heatmap)
     channels = jacobian_maps.shape[-1]
     if channels not in (4, 4 * num_keypoints):
         raise ValueError(f"jacobian_maps must have 4 or {4 * num_keypoints} channels; got {channels}.")
@@ -98,7 +98,7 @@ def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf
       value: `[B, K, 2]` float, (x, y).
       height: rows of the heatmaps.
       width: columns of the heatmaps.
-      variance: in normalised units squared; 0.01 in the paper.
+      variance: in normalized units squared; 0.01 in the paper.
 
     Returns:
       `[B, height, width, K]` float32.
@@ -106,8 +106,8 @@ def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf
     Raises:
       ValueError: if `value` is not `[B, K, 2]`.
     """
-    shapes.check("value", value, "B K 2", last=2)
-    value = dtypes.at_least_float32(value)
+    tensors.check_shape("value", value, "B K 2", last=2)
+    value = tensors.at_least_float32(value)
     grid = grid_ops.identity_grid(height, width, value.dtype)
     offset = grid[tf.newaxis, :, :, tf.newaxis, :] - value[:, tf.newaxis, tf.newaxis, :, :]
     return tf.exp(-0.5 * tf.reduce_sum(tf.square(offset), axis=-1) / variance)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import hull, linalg, shapes
+from fomm_tf.ops import linalg, tensors
 from fomm_tf.ops.keypoints import Keypoints
 
 MODES = ("relative", "absolute")
-# Points on a slanted line have a hull of up to 2e-7 by the rounding of float32, in Qhull's eyes too.
+# Rounding in float32 gives collinear points a hull of up to 2e-7.
 MIN_HULL_AREA = 1e-6
 
 
@@ -34,19 +34,19 @@ def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor
       ValueError: if the keypoints are not `[B, K, 2]` or only one of both has Jacobians.
     """
     for name, keypoints in (("source", source), ("driving", driving)):
-        shapes.check(f"{name}.value", keypoints.value, "B K 2", last=2)
+        tensors.check_shape(f"{name}.value", keypoints.value, "B K 2", last=2)
     if (source.jacobian is None) != (driving.jacobian is None):
         raise ValueError("source and driving must both have Jacobians or both have none.")
     identity = grid_ops.identity_grid(height, width, driving.value.dtype)[tf.newaxis, tf.newaxis]
     offset = identity - driving.value[:, :, tf.newaxis, tf.newaxis, :]
     if driving.jacobian is not None:
         jacobian = linalg.multiply(source.jacobian, linalg.inverse(driving.jacobian))
-        # Positions on one axis: the sixth axis of the product would be one more than TFLite slices.
-        batch, count, _ = shapes.sizes(driving.value)
+        # Positions on one axis: TFLite slices at most five axes, and the product would have six.
+        batch, count, _ = tensors.sizes(driving.value)
         flat = linalg.apply(jacobian[:, :, tf.newaxis], tf.reshape(offset, [batch, count, height * width, 2]))
         offset = tf.reshape(flat, [batch, count, height, width, 2])
     moved = offset + source.value[:, :, tf.newaxis, tf.newaxis, :]
-    background = tf.broadcast_to(identity, [shapes.sizes(driving.value)[0], 1, height, width, 2])
+    background = tf.broadcast_to(identity, [tensors.sizes(driving.value)[0], 1, height, width, 2])
     return tf.concat([background, moved], axis=1)
 
 
@@ -72,15 +72,14 @@ def transfer(
     relative_jacobian: bool = True,
     adapt_scale: bool = False,
 ) -> Keypoints:
-    """The driving motion carried over to the source's object (Eq. 14-15, A.3).
+    """Transfers the driving motion to the source's object (Eq. 14-15, A.3).
 
     Relative: value = scale (value_D - value_D1) + value_S, Jacobian = J_D J_D1^-1 J_S. Absolute: `driving` as it is.
     scale is sqrt(hull area of S) / sqrt(hull area of D1) with `adapt_scale`, else 1; it is also 1 where either hull has
-    no area (less than `MIN_HULL_AREA`: fewer than three points, or all on a line). Hulls are SciPy's when called
-    eagerly and in-graph otherwise.
+    no area (less than `MIN_HULL_AREA`: fewer than three points, or all on a line).
 
     Args:
-      source_keypoints: of the source picture, batch 1 or B.
+      source_keypoints: of the source image, batch 1 or B.
       driving: keypoints of B driving frames.
       initial: keypoints of the first driving frame (or the best one), batch 1 or B.
       mode: one of `MODES`.
@@ -88,7 +87,7 @@ def transfer(
       adapt_scale: see above; without effect in absolute mode.
 
     Returns:
-      B keypoints, float32. NumPy arrays are taken for tensors.
+      B keypoints, float32; arguments may be NumPy arrays.
 
     Raises:
       ValueError: if `mode` is unknown.
@@ -112,11 +111,39 @@ def transfer(
 
 
 def _scale(source: tf.Tensor, initial: tf.Tensor) -> tf.Tensor:
-    if tf.executing_eagerly():
-        areas = [tf.constant(hull.area_by_qhull(points.numpy()), points.dtype) for points in (source, initial)]
-    else:
-        areas = [hull.area(source), hull.area(initial)]
-    source_area, initial_area = areas
+    source_area, initial_area = hull_area(source), hull_area(initial)
     known = tf.logical_and(source_area > MIN_HULL_AREA, initial_area > MIN_HULL_AREA)
     ratio = tf.sqrt(source_area) / tf.sqrt(tf.where(known, initial_area, tf.ones_like(initial_area)))
     return tf.where(known, ratio, tf.ones_like(ratio))
+
+
+def hull_area(points: tf.Tensor) -> tf.Tensor:
+    """Area of the convex hull of keypoints: the integral of its upper minus its lower boundary (A.3).
+
+    At the x of each point, the upper boundary is the highest of all chords between two points on either side, and the
+    lower one the lowest; between these x both are straight. There is no test of orientation, so that collinear or
+    repeated points, and fewer than three, need no special case: their area is 0.
+
+    Args:
+      points: `[B, K, 2]` float, K static and at least 1.
+
+    Returns:
+      `[B]`, dtype of `points`.
+
+    Raises:
+      ValueError: if `points` is not `[B, K, 2]`.
+    """
+    tensors.check_shape("points", points, "B K 2", last=2)
+    x, y = points[..., 0], points[..., 1]
+    knots = tf.reverse(tf.math.top_k(x, k=points.shape[1]).values, axis=[-1])
+    knot = knots[:, :, tf.newaxis, tf.newaxis]
+    left, right = x[:, tf.newaxis, :, tf.newaxis], x[:, tf.newaxis, tf.newaxis, :]
+    covered = tf.logical_and(left <= knot, knot <= right)
+    width = right - left
+    share = tf.where(width > 0.0, (knot - left) / tf.where(width > 0.0, width, tf.ones_like(width)), 0.0)
+    y_left, y_right = y[:, tf.newaxis, :, tf.newaxis], y[:, tf.newaxis, tf.newaxis, :]
+    chord = y_left + share * (y_right - y_left)
+    highest = tf.reduce_max(tf.where(covered, chord, points.dtype.min), axis=[2, 3])
+    lowest = tf.reduce_min(tf.where(covered, chord, points.dtype.max), axis=[2, 3])
+    height = highest - lowest
+    return tf.reduce_sum((knots[:, 1:] - knots[:, :-1]) * 0.5 * (height[:, 1:] + height[:, :-1]), axis=-1)

@@ -1,6 +1,6 @@
-"""Anti-aliased down-sampling and the image pyramid, as the reference computes them (B.1, Eq. 9).
+"""Antialiased downsampling and the image pyramid, as the reference computes them (B.1, Eq. 9), and upsampling.
 
-Convention: a scale in (0, 1] keeps every int(1 / scale)-th pixel, beginning with the first, after a Gaussian blur of
+Convention: a scale in (0, 1] keeps every int(1 / scale)-th pixel, starting with the first, after a Gaussian blur of
 sigma (1 / scale - 1) / 2 pixels with zeros outside the image; odd sizes therefore round up.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf.ops import dtypes, shapes
+from fomm_tf.ops import tensors
 
 # Along one axis, which of a convolution's 3 taps each of the 4 taps of `upsample_conv2d` sums.
 _TAPS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
@@ -18,7 +18,7 @@ _PHASES = _TAPS[[[3, 1], [2, 0]]]
 
 
 def stride(scale: float) -> int:
-    """How many pixels of the input there are to one of the output at `scale`.
+    """The number of input pixels per output pixel at `scale`.
 
     Raises:
       ValueError: if `scale` is not in (0, 1].
@@ -59,13 +59,13 @@ def antialias_kernel(scale: float) -> np.ndarray:
 def downsample(image: tf.Tensor, scale: float, kernel: tf.Tensor | np.ndarray | None = None) -> tf.Tensor:
     """A smaller copy of `image`, without aliasing.
 
-    Sums in float32 at least: where a CPU sums in bfloat16 itself, 25 taps are off by 2e-2.
+    Sums in at least float32: a sum of 25 taps in bfloat16 is off by 2e-2.
 
     Args:
       image: `[B, H, W, C]` float.
       scale: in (0, 1].
-      kernel: `[k, k]` or, one a channel, `[k, k, C, 1]`; default `antialias_kernel(scale)`. The models pass the
-        kernel that their checkpoint holds.
+      kernel: `[k, k]`, or `[k, k, C, 1]` for one per channel; default `antialias_kernel(scale)`. The models pass the
+        kernel of their checkpoint.
 
     Returns:
       `[B, ceil(H / s), ceil(W / s), C]` with s = int(1 / scale), dtype of `image`.
@@ -73,11 +73,11 @@ def downsample(image: tf.Tensor, scale: float, kernel: tf.Tensor | np.ndarray | 
     Raises:
       ValueError: if `image` is not of rank 4 or `scale` is not in (0, 1].
     """
-    shapes.check("image", image, "B H W C")
+    tensors.check_shape("image", image, "B H W C")
     step = stride(scale)
     if scale == 1.0:
         return image
-    result_dtype, image = image.dtype, dtypes.at_least_float32(image)
+    result_dtype, image = image.dtype, tensors.at_least_float32(image)
     kernel = tf.cast(antialias_kernel(scale) if kernel is None else kernel, image.dtype)
     if kernel.shape.rank == 2:
         kernel = tf.tile(kernel[:, :, tf.newaxis, tf.newaxis], [1, 1, image.shape[-1], 1])
@@ -88,7 +88,7 @@ def downsample(image: tf.Tensor, scale: float, kernel: tf.Tensor | np.ndarray | 
 
 
 def pyramid(image: tf.Tensor, scales: list[float] | tuple[float, ...]) -> dict[float, tf.Tensor]:
-    """`image` at each of `scales`, each from the full size (not from the next larger one), as the reference does.
+    """Downsamples `image` to each of `scales`, each from the full size, as the reference does.
 
     Args:
       image: `[B, H, W, C]` float.
@@ -101,7 +101,7 @@ def pyramid(image: tf.Tensor, scales: list[float] | tuple[float, ...]) -> dict[f
 
 
 def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
-    """Bilinear resize with half-pixel centres and no anti-aliasing (torch's `align_corners=False`).
+    """Bilinear resize with half-pixel centers and no anti-aliasing (torch's `align_corners=False`).
 
     Args:
       image: `[B, H, W, C]` float.
@@ -113,12 +113,12 @@ def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) ->
     """
     if isinstance(height, int) and isinstance(width, int) and list(image.shape[1:3]) == [height, width]:
         return image
-    resized = tf.image.resize(dtypes.at_least_float32(image), [height, width], method="bilinear", antialias=False)
+    resized = tf.image.resize(tensors.at_least_float32(image), [height, width], method="bilinear", antialias=False)
     return tf.cast(resized, image.dtype)
 
 
 def upsample_nearest_2x(image: tf.Tensor) -> tf.Tensor:
-    """Nearest neighbour to twice the size, whose gradient is a plain sum.
+    """Upsamples by nearest neighbor to twice the size; the gradient is a plain sum.
 
     Args:
       image: `[B, H, W, C]`.
@@ -129,8 +129,8 @@ def upsample_nearest_2x(image: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `image` is not of rank 4.
     """
-    shapes.check("image", image, "B H W C")
-    batch, height, width, channels = shapes.sizes(image)
+    tensors.check_shape("image", image, "B H W C")
+    batch, height, width, channels = tensors.sizes(image)
     wide = tf.reshape(tf.concat([image, image], axis=3), [batch, height, 2 * width * channels])
     return tf.reshape(tf.concat([wide, wide], axis=2), [batch, 2 * height, 2 * width, channels])
 
@@ -138,8 +138,8 @@ def upsample_nearest_2x(image: tf.Tensor) -> tf.Tensor:
 def upsample_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """The 3x3 convolution of `upsample_nearest_2x(image)` with zero padding, at 4/9 of the work.
 
-    Of its nine taps, an output pixel reads a 2x2 neighbourhood of `image`: in all, a transposed convolution of stride 2
-    whose 4x4 taps are sums of the nine. The gradient is the exact one of both arguments.
+    The nine taps of an output pixel read a 2x2 neighborhood of `image`, so that this is a transposed convolution of
+    stride 2 whose 4x4 taps are sums of the nine. The gradients of both arguments are exact.
 
     Args:
       image: `[B, H, W, C]`.
@@ -152,21 +152,21 @@ def upsample_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
       ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
     """
     _check_upsample_conv2d(image, kernel)
-    batch, height, width, _ = shapes.sizes(image)
+    batch, height, width, _ = tensors.sizes(image)
     turned = tf.transpose(kernel, [0, 1, 3, 2])
     filters = tf.reshape(_sum_taps(turned, np.kron(_TAPS, _TAPS)), [4, 4, *turned.shape[2:]])
     return tf.nn.conv2d_transpose(image, filters, [batch, 2 * height, 2 * width, filters.shape[2]], strides=2)
 
 
 def subpixel_conv2d(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """`upsample_conv2d` and a bias by a convolution with 2x2 taps, one kernel for each of four output pixels.
+    """`upsample_conv2d` and a bias as a convolution with 2x2 taps, with one kernel for each of four output pixels.
 
-    The runtimes of exported files compute it faster than a transposed convolution, and in 8 bits too.
+    The runtimes of exported files compute it faster than a transposed convolution, also in 8 bits.
 
     Args:
       image: `[B, H, W, C]`.
       kernel: `[3, 3, C, O]`.
-      bias: `[O]`; added at once, it is part of the convolution to a runtime, and not rounded apart in 8 bits.
+      bias: `[O]`; added to the convolution directly, so that runtimes fuse it and do not round it separately in 8 bits.
 
     Returns:
       `[B, 2 H, 2 W, O]`.
@@ -175,16 +175,16 @@ def subpixel_conv2d(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.
       ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
     """
     _check_upsample_conv2d(image, kernel)
-    _, height, width, _ = shapes.sizes(image)
+    _, height, width, _ = tensors.sizes(image)
     channels, filters = kernel.shape[2:]
     sums = np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9)
     taps = tf.reshape(_sum_taps(kernel, sums), [2, 2, 4, channels, filters])
     taps = tf.reshape(tf.transpose(taps, [0, 1, 3, 2, 4]), [2, 2, channels, 4 * filters])
-    made = tf.nn.conv2d(tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]]), taps, 1, "VALID")
-    made = tf.nn.bias_add(made, tf.tile(bias, [4]))
+    outputs = tf.nn.conv2d(tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]]), taps, 1, "VALID")
+    outputs = tf.nn.bias_add(outputs, tf.tile(bias, [4]))
     parts = [
         part[:, down : down + height, right : right + width]
-        for part, (down, right) in zip(tf.split(made, 4, axis=3), [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True)
+        for part, (down, right) in zip(tf.split(outputs, 4, axis=3), [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True)
     ]
     return tf.nn.depth_to_space(tf.concat(parts, axis=3), 2)
 
@@ -192,14 +192,14 @@ def subpixel_conv2d(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.
 def _sum_taps(kernel: tf.Tensor, sums: np.ndarray) -> tf.Tensor:
     """Sums of a kernel's nine taps, `[16, ...]` by `[16, 9]` zeros and ones.
 
-    One small matrix product: sums of slices have a gradient that takes longer than the convolution.
+    A small matrix product, since the gradient of sums of slices takes longer than the convolution.
     """
     flat = tf.reshape(kernel, [9, -1])
     return tf.constant(sums, flat.dtype) @ flat
 
 
 def _check_upsample_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> None:
-    shapes.check("image", image, "B H W C")
-    shapes.check("kernel", kernel, "3 3 C O")
+    tensors.check_shape("image", image, "B H W C")
+    tensors.check_shape("kernel", kernel, "3 3 C O")
     if kernel.shape[:2] != [3, 3]:
         raise ValueError(f"kernel must be [3, 3, C, O]; got shape {kernel.shape}.")

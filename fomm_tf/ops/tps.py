@@ -1,6 +1,6 @@
 """The equivariance sampler: random affine + thin-plate-spline deformations (sec. 3.3, B.2, Eq. 10-13).
 
-Convention: a transform maps a point z of the deformed frame to the place in the original frame that it comes from,
+Convention: a transform maps a point z of the deformed frame to the position in the original frame that it comes from,
 T(z) = theta [z; 1] + r(z) (1, 1), r(z) = sum_i w_i d_i^2 log(d_i + 1e-6), d_i = |x - x_i| + |y - y_i|. ONE scalar field
 r is added to both coordinates and the distance is L1: the reference's choice, which the released weights were trained
 with. The reference also reads the paper's 0.05 and 0.005 as standard deviations; so do we.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import shapes, warp
+from fomm_tf.ops import tensors, warp
 
 _EPSILON = 1e-6
 
@@ -23,8 +23,8 @@ class Transform(NamedTuple):
 
     Attributes:
       theta: `[B, 2, 3]` float, the affine part.
-      control_weights: `[B, P * P]` float, one weight a control point of a uniform P x P grid on [-1, 1]^2, row by row;
-        None for an affine transform.
+      control_weights: `[B, P * P]` float, one weight per control point of a uniform P x P grid on [-1, 1]^2, row by
+        row; None for an affine transform.
     """
 
     theta: tf.Tensor
@@ -42,7 +42,7 @@ def sample(
 
     Args:
       seed: `[2]` integers, as `tf.random.stateless_normal` takes them.
-      batch: how many.
+      batch: number of transforms.
       sigma_affine: standard deviation of each entry of theta around the identity.
       sigma_tps: standard deviation of each control weight.
       points: control points along each side.
@@ -61,15 +61,15 @@ def warp_points(transform: Transform, points: tf.Tensor) -> tf.Tensor:
 
     Args:
       transform: B deformations.
-      points: `[B, N, 2]`, (x, y); a batch of 1 serves all deformations, at the price of one in part.
+      points: `[B, N, 2]`, (x, y); a batch of 1 serves all deformations, at a lower cost.
 
     Returns:
       `[B, N, 2]`.
 
     Raises:
-      ValueError: if `points` is not `[B, N, 2]` or the control points are no square number.
+      ValueError: if `points` is not `[B, N, 2]` or the number of control points is not a square.
     """
-    shapes.check("points", points, "B N 2", last=2)
+    tensors.check_shape("points", points, "B N 2", last=2)
     moved = tf.matmul(points, transform.theta[..., :2], transpose_b=True) + transform.theta[:, tf.newaxis, :, 2]
     if transform.control_weights is None:
         return moved
@@ -92,8 +92,8 @@ def jacobian(transform: Transform, points: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: as `warp_points`.
     """
-    shapes.check("points", points, "B N 2", last=2)
-    batch, count, _ = shapes.sizes(points)
+    tensors.check_shape("points", points, "B N 2", last=2)
+    batch, count, _ = tensors.sizes(points)
     affine = tf.broadcast_to(transform.theta[:, tf.newaxis, :, :2], [batch, count, 2, 2])
     if transform.control_weights is None:
         return affine
@@ -105,7 +105,7 @@ def jacobian(transform: Transform, points: tf.Tensor) -> tf.Tensor:
 
 
 def warp_image(transform: Transform, image: tf.Tensor, align_corners: bool = True) -> tf.Tensor:
-    """The deformed frame; what lies outside is the frame mirrored.
+    """Deforms frames; outside, a frame is mirrored.
 
     Args:
       transform: B deformations.
@@ -115,12 +115,12 @@ def warp_image(transform: Transform, image: tf.Tensor, align_corners: bool = Tru
     Returns:
       `[B, H, W, C]`.
     """
-    shapes.check("image", image, "B H W C")
-    batch, height, width, _ = shapes.sizes(image)
+    tensors.check_shape("image", image, "B H W C")
+    batch, height, width, _ = tensors.sizes(image)
     identity = grid_ops.identity_grid(height, width, transform.theta.dtype)
     points = tf.reshape(identity, [1, height * width, 2])
-    places = tf.reshape(warp_points(transform, points), [batch, height, width, 2])
-    return warp.backward_warp(image, places, padding="reflection", align_corners=align_corners)
+    positions = tf.reshape(warp_points(transform, points), [batch, height, width, 2])
+    return warp.backward_warp(image, positions, padding="reflection", align_corners=align_corners)
 
 
 def _offsets(transform: Transform, points: tf.Tensor) -> tf.Tensor:

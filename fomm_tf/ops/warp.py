@@ -1,6 +1,6 @@
-"""Backward warp (Eq. 8) on tensorflow_addons; the only importer of that package.
+"""Backward warp (Eq. 8) by tensorflow_addons; the only importer of that package.
 
-Where it is missing, as on TensorFlow 2.16 and later, four gathers do the same.
+Without it, as on TensorFlow 2.16 and later, four gathers compute the same.
 
 Convention: see `fomm_tf.ops.grid`. `flow` (a pixel offset, row before column) appears nowhere else in the project.
 """
@@ -16,32 +16,32 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import shapes
+from fomm_tf.ops import tensors
 
 with warnings.catch_warnings():
-    # Its end-of-life notice and its list of tested TensorFlow versions are printed at import; we pin both packages.
+    # At import it warns of its end of life and of untested TensorFlow versions; both packages are pinned.
     warnings.simplefilter("ignore")
     try:
         from tensorflow_addons.image import dense_image_warp, interpolate_bilinear, resampler
-    except ImportError:  # It ended with TensorFlow 2.15.
+    except ImportError:  # there is no release for TensorFlow 2.16 and later
         dense_image_warp = interpolate_bilinear = resampler = None
 
 PADDINGS = ("zeros", "border", "reflection")
 _FAR = 1e6
-_use_resampler_op = contextvars.ContextVar("one_node", default=False)
+_use_resampler_op = contextvars.ContextVar("use_resampler_op", default=False)
 
 
 @contextlib.contextmanager
 def use_resampler_op() -> Iterator[None]:
-    """Within, a warp with zero padding is traced as one node, tensorflow_addons' `Addons>Resampler`.
+    """Traces warps with zero padding in the block as one node, `Addons>Resampler` of tensorflow_addons.
 
-    For exports that put an operation of their own in its place; slower than the gathers otherwise.
+    For exports that replace this node by an operation of their own; otherwise it is slower than gathers.
 
     Raises:
-      ImportError: if there is no tensorflow_addons.
+      ImportError: if tensorflow_addons is not installed.
     """
     if resampler is None:
-        raise ImportError("tensorflow_addons is not there, whose operation a warp would be.")
+        raise ImportError("tensorflow_addons is not installed; it is needed to trace a warp as one node.")
     token = _use_resampler_op.set(True)
     try:
         yield
@@ -50,24 +50,24 @@ def use_resampler_op() -> Iterator[None]:
 
 
 def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", align_corners: bool = True) -> tf.Tensor:
-    """Reads `image` at the places that `grid` names, bilinearly: f_w of Eq. 8.
+    """Samples `image` bilinearly at the positions in `grid`: f_w of Eq. 8.
 
     Convention:
-      * `grid[b, i, j]` is the (x, y) in `image` that output pixel (i, j) takes: an absolute place in the units of
-        `fomm_tf.ops.grid`, not an offset;
-      * `align_corners` is what -1 and +1 mean to the image: see `fomm_tf.ops.grid.to_pixels`;
-      * `padding` is what lies outside: zeros (the networks), the border pixel, or the image mirrored (the equivariance
-        transform), as torch's `grid_sample` defines them;
-      * an image of less than float32 is interpolated in `grid`'s precision: in bfloat16 the sums alone are off by 1e-2;
-      * a place that is NaN, infinite or further than 1e6 pixels away counts as outside: zeros under zero padding, the
-        first row or column otherwise. No grid makes the gather leave the image;
-      * bilinear sampling has a kink at every pixel centre. There the gradient of a coordinate is the slope to its
-        right, and 0 on the edge of a border or reflection, as torch has it.
+      * `grid[b, i, j]` is the (x, y) in `image` that output pixel (i, j) comes from: an absolute position in the units
+        of `fomm_tf.ops.grid`, not an offset;
+      * `align_corners` is what -1 and +1 mean in the image: see `fomm_tf.ops.grid.to_pixels`;
+      * `padding` is what lies outside: zeros (the networks), the border pixel, or the mirrored image (the equivariance
+        transform), as defined by torch's `grid_sample`;
+      * an image in half precision is interpolated in the precision of `grid`: in bfloat16 sums are off by 1e-2;
+      * a position that is NaN, infinite or further than 1e6 pixels away is outside: zeros under zero padding, the first
+        row or column otherwise. No grid makes the gather read outside of the image;
+      * bilinear sampling has a kink at every pixel center. There the gradient of a coordinate is the slope to its
+        right, and 0 on the edge of a border or reflection, as in torch.
 
     Args:
-      image: `[B, H, W, C]` float, any range, H and W at least 2. With a static B of 1, all of `grid`'s batch reads the
-        one image, without a copy of it.
-      grid: `[N, h, w, 2]` float32 (kept so under mixed precision), N = B unless B is 1.
+      image: `[B, H, W, C]` float, any range, H and W at least 2. With a static B of 1, the whole batch of `grid` reads
+        the one image, without copying it.
+      grid: `[N, h, w, 2]` float32 (also under mixed precision), N = B unless B is 1.
       padding: one of `PADDINGS`.
       align_corners: see above.
 
@@ -82,9 +82,11 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     image_shape, image_dtype = image.shape[:3], image.dtype
     if image_dtype.size < 4:
         image = tf.cast(image, grid.dtype)
-    _, image_height, image_width, channels = shapes.sizes(image)
-    batch, height, width, _ = shapes.sizes(grid)
-    pixels = _fold(grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners)
+    _, image_height, image_width, channels = tensors.sizes(image)
+    batch, height, width, _ = tensors.sizes(grid)
+    pixels = _apply_padding(
+        grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners
+    )
     use_resampler_op = padding == "zeros" and _use_resampler_op.get()
     if padding == "zeros" and not use_resampler_op:
         # tensorflow_addons clamps to the border; one pixel of zeros around the image makes that border zero.
@@ -102,8 +104,8 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
 
 
 def _check(image: tf.Tensor, grid: tf.Tensor, padding: str) -> None:
-    shapes.check("image", image, "B H W C")
-    shapes.check("grid", grid, "N h w 2", last=2)
+    tensors.check_shape("image", image, "B H W C")
+    tensors.check_shape("grid", grid, "N h w 2", last=2)
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}.")
     if any(size is not None and size < 2 for size in image.shape[1:3]):
@@ -114,13 +116,13 @@ def _check(image: tf.Tensor, grid: tf.Tensor, padding: str) -> None:
         )
 
 
-def _fold(pixels: tf.Tensor, padding: str, image: tf.Tensor, align_corners: bool) -> tf.Tensor:
-    """Pixel places, each finite and where the padding has its value."""
+def _apply_padding(pixels: tf.Tensor, padding: str, image: tf.Tensor, align_corners: bool) -> tf.Tensor:
+    """Moves pixel positions to where the padded image has their value; all are finite then."""
     outside = -1.0 if padding == "zeros" else 0.0
     pixels = tf.where(tf.abs(pixels) < _FAR, pixels, tf.constant(outside, pixels.dtype))
     if padding == "zeros":
         return pixels
-    last = tf.cast(tf.stack(shapes.sizes(image)[1:3]), pixels.dtype) - 1.0
+    last = tf.cast(tf.stack(tensors.sizes(image)[1:3]), pixels.dtype) - 1.0
     if padding == "reflection":
         low, span = (0.0, last) if align_corners else (-0.5, last + 1.0)
         distance = tf.abs(pixels - low)
@@ -130,17 +132,17 @@ def _fold(pixels: tf.Tensor, padding: str, image: tf.Tensor, align_corners: bool
     return tf.where(inside, pixels, tf.stop_gradient(tf.clip_by_value(pixels, 0.0, last)))
 
 
-def _exact_at_centres(read):
-    """Gives a bilinear sampler the gradient that torch's has, at the price of one gather a corner.
+def _exact_at_centers(read):
+    """Gives a bilinear sampler the gradient of torch's, at the cost of one gather per corner.
 
-    tensorflow_addons clamps its weights, and TensorFlow's gradient of a clamp is 0 at its end: at every pixel centre.
+    tensorflow_addons clamps its weights, and TensorFlow's gradient of a clamp is 0 at its end: at every pixel center.
     """
 
     @tf.custom_gradient
     def sample(image: tf.Tensor, pixels: tf.Tensor) -> tuple:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             corners = _Corners.of(image, pixels)
-            batch, _, _, channels = shapes.sizes(image)
+            batch, _, _, channels = tensors.sizes(image)
             upstream = tf.reshape(upstream, [batch, -1, channels])
             return _spread(corners, image, upstream), tf.reshape(_slopes(corners, image, upstream), tf.shape(pixels))
 
@@ -150,48 +152,48 @@ def _exact_at_centres(read):
 
 
 class _Corners(NamedTuple):
-    """The four pixels around each of N places in each of B images.
+    """The four pixels around each of N positions in each of B images.
 
     Attributes:
-      places: `[B, N, 2]`, (row, column).
+      positions: `[B, N, 2]`, (row, column).
       indices: of the pixels above left, above right, below left and below right, `[B, N]` each, among all B H W pixels.
-      down: `[B, N]` in [0, 1], how far a place is from the upper two to the lower two.
-      right: likewise from the left two to the right two.
+      down: `[B, N]` in [0, 1], how far a position is from the upper two to the lower two.
+      right: `[B, N]` in [0, 1], how far it is from the left two to the right two.
     """
 
-    places: tf.Tensor
+    positions: tf.Tensor
     indices: list[tf.Tensor]
     down: tf.Tensor
     right: tf.Tensor
 
     @classmethod
     def of(cls, image: tf.Tensor, pixels: tf.Tensor) -> _Corners:
-        batch, height, width, _ = shapes.sizes(image)
-        places = tf.reshape(pixels, [batch, -1, 2])
-        last = tf.cast(tf.stack([height - 2, width - 2]), places.dtype)
-        first = tf.clip_by_value(tf.floor(places), 0.0, last)
-        down, right = tf.unstack(tf.clip_by_value(places - first, 0.0, 1.0), axis=-1)
+        batch, height, width, _ = tensors.sizes(image)
+        positions = tf.reshape(pixels, [batch, -1, 2])
+        last = tf.cast(tf.stack([height - 2, width - 2]), positions.dtype)
+        first = tf.clip_by_value(tf.floor(positions), 0.0, last)
+        down, right = tf.unstack(tf.clip_by_value(positions - first, 0.0, 1.0), axis=-1)
         top, left = tf.unstack(tf.cast(first, tf.int32), axis=-1)
         above = (tf.range(batch)[:, tf.newaxis] * height + top) * width + left
-        return cls(places, [above, above + 1, above + width, above + width + 1], down, right)
+        return cls(positions, [above, above + 1, above + width, above + width + 1], down, right)
 
 
 def _spread(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """The gradient with respect to the image: what each place sends to its corners."""
-    batch, height, width, channels = shapes.sizes(image)
+    """The gradient with respect to the image: each position contributes to its corners."""
+    batch, height, width, channels = tensors.sizes(image)
     down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
     upper, lower = upstream * (1.0 - down), upstream * down
-    sent = [upper * (1.0 - right), upper * right, lower * (1.0 - right), lower * right]
-    received = [
+    parts = [upper * (1.0 - right), upper * right, lower * (1.0 - right), lower * right]
+    sums = [
         tf.math.unsorted_segment_sum(values, indices, batch * height * width)
-        for values, indices in zip(sent, corners.indices, strict=True)
+        for values, indices in zip(parts, corners.indices, strict=True)
     ]
-    return tf.reshape(tf.add_n(received), [batch, height, width, channels])
+    return tf.reshape(tf.add_n(sums), [batch, height, width, channels])
 
 
 def _slopes(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """The gradient with respect to the places: differences of corners, interpolated along the other axis."""
-    _, height, width, channels = shapes.sizes(image)
+    """The gradient with respect to the positions: differences of corners, interpolated along the other axis."""
+    _, height, width, channels = tensors.sizes(image)
     flat = tf.reshape(image, [-1, channels])
     above_left, above_right, below_left, below_right = (
         tf.reduce_sum(upstream * tf.gather(flat, indices), axis=-1) for indices in corners.indices
@@ -201,20 +203,20 @@ def _slopes(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tens
     horizontal = (above_right - above_left) * (1.0 - down) + (below_right - below_left) * down
     slopes = tf.stack([vertical, horizontal], axis=-1)
     last = tf.cast(tf.stack([height - 1, width - 1]), slopes.dtype)
-    within = tf.logical_and(corners.places >= 0.0, corners.places < last)
+    within = tf.logical_and(corners.positions >= 0.0, corners.positions < last)
     return tf.where(within, slopes, tf.zeros_like(slopes))
 
 
-@_exact_at_centres
+@_exact_at_centers
 def _sample(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """`[B, N, C]` at places `[B, N, 2]`."""
+    """`[B, N, C]` at positions `[B, N, 2]`."""
     return interpolate_bilinear(image, pixels) if interpolate_bilinear else _interpolate(image, pixels)
 
 
 def _interpolate(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """What `interpolate_bilinear` gives, to the bit."""
+    """Bit-identical to `interpolate_bilinear`."""
     corners = _Corners.of(image, pixels)
-    flat = tf.reshape(image, [-1, shapes.sizes(image)[-1]])
+    flat = tf.reshape(image, [-1, tensors.sizes(image)[-1]])
     above_left, above_right, below_left, below_right = (tf.gather(flat, indices) for indices in corners.indices)
     down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
     above = right * (above_right - above_left) + above_left
@@ -222,15 +224,15 @@ def _interpolate(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
     return down * (below - above) + above
 
 
-@_exact_at_centres
+@_exact_at_centers
 def _sample_by_flow(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """`[B, H, W, C]` at places `[B, H, W, 2]`: `dense_image_warp` wants the offset of each pixel from its own place."""
-    _, height, width, _ = shapes.sizes(image)
+    """`[B, H, W, C]` at positions `[B, H, W, 2]`; `dense_image_warp` takes offsets from each pixel's own position."""
+    _, height, width, _ = tensors.sizes(image)
     rows, columns = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
     return dense_image_warp(image, tf.cast(tf.stack([rows, columns], axis=-1), pixels.dtype) - pixels)
 
 
 def _sample_framed(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """The same for an image with a frame of one pixel, which its flow must have too."""
+    """The same for an image padded by one pixel, whose flow must be padded too."""
     pixels = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]])
     return _sample_by_flow(image, pixels)[:, 1:-1, 1:-1, :]

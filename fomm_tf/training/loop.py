@@ -1,7 +1,7 @@
-"""The training loop: steps, reports, validations, checkpoints. It may be stopped at any moment and resumes exactly.
+"""The training loop: steps, reports, validations, checkpoints. It can be interrupted at any moment and resumes exactly.
 
-Convention: step s, counted from 0, trains on batch s and under the deformations of s, whatever happened before: both
-are functions of (seed, s). After it, s + 1 steps are done, which is the number in reports and checkpoints.
+Convention: step s, counted from 0, trains on batch s with the deformations of s, both functions of (seed, s). After
+it, s + 1 steps are completed, which is the number in reports and checkpoints.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def run(
 
     Args:
       settings: the config; with `resume`, None for the stored one.
-      folder: the run directory: new or empty, or with `resume` that of a started run.
+      folder: the run directory: new or empty, or, with `resume`, that of a started run.
       resume: continue from the newest checkpoint, or from the start if there is none yet.
       init_from: run directory whose weights to start from.
       command: the command that started this, for README.txt.

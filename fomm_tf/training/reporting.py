@@ -1,4 +1,4 @@
-"""What a training run reports: progress on the console, TensorBoard, history.csv."""
+"""Reports of a training run: progress on the console, TensorBoard, history.csv."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import TracebackType
 import tensorflow as tf
 import tqdm
 
-from fomm_tf import video
+from fomm_tf import files, video
 from fomm_tf.training import validation
 from fomm_tf.training.step import GRADIENT_NORM
 
@@ -24,7 +24,7 @@ class ProgressReporter:
     Args:
       done: steps before this start.
       total: steps of the whole run.
-      batch_size: pairs a step.
+      batch_size: pairs per step.
       report: receives lines; None reports nothing.
     """
 
@@ -38,11 +38,11 @@ class ProgressReporter:
         """Reports the losses after `step` steps.
 
         Args:
-          step: how many steps are done.
+          step: number of completed steps.
           means: name -> mean loss since the last call.
 
         Returns:
-          Images a second since the last call.
+          Images per second since the last call.
         """
         now = time.perf_counter()
         steps = step - self._last_step
@@ -79,7 +79,7 @@ class ProgressReporter:
 
 
 class TensorBoardLogger:
-    """Writes TensorBoard's event files of a run, and sample images as png files too.
+    """Writes TensorBoard's event files of a run, and sample images also as png files.
 
     Args:
       folder: the run directory.
@@ -96,10 +96,10 @@ class TensorBoardLogger:
         self._writer.flush()
 
     def log_image(self, step: int, image: tf.Tensor) -> None:
-        """Adds an image, `[H, W, 3]` uint8, and writes it to `pictures/`."""
+        """Adds an image, `[H, W, 3]` uint8, and writes it to `images/`."""
         with self._writer.as_default(step=step):
-            tf.summary.image("pictures", image[tf.newaxis])
-        video.write_image(self._folder / "pictures" / f"{step:07d}.png", image)
+            tf.summary.image("images", image[tf.newaxis])
+        video.write_image(self._folder / "images" / f"{step:07d}.png", image)
 
 
 class History:
@@ -124,10 +124,7 @@ class History:
         """Adds a score and returns whether it is the best so far."""
         best = all(score.l1 < row[1] for row in self._rows)
         self._rows.append([step, *score])
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([self._COLUMNS, *self._rows])
-        temporary.replace(self._path)
+        files.write_csv(self._path, self._COLUMNS, self._rows)
         return best
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import os
 import pathlib
@@ -14,7 +15,40 @@ from fomm_tf.data import frames, pairs
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
-from fomm_tf.training import objective, schedule
+from fomm_tf.training import objective
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The plan of a run, in steps.
+
+    Attributes:
+      total: steps of the whole run.
+      epoch: steps of an epoch.
+      decay_steps: steps after which the learning rates are divided by ten, ascending.
+    """
+
+    total: int
+    epoch: int
+    decay_steps: tuple[int, ...]
+
+    def factor(self, step: int) -> float:
+        """The factor of the learning rates at `step`, counted from 0."""
+        return 0.1 ** bisect.bisect_right(self.decay_steps, step)
+
+
+def plan_schedule(settings: config.TrainConfig, epoch: int) -> Schedule:
+    """The schedule of a config: in steps as in the paper, or in epochs as in the reference implementation.
+
+    Args:
+      settings: `steps` and `lr_decay_fractions`, or `epochs` and `milestones`.
+      epoch: steps of an epoch, from `fomm_tf.data.pairs.steps_per_epoch`.
+    """
+    if settings.steps is not None:
+        decay_steps = (round(share * settings.steps) for share in settings.lr_decay_fractions)
+        return Schedule(settings.steps, epoch, tuple(sorted(decay_steps)))
+    decay_steps = (milestone * epoch for milestone in settings.milestones)
+    return Schedule(settings.epochs * epoch, epoch, tuple(sorted(decay_steps)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +69,7 @@ class Session:
     strategy: tf.distribute.Strategy
     run: checkpoint.Run
     objective: objective.Objective
-    schedule: schedule.Schedule
+    schedule: Schedule
     train: frames.Index
     test: frames.Index | None
 
@@ -69,12 +103,12 @@ def prepare(
     tf.keras.utils.set_random_seed(train.seed)
     training, test = _load_data(settings, count_workers(strategy) == 1, report)
     backbone, settings = _load_backbone(settings, training, report)
-    plan = schedule.plan(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
+    schedule = plan_schedule(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
     with strategy.scope(), execution.mixed_precision_scope(train.precision):
         if resume_from is not None:
             run, missing = checkpoint.resume(resume_from, settings, adversarial)
-            run.step = run.step or run.epoch * plan.epoch
+            run.step = run.step or run.epoch * schedule.epoch
             _report_missing(resume_from, missing, report)
         else:
             run = checkpoint.build(settings, adversarial, optimizers=True)
@@ -84,7 +118,7 @@ def prepare(
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
     losses = objective.Objective(settings, run.model, run.discriminator, backbone)
-    return Session(settings, strategy, run, losses, plan, training, test)
+    return Session(settings, strategy, run, losses, schedule, training, test)
 
 
 def reconcile(settings: config.Config | None, folder: pathlib.Path, report: Callable[[str], object]) -> config.Config:

@@ -26,7 +26,7 @@ class TrainStep:
     Args:
       run: with optimizers, and with a discriminator if the objective is adversarial.
       objective: the losses.
-      global_batch: pairs a step, over all replicas.
+      global_batch: pairs per step, over all replicas.
     """
 
     def __init__(self, run: checkpoint.Run, objective: objectives.Objective, global_batch: int) -> None:
@@ -87,7 +87,7 @@ class LossAccumulator:
     Losses stay on the device until `result`, so that a step does not wait for the previous one.
 
     Args:
-      scaled: whether the losses are scaled for float16. The scale is found by trial, and a step whose gradient
+      scaled: whether the losses are scaled for float16. The scale is adjusted by trial, and a step whose gradient
         overflows is skipped; an infinite gradient is no error then.
     """
 

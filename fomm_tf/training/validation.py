@@ -1,4 +1,4 @@
-"""What a model makes of clips: L1 on unseen ones (the paper's proxy task), and a grid of sample images."""
+"""Validation: L1 on unseen clips (the paper's proxy task), and a grid of sample images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Validator:
     Args:
       model: the model that trains.
       index: the test clips.
-      count: how many frames at most; each chosen clip contributes at least one.
+      count: maximum number of frames; each chosen clip contributes at least one.
     """
 
     def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index, count: int) -> None:
@@ -45,7 +45,7 @@ class Validator:
         self._reconstruct = tf.function(self._reconstruct_batch, reduce_retracing=True, autograph=False)
 
     def __call__(self) -> Score:
-        """Scores the model with its present weights."""
+        """Scores the model with its current weights."""
         errors, source_copy_errors = [], []
         for number in self._clips:
             clip = self._index.clips[number]

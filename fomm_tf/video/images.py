@@ -36,7 +36,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises:
       UnreadableError: if the file is missing, damaged or not an image, or if its header declares more than
-        `MAX_PIXELS` pixels (refused before decoding).
+        `MAX_PIXELS` pixels (rejected before decoding).
     """
     path = Path(path)
     files.check_readable(path)
@@ -79,7 +79,7 @@ def _open(path: Path) -> Image.Image | None:
     too_large = f"{path} declares more than {MAX_PIXELS:,} pixels, which is the limit; make it smaller first."
     try:
         with warnings.catch_warnings():
-            # Pillow warns above its own limit, which is lower than ours, and refuses above twice that.
+            # Pillow warns above its own limit, which is lower than ours, and rejects images above twice that.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
     except UnidentifiedImageError:

@@ -1,7 +1,7 @@
 """`python tests/bench/animator.py`: `fomm animate` end to end and by stage, 1080p in, random weights.
 
 Networks are timed at one batch of driving frames. The rest of the command ("end to end") is what decoding, resizing,
-encoding and Python leave over; start-up is told apart.
+encoding and Python take; start-up is reported separately.
 """
 
 import pathlib
@@ -66,7 +66,7 @@ def build_parts(folder, model, frames, batch):
 
 
 def start_up(run, precision):
-    """The model of a run folder, and the seconds of what a command does once before its second batch."""
+    """The model of a run directory, and the seconds of what a command does before its second batch."""
     stamps = [time.perf_counter()]
     subprocess.run([sys.executable, "-c", "import fomm_tf.inference.animate, fomm_tf.inference.animator"], check=True)
     stamps.append(time.perf_counter())

@@ -1,4 +1,4 @@
-"""`python tests/bench/compare.py OLD.json NEW.json`: how many times as fast the new run is.
+"""`python tests/bench/compare.py OLD.json NEW.json`: the speedup of the new run.
 
 Divided by how many times as fast the machine was: where the work is in the networks, compare that column only.
 """

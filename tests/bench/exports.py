@@ -1,4 +1,4 @@
-"""`python tests/bench/exports.py`: TFLite files on ai-edge-litert and ONNX files on onnxruntime beside the Keras
+"""`python tests/bench/exports.py`: TFLite files on ai-edge-litert and ONNX files on onnxruntime and the Keras
 networks, by stage and by whole driving frame, a batch of 1, as many threads as there are cores.
 
 A recipe's weights are random: speed does not hang on them.
@@ -18,14 +18,14 @@ sys.path.append(str(harness.ROOT))
 
 from export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf import checkpoint, config
-from fomm_tf.models import folding
+from fomm_tf.models import blocks
 
 KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
 REPEATS = 3
 
 
 def keras_parts(built, inputs):
-    """name -> `Part` of the functions that the files are made of."""
+    """name -> `Part` of the functions that the files are exported from."""
 
     def part(names):
         given = {name: tf.nest.map_structure(tf.constant, inputs[name]) for name in names}
@@ -60,7 +60,7 @@ def main():
         folder = pathlib.Path(folder)
         run = checkpoint.build(settings)
         checkpoint.save(folder / "run", run, "random weights, for a bench")
-        folding.fold_batch_norms(run.model)
+        blocks.fold_batch_norms(run.model)
         built = stages.Stages(settings, run.model)
         image, frame = np.float32(examples.draw(settings.model.frame_size, 2)) / 255
         keras = pipeline.KerasPipeline(built)

@@ -1,7 +1,7 @@
-"""What the benches share: interleaved rounds, the machine's ceiling in the same run, medians with spread, a JSON file.
+"""Shared by the benchmarks: interleaved rounds, the machine's peak rates in the same run, medians with spread, JSON.
 
-A host's speed wanders within minutes, so parts take turns, and each is also told as a share of what a matrix product
-and plain convolutions reach in the same rounds.
+The speed of a host varies within minutes, so parts alternate, and each is also reported relative to a matrix product
+and plain convolutions in the same rounds.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CEILING = ("ceiling: product 2048", "ceiling: convolution 3x3")
 
 
 class Part(NamedTuple):
-    """What is timed.
+    """A part that is timed.
 
     Attributes:
       run: does it once and waits for the result.
@@ -51,11 +51,13 @@ class Part(NamedTuple):
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """With the options that every bench has."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--rounds", type=int, default=3, help="times that each part is timed (default: %(default)s)")
-    made.add_argument("--out", type=pathlib.Path, default=OUTPUT, help="JSON file to put the figures into")
-    return made
+    """A parser with the options of all benchmarks."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="number of rounds in which each part is timed (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=pathlib.Path, default=OUTPUT, help="JSON file to write the results to")
+    return parser
 
 
 def wait(result: object) -> object:
@@ -64,7 +66,7 @@ def wait(result: object) -> object:
 
 
 def graph_part(function: Callable[[], object], count: int = 1, unit: str = "frame") -> Part:
-    """A function of nothing, in a graph of its own; its work is counted by TensorFlow's profiler."""
+    """A function without arguments, in a graph of its own; TensorFlow's profiler counts its operations."""
     compiled = tf.function(function, autograph=False)
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
     begin = time.perf_counter()
@@ -84,7 +86,7 @@ def ceiling() -> dict[str, Part]:
 
 
 def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
-    """Times the parts and the ceiling in turn; prints a line a part.
+    """Times the parts and the peak rates alternately; prints one line per part.
 
     Returns:
       name -> `ms` (median of one unit) with `quartiles`, `unit`, `first_ms` (the first call),
@@ -136,7 +138,7 @@ def describe(name: str, record: dict) -> str:
 def write_footage(
     path: pathlib.Path, frames: int, size: tuple[int, int], seed: int = 0, grain_channels: int = 3
 ) -> None:
-    """Smooth noise that drifts, with grain: about as hard to compress as a filmed face."""
+    """Smooth noise that drifts, with grain: about as hard to compress as a video of a face."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, [24, 24, 3], np.uint8)
     height, width = size
@@ -149,12 +151,12 @@ def write_footage(
 
 
 def peak_gib() -> float:
-    """The most memory that this process has held."""
+    """The peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def peak_tensors_gib(run: Callable[[], object]) -> float:
-    """The most memory that tensors have held in this process by the end of `run`, by TensorFlow's profiler.
+    """The peak memory of tensors in this process by the end of `run`, by TensorFlow's profiler.
 
     What a GPU would have to hold; the process holds more: libraries, and what the allocator keeps for later.
     """
@@ -176,7 +178,7 @@ def peak_tensors_gib(run: Callable[[], object]) -> float:
 
 
 def write(path: pathlib.Path, bench: str, records: dict[str, dict]) -> None:
-    """Puts what one bench measured into the file of all, beside where it was measured."""
+    """Adds the results of one benchmark, and a description of the machine, to the JSON file."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     known = json.loads(path.read_text()) if path.exists() else {}
     known[bench] = {

@@ -1,8 +1,8 @@
-"""`python tests/bench/jacobians.py RUN...`: whether Jacobians follow the image, and what they are worth.
+"""`python tests/bench/jacobians.py RUN...`: whether Jacobians follow the image, and whether they improve animations.
 
-On test clips: how far the Jacobians are from equivariant under the deformations of training
-(the unweighted loss of Eq. 13), beside Jacobians that never change; and the L1 of the clips rebuilt from their first
-frames with the Jacobians as they are found, and with the first frame's instead, so that every part only shifts.
+On test clips: the deviation of the Jacobians from equivariance under the deformations of training (the unweighted loss
+of Eq. 13), compared with constant Jacobians; and the L1 of clips reconstructed from their first frames with the
+detected Jacobians, and with those of the first frame, so that every part only shifts.
 """
 
 import argparse
@@ -19,18 +19,18 @@ from fomm_tf.losses import equivariance
 from fomm_tf.ops import tps
 
 
-def judge(model, frames, number):
-    """name -> number, of a clip `[T, H, W, 3]` uint8, deformed at random by its number."""
+def measure(model, frames, seed):
+    """Measures a clip, `[T, H, W, 3]` uint8; `seed` is of the random deformations."""
     settings, count, true = model.config.train.transform, len(frames), tf.constant(frames, tf.float32) / 255
-    transform = tps.sample((0, number), count, settings.sigma_affine, settings.sigma_tps, settings.points)
-    found, moved = model.detect(true), model.detect(tps.warp_image(transform, true))
-    constant = [each._replace(jacobian=tf.eye(2, batch_shape=each.value.shape[:2])) for each in (found, moved)]
+    transform = tps.sample((0, seed), count, settings.sigma_affine, settings.sigma_tps, settings.points)
+    keypoints, deformed = model.detect(true), model.detect(tps.warp_image(transform, true))
+    constant = [each._replace(jacobian=tf.eye(2, batch_shape=each.value.shape[:2])) for each in (keypoints, deformed)]
     source = model.encode_source(frames[0])
-    shifted = found._replace(jacobian=tf.repeat(source.keypoints.jacobian, count, axis=0))
+    shifted = keypoints._replace(jacobian=tf.repeat(source.keypoints.jacobian, count, axis=0))
     return {
-        "off from equivariant": np.mean(equivariance.jacobian_loss(found, moved, transform)),
-        "constant ones": np.mean(equivariance.jacobian_loss(*constant, transform)),
-        "L1": np.mean(np.abs(model.render(source, found).prediction - true)),
+        "equivariance loss": np.mean(equivariance.jacobian_loss(keypoints, deformed, transform)),
+        "equivariance loss of constant Jacobians": np.mean(equivariance.jacobian_loss(*constant, transform)),
+        "L1": np.mean(np.abs(model.render(source, keypoints).prediction - true)),
         "L1 with the first frame's Jacobians": np.mean(np.abs(model.render(source, shifted).prediction - true)),
     }
 
@@ -38,22 +38,22 @@ def judge(model, frames, number):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="models with Jacobians")
-    parser.add_argument("--data", help="whose test clips to take (default: the run's own)")
+    parser.add_argument("--data", help="data set whose test clips to use (default: that of the run)")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     arguments = parser.parse_args()
-    told = {}
+    results = {}
     for run in arguments.runs:
         model = animator.Animator.load(run)
         size = model.config.model.frame_size
         paths = sorted(pathlib.Path(arguments.data or model.config.data.root, "test").glob("[!.]*"))
-        judged = [
-            judge(model, np.stack([video.resize(frame, size) for frame in video.open_video(path)]), number)
+        measured = [
+            measure(model, np.stack([video.resize(frame, size) for frame in video.open_video(path)]), number)
             for number, path in enumerate(tqdm.tqdm(paths, unit="clip", disable=None))
         ]
-        told[run] = {name: float(np.mean([each[name] for each in judged])) for name in judged[0]}
-        print(f"{run}: {', '.join(f'{name} {number:.4f}' for name, number in told[run].items())}")
+        results[run] = {name: float(np.mean([each[name] for each in measured])) for name in measured[0]}
+        print(f"{run}: {', '.join(f'{name} {number:.4f}' for name, number in results[run].items())}")
     if arguments.out:
-        arguments.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""`python tests/bench/joints.py`: how much a model of drawn heads knows about joints.
+"""`python tests/bench/joints.py`: regresses the joints of drawn heads from a model's keypoints.
 
-How far from the drawn eyes, nose, mouth, ... a linear regression from the keypoints (from their places alone, and with
-their Jacobians) lands, on characters other than those that it was fitted on; all of test seeds alone. What else can be
-said of a model is said by `fomm evaluate`.
+Reports the mean distance of joints that are regressed linearly from keypoints (positions only, or with Jacobians),
+fitted on one half of the characters and evaluated on the other half; all characters are of test seeds.
 """
 
 import argparse
@@ -15,60 +14,64 @@ import tqdm
 
 from fomm_tf import checkpoint
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import transfers
+from fomm_tf.data.puppets import dataset
 from fomm_tf.inference import animator
 
-# Frames of each character that joints are told in.
-FEW = 6
+# Frames per character.
+FRAMES = 6
 
 
-def regress(found, labels):
-    """Mean distance of regressed joints, in shares of the side: fitted on one half of the characters, other half told.
+def regress(features, labels):
+    """Mean distance of regressed joints, as a fraction of the side: fitted on the first half of the characters.
 
     Args:
-      found: `[F, N]` numbers a clip to tell them from.
-      labels: a list of F `puppets.Labels` a clip.
+      features: `[F, N]` for each clip.
+      labels: F `puppets.Labels` for each clip.
     """
-    half, distances = len(found) // 2, collections.defaultdict(list)
-    inputs = [np.concatenate([numbers, np.ones([len(numbers), 1])], axis=1) for numbers in found]
+    half, distances = len(features) // 2, collections.defaultdict(list)
+    inputs = [np.concatenate([numbers, np.ones([len(numbers), 1])], axis=1) for numbers in features]
     for joint, name in enumerate(puppets.JOINTS):
-        seen = [np.array([label.visible[joint] for label in clip]) for clip in labels]
-        places = [np.array([label.value[joint] for label in clip]) for clip in labels]
-        fitted, told = ([np.concatenate([part[clip][seen[clip]] for clip in side]) for part in (inputs, places)]
-                        for side in (range(half), range(half, len(found))))  # fmt: skip
-        if sum(map(np.any, seen)) < len(found) / 2:
+        visible = [np.array([label.visible[joint] for label in clip]) for clip in labels]
+        positions = [np.array([label.value[joint] for label in clip]) for clip in labels]
+        fitted, evaluated = (
+            [np.concatenate([part[clip][visible[clip]] for clip in side]) for part in (inputs, positions)]
+            for side in (range(half), range(half, len(features)))
+        )
+        if sum(map(np.any, visible)) < len(features) / 2:
             continue  # limbs that portraits rarely show
         weights = np.linalg.lstsq(*fitted, rcond=None)[0]
-        distances[name] = np.linalg.norm(told[0] @ weights - told[1], axis=1) / 2
+        distances[name] = np.linalg.norm(evaluated[0] @ weights - evaluated[1], axis=1) / 2
     distances["mean"] = np.concatenate(list(distances.values()))
     return {name: float(each.mean()) for name, each in distances.items()}
 
 
-def judge_joints(model, characters, side):
-    """Joints from keypoints: fitted on the first half of the characters, told on the other."""
-    found, labels = [], []
+def evaluate_joints(model, characters, side):
+    """Regresses joints from keypoints, with and without Jacobians."""
+    features, labels = [], []
     for number in tqdm.trange(characters, unit="character", disable=None):
-        shown, _, poses = transfers.cast(number, FEW, portraits=True)
+        shown, _, poses = dataset.sample_transfer(number, FRAMES, portraits=True)
         keypoints = model.detect(np.stack([puppets.draw(shown, pose, side) for pose in poses]))
-        found.append([part.numpy().reshape(FEW, -1) for part in keypoints if part is not None])
+        features.append([part.numpy().reshape(FRAMES, -1) for part in keypoints if part is not None])
         labels.append([puppets.label(shown, pose, side) for pose in poses])
     regressed = {
-        "from places alone": regress([clip[0] for clip in found], labels),
-        "with Jacobians": regress([np.concatenate(clip, axis=1) for clip in found], labels),
+        "positions only": regress([clip[0] for clip in features], labels),
+        "with Jacobians": regress([np.concatenate(clip, axis=1) for clip in features], labels),
     }
     for name, joints in regressed.items():
-        print(f"joints {name}, in shares of the side:", ", ".join(f"{key} {off:.2%}" for key, off in joints.items()))
+        print(
+            f"joints {name}, as a fraction of the side:", ", ".join(f"{key} {off:.2%}" for key, off in joints.items())
+        )
     return regressed
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default=checkpoint.BUNDLED, help="the model (default: the bundled one)")
-    parser.add_argument("--characters", type=int, default=300, help="to tell joints of (default: %(default)s)")
+    parser.add_argument("--characters", type=int, default=300, help="number of characters (default: %(default)s)")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     arguments = parser.parse_args()
     model = animator.Animator.load(arguments.run)
-    joints = judge_joints(model, arguments.characters, model.config.model.frame_size[0])
+    joints = evaluate_joints(model, arguments.characters, model.config.model.frame_size[0])
     if arguments.out:
         arguments.out.write_text(json.dumps(joints, indent=1) + "\n", encoding="utf-8")
 

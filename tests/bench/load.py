@@ -37,36 +37,36 @@ FRAMES = 8
 
 def requests_of(signatures):
     """Label -> signature and inputs."""
-    made = examples.make(signatures, FRAMES)
-    arrays = {name: {key: tensor.numpy() for key, tensor in inputs.items()} for name, inputs in made.items()}
+    inputs_of = examples.make(signatures, FRAMES)
+    arrays = {name: {key: tensor.numpy() for key, tensor in inputs.items()} for name, inputs in inputs_of.items()}
     one = {"frames": arrays["detect_uint8"]["frames"][:1]}
     labels = {"detect_uint8, 1 frame": ("detect_uint8", one)}
     return labels | {f"{name}, {FRAMES} frames": (name, arrays[name]) for name in ("animate_uint8", "animate_jpeg")}
 
 
-def ask_all(server, request, clients, seconds):
-    """Latencies of those that were answered, how many were refused by code, and the time that all took."""
+def send_all(server, request, clients, seconds):
+    """Latencies of successful requests, number of rejected ones by status code, and the total time."""
     stubs = [servers.Server(server.grpc, server.rest).predictions for _ in range(clients)]
-    took, refused = [], collections.Counter()
+    latencies, rejected = [], collections.Counter()
     end = time.perf_counter() + seconds
 
-    def ask(stub):
+    def send(stub):
         while time.perf_counter() < end:
-            began = time.perf_counter()
+            start = time.perf_counter()
             try:
                 stub.Predict(request, timeout=servers.SECONDS)
-                took.append(time.perf_counter() - began)
+                latencies.append(time.perf_counter() - start)
             except grpc.RpcError as error:
-                refused[error.code().name] += 1
+                rejected[error.code().name] += 1
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        list(pool.map(ask, stubs))
-    return took, dict(refused), time.perf_counter() - began
+        list(pool.map(send, stubs))
+    return latencies, dict(rejected), time.perf_counter() - start
 
 
 def measure_load(model, requests, numbers, seconds):
-    """Under each number of clients, with joined requests and without."""
+    """Measures each number of clients, with batched requests and without."""
     records = {}
     for rows in (8, 1):
         with servers.start_embedded(model, "--max-batch", rows) as server:
@@ -74,37 +74,36 @@ def measure_load(model, requests, numbers, seconds):
                 request = servers.message(*requests[label])
                 server.predictions.Predict(request)
                 for clients in numbers:
-                    took, refused, total = ask_all(server, request, clients, seconds)
-                    low, middle, high = 1000 * np.percentile(took, [50, 95, 99])
-                    name = f"{label}, {clients} clients, {'joined up to 8' if rows > 1 else 'one by one'}"
+                    latencies, rejected, total = send_all(server, request, clients, seconds)
+                    low, middle, high = 1000 * np.percentile(latencies, [50, 95, 99])
+                    name = f"{label}, {clients} clients, {'batched up to 8' if rows > 1 else 'unbatched'}"
                     records[name] = {
-                        "per_second": round(len(took) / total, 1),
+                        "per_second": round(len(latencies) / total, 1),
                         "p50_ms": round(low, 1),
                         "p95_ms": round(middle, 1),
                         "p99_ms": round(high, 1),
-                        "refused": refused,
+                        "rejected": rejected,
                     }
-                    told = records[name]
                     print(
-                        f"{name}: {told['per_second']} a second; p50 {low:.0f}, p95 {middle:.0f}, p99 {high:.0f} ms; "
-                        f"refused {sum(refused.values())}",
+                        f"{name}: {records[name]['per_second']} per second; p50 {low:.0f}, p95 {middle:.0f}, "
+                        f"p99 {high:.0f} ms; rejected {sum(rejected.values())}",
                         flush=True,
                     )
     return records
 
 
 def measure_full(model, requests, seconds, queue=16):
-    """Four times as many clients as the server takes."""
+    """Measures four times as many clients as the server accepts."""
     label = next(iter(requests))
     with servers.start_embedded(model, "--queue", queue) as server:
         server.call(*requests[label])
-        took, refused, _ = ask_all(server, servers.message(*requests[label]), 4 * queue, seconds)
-    print(f"{4 * queue} clients, --queue {queue}: {len(took)} answered; refused: {refused}")
-    return {"answered": len(took), "refused": refused}
+        latencies, rejected, _ = send_all(server, servers.message(*requests[label]), 4 * queue, seconds)
+    print(f"{4 * queue} clients, --queue {queue}: {len(latencies)} completed; rejected: {rejected}")
+    return {"completed": len(latencies), "rejected": rejected}
 
 
 def grpc_codec(signature, inputs, outputs):
-    """There and back, both sides."""
+    """Encodes and decodes a request and a response."""
     sent = predict_pb2.PredictRequest.FromString(servers.message(signature, inputs).SerializeToString())
     for tensor in sent.inputs.values():
         tf.make_ndarray(tensor)
@@ -120,13 +119,13 @@ def rest_body(signature, inputs):
 
 
 def rest_codec(signature, inputs, outputs, specs):
-    """There and back, both sides."""
+    """Encodes and decodes a request and a response."""
     json_codec.decode(json_codec.parse(rest_body(signature, inputs)), specs, max_frames=10**9)
     json.loads(json_codec.encode(outputs, row_format=False))
 
 
 def measure_overhead(model, signatures, requests, rounds):
-    """Medians in ms of one client's requests, and of what they consist of."""
+    """Medians in ms of one client's requests, and of their parts."""
     records = {}
     with servers.start_embedded(model) as server, httpx.Client() as client:
         for label, (signature, inputs) in requests.items():
@@ -135,8 +134,8 @@ def measure_overhead(model, signatures, requests, rounds):
             outputs = {name: tensor.numpy() for name, tensor in function(**tensors).items()}
 
             def by_rest(signature=signature, inputs=inputs):
-                answer = client.post(f"{server.url}:predict", content=rest_body(signature, inputs), timeout=None)
-                json.loads(answer.raise_for_status().content)
+                response = client.post(f"{server.url}:predict", content=rest_body(signature, inputs), timeout=None)
+                json.loads(response.raise_for_status().content)
 
             parts = {
                 "signature": lambda f=function, t=tensors: harness.wait(f(**t)),
@@ -148,9 +147,9 @@ def measure_overhead(model, signatures, requests, rounds):
             seconds = collections.defaultdict(list)
             for _ in tqdm.trange(rounds + 3, leave=False, disable=None):
                 for name, run in parts.items():
-                    began = time.perf_counter()
+                    start = time.perf_counter()
                     run()
-                    seconds[name].append(time.perf_counter() - began)
+                    seconds[name].append(time.perf_counter() - start)
             medians = {name: 1000 * float(np.median(each[3:])) for name, each in seconds.items()}
             for protocol in ("gRPC", "REST"):
                 rest = medians[protocol] - medians["signature"] - medians[f"{protocol} codec"]
@@ -171,7 +170,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "fomm"
         version = saved_model.write(module.load(checkpoint.BUNDLED), model)
-        # Only what is measured is called beforehand.
+        # Only measured signatures are called in advance.
         (version / saved_model.EXTRA / saved_model.WARMUP).unlink()
         signatures = tf.saved_model.load(str(version)).signatures
         requests = requests_of(signatures)

@@ -1,4 +1,4 @@
-"""`python tests/bench/long.py VIDEO`: whether a long video's end is animated as fast as its beginning.
+"""`python tests/bench/long.py VIDEO`: whether the end of a long video is animated as fast as its start.
 
 The whole command's work, with the small model of configs/tiny.yaml, random weights.
 """
@@ -39,7 +39,7 @@ def main():
         timed = dataclasses.replace(opened, _read=read)
         output = animate.Output(str(folder / "result.mp4"), audio=False)
         count = animate.animate_file(model, str(folder / "source.png"), timed, output, settings.animate)
-    # Frames are read at most a few batches before they are written, so that they are read as fast as all the rest goes.
+    # Frames are read at most a few batches before they are written, so that reading is as fast as the whole command.
     intervals = np.array_split(np.diff(stamps[WARM_UP:]), 10)
     rates = [1 / np.mean(interval) for interval in intervals]
     change = np.mean(rates[-2:]) / np.mean(rates[:2]) - 1

@@ -28,7 +28,7 @@ def write_clips(folder, suffix, clips, length):
 
 
 def build_parts(folder, batch, steps, clips, length):
-    """name -> `Part`, by kind of clip and variations; prints what reading the clips takes."""
+    """name -> `Part`, by kind of clip and augmentation; prints the time to read the clips."""
     parts = {}
     for kind, suffix in (("png", ""), ("mp4", ".mp4")):
         root = pathlib.Path(folder) / kind
@@ -47,7 +47,7 @@ def build_parts(folder, batch, steps, clips, length):
 
 
 def stream_part(stream, steps, count, unit):
-    """`steps` batches of a pipeline, without what it prepared while others were timed."""
+    """`steps` batches of a pipeline, without those prefetched while others were timed."""
 
     def take():
         return sum(1 for _ in itertools.islice(stream, steps))
@@ -65,7 +65,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         parts = build_parts(folder, arguments.batch, arguments.steps, arguments.clips, arguments.length)
         records = harness.measure(parts, arguments.rounds)
-        parts.clear()  # the pipelines stop reading before their files go
+        parts.clear()  # the pipelines stop reading before their files are deleted
     harness.write(arguments.out, "data pipeline", records)
 
 

@@ -34,7 +34,7 @@ def build_parts(settings, batch):
 
 
 def measure_memory(settings, batch):
-    """GiB that a process which does nothing but step holds at most: of tensors, and in all."""
+    """Peak memory in GiB of a process that only trains: of tensors, and in total."""
     part = harness.graph_part(build_calls(settings, batch)["whole step"])
     part.run()
     tensors = harness.peak_tensors_gib(part.run)
@@ -42,7 +42,7 @@ def measure_memory(settings, batch):
 
 
 def build_calls(settings, batch):
-    """name -> a function of nothing."""
+    """name -> a function without arguments."""
     run = checkpoint.build(settings, settings.train.loss_weights.generator_gan != 0, optimizers=True)
     losses = objective.Objective(
         settings, run.model, run.discriminator, backbones.Vgg19(backbone_states.vgg19(), "random")
@@ -102,7 +102,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         parts = build_parts(settings, arguments.batch) | build_streams(folder, settings, arguments.batch)
         records = harness.measure(parts, arguments.rounds)
-        parts.clear()  # the pipelines stop reading before their files go
+        parts.clear()  # the pipelines stop reading before their files are deleted
     records["whole step"] |= memory
     whole = records["whole step"]["ms"]
     outrun = [f"{whole / record['ms']:.0f}" for name, record in records.items() if name.startswith("data")]

@@ -1,4 +1,4 @@
-"""Environments of their own for `make compat` and its tests, built by the Makefile."""
+"""Separate environments for `make compat` and its tests, built by the Makefile."""
 
 import pathlib
 import subprocess
@@ -9,16 +9,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def python(name: str) -> pathlib.Path:
-    """The interpreter of an environment, made if need be; skips the test where the registries cannot be reached."""
-    made = subprocess.run(["make", f"{name}/done"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if "No matching distribution" in made.stderr or "Connection" in made.stderr:
-        pytest.skip(f"{name} cannot be made here: {made.stderr.strip().splitlines()[-1]}")
-    assert made.returncode == 0, made.stderr
+    """The interpreter of an environment, created if missing; skips the test if the registries cannot be reached."""
+    created = subprocess.run(["make", f"{name}/done"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if "No matching distribution" in created.stderr or "Connection" in created.stderr:
+        pytest.skip(f"{name} cannot be created: {created.stderr.strip().splitlines()[-1]}")
+    assert created.returncode == 0, created.stderr
     return ROOT / name / "bin" / "python"
 
 
 def run(name: str, script: str, *arguments: str | pathlib.Path) -> str:
-    """Runs a script of this folder there, away from the checkout; prints and gives its stdout."""
+    """Runs a script of this directory there, outside of the checkout; prints and returns its stdout."""
     line = [python(name), "-P", pathlib.Path(__file__).with_name(script), *arguments]
     done = subprocess.run(line, cwd=arguments[0], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""Run in an environment with one runtime and numpy alone: exported files animate as the Keras model does.
+"""Runs in an environment with only one runtime and numpy: exported files animate like the Keras model.
 
     python runner_answers.py FOLDER ANSWERS.npz PACKAGE
 
@@ -13,12 +13,12 @@ import sys
 
 import numpy as np
 
-# The least PSNR of a frame, in dB.
-ASKED = {"float32": 60, "float16": 45, "dynamic": 35, "int8": 30}
+# Minimum PSNR of a frame, in dB.
+MIN_PSNR_DB = {"float32": 60, "float16": 45, "dynamic": 35, "int8": 30}
 
 
 def hostile(pipeline, image, frame):
-    """Numbers that no detector gives; a crash would end this process."""
+    """Keypoints that no detector returns; a crash would end this process."""
     encoded, good = pipeline.encode_source(image), pipeline.detect(frame)
     for odd in (np.nan, np.inf, -np.inf, 1e30, 0.0):
         bad = {name: np.full_like(value, odd) for name, value in good.items()}
@@ -36,11 +36,11 @@ def main():
 
     data = np.load(answers)
     for variant in json.loads((pathlib.Path(folder) / "pipeline.json").read_text())["variants"]:
-        pipeline, asked = Pipeline(folder, variant), ASKED[variant]
-        made = np.stack(list(pipeline.animate(data["image"], data["clip"])))
-        off = (made.astype(np.float64) - data["expected"]) / 255
+        pipeline, minimum = Pipeline(folder, variant), MIN_PSNR_DB[variant]
+        frames = np.stack(list(pipeline.animate(data["image"], data["clip"])))
+        off = (frames.astype(np.float64) - data["expected"]) / 255
         psnr = float(-10 * np.log10(np.maximum(np.square(off).mean(axis=(1, 2, 3)), 1e-10)).min())
-        assert psnr >= asked, f"{variant}: {psnr:.1f} dB"
+        assert psnr >= minimum, f"{variant}: {psnr:.1f} dB"
         hostile(pipeline, data["image"], data["clip"][0])
         print(f"{variant}: {psnr:.1f} dB")
     print(f"{package} {importlib.metadata.version(package)}")

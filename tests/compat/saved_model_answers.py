@@ -1,4 +1,4 @@
-"""Run in an environment with today's TensorFlow and nothing of ours: a SavedModel answers as it did where it was made.
+"""Runs in an environment with the current TensorFlow, without this project: a SavedModel returns its stored outputs.
 
     python saved_model_answers.py VERSION_FOLDER ANSWERS.npz
 
@@ -12,12 +12,12 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-# Shares of max(1, the output's largest value), as `python -m export` allows them; gray levels for images in bytes.
+# Fractions of max(1, the output's largest value), as in `python -m export`; gray levels for uint8 images.
 FLOAT, UINT8, JPEG = 2e-4, 1, 8
 
 
 def worst(mine, other):
-    """How far apart two answers are, and how far they may be."""
+    """The largest difference of two outputs, and the allowed one."""
     if mine.dtype.kind == "f":
         return np.abs(mine - other).max() / max(1.0, np.abs(other).max()), FLOAT
     if mine.dtype == np.uint8:
@@ -38,20 +38,20 @@ def main():
         for key in data.files:
             signature, side, name = key.split("|")
             stored[signature][side][name] = data[key]
-    assert set(stored) == set(signatures), f"{sorted(signatures)} are there, {sorted(stored)} wanted"
+    assert set(stored) == set(signatures), f"{sorted(signatures)} exist; expected {sorted(stored)}"
     for signature, sides in stored.items():
-        made = signatures[signature](**{name: tf.constant(value) for name, value in sides["in"].items()})
-        assert set(made) == set(sides["out"]), signature
+        outputs = signatures[signature](**{name: tf.constant(value) for name, value in sides["in"].items()})
+        assert set(outputs) == set(sides["out"]), signature
         for name, expected in sides["out"].items():
-            found, allowed = worst(made[name].numpy(), expected)
-            assert found <= allowed, f"{signature}.{name} differs by {found}, over {allowed}"
+            difference, allowed = worst(outputs[name].numpy(), expected)
+            assert difference <= allowed, f"{signature}.{name} differs by {difference}; allowed is {allowed}"
     try:
         signatures["detect"](frames=tf.fill(stored["detect"]["in"]["frames"].shape, float("nan")))
     except tf.errors.InvalidArgumentError as error:
         assert "frames must lie in [0, 1]" in str(error)
     else:
         raise AssertionError("NaN was answered")
-    print(f"TensorFlow {tf.__version__}: {len(stored)} signatures answer as they did")
+    print(f"TensorFlow {tf.__version__}: {len(stored)} signatures return their stored outputs")
 
 
 main()

@@ -6,10 +6,10 @@ import subprocess
 import environments
 import pytest
 
-# What each extra is for; `dev` is the tests themselves and `all` is what they run in.
+# Modules that need each extra; `dev` and `all` are for the tests themselves.
 PURPOSES = {
     "export": ("export.saved_model", "export.tflite", "export.onnx", "export.runner", "export.verify", "export.report"),
-    "people": ("embreex.rtcore_scene", "fomm_tf.data.people.command"),
+    "people": ("embreex.rtcore_scene", "fomm_tf.data.people.__main__"),
     "serving": (
         "serving.client",
         "serving.animate",

@@ -1,4 +1,4 @@
-"""The exported files of the bundled model in environments with numpy and the newest of one runtime alone."""
+"""Exported files of the bundled model, in environments with only numpy and the newest version of one runtime."""
 
 import environments
 import numpy as np
@@ -15,7 +15,7 @@ from fomm_tf.inference import animator
     ("form", "environment", "package", "major"),
     [("tflite", ".venv-litert", "ai-edge-litert", 2), ("onnx", ".venv-onnxruntime", "onnxruntime", 1)],
 )
-def test_the_bundled_model_animates_in_the_newest(form, environment, package, major, bundled_files, tmp_path):
+def test_bundled_model_animates_in_newest_versions(form, environment, package, major, bundled_files, tmp_path):
     place, _ = bundled_files(form)
     image, clip = examples.draw((128, 128), 2, 7)[1], examples.draw((128, 128), 4, 9)
     expected = np.stack(list(animator.Animator.bundled().animate(image, clip)))

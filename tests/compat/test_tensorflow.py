@@ -1,4 +1,4 @@
-"""What was exported by TensorFlow 2.15 in an environment with today's, without this project's packages."""
+"""A SavedModel exported by TensorFlow 2.15 in an environment with the current TensorFlow, without this project."""
 
 import environments
 import numpy as np
@@ -11,7 +11,7 @@ from export import examples
 @pytest.mark.conformance
 @pytest.mark.slow
 @pytest.mark.network
-def test_the_bundled_model_answers_in_today_s_tensorflow(bundled_files, tmp_path):
+def test_bundled_model_runs_in_current_tensorflow(bundled_files, tmp_path):
     version = bundled_files("saved_model")[0] / "1"
     signatures = tf.saved_model.load(str(version)).signatures
     stored = {}

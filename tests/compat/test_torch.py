@@ -14,15 +14,15 @@ def convert(*line):
     assert cli.main(["convert", *(str(part) for part in line)]) == 0
 
 
-def test_the_reference_s_checkpoint_comes_back_as_it_was(tmp_path):
+def test_reference_checkpoint_round_trip(tmp_path):
     original = _REFERENCE / "tiny-step5-checkpoint.pth.tar"
     convert(original, "--config", _REFERENCE / "tiny.yaml", "--out", tmp_path / "run")
     convert(tmp_path / "run", "--to-torch", tmp_path / "back.pth.tar")
     printed = environments.run(".venv-torch", "torch_loads.py", tmp_path, "back.pth.tar", original)
-    assert "Adam goes on from its moments" in printed
+    assert "Adam resumes from its moments" in printed
 
 
-def test_the_bundled_model_loads(tmp_path):
+def test_bundled_model_loads_in_torch(tmp_path):
     convert(checkpoint.BUNDLED, "--to-torch", tmp_path / "bundled.pth.tar")
     tree = weights.load(tmp_path / "bundled.pth.tar")
     tensors = {f"{part}/{name}": value for part in ("generator", "kp_detector") for name, value in tree[part].items()}

@@ -1,4 +1,4 @@
-"""Run in an environment with torch: a checkpoint of ours loads there and equals the original.
+"""Runs in an environment with torch: loads a checkpoint of this project and compares it with the original.
 
 python torch_loads.py FOLDER OURS ORIGINAL
 """
@@ -10,7 +10,7 @@ import torch
 
 
 def compare(ours, theirs, path=""):
-    """Counts equal tensors; raises where anything differs."""
+    """Counts equal tensors; raises if any differs."""
     if isinstance(theirs, torch.Tensor):
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), path
         return 1
@@ -39,7 +39,7 @@ def main():
     optimizer.step()
     assert optimizer.state[parameters[0]]["step"] == 6, "Adam did not go on from step 5"
     print(
-        f"torch {torch.__version__}: loads with weights_only=True, {equal} tensors equal, Adam goes on from its moments"
+        f"torch {torch.__version__}: loads with weights_only=True, {equal} tensors equal, Adam resumes from its moments"
     )
 
 

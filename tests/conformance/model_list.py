@@ -1,4 +1,4 @@
-"""The one list of models that every cross-cutting property is tested on."""
+"""The models on which cross-cutting properties are tested."""
 
 import pytest
 import tensorflow as tf
@@ -41,7 +41,7 @@ MODELS = {
     "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
 }
 
-# One of each architecture: what `make test` builds; `make conformance` builds the others.
+# One of each architecture, for `make test`; `make conformance` builds the others.
 REPRESENTATIVES = ("tiny", "zeroth-order-no-occlusion", "single-jacobian-map", "two-scale-discriminator")
 
 # The reference's models of `variants.npz`, by the name of their checkpoint, each under one meaning of align_corners; a
@@ -53,14 +53,14 @@ REFERENCE = {
 
 
 def parametrize(names=tuple(MODELS), kept=REPRESENTATIVES):
-    """Parametrizes a test by `name`; what is not in `kept` runs in `make conformance` alone."""
+    """Parametrizes a test by `name`; models that are not in `kept` run in `make conformance` only."""
     return pytest.mark.parametrize(
         "name", [pytest.param(name, marks=() if name in kept else pytest.mark.conformance) for name in names]
     )
 
 
 def shake(variables, stddev=0.1):
-    """Non-trivial weights: Jacobian heads, norms and statistics away from where they start."""
+    """Non-trivial weights: Jacobian heads, norms and statistics differ from their initial values."""
     for number, variable in enumerate(variables):
         if variable.dtype.is_floating and "anti_alias" not in variable.name:
             noise = tf.random.stateless_normal(variable.shape, [7, number], stddev=stddev)

@@ -1,4 +1,4 @@
-"""Every cross-cutting property, on every model of the list."""
+"""Cross-cutting properties of all models of `model_list`."""
 
 import functools
 
@@ -34,13 +34,13 @@ def animate(model, frames, details=False):
 
 
 @EVERY_MODEL
-def test_shapes_and_ranges_are_what_the_interface_says(name):
+def test_outputs_have_documented_shapes_and_ranges(name):
     settings, model = model_list.MODELS[name], build(name)
     frames = frames_of(name, 3)
-    found = model.detect(frames)
+    detected = model.detect(frames)
     count = settings.num_keypoints
-    assert found.value.shape == (3, count, 2) and np.abs(found.value).max() <= 1
-    assert (None if found.jacobian is None else found.jacobian.shape) == (
+    assert detected.value.shape == (3, count, 2) and np.abs(detected.value).max() <= 1
+    assert (None if detected.jacobian is None else detected.jacobian.shape) == (
         (3, count, 2, 2) if settings.jacobian else None
     )
     rendering = animate(model, frames, details=True)
@@ -61,7 +61,7 @@ def test_shapes_and_ranges_are_what_the_interface_says(name):
 
 
 @EVERY_MODEL
-def test_a_batch_is_its_frames_one_by_one(name):
+def test_batch_equals_separate_frames(name):
     model, frames = build(name), frames_of(name, 3)
     source, together = model.encode_source(frames[0]), animate(model, frames)
     for i in range(3):
@@ -70,11 +70,11 @@ def test_a_batch_is_its_frames_one_by_one(name):
 
 
 @EVERY_MODEL
-def test_one_source_for_many_frames_is_many_copies_of_the_source(name):
+def test_one_source_equals_a_batch_of_copies(name):
     networks, frames = build(name).model, frames_of(name, 2)
     copies = tf.repeat(frames[:1], 2, axis=0)
-    found = networks.detector(frames)
-    motion = networks.dense_motion(networks.dense_motion.downsample(copies), networks.detector(copies), found)
+    detected = networks.detector(frames)
+    motion = networks.dense_motion(networks.dense_motion.downsample(copies), networks.detector(copies), detected)
     expected = networks.generator(copies, motion)
     np.testing.assert_allclose(animate(build(name), frames).prediction, expected, atol=2e-5)
 
@@ -84,9 +84,9 @@ def assert_graph_agrees_with_eager(name, **options):
 
     def run(images):
         detector, dense_motion, generator = model.model.layers
-        found = detector(images)
-        motion = dense_motion(dense_motion.downsample(images), found, found)
-        return found.value, motion.deformation, generator(images, motion)
+        detected = detector(images)
+        motion = dense_motion(dense_motion.downsample(images), detected, detected)
+        return detected.value, motion.deformation, generator(images, motion)
 
     for eager, graph in zip(run(frames), tf.function(run, **options)(frames), strict=True):
         np.testing.assert_allclose(eager, graph, atol=5e-5)
@@ -103,7 +103,7 @@ def test_xla_agrees_with_eager(name):
 
 
 @EVERY_MODEL
-def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
+def test_run_directory_round_trip(name, tmp_path):
     model = build(name)
     run = checkpoint.Run(model.config, model.model, models.build_discriminator(model.config.model))
     checkpoint.save(tmp_path / "run", run, "test")
@@ -116,7 +116,7 @@ def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
 
 
 @EVERY_MODEL
-def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
+def test_reference_format_round_trip(name, tmp_path):
     model = build(name)
     run = checkpoint.Run(model.config, model.model, models.build_discriminator(model.config.model))
     model_list.shake(run.discriminator.weights)
@@ -136,8 +136,8 @@ def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
 @pytest.mark.parametrize("value", [0.0, 1e-20], ids=["singular", "near-singular"])
 def test_render_is_finite_for_singular_driving_jacobian(name, value):
     model, frames = build(name), frames_of(name, 2)
-    found = model.detect(frames)
-    singular = keypoints.Keypoints(found.value, tf.ones_like(found.jacobian) * value)
+    detected = model.detect(frames)
+    singular = keypoints.Keypoints(detected.value, tf.ones_like(detected.jacobian) * value)
     rendering = model.render(model.encode_source(frames[0]), singular, details=True)
     for array in (rendering.prediction, rendering.deformed, rendering.deformation, rendering.sparse_deformed):
         assert np.isfinite(array).all()
@@ -166,7 +166,7 @@ def test_gradients_reach_every_trainable_variable(name):
 
 
 @EVERY_MODEL
-def test_the_discriminator_judges_each_scale(name):
+def test_discriminator_scores_each_scale(name):
     settings = model_list.MODELS[name]
     discriminator = models.build_discriminator(settings)
     pyramid = resample.pyramid(frames_of(name, 2), settings.discriminator.scales)
@@ -181,7 +181,7 @@ def test_the_discriminator_judges_each_scale(name):
     "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.bfloat16_kernels)]
 )
 @pytest.mark.parametrize("name", ["tiny", "zeroth-order", "single-jacobian-map"])
-def test_under_mixed_precision_motion_stays_float32(name, policy):
+def test_motion_is_float32_under_mixed_precision(name, policy):
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
         mixed = models.FirstOrderMotionModel(model_list.MODELS[name])
@@ -192,20 +192,20 @@ def test_under_mixed_precision_motion_stays_float32(name, policy):
         for variable, other in zip(mine.weights, theirs.weights, strict=True):
             variable.assign(other)
     frames = frames_of(name, 2)
-    found = mixed.detector(frames)
-    motion = mixed.dense_motion(mixed.dense_motion.downsample(frames), found, found)
+    detected = mixed.detector(frames)
+    motion = mixed.dense_motion(mixed.dense_motion.downsample(frames), detected, detected)
     features = mixed.generator.encode(frames)
     prediction = mixed.generator(frames, motion)
     assert features.dtype == tf.as_dtype(policy.removeprefix("mixed_"))
-    for tensor in (found.value, found.jacobian, motion.deformation, motion.mask, prediction):
+    for tensor in (detected.value, detected.jacobian, motion.deformation, motion.mask, prediction):
         assert tensor is None or tensor.dtype == tf.float32
     tolerance = 0.01 if policy == "mixed_float16" else 0.08
-    np.testing.assert_allclose(found.value, exact.detector(frames).value, atol=tolerance)
+    np.testing.assert_allclose(detected.value, exact.detector(frames).value, atol=tolerance)
     exact_motion = exact.dense_motion(exact.dense_motion.downsample(frames), *[exact.detector(frames)] * 2)
     np.testing.assert_allclose(prediction, exact.generator(frames, exact_motion), atol=tolerance)
 
 
-def test_detect_rejects_sizes_the_networks_cannot_halve():
+def test_detect_rejects_indivisible_sizes():
     with pytest.raises(ValueError, match=r"\[60, 64\] times model.motion_scale 0.25 is \[15, 16\].*multiple of 8"):
         build("tiny").model.detect(np.zeros([1, 60, 64, 3], np.float32))
 

@@ -1,4 +1,4 @@
-"""Every public op, once each way it is run: eagerly, traced with unknown sizes, compiled by XLA, and in TFLite."""
+"""Every public op, eagerly, traced with unknown sizes, compiled by XLA, and in TFLite."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ import pytest
 import tensorflow as tf
 
 import fomm_tf.ops
-from fomm_tf.ops import grid, hull, keypoints, linalg, motion, resample, shapes, tps, warp
+from fomm_tf.ops import grid, keypoints, linalg, motion, resample, tensors, tps, warp
 
 RANDOM = np.random.default_rng(20)
 BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
 
 # Public functions without a row below, and why.
 EXCEPTIONS = {
-    "warp.use_resampler_op": "how warps are traced, no op",
-    "dtypes.at_least_float32": "casts, and is the identity for what the rows are given",
-    "shapes.check": "refuses shapes, computes nothing",
-    "shapes.sizes": "sizes, not values",
-    "tps.sample": "random, for training alone; stateless_normal is no TFLite builtin",
-    "hull.area_by_qhull": "SciPy, outside of any graph",
+    "warp.use_resampler_op": "how warps are traced, not an op",
+    "tensors.at_least_float32": "a cast, and the identity for the inputs of the rows",
+    "tensors.check_shape": "checks shapes, computes nothing",
+    "tensors.sizes": "sizes, not values",
+    "tps.sample": "random, for training only; stateless_normal is not a TFLite builtin",
     "resample.stride": "a number from a number, at trace time",
     "resample.output_size": "a number from a number, at trace time",
     "resample.antialias_kernel": "NumPy, at trace time",
@@ -36,7 +35,7 @@ class Op(NamedTuple):
     """One way to call an op.
 
     Attributes:
-      name: `module.function`, and in brackets what this row is about.
+      name: `module.function`, and in brackets the subject of this row.
       call: tensors to tensors, static arguments bound.
       inputs: float32 examples.
       static: for each input the axes that stay known when all the others are unknown.
@@ -64,7 +63,7 @@ def probabilities(*shape: int, axis: int | tuple[int, ...]) -> np.ndarray:
 
 
 def sizes_of(image: tf.Tensor) -> list[int | tf.Tensor]:
-    return shapes.sizes(image)[1:3]
+    return tensors.sizes(image)[1:3]
 
 
 IMAGE = uniform(BATCH, HEIGHT, WIDTH, 3, low=0.0)
@@ -81,11 +80,11 @@ KNOWN_COUNT = (1, 2)
 ONE_IMAGE = (0, 3)  # a batch of 1 that serves a larger one must be known as 1
 
 
-def warp_row(image: np.ndarray, places: np.ndarray, padding: str, align_corners: bool, about: str) -> Op:
+def warp_row(image: np.ndarray, positions: np.ndarray, padding: str, align_corners: bool, about: str) -> Op:
     return Op(
         f"warp.backward_warp[{padding}, align_corners={align_corners}, {about}]",
-        lambda image, places: warp.backward_warp(image, places, padding, align_corners),
-        (image, places),
+        lambda image, positions: warp.backward_warp(image, positions, padding, align_corners),
+        (image, positions),
         (ONE_IMAGE if len(image) == 1 else ANY_IMAGE, (3,)),
         tolerance=1e-5,
     )
@@ -202,7 +201,7 @@ OPS = [
     transfer_row("relative, adapted scale", static=KNOWN_COUNT, adapt_scale=True),
     transfer_row("relative, adapted scale, zeroth order", static=KNOWN_COUNT, jacobian=False, adapt_scale=True),
     transfer_row("absolute", mode="absolute"),
-    Op("hull.area", hull.area, (VALUES[1],), (KNOWN_COUNT,)),
+    Op("motion.hull_area", motion.hull_area, (VALUES[1],), (KNOWN_COUNT,)),
     Op(
         "tps.warp_points",
         lambda theta, weights, points: tps.warp_points(tps.Transform(theta, weights), points),
@@ -230,7 +229,7 @@ OPS = [
     ),
 ]
 
-# What comes out in float64 if that goes in; the dtype of an identity grid is an argument.
+# Ops that return float64 for float64; the dtype of an identity grid is an argument.
 FOLLOW_THE_DTYPE = [op for op in OPS if not op.name.startswith("grid.identity_grid")]
 
 every_op = pytest.mark.parametrize("op", OPS, ids=[op.name for op in OPS])
@@ -256,21 +255,21 @@ def expect(op: Op, results: list[Any], reference: list[tf.Tensor] | None = None)
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    for found in pkgutil.iter_modules(fomm_tf.ops.__path__):
-        module = importlib.import_module(f"fomm_tf.ops.{found.name}")
+    for info in pkgutil.iter_modules(fomm_tf.ops.__path__):
+        module = importlib.import_module(f"fomm_tf.ops.{info.name}")
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):
-                yield f"{found.name}.{name}", function
+                yield f"{info.name}.{name}", function
 
 
-def test_every_public_op_is_in_the_list_or_among_the_exceptions():
+def test_every_public_op_is_listed_or_excepted():
     listed = {op.name.split("[")[0] for op in OPS}
     assert not listed & EXCEPTIONS.keys()
     assert {name for name, _ in public_functions()} == listed | EXCEPTIONS.keys()
 
 
 @every_op
-def test_a_row_calls_the_op_it_is_named_after(op, monkeypatch):
+def test_rows_call_the_op_of_their_name(op, monkeypatch):
     module_name, function_name = op.name.split("[")[0].split(".")
     module = importlib.import_module(f"fomm_tf.ops.{module_name}")
     function = getattr(module, function_name)
@@ -281,13 +280,13 @@ def test_a_row_calls_the_op_it_is_named_after(op, monkeypatch):
 
 
 @every_op
-def test_traced_with_unknown_sizes_it_gives_the_eager_numbers(op):
+def test_op_traced_with_unknown_sizes_equals_eager(op):
     traced = tf.function(lambda *inputs: flat(op.call(*inputs)), input_signature=specs(op, static=False))
     expect(op, traced(*map(tf.constant, op.inputs)))
 
 
 @every_op
-def test_one_trace_with_unknown_sizes_serves_a_larger_batch_and_picture(op):
+def test_op_traced_once_serves_larger_batches_and_images(op):
     traced = tf.function(lambda *inputs: flat(op.call(*inputs)), input_signature=specs(op, static=False))
     larger = []
     for array, known in zip(op.inputs, op.static, strict=True):
@@ -298,13 +297,13 @@ def test_one_trace_with_unknown_sizes_serves_a_larger_batch_and_picture(op):
 
 
 @every_op
-def test_compiled_by_xla_it_gives_the_eager_numbers(op):
+def test_op_compiled_by_xla_equals_eager(op):
     compiled = tf.function(lambda *inputs: flat(op.call(*inputs)), jit_compile=True, autograph=False)
     expect(op, compiled(*map(tf.constant, op.inputs)))
 
 
 @every_op
-def test_it_converts_to_tflite_builtins_and_gives_the_eager_numbers(op):
+def test_op_in_tflite_builtins_equals_eager(op):
     traced = tf.function(lambda *inputs: flat(op.call(*inputs))).get_concrete_function(*specs(op, static=True))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -317,26 +316,26 @@ def test_it_converts_to_tflite_builtins_and_gives_the_eager_numbers(op):
 
 
 @pytest.mark.parametrize("op", FOLLOW_THE_DTYPE, ids=[op.name for op in FOLLOW_THE_DTYPE])
-def test_given_float64_it_answers_in_float64(op):
+def test_op_of_float64_returns_float64(op):
     results = flat(op.call(*(tf.constant(array, tf.float64) for array in op.inputs)))
     assert {result.dtype for result in results} == {tf.float64}
     expect(op, results)
 
 
-def test_identity_grid_answers_in_the_dtype_that_is_asked_for():
+def test_identity_grid_returns_the_requested_dtype():
     assert grid.identity_grid(3, 4, tf.float64).dtype == tf.float64
     assert grid.identity_grid(tf.constant(3), tf.constant(4), tf.float64).dtype == tf.float64
     assert grid.identity_grid(3, 4).dtype == tf.float32
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
-    """A noisy photograph's worth of detail at the size of the released models: the worst case for half precision."""
+def image() -> np.ndarray:
+    """An image as detailed as a noisy photograph, of the released models' size: the worst case for half precision."""
     return np.random.default_rng(5).uniform(size=(1, 256, 256, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def places() -> np.ndarray:
+def positions() -> np.ndarray:
     noise = np.random.default_rng(6).normal(0.0, 0.1, (1, 256, 256, 2))
     return (grid.identity_grid(256, 256).numpy() + noise).astype(np.float32)
 
@@ -344,15 +343,15 @@ def places() -> np.ndarray:
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16], ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("padding", warp.PADDINGS)
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_a_warp_of_a_half_precision_picture_is_within_a_hundredth(dtype, padding, align_corners, picture, places):
-    warped = warp.backward_warp(tf.cast(picture, dtype), places, padding, align_corners)
+def test_warp_of_half_precision_images_is_within_a_hundredth(dtype, padding, align_corners, image, positions):
+    warped = warp.backward_warp(tf.cast(image, dtype), positions, padding, align_corners)
     assert warped.dtype == dtype
-    exact = warp.backward_warp(picture, places, padding, align_corners)
+    exact = warp.backward_warp(image, positions, padding, align_corners)
     np.testing.assert_allclose(tf.cast(warped, tf.float32), exact, atol=1e-2)
 
 
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16], ids=lambda dtype: dtype.name)
-def test_keypoints_of_half_precision_features_are_float32_and_as_of_the_rounded_features(dtype):
+def test_keypoints_of_half_precision_features_are_float32(dtype):
     logits = tf.cast(uniform(1, 58, 58, COUNT), dtype)
     maps = tf.cast(uniform(1, 58, 58, 4 * COUNT), dtype)
     heatmap = keypoints.spatial_softmax(logits, 0.1)
@@ -365,7 +364,7 @@ def test_keypoints_of_half_precision_features_are_float32_and_as_of_the_rounded_
 
 
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16], ids=lambda dtype: dtype.name)
-def test_half_precision_masks_leave_the_deformation_in_float32(dtype):
+def test_combine_with_half_precision_masks_returns_float32(dtype):
     tensors = map(tf.constant, (*VALUES[:2], *JACOBIANS[:2]))
     motions = motion.local_motions(*motion_of(*tensors, count=2), 256, 256)
     mask = tf.nn.softmax(uniform(BATCH, 256, 256, COUNT + 1), axis=-1)
@@ -376,12 +375,12 @@ def test_half_precision_masks_leave_the_deformation_in_float32(dtype):
 
 
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16], ids=lambda dtype: dtype.name)
-def test_half_precision_pictures_stay_so_when_they_are_resized(dtype, picture):
-    small = tf.cast(picture, dtype)
+def test_resize_keeps_half_precision(dtype, image):
+    small = tf.cast(image, dtype)
     for half, exact in (
-        (resample.downsample(small, 0.25), resample.downsample(tf.constant(picture), 0.25)),
-        (resample.resize(small, 100, 70), resample.resize(tf.constant(picture), 100, 70)),
-        (resample.pyramid(small, [0.5])[0.5], resample.pyramid(tf.constant(picture), [0.5])[0.5]),
+        (resample.downsample(small, 0.25), resample.downsample(tf.constant(image), 0.25)),
+        (resample.resize(small, 100, 70), resample.resize(tf.constant(image), 100, 70)),
+        (resample.pyramid(small, [0.5])[0.5], resample.pyramid(tf.constant(image), [0.5])[0.5]),
     ):
         assert half.dtype == dtype
         np.testing.assert_allclose(tf.cast(half, tf.float32), exact, atol=1e-2)

@@ -1,4 +1,4 @@
-"""Small clips made on the spot."""
+"""Writes small clips."""
 
 import numpy as np
 import pytest

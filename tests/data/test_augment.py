@@ -36,19 +36,19 @@ def close_to(share):
 
 
 def test_sample_both_flips_are_exclusive():
-    made = drawn()
-    assert made.reverse.mean() == close_to(0.5)
-    assert made.mirror.mean() == close_to(0.25)
-    assert not (made.reverse * made.mirror).any()
+    params = drawn()
+    assert params.reverse.mean() == close_to(0.5)
+    assert params.mirror.mean() == close_to(0.25)
+    assert not (params.reverse * params.mirror).any()
 
 
 @pytest.mark.parametrize(
     ("flips", "shares"), [((True, False), (0.5, 0)), ((False, True), (0, 0.5)), ((False, False), (0, 0))]
 )
 def test_sample_single_flip_has_probability_half(flips, shares):
-    made = drawn(time_flip=flips[0], horizontal_flip=flips[1])
-    assert made.reverse.mean() == close_to(shares[0])
-    assert made.mirror.mean() == close_to(shares[1])
+    params = drawn(time_flip=flips[0], horizontal_flip=flips[1])
+    assert params.reverse.mean() == close_to(shares[0])
+    assert params.mirror.mean() == close_to(shares[1])
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
@@ -63,10 +63,10 @@ def test_sample_hue_is_uniform_around_zero(most):
 
 
 def test_sample_scale_and_crop_are_uniform_or_fixed():
-    made = drawn(resize=(0.9, 1.1), crop=True)
-    assert_uniform(made.scale, 0.9, 1.1)
-    assert_uniform(made.top, 0, 1)
-    assert_uniform(made.left, 0, 1)
+    params = drawn(resize=(0.9, 1.1), crop=True)
+    assert_uniform(params.scale, 0.9, 1.1)
+    assert_uniform(params.top, 0, 1)
+    assert_uniform(params.left, 0, 1)
     fixed = drawn()
     assert set(fixed.scale) == {1} and set(fixed.top) == set(fixed.left) == {0.5}
 
@@ -79,8 +79,8 @@ def assert_uniform(values, low, high):
 
 
 def test_sample_values_are_independent():
-    made = drawn(time_flip=False, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.1, resize=(0.9, 1.1), crop=True)
-    correlation = np.corrcoef(np.stack(made[1:]))
+    params = drawn(time_flip=False, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.1, resize=(0.9, 1.1), crop=True)
+    correlation = np.corrcoef(np.stack(params[1:]))
     assert np.abs(correlation - np.eye(len(correlation))).max() < 4.5 / np.sqrt(DRAWS)
 
 
@@ -104,12 +104,12 @@ def test_apply_mirror_flips_frame():
 def test_apply_jitter_matches_torchvision(factor):
     frame = image()
     gray = frame @ np.array([0.299, 0.587, 0.114])
-    wanted = {
+    cases = {
         "brightness": frame * factor,
         "contrast": gray.mean() + factor * (frame - gray.mean()),
         "saturation": gray[..., None] + factor * (frame - gray[..., None]),
     }
-    for name, expected in wanted.items():
+    for name, expected in cases.items():
         got = applied(frame, config.AugmentConfig(**{name: 0.5}), **{name: factor})
         np.testing.assert_allclose(got, np.clip(expected, 0, 1), atol=2e-6, err_msg=name)
 
@@ -145,6 +145,8 @@ def test_apply_any_params_yield_valid_frames(seed):
     )
     variation = augment.sample(settings, np.random.default_rng(seed).random(augment.NUM_UNIFORMS))
     for frame in (image(seed=seed), np.zeros([24, 32, 3], np.float32), np.ones([24, 32, 3], np.float32)):
-        made = augment.apply(settings, augment.AugmentParams(*map(tf.constant, variation)), tf.constant(frame)).numpy()
-        assert made.shape == frame.shape and made.dtype == np.float32
-        assert np.isfinite(made).all() and made.min() >= 0 and made.max() <= 1
+        result = augment.apply(
+            settings, augment.AugmentParams(*map(tf.constant, variation)), tf.constant(frame)
+        ).numpy()
+        assert result.shape == frame.shape and result.dtype == np.float32
+        assert np.isfinite(result).all() and result.min() >= 0 and result.max() <= 1

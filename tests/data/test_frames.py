@@ -215,11 +215,11 @@ def test_load_notices_frame_overwritten_in_place(tmp_path, write_clip):
 @pytest.mark.parametrize("name", ["a.mp4", "a/00002.png"])
 def test_load_notices_changed_modification_time(tmp_path, write_clip, name):
     write_clip((tmp_path / "train" / name) if name == "a.mp4" else tmp_path / "train" / "a")
-    made = [frames.load(tmp_path, "train", SIZE).clips[0].cache_file.stat().st_mtime_ns]
+    times = [frames.load(tmp_path, "train", SIZE).clips[0].cache_file.stat().st_mtime_ns]
     for time_of_change in (1_000_000, 1_000_001):
         os.utime(tmp_path / "train" / name, ns=(0, time_of_change))
-        made.append(frames.load(tmp_path, "train", SIZE).clips[0].cache_file.stat().st_mtime_ns)
-    assert len(set(made)) == 3
+        times.append(frames.load(tmp_path, "train", SIZE).clips[0].cache_file.stat().st_mtime_ns)
+    assert len(set(times)) == 3
 
 
 def test_load_caches_each_frame_size_separately(tmp_path, write_clip):

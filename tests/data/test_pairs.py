@@ -87,8 +87,8 @@ def test_make_dataset_depends_on_seed(index):
     assert not same(one, other)
 
 
-def test_make_dataset_augments_both_frames_alike(tmp_path, write_clip):
-    # All frames but for the bar at the top are the same image, so that the rest has to come out the same.
+def test_make_dataset_augments_both_frames_equally(tmp_path, write_clip):
+    # Frames differ in the bar at the top only, so that the rest must be equal after augmentation.
     write_clip(tmp_path / "train" / "a")
     index = frames.load(tmp_path, "train", (48, 48))
     settings = config.AugmentConfig(brightness=0.4, saturation=0.4, hue=0.4, resize=(1.0, 1.5), crop=True)

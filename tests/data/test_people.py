@@ -1,4 +1,4 @@
-"""Rendered people: same seeds, same bytes; the truth agrees with the pixels; a stopped set continues."""
+"""Rendered people: determinism, agreement of ground truth and pixels, resuming, errors."""
 
 import json
 import pathlib
@@ -12,13 +12,14 @@ import pytest
 
 from fomm_tf import errors
 from fomm_tf.data import people
-from fomm_tf.data.people import assets, command, person, scene, shading
+from fomm_tf.data.people import __main__ as command
+from fomm_tf.data.people import body, dataset, person, scene, shading
 
 SMALL = {"identities": 2, "test_identities": 1, "clips_per_identity": 1, "frames": 2, "frame_step": 5, "size": 32}
 
 
 def write(out, **changes):
-    return command.write(out, **{**SMALL, "seed": 0, "framing": ("talking",), **changes})
+    return dataset.write(out, **{**SMALL, "seed": 0, "framing": ("talking",), **changes})
 
 
 def contents(folder):
@@ -39,15 +40,15 @@ def small_set(tmp_path_factory):
     return folder
 
 
-def test_render_gives_the_same_bytes_for_the_same_seeds(clips):
-    again = list(people.render(people.Clip(1, 11, 21, frames=6, step=12, size=64, still=True)))
-    for frame, other in zip(again, clips[1], strict=True):
+def test_render_is_a_function_of_the_seeds(clips):
+    repeated = list(people.render(people.Clip(1, 11, 21, frames=6, step=12, size=64, still=True)))
+    for frame, other in zip(repeated, clips[1], strict=True):
         np.testing.assert_array_equal(frame.image, other.image)
         np.testing.assert_array_equal(frame.truth.landmarks, other.truth.landmarks)
     assert np.abs(np.int16(clips[0][0].image) - clips[1][0].image).mean() > 5
 
 
-def test_render_frames_have_the_shapes_and_types_that_clip_declares(clips):
+def test_render_frames_have_declared_shapes_and_types(clips):
     for frame in clips[0]:
         assert frame.image.shape == (64, 64, 3) and frame.image.dtype == np.uint8
         assert frame.face.shape == frame.person.shape == (64, 64)
@@ -76,7 +77,7 @@ def test_truth_yaw_is_positive_where_the_nose_moves_to_the_right(clips):
     assert np.mean([truth.landmarks[left, 0] > truth.landmarks[right, 0] for truth in frames]) > 0.9
 
 
-def test_write_gives_a_set_that_training_reads_and_its_truth(small_set):
+def test_write_output_is_readable_for_training_and_has_ground_truth(small_set):
     assert sorted(path.name for path in small_set.iterdir()) == [
         "masks",
         "people.json",
@@ -125,17 +126,17 @@ def test_write_does_not_depend_on_the_number_of_processes(small_set, tmp_path):
     assert contents(tmp_path / "two") == contents(small_set)
 
 
-def test_write_rejects_to_continue_with_other_options(small_set):
+def test_write_rejects_continuing_with_other_options(small_set):
     with pytest.raises(errors.UserError, match="holds a set with other options \\(seed\\)"):
         write(small_set, masks=True, seed=1)
 
 
 @pytest.mark.parametrize("seed", [0, 3, 8])
 def test_pose_blink_closes_the_eyes_and_jaw_opens_the_mouth(seed):
-    human, somebody = assets.load(), person.sample_person(seed, texture_width=128)
+    human, subject = body.load(), person.sample_person(seed, texture_width=128)
     units = np.array([name.startswith("eyeBlink") or name == "jawOpen" for name in human.units], float)
     still = np.zeros((len(human.bones), 3))
-    rest, moved = (person.pose(somebody, weights, still, np.zeros(3))[0] for weights in (0 * units, units))
+    rest, moved = (person.pose(subject, weights, still, np.zeros(3))[0] for weights in (0 * units, units))
 
     def height(vertices, upper, lower):
         return vertices[human.landmarks[upper], 1] - vertices[human.landmarks[lower], 1]
@@ -146,19 +147,19 @@ def test_pose_blink_closes_the_eyes_and_jaw_opens_the_mouth(seed):
     assert height(moved, "upper_lip", "lower_lip") > height(rest, "upper_lip", "lower_lip") + 0.15
 
 
-def test_shade_gives_finite_colors_where_interpolation_leaves_a_shadow_below_0():
-    somebody, place = person.sample_person(0, texture_width=128), scene.sample_scene(0, "talking", 1, 32)
-    normals = somebody.normals(somebody.vertices)
+def test_shade_is_finite_where_interpolated_shadow_is_negative():
+    subject, place = person.sample_person(0, texture_width=128), scene.sample_scene(0, "talking", 1, 32)
+    normals = subject.normals(subject.vertices)
     shadow = np.full(len(normals), -1e-7, np.float32)
-    attributes = shading.vertex_attributes(somebody, normals, shadow)
-    triangle = np.arange(len(somebody.triangles))
+    attributes = shading.vertex_attributes(subject, normals, shadow)
+    triangle = np.arange(len(subject.triangles))
     directions = np.tile(np.float32([0, 0, -1]), (len(triangle), 1))
-    mixed = attributes[somebody.triangles[:, 0]]
-    colors, _ = shading.shade(somebody, place, triangle, mixed, directions, 1.0)
+    mixed = attributes[subject.triangles[:, 0]]
+    colors, _ = shading.shade(subject, place, triangle, mixed, directions, 1.0)
     assert np.isfinite(colors).all() and colors.min() >= 0 and colors.max() <= 1
 
 
-def test_write_draws_a_clip_independently_of_the_others(small_set, tmp_path):
+def test_write_draws_clips_independently(small_set, tmp_path):
     write(tmp_path / "one", identities=1, test_identities=0)
     (clip,) = (tmp_path / "one" / "train").iterdir()
     assert contents(clip) == contents(small_set / "train" / clip.name)
@@ -171,15 +172,15 @@ def test_write_transfers_gives_pairs_with_true_animations(tmp_path):
     assert all((tmp_path / "pairs" / path).exists() for path in row.split(","))
 
 
-def test_write_refuses_a_folder_of_something_else(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
+def test_write_rejects_non_empty_directory(tmp_path):
+    (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(errors.UserError):
         write(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "expected"),
     [
         (["--size", "16"], "--size must be at least 32; got 16"),
         (["--identities", "0"], "--identities must be at least 1; got 0"),
@@ -187,13 +188,13 @@ def test_write_refuses_a_folder_of_something_else(tmp_path):
         (["--framing", "profile"], "invalid choice: 'profile'"),
     ],
 )
-def test_command_reports_bad_options_in_one_line(change, complaint, tmp_path, capsys):
+def test_command_reports_invalid_arguments_in_one_line(change, expected, tmp_path, capsys):
     assert command.main(["--out", str(tmp_path / "out"), *change]) == 2
     message = capsys.readouterr().err
-    assert complaint in message and message.count("\n") == 1
+    assert expected in message and message.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_render_rejects_an_unknown_framing():
-    with pytest.raises(errors.UserError, match="framing is 'profile'"):
+    with pytest.raises(errors.UserError, match=r"framing. must be one of talking, portrait, figure; got 'profile'"):
         next(people.render(people.Clip(0, 0, 0, framing="profile")))

@@ -383,7 +383,7 @@ def test_prepare_rejects_second_process_in_same_directory(people, tmp_path, caps
         (["--jobs", "0"], "--jobs must be at least 1; got 0"),
         (["--crop", "hand"], "There is no detector 'hand' of this kind"),
         (["--crop", "finders:nothing"], "finders has no 'nothing' to call"),
-        (["--crop", "finders:find_nonsense"], "The detector finders:find_nonsense must give"),
+        (["--crop", "finders:find_invalid"], "The detector finders:find_invalid must give"),
         (["--crop", "finders:die", "--jobs", "1"], "ann: out of memory, killed, or a file that crashes the decoder"),
         (["--format", "gif"], "argument --format: invalid choice: 'gif'"),
     ],
@@ -399,16 +399,16 @@ def test_prepare_rejects_invalid_arguments_in_one_line(people, tmp_path, capsys,
 
 
 def test_prepare_rejects_missing_videos_and_used_directories(people, tmp_path, capsys):
-    def refuse(*arguments):
+    def error_of(*arguments):
         assert _run(*arguments) == 2
         return capsys.readouterr().err
 
-    assert "no videos; give files or directories, or one of --preset faces and bodies" in refuse(tmp_path / "set")
-    assert "nowhere does not exist" in refuse(tmp_path / "set", tmp_path / "nowhere")
-    (tmp_path / "file").write_text("mine")
-    assert "is a file; give a directory" in refuse(tmp_path / "file", people)
-    assert "cannot write to" in refuse(tmp_path / "file" / "below", people)
-    assert "is not empty and was not made by fomm prepare" in refuse(tmp_path, people)
+    assert "no videos; give files or directories, or one of --preset faces and bodies" in error_of(tmp_path / "set")
+    assert "nowhere does not exist" in error_of(tmp_path / "set", tmp_path / "nowhere")
+    (tmp_path / "file").write_text("text")
+    assert "is a file; give a directory" in error_of(tmp_path / "file", people)
+    assert "cannot write to" in error_of(tmp_path / "file" / "below", people)
+    assert "is not empty and was not made by fomm prepare" in error_of(tmp_path, people)
     assert not (tmp_path / "set").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "people"]
 

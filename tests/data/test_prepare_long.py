@@ -78,9 +78,9 @@ def test_prepare_crops_contain_faces_of_another_detector(tmp_path):
     for clip in clips:
         for frame in list(video.open_video(clip))[::6]:
             points = find([frame])
-            room = min(points.value.min(), (128 - points.value).min()) / 128
-            inside.append(bool(points.found.all() and room >= 0.1))
-    print(f"found, and inside by a tenth of the side: {np.mean(inside):.4f} of {len(inside)} frames")
+            margin = min(points.value.min(), (128 - points.value).min()) / 128
+            inside.append(bool(points.found.all() and margin >= 0.1))
+    print(f"fraction found with a margin of a tenth of the side: {np.mean(inside):.4f} of {len(inside)} frames")
     assert np.mean(inside) >= 0.99
 
 

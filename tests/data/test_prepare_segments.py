@@ -19,8 +19,8 @@ def _split(per_frame, cuts=(), **given):
     """Splits frames that each have a list of boxes."""
     settings = Settings(**{"margin": 1.5, "min_frames": 2, "max_frames": 1000, **given})
     detections = [
-        segments.FrameDetections(np.array(found, float).reshape(-1, 4), number in cuts)
-        for number, found in enumerate(per_frame)
+        segments.FrameDetections(np.array(detected, float).reshape(-1, 4), number in cuts)
+        for number, detected in enumerate(per_frame)
     ]
     return list(segments.split(detections, SIZE, settings))
 
@@ -84,7 +84,7 @@ def test_split_ends_segment_near_frame_edge():
     boxes = [[_box(200 - 40 + 4 * step, 40)] for step in range(6)]
     parts = _split(boxes, edge_margin=0.1)
     # With a margin of 1.5 the square measures 30 for one box, so a tenth of it is 3 pixels: 160 to 180 and 164 to 184
-    # have room, 172 to 192 and 176 to 196 too, 180 to 200 has none.
+    # have margins, also 172 to 192 and 176 to 196; 180 to 200 has none.
     assert parts[-1].end == "too near the frame's edge"
     assert parts[-1].box is None
     assert parts[-1].first + parts[-1].frames == 6
@@ -106,10 +106,10 @@ def test_split_prefers_object_with_margin():
     st.integers(2, 9),
     st.sampled_from([-1.0, 0.0, 0.1]),
 )
-def test_split_partscover_all_frames_and_meet_limits(per_frame, cuts, longest, edge_margin):
-    found = [[_box(*box) for box in boxes] for boxes in per_frame]
+def test_split_parts_cover_all_frames_and_meet_limits(per_frame, cuts, longest, edge_margin):
+    detected = [[_box(*box) for box in boxes] for boxes in per_frame]
     settings = Settings(margin=1.5, min_frames=2, max_frames=longest, edge_margin=edge_margin)
-    parts = _split(found, cuts, max_frames=longest, edge_margin=edge_margin)
+    parts = _split(detected, cuts, max_frames=longest, edge_margin=edge_margin)
     place = 0
     for segment in parts:
         assert segment.first == place
@@ -121,7 +121,7 @@ def test_split_partscover_all_frames_and_meet_limits(per_frame, cuts, longest, e
         assert not cuts & set(range(segment.first + 1, place))
         square = segments.place_crop(segment.box, SIZE, settings)
         assert segments.edge_distance(segment.box, square) >= edge_margin
-        for boxes in found[segment.first : place]:
+        for boxes in detected[segment.first : place]:
             assert any((segment.box[:2] <= box[:2]).all() and (segment.box[2:] >= box[2:]).all() for box in boxes)
     assert place == len(per_frame)
 
@@ -134,20 +134,20 @@ def _scene(seed):
 def test_cut_detector_ignores_noise_and_motion():
     rng = np.random.default_rng(0)
     frames = [_scene(1)] * 30 + [_scene(2)] * 30
-    finder, found = segments.CutDetector(), []
+    finder, detected = segments.CutDetector(), []
     for number, scene in enumerate(frames):
         frame = np.clip(scene + rng.normal(0, 8, scene.shape), 0, 255).astype(np.uint8)
         frame[40:80, 60 + number % 20 : 100 + number % 20] = 255
         if finder(frame):
-            found.append(number)
-    assert found == [30]
+            detected.append(number)
+    assert detected == [30]
 
 
 def test_cut_detector_ignores_constant_change():
     wide = np.concatenate([_scene(3)] * 4, axis=1)
     finder = segments.CutDetector()
-    found = [number for number in range(50) if finder(wide[:, 9 * number : 9 * number + 200])]
-    assert found == [1]  # there was nothing to compare the first change with
+    detected = [number for number in range(50) if finder(wide[:, 9 * number : 9 * number + 200])]
+    assert detected == [1]  # the first change has no previous one to compare with
 
 
 def test_cut_detector_reports_one_cut_to_livelier_scene():

@@ -1,9 +1,9 @@
-"""Which videos are found, what they are called, and whom they are for."""
+"""Discovery of videos: names, identities, splits."""
 
 import pytest
 
 from fomm_tf import errors
-from fomm_tf.data.prepare import settings, sources
+from fomm_tf.data.prepare import run, settings
 from fomm_tf.data.prepare.settings import Settings
 
 
@@ -13,15 +13,15 @@ def _touch(root, *names):
         (root / name).write_bytes(b"")
 
 
-def _find(root, **given):
-    return sources.find([root], Settings(**given), root / "out")
+def _find(root, **assigned):
+    return run.find_sources([root], Settings(**assigned), root / "out")
 
 
-def test_find_names_are_unique_and_contain_identity(tmp_path):
+def test_find_sources_names_are_unique_and_contain_identity(tmp_path):
     _touch(tmp_path, "ann.mp4", "bob#1.mov", "cid/a.mp4", "cid/deep/b.webm", "dan/00001.png", "dan/00002.png")
     _touch(tmp_path, "notes.txt", ".hidden.mp4", "out/train/ann#1.mp4")
-    found = {source.name: (source.identity, source.split) for source in _find(tmp_path)}
-    assert found == {
+    videos = {source.name: (source.identity, source.split) for source in _find(tmp_path)}
+    assert videos == {
         "ann": ("ann", None),
         "bob#1": ("bob", None),
         "cid#a": ("cid", None),
@@ -30,22 +30,22 @@ def test_find_names_are_unique_and_contain_identity(tmp_path):
     }
 
 
-def test_find_keeps_train_and_test_directories_apart(tmp_path):
+def test_find_sources_keeps_train_and_test_directories_apart(tmp_path):
     _touch(tmp_path, "train/ann#1.gif", "train/bob/x.mp4", "test/cid/00001.png", "test/stacked.png")
-    found = {source.name: source.split for source in _find(tmp_path)}
-    assert found == {"ann#1": "train", "bob#x": "train", "cid": "test", "stacked": "test"}
+    videos = {source.name: source.split for source in _find(tmp_path)}
+    assert videos == {"ann#1": "train", "bob#x": "train", "cid": "test", "stacked": "test"}
 
 
-def test_find_accepts_directory_of_frames(tmp_path):
+def test_find_sources_accepts_directory_of_frames(tmp_path):
     _touch(tmp_path, "ann/00001.png", "ann/00002.png")
     (source,) = _find(tmp_path / "ann")
     assert source == (tmp_path / "ann", "ann", None)
 
 
-def test_find_extracts_identity_by_pattern(tmp_path):
+def test_find_sources_extracts_identity_by_pattern(tmp_path):
     _touch(tmp_path, "001_smile_2.mp4", "001_smile_1.mp4", "017_posed.mp4", "other.mp4", "a/002_x.mp4")
-    found = _find(tmp_path, identity=settings.PRESETS["nemo"]["identity"])
-    assert [(source.name, source.identity) for source in found] == [
+    videos = _find(tmp_path, identity=settings.PRESETS["nemo"]["identity"])
+    assert [(source.name, source.identity) for source in videos] == [
         ("001#001_smile_1", "001"),
         ("001#001_smile_2", "001"),
         ("002#a#002_x", "002"),
@@ -54,14 +54,14 @@ def test_find_extracts_identity_by_pattern(tmp_path):
     ]
 
 
-def test_find_accepts_any_suffix_and_duplicates(tmp_path):
+def test_find_sources_accepts_any_suffix_and_duplicates(tmp_path):
     _touch(tmp_path, "loop.ffconcat")
     file = tmp_path / "loop.ffconcat"
-    assert [source.name for source in sources.find([file, file], Settings(), tmp_path / "out")] == ["loop"]
+    assert [source.name for source in run.find_sources([file, file], Settings(), tmp_path / "out")] == ["loop"]
 
 
 @pytest.mark.parametrize(
-    ("names", "given", "message"),
+    ("names", "assigned", "message"),
     [
         (["notes.txt"], {}, "has no videos"),
         (["a.mp4", "a.mov"], {}, "would both be named 'a'; rename one"),
@@ -69,35 +69,35 @@ def test_find_accepts_any_suffix_and_duplicates(tmp_path):
         (["deep/a.mp4"], {"identity": "(.*)"}, "it must match a name without / and #"),
     ],
 )
-def test_find_rejects_ambiguous_names(tmp_path, names, given, message):
+def test_find_sources_rejects_ambiguous_names(tmp_path, names, assigned, message):
     _touch(tmp_path, *names)
     if message is None:
-        assert [source.identity for source in _find(tmp_path, **given)] == ["a.mp4"]
+        assert [source.identity for source in _find(tmp_path, **assigned)] == ["a.mp4"]
         return
     with pytest.raises(errors.UserError, match=message.replace("(", r"\(")):
-        _find(tmp_path, **given)
+        _find(tmp_path, **assigned)
 
 
-def test_choose_test_is_deterministic(tmp_path):
+def test_choose_test_identities_is_deterministic(tmp_path):
     _touch(tmp_path, *(f"{name}/{clip}.mp4" for name in "abcdefghij" for clip in range(3)))
-    found = _find(tmp_path)
-    chosen = sources.choose_test(found, Settings(test_share=0.3))
+    videos = _find(tmp_path)
+    chosen = run.choose_test_identities(videos, Settings(test_share=0.3))
     assert len(chosen) == 3
-    assert chosen == sources.choose_test(found[::-1], Settings(test_share=0.3))
-    assert len(sources.choose_test(found, Settings(test_share=0.01))) == 1
-    assert sources.choose_test(found, Settings(test_share=0.0)) == []
-    assert sources.choose_test(found, Settings(test_identities=("b", "a"))) == ["a", "b"]
-    assert sources.choose_test(found, Settings(split="time")) == []
+    assert chosen == run.choose_test_identities(videos[::-1], Settings(test_share=0.3))
+    assert len(run.choose_test_identities(videos, Settings(test_share=0.01))) == 1
+    assert run.choose_test_identities(videos, Settings(test_share=0.0)) == []
+    assert run.choose_test_identities(videos, Settings(test_identities=("b", "a"))) == ["a", "b"]
+    assert run.choose_test_identities(videos, Settings(split="time")) == []
 
 
-def test_choose_test_rejects_single_identity(tmp_path):
+def test_choose_test_identities_rejects_single_identity(tmp_path):
     _touch(tmp_path, "ann/a.mp4", "ann/b.mp4")
-    found = _find(tmp_path)
+    videos = _find(tmp_path)
     with pytest.raises(errors.UserError, match=r"have one identity, 'ann'.*give `split` time"):
-        sources.choose_test(found, Settings())
+        run.choose_test_identities(videos, Settings())
     with pytest.raises(errors.UserError, match="`test_identities` must be some of ann; got bob"):
-        sources.choose_test(found, Settings(test_identities=("bob",)))
+        run.choose_test_identities(videos, Settings(test_identities=("bob",)))
     _touch(tmp_path, "train/x.mp4", "test/y.mp4")
-    assert sources.choose_test(_find(tmp_path / "train"), Settings(split="time")) == []
-    given = [source._replace(split="train") for source in found]
-    assert sources.choose_test(given, Settings()) == []
+    assert run.choose_test_identities(_find(tmp_path / "train"), Settings(split="time")) == []
+    assigned = [source._replace(split="train") for source in videos]
+    assert run.choose_test_identities(assigned, Settings()) == []

@@ -1,4 +1,4 @@
-"""Puppets: the same from the same seeds, labeled where they are drawn, moving enough and different enough."""
+"""Puppets: drawn the same from the same seeds, labeled correctly, with enough motion and variety."""
 
 import itertools
 import time
@@ -9,12 +9,12 @@ from scipy import interpolate
 
 from fomm_tf import errors, video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import backgrounds, drawing, motion, sprites
+from fomm_tf.data.puppets import drawing, motion, sprites, textures
 from fomm_tf.opencv import cv2
 
 pytestmark = pytest.mark.slow
 
-# A color that no puppet wears, by which a part is found.
+# Colors that no puppet wears, to find a part by.
 MARK = (1.0, 0.0, 1.0)
 OTHER_MARK = (0.0, 1.0, 0.0)
 FRAMINGS = (motion._FIGURE, motion._BUST)
@@ -41,14 +41,14 @@ def _clips(count, frames, size=64):
         [puppets.label(puppets.sample_identity(100 + i), pose, size) for pose in puppets.sample_motion(i, frames)]
         for i in range(count)
     ]
-    value = np.array([[one.value for one in clip] for clip in labels])
-    return value, np.array([[one.visible for one in clip] for clip in labels])
+    value = np.array([[frame.value for frame in clip] for clip in labels])
+    return value, np.array([[frame.visible for frame in clip] for clip in labels])
 
 
-def test_the_same_seeds_give_the_same_bytes_and_others_do_not():
+def test_draw_is_a_function_of_the_seeds():
     def draw(who, how):
         sprites.draw_sprites.cache_clear()
-        backgrounds.draw_background.cache_clear()
+        textures.draw_background.cache_clear()
         return [
             puppets.draw(puppets.sample_identity(who), pose, 64).tobytes() for pose in puppets.sample_motion(how, 4)
         ]
@@ -59,7 +59,7 @@ def test_the_same_seeds_give_the_same_bytes_and_others_do_not():
     assert draw(3, 6) != first
 
 
-def test_a_frame_does_not_depend_on_what_was_drawn_before_it():
+def test_draw_does_not_depend_on_previous_frames():
     identity, poses = puppets.sample_identity(1), puppets.sample_motion(1, 6)
     forwards = [puppets.draw(identity, pose, 48) for pose in poses]
     backwards = [puppets.draw(identity, pose, 48) for pose in poses[::-1]][::-1]
@@ -67,7 +67,7 @@ def test_a_frame_does_not_depend_on_what_was_drawn_before_it():
 
 
 @pytest.mark.parametrize("size", [32, (32, 32), (33, 47), (48, 128), (130, 40), 256])
-def test_a_frame_has_the_size_asked_for(size):
+def test_draw_returns_the_requested_size(size):
     frame = puppets.draw(puppets.sample_identity(0), puppets.Pose(), size)
     assert frame.shape == (*((size, size) if isinstance(size, int) else size), 3)
     assert frame.dtype == np.uint8
@@ -75,14 +75,14 @@ def test_a_frame_has_the_size_asked_for(size):
 
 
 @pytest.mark.parametrize("size", [31, (64, 8), (0, 64)])
-def test_a_size_below_32_is_refused(size):
+def test_draw_and_label_reject_sizes_below_32(size):
     with pytest.raises(errors.UserError, match="at least 32"):
         puppets.draw(puppets.sample_identity(0), puppets.Pose(), size)
     with pytest.raises(errors.UserError, match="at least 32"):
         puppets.label(puppets.sample_identity(0), puppets.Pose(), size)
 
 
-def test_a_small_frame_is_a_large_one_reduced():
+def test_draw_small_frame_equals_downsampled_large_frame():
     identity = puppets.sample_identity(2)
     for pose in puppets.sample_motion(2, 4):
         small = puppets.draw(identity, pose, 64).astype(int)
@@ -90,7 +90,7 @@ def test_a_small_frame_is_a_large_one_reduced():
         assert np.abs(small - reduced).mean() < 5
 
 
-def test_edges_are_antialiased_and_move_by_parts_of_a_pixel():
+def test_draw_antialiases_subpixel_motion():
     identity = puppets.sample_identity(5)
     frames = [puppets.draw(identity, puppets.Pose(x=i / 1000), 64).astype(int) for i in range(12)]
     steps = [np.abs(after - before).mean() for before, after in itertools.pairwise(frames)]
@@ -98,8 +98,8 @@ def test_edges_are_antialiased_and_move_by_parts_of_a_pixel():
     assert max(steps) < 1.5
 
 
-def test_a_frame_is_drawn_in_the_time_of_a_few_warps_of_it():
-    """Seven where this was written: 1.7 ms, on one thread of an Intel Xeon."""
+def test_draw_takes_the_time_of_a_few_warps():
+    """About seven warps, or 1.7 ms, on one thread of an Intel Xeon."""
     identity, poses = puppets.sample_identity(0), puppets.sample_motion(0, 50)
     side = 64 * drawing.OVERSAMPLING
     canvas, turn = np.random.default_rng(0).random((side, side, 4), np.float32), np.float32([[1, 0.1, 0], [-0.1, 1, 0]])
@@ -119,7 +119,7 @@ def test_a_frame_is_drawn_in_the_time_of_a_few_warps_of_it():
 
 @pytest.mark.parametrize("size", [128, (96, 160), (144, 96)])
 @pytest.mark.parametrize(("joint", "color"), [("nose", "nose"), ("mouth", "lips"), ("chest", "emblem")])
-def test_a_label_is_in_the_middle_of_its_part(joint, color, size):
+def test_label_is_in_the_middle_of_its_part(joint, color, size):
     number, distances = puppets.JOINTS.index(joint), []
     for seed in range(4):
         identity = puppets.sample_identity(seed)
@@ -135,7 +135,7 @@ def test_a_label_is_in_the_middle_of_its_part(joint, color, size):
 
 
 @pytest.mark.parametrize("joint", ["nose", "left_hand", "right_hand", "left_foot", "right_foot"])
-def test_a_visible_joint_is_on_its_part_and_a_hidden_one_is_not_seen(joint):
+def test_label_visibility_agrees_with_the_pixels(joint):
     shown, hidden, size = [], [], (96, 160)
     color = {"hand": "hands", "foot": "shoes", "nose": "nose"}[joint.split("_")[-1]]
     number = puppets.JOINTS.index(joint)
@@ -157,14 +157,14 @@ def test_a_visible_joint_is_on_its_part_and_a_hidden_one_is_not_seen(joint):
     assert not hidden or np.mean(hidden) < 0.1
 
 
-def test_a_joint_out_of_the_frame_is_not_visible():
+def test_label_outside_of_the_frame_is_not_visible():
     labels = puppets.label(puppets.sample_identity(0), puppets.Pose(x=3.0), 64)
     assert not labels.visible.any()
     assert (labels.value[:, 0] > 1).all()
 
 
 @pytest.mark.parametrize(("yaw", "far", "near"), [(1.25, "right", "left"), (-1.25, "left", "right")])
-def test_a_turned_head_hides_its_far_eye(yaw, far, near):
+def test_turned_head_hides_its_far_eye(yaw, far, near):
     identity = puppets.sample_identity(0)
     pose = puppets.Pose(head_yaw=yaw, scale=1.6, y=0.4)
     labels = dict(zip(puppets.JOINTS, puppets.label(identity, pose, 128).visible, strict=True))
@@ -174,7 +174,7 @@ def test_a_turned_head_hides_its_far_eye(yaw, far, near):
     assert 0 < _changed(identity, pose, 128, iris=True).sum() < 0.6 * both
 
 
-def test_eyes_close_and_the_mouth_opens():
+def test_pose_closes_eyes_and_opens_mouth():
     identity, pose = puppets.sample_identity(0), puppets.Pose(scale=1.6, y=0.4)
     assert _changed(identity, pose, 128, iris=True).any()
     assert not _changed(identity, pose._replace(eyes=0.0), 128, iris=True).any()
@@ -182,7 +182,7 @@ def test_eyes_close_and_the_mouth_opens():
     assert (np.abs(shut - wide).max(axis=-1) > 60).sum() > 40
 
 
-def test_an_arm_is_before_the_body_or_behind_it():
+def test_arm_is_in_front_of_the_body_or_behind_it():
     identity = puppets.sample_identity(0)
     pose = puppets.Pose(left_shoulder=0.0, left_elbow=-1.9)
     number = puppets.JOINTS.index("left_hand")
@@ -190,7 +190,7 @@ def test_an_arm_is_before_the_body_or_behind_it():
     assert not puppets.label(identity, pose._replace(left_before=0.0), 128).visible[number]
 
 
-def test_two_identities_under_one_motion_have_equal_joints_up_to_their_proportions():
+def test_joints_of_two_identities_differ_by_proportions_only():
     first, second = puppets.sample_identity(1), puppets.sample_identity(2)
     dressed = second._replace(body=first.body, head=first.head)
     bones = {"upper_arm": ("shoulder", "elbow"), "forearm": ("elbow", "hand")}
@@ -210,7 +210,7 @@ def test_two_identities_under_one_motion_have_equal_joints_up_to_their_proportio
                 np.testing.assert_allclose(lengths, pose.scale * np.array(expected), rtol=1e-4)
 
 
-def test_another_identity_moves_alike_under_the_same_motion():
+def test_joints_of_two_identities_have_correlated_motion():
     poses = puppets.sample_motion(4, 24)
     first, second = (
         np.array([puppets.label(puppets.sample_identity(seed), pose, 64).value for pose in poses]) for seed in (1, 2)
@@ -220,24 +220,24 @@ def test_another_identity_moves_alike_under_the_same_motion():
     assert not np.allclose(first, second, atol=0.01)
 
 
-def test_the_spline_is_scipys():
+def test_spline_equals_scipy():
     controls = np.random.default_rng(0).normal(size=(9, 3))
     stretches = len(controls) - 3
     expected = interpolate.BSpline(np.arange(-3, stretches + 4), controls, 3)(np.linspace(0, stretches, 50))
     np.testing.assert_allclose(motion.spline(controls, 50), expected, atol=1e-12)
 
 
-def test_the_spline_is_that_of_tensorflow_graphics():
+def test_spline_equals_tensorflow_graphics():
     from tensorflow_graphics.math.interpolation import bspline  # imports for seconds
 
     controls, count = np.random.default_rng(1).normal(size=(9, 3)), 50
-    places = np.linspace(0, len(controls) - 3, count)[:-1]  # it takes none at the very end
+    places = np.linspace(0, len(controls) - 3, count)[:-1]  # it rejects the end point
     expected = bspline.interpolate(controls.T, places, int(bspline.Degree.CUBIC), cyclical=False)
     np.testing.assert_allclose(motion.spline(controls, count)[:-1], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8, 300])
-def test_a_motion_has_as_many_poses_as_asked_for_all_within_their_ranges(frames):
+def test_sample_motion_returns_the_requested_number_of_poses_within_their_ranges(frames):
     poses = puppets.sample_motion(7, frames)
     assert len(poses) == frames
     low, high = (np.array([getattr(one, end) for one in FRAMINGS]) for end in ("low", "high"))
@@ -246,14 +246,14 @@ def test_a_motion_has_as_many_poses_as_asked_for_all_within_their_ranges(frames)
     assert len({(pose.left_before, pose.right_before) for pose in poses}) == 1
 
 
-def test_joints_move_smoothly():
+def test_sample_motion_is_smooth():
     value, _ = _clips(10, 64)
     speed = np.diff(value, axis=1)
     assert np.linalg.norm(speed, axis=-1).max() < 0.35
     assert np.linalg.norm(np.diff(speed, axis=1), axis=-1).mean() < 0.5 * np.linalg.norm(speed, axis=-1).mean()
 
 
-def test_a_smaller_amount_moves_less():
+def test_sample_motion_moves_less_with_a_smaller_amount():
     identity = puppets.sample_identity(0)
     clips = [
         np.array([puppets.label(identity, pose, 64).value for pose in puppets.sample_motion(0, 32, amount)])
@@ -264,7 +264,7 @@ def test_a_smaller_amount_moves_less():
     assert spreads[0] < 0.4 * spreads[2]
 
 
-def test_some_motions_show_a_face_that_fills_the_frame_and_some_the_whole_figure():
+def test_sample_motion_frames_faces_and_whole_figures():
     widths, names = [], ("left_hand", "right_hand", "left_foot", "right_foot")
     limbs = [puppets.JOINTS.index(name) for name in names]
     for seed in range(60):
@@ -278,7 +278,7 @@ def test_some_motions_show_a_face_that_fills_the_frame_and_some_the_whole_figure
     assert np.mean(figures) > 0.9
 
 
-def test_half_of_the_backgrounds_move_and_never_so_far_that_the_image_ends():
+def test_sample_motion_moves_half_of_the_backgrounds_within_their_margins():
     moving = 0
     for seed in range(40):
         poses = puppets.sample_motion(seed, 16)
@@ -291,7 +291,7 @@ def test_half_of_the_backgrounds_move_and_never_so_far_that_the_image_ends():
 
 
 @pytest.mark.parametrize("kind", ["photograph", "leaves"])
-def test_some_backgrounds_have_the_spectrum_of_photographs(kind):
+def test_background_has_the_spectrum_of_photographs(kind):
     """Power that falls as 1/f^2 to 1/f^3.5; a cloud's falls as 1/f^5 and more, white noise's not at all."""
     slopes, size = [], 128
     rows, columns = np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size), indexing="ij")
@@ -307,7 +307,7 @@ def test_some_backgrounds_have_the_spectrum_of_photographs(kind):
     assert -3.5 < np.median(slopes) < -1.5
 
 
-def test_the_figure_stands_out_from_its_background():
+def test_figure_contrasts_with_its_background():
     contrasts = []
     for seed in range(40):
         identity = puppets.sample_identity(seed)

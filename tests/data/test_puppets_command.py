@@ -1,4 +1,4 @@
-"""`python -m fomm_tf.data.puppets`: what it writes, what it refuses, and how it ends."""
+"""`python -m fomm_tf.data.puppets`: its output, its errors, and its exit codes."""
 
 import hashlib
 import json
@@ -15,7 +15,8 @@ import pytest
 import fomm_tf
 from fomm_tf import video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import command, dataset, drawing
+from fomm_tf.data.puppets import __main__ as command
+from fomm_tf.data.puppets import dataset, drawing
 
 
 def _contents(folder):
@@ -31,7 +32,7 @@ def _run(out, *extra):
     return command.main(["--out", str(out), *arguments, *extra])
 
 
-def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again(tmp_path, capsys):
+def test_command_writes_frames_and_labels_that_determine_them(tmp_path, capsys):
     out = tmp_path / "deep" / "puppets"
     assert _run(out) == 0
     printed = capsys.readouterr().out
@@ -53,9 +54,9 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
             for number, row in enumerate(labels["poses"]):
                 frame = video.read_image(out / split / clip / f"{number:05d}.png")
                 np.testing.assert_array_equal(frame, puppets.draw(identity, puppets.Pose(*row), (32, 40)))
-                again = puppets.label(identity, puppets.Pose(*row), (32, 40))
-                np.testing.assert_array_equal(labels["joints"][number], again.value)
-                np.testing.assert_array_equal(labels["visible"][number], again.visible)
+                expected = puppets.label(identity, puppets.Pose(*row), (32, 40))
+                np.testing.assert_array_equal(labels["joints"][number], expected.value)
+                np.testing.assert_array_equal(labels["visible"][number], expected.visible)
     record = json.loads((out / "puppets.json").read_text())
     assert 0.06 < record["mean_motion"]["train"] < 0.3
     assert 0.02 < record["disoccluded"]["train"] < 0.4
@@ -63,17 +64,17 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
     assert video.read_image(out / "sheet.png").shape == (4 * 68, 8 * 68, 3)
 
 
-def test_the_readme_shows_what_its_command_draws():
+def test_readme_image_equals_the_drawn_sheet():
     shown = video.read_image(pathlib.Path(fomm_tf.__file__).parent / "assets" / "puppets.png")
     clips = dataset.plan(1, {"train": 6}, 1)
-    drawn = drawing.draw_sheet(
+    drawn = dataset.draw_sheet(
         (puppets.sample_identity(clip.identity_seed), puppets.sample_motion(clip.motion_seed, 64)) for clip in clips
     )
     assert shown.shape == drawn.shape
     assert np.abs(shown.astype(int) - drawn).mean() < 1
 
 
-def test_portraits_are_faces_that_fill_the_frame_before_a_wall_that_keeps_still(tmp_path):
+def test_command_portraits_have_large_faces_and_a_static_plain_wall(tmp_path):
     assert _run(tmp_path / "puppets", "--portraits", "--identities", "12", "--clips", "1") == 0
     assert json.loads((tmp_path / "puppets" / "puppets.json").read_text())["portraits"] is True
     for path in sorted((tmp_path / "puppets" / "labels" / "train").iterdir()):
@@ -86,7 +87,7 @@ def test_portraits_are_faces_that_fill_the_frame_before_a_wall_that_keeps_still(
         assert {(pose.pan_x, pose.pan_y, pose.zoom) for pose in poses} == {(0.0, 0.0, 1.0)}
 
 
-def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(tmp_path):
+def test_command_output_is_a_function_of_the_seed(tmp_path):
     for name in ("first", "second"):
         assert _run(tmp_path / name) == 0
     assert _run(tmp_path / "other", "--seed", "2") == 0
@@ -95,7 +96,7 @@ def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(tmp_
     assert not set(first.values()) & set(other.values())
 
 
-def test_no_identity_and_no_motion_of_any_test_set_is_in_any_training_set():
+def test_plan_never_shares_seeds_between_train_and_test():
     seeds = {split: set() for split in ("train", "test")}
     for seed in range(50):
         clips = list(dataset.plan(seed, {"train": 20, "test": 5}, 3))
@@ -123,7 +124,7 @@ def test_no_identity_and_no_motion_of_any_test_set_is_in_any_training_set():
         (["--wrong"], "unrecognized arguments: --wrong"),
     ],
 )
-def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path, capsys, extra, message):
+def test_command_reports_invalid_arguments_in_one_line(tmp_path, capsys, extra, message):
     assert _run(tmp_path / "out", *extra) == 2
     error = capsys.readouterr().err
     assert error.startswith("puppets: ")
@@ -132,17 +133,17 @@ def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path, capsys, extra, mes
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path, capsys):
-    (tmp_path / "mine.txt").write_text("mine")
+def test_command_rejects_non_empty_directory(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("text")
     assert _run(tmp_path) == 2
     assert "is not empty; give a new directory" in capsys.readouterr().err
-    assert _run(tmp_path / "mine.txt") == 2
+    assert _run(tmp_path / "notes.txt") == 2
     assert "is a file; give a directory" in capsys.readouterr().err
-    assert _run(tmp_path / "mine.txt" / "below") == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert _run(tmp_path / "notes.txt" / "below") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_an_empty_folder_is_filled(tmp_path):
+def test_command_accepts_empty_directory(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     assert _run(out) == 0
@@ -150,7 +151,7 @@ def test_an_empty_folder_is_filled(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_interruption_ends_with_130_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+def test_command_interrupted_exits_130_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     draw, count = drawing.draw, 0
 
     def interrupt(*arguments):
@@ -166,7 +167,7 @@ def test_an_interruption_ends_with_130_and_leaves_nothing(tmp_path, capsys, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_a_terminated_process_ends_with_130_and_leaves_nothing(tmp_path):
+def test_command_terminated_exits_130_and_leaves_nothing(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "fomm_tf.data.puppets", "--out", str(tmp_path / "out"), "--identities", "100000"],
         stdout=subprocess.PIPE,
@@ -183,9 +184,9 @@ def test_a_terminated_process_ends_with_130_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_help_says_what_is_written_and_no_tensorflow_is_loaded():
+def test_command_help_describes_the_output_without_loading_tensorflow():
     code = (
-        "import sys; from fomm_tf.data.puppets import command\n"
+        "import sys; from fomm_tf.data.puppets import __main__ as command\n"
         "try: command.main(['--help'])\n"
         "finally: assert 'tensorflow' not in sys.modules"
     )

@@ -1,4 +1,4 @@
-"""The animator: what goes in and out, and the stream of frames."""
+"""The animator: inputs, outputs, and streams of frames."""
 
 import functools
 import pathlib
@@ -81,7 +81,7 @@ def test_render_rejects_keypoints_of_another_model():
 @pytest.mark.parametrize("align_corners", [True, False])
 @pytest.mark.parametrize("mode", ["absolute", "relative"])
 def test_animate_matches_reference_to_one_gray_level(mode, align_corners, tmp_path):
-    # The vectors' relative frames were made with all switches on.
+    # The vectors' relative frames were computed with all switches on.
     animated = tiny(align_corners).animate(
         VECTORS["source"], iter(VECTORS["driving"]), mode=mode, adapt_scale=True, batch_size=2
     )
@@ -112,10 +112,10 @@ def test_animate_is_independent_of_batch_size(batch_size):
 
 def test_animate_starts_relative_motion_from_best_frame():
     source, driving = frames(1)[0], frames(7, seed=1)
-    found = tiny().detect(driving)
-    best = fomm_tf.Keypoints(found.value[4:5], found.jacobian[4:5])
+    keypoints = tiny().detect(driving)
+    best = fomm_tf.Keypoints(keypoints.value[4:5], keypoints.jacobian[4:5])
     encoded = tiny().encode_source(source)
-    moved = fomm_tf.transfer(encoded.keypoints, found, best)
+    moved = fomm_tf.transfer(encoded.keypoints, keypoints, best)
     expected = tiny().render(encoded, moved).prediction.numpy() * 255
     got = np.stack(list(tiny().animate(source, iter(driving), best_frame=4, batch_size=2)))
     assert np.abs(got - expected).max() <= 1
@@ -176,8 +176,8 @@ def test_lower_precision_matches_float32_up_to_rounding(precision, off, run_fold
     exact, rounded = (fomm_tf.Animator.load(run_folder, name) for name in ("float32", precision))
     assert {layer.compute_dtype for layer in rounded.model.generator.layers} == {precision}
     driving = frames(3)
-    expected, found = (model.detect(driving) for model in (exact, rounded))
-    np.testing.assert_allclose(found.value, expected.value, rtol=0, atol=off)
+    expected, keypoints = (model.detect(driving) for model in (exact, rounded))
+    np.testing.assert_allclose(keypoints.value, expected.value, rtol=0, atol=off)
     source, keypoints = exact.encode_source(frames(1, seed=1)), expected
     other = rounded.encode_source(frames(1, seed=1))
     before, after = exact.render(source, keypoints).prediction, rounded.render(other, keypoints).prediction

@@ -24,23 +24,23 @@ def test_prefetch_keeps_order_and_uses_one_other_thread():
 
 @pytest.mark.parametrize("depth", [1, 4])
 def test_prefetch_computes_depth_items_ahead(depth):
-    made = threading.Semaphore(0)
+    computed = threading.Semaphore(0)
 
     def items():
         for number in range(20):
-            made.release()
+            computed.release()
             yield number
 
     prefetched = stream.prefetch(items(), depth)
     assert next(prefetched) == 0
     for _ in range(1 + depth):
-        assert made.acquire(timeout=60)
+        assert computed.acquire(timeout=60)
     prefetched.close()
 
 
 @pytest.mark.parametrize("depth", [1, 4])
 def test_prefetch_computes_no_more_than_depth_items_ahead(monkeypatch, depth):
-    """With an executor that does at once what a thread would do some time later."""
+    """With an executor that does immediately what a thread would do later."""
 
     class Inline:
         def __init__(self, _):
@@ -59,11 +59,11 @@ def test_prefetch_computes_no_more_than_depth_items_ahead(monkeypatch, depth):
 
     futures = types.SimpleNamespace(ThreadPoolExecutor=Inline)
     monkeypatch.setattr(stream, "concurrent", types.SimpleNamespace(futures=futures))
-    made = []
-    prefetched = stream.prefetch((made.append(number) or number for number in range(20)), depth)
-    for asked in range(1, 10):
+    computed = []
+    prefetched = stream.prefetch((computed.append(number) or number for number in range(20)), depth)
+    for requested in range(1, 10):
         next(prefetched)
-        assert len(made) == asked + depth
+        assert len(computed) == requested + depth
 
 
 def test_prefetch_raises_after_the_items_before_the_error():

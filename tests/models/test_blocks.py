@@ -1,4 +1,4 @@
-"""The shared blocks: normalisation as torch's (also across replicas), initial weights, sizes."""
+"""The shared blocks: normalization as in torch (also across replicas), initial weights, sizes."""
 
 import pathlib
 
@@ -31,7 +31,7 @@ def assert_state_after_one_step(norm):
 
 
 @pytest.mark.parametrize("compiled", [None, False, True], ids=["eager", "graph", "xla"])
-def test_batch_norm_steps_as_the_reference_does(compiled):
+def test_batch_norm_update_equals_reference(compiled):
     norm, inputs = make_norm(), tf.constant(nhwc(OPS["bn_x"]))
     call = norm if compiled is None else tf.function(norm, jit_compile=compiled)
     np.testing.assert_allclose(call(inputs, training=True), nhwc(OPS["bn_y_train"]), atol=2e-6)
@@ -40,7 +40,7 @@ def test_batch_norm_steps_as_the_reference_does(compiled):
 
 
 @pytest.mark.parametrize("split", [(1, 1), (2, 4)], ids=["even", "uneven"])
-def test_batch_norm_of_two_replicas_is_that_of_the_whole_batch(split, two_replicas):
+def test_batch_norm_of_two_replicas_equals_whole_batch(split, two_replicas):
     inputs = tf.constant(nhwc(OPS["bn_x"]))
     if split == (2, 4):
         inputs = tf.concat([inputs, inputs * 0.5 + 1.0, inputs[:, ::-1] * 2.0], axis=0)
@@ -84,7 +84,7 @@ def test_batch_norm_of_two_replicas_is_that_of_the_whole_batch(split, two_replic
     assert int(norm.batches.numpy()) == 1
 
 
-def test_instance_norm_is_the_reference_s():
+def test_instance_norm_equals_reference():
     norm = discriminator.InstanceNorm()
     norm.build(tf.TensorShape([None, None, None, 4]))
     norm.gamma.assign(OPS["bn_before_weight"])
@@ -92,7 +92,7 @@ def test_instance_norm_is_the_reference_s():
     np.testing.assert_allclose(norm(tf.constant(nhwc(OPS["bn_x"]))), nhwc(OPS["instnorm_y"]), atol=2e-6)
 
 
-def test_nearest_upsampling_is_the_reference_s():
+def test_nearest_upsampling_equals_reference():
     convolution = blocks.UpConvolution(3)
     np.testing.assert_array_equal(convolution.upsample(nhwc(OPS["nearest2_in"])), nhwc(OPS["nearest2_out"]))
 
@@ -100,20 +100,20 @@ def test_nearest_upsampling_is_the_reference_s():
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("side", [4, 8], ids=["plain path", "at 4/9 of the work"])
 @pytest.mark.parametrize("way", ["upsample_conv2d", "subpixel_conv2d"])
-def test_an_up_block_s_convolution_is_that_of_the_doubled_picture(way, side, training, monkeypatch):
+def test_up_convolution_equals_convolution_of_upsampled_image(way, side, training, monkeypatch):
     inputs = tf.random.stateless_normal([2, side, side, 5], [1, 2])
     calls, fast = [], getattr(blocks.resample, way)
     monkeypatch.setattr(blocks.resample, way, lambda *args: calls.append(1) or fast(*args))
     convolution = blocks.UpConvolution(3)
     convolution.use_subpixel_conv = way == "subpixel_conv2d"
-    found = convolution(inputs, training=training)
+    outputs = convolution(inputs, training=training)
     doubled = tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
     expected = tf.nn.conv2d(doubled, convolution.kernel, 1, "SAME") + convolution.bias
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
     assert len(calls) == (side == 8)
 
 
-def test_convolving_together_is_convolving_one_by_one_gradients_included():
+def test_convolve_together_equals_separate_convolutions_and_gradients():
     inputs = tf.random.stateless_normal([2, 9, 7, 5], [1, 2])
     layers = [blocks.Convolution(3, 5), blocks.Convolution(1, 5)]
     upstream = [tf.random.stateless_normal([2, 9, 7, layer.filters], [3, 4]) for layer in layers]
@@ -125,11 +125,11 @@ def test_convolving_together_is_convolving_one_by_one_gradients_included():
         variables = [variable for layer in layers for variable in layer.trainable_variables]
         assert len(variables) == 4
         results.append([*outputs, *tape.gradient(outputs, [inputs, *variables], upstream)])
-    for found, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(found, expected, atol=2e-5)
+    for outputs, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(outputs, expected, atol=2e-5)
 
 
-def test_convolutions_start_uniform_within_one_over_the_square_root_of_the_fan_in():
+def test_convolution_initial_weights_are_uniform_as_in_torch():
     convolution = blocks.Convolution(64, 3)
     convolution.build(tf.TensorShape([None, None, None, 32]))
     limit = (32 * 9) ** -0.5
@@ -142,22 +142,22 @@ def test_spectral_norm_divides_by_the_largest_singular_value():
     tf.keras.utils.set_random_seed(1)
     layer = discriminator.SpectralConvolution(6, 4, padding="valid")
     layer.build(tf.TensorShape([None, 8, 8, 3]))
-    picture = tf.random.stateless_normal([1, 8, 8, 3], [1, 2])
+    image = tf.random.stateless_normal([1, 8, 8, 3], [1, 2])
     for _ in range(100):
-        layer(picture, training=True)
+        layer(image, training=True)
     kernel, left = layer.kernel.numpy(), layer.left.numpy()
     largest = np.linalg.svd(kernel.reshape(-1, 6), compute_uv=False)[0]
-    expected = tf.nn.conv2d(picture, kernel / largest, 1, "VALID") + layer.bias
-    np.testing.assert_allclose(layer(picture, training=False), expected, rtol=1e-3, atol=1e-4)
+    expected = tf.nn.conv2d(image, kernel / largest, 1, "VALID") + layer.bias
+    np.testing.assert_allclose(layer(image, training=False), expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(layer.left.numpy(), left)
 
 
-def test_hourglass_refuses_a_size_that_it_cannot_halve():
+def test_hourglass_rejects_indivisible_size():
     with pytest.raises(ValueError, match=r"got 24 x 20 pixels; each side must be a multiple of 8 \(3 halvings\)"):
         blocks.Hourglass(4, 3, 16)(tf.zeros([1, 24, 20, 3]))
 
 
-def test_hourglass_puts_out_its_expansion_and_its_input():
+def test_hourglass_outputs_expansion_and_input():
     inputs = tf.random.stateless_normal([2, 16, 24, 3], [1, 2])
     outputs = blocks.Hourglass(4, 3, 16)(inputs)
     assert outputs.shape == (2, 16, 24, 7)

@@ -1,4 +1,4 @@
-"""Grids and pixel places: the convention of all other ops."""
+"""Identity grids and pixel positions: the convention of all ops."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fomm_tf.ops import grid
 
-# A first call of TensorFlow takes as long as a thousand later ones: no deadline.
+# The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)
 
 sizes = st.integers(1, 40)
@@ -32,15 +32,15 @@ def test_to_pixels_equals_the_definition_of_both_conventions(align_corners):
     expected = np.zeros_like(points)
     for index in np.ndindex(3, 4):
         x, y = points[index]
-        for place, (position, size) in enumerate(((y, 6), (x, 11))):
+        for axis, (position, size) in enumerate(((y, 6), (x, 11))):
             first, last = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
-            expected[(*index, place)] = first + (position + 1.0) / 2.0 * (last - first)
+            expected[(*index, axis)] = first + (position + 1.0) / 2.0 * (last - first)
     np.testing.assert_allclose(grid.to_pixels(tf.constant(points), 6, 11, align_corners), expected, atol=1e-12)
 
 
 @properties
 @given(st.integers(2, 40), st.integers(2, 40))
-def test_with_aligned_corners_the_identity_grid_is_at_whole_pixels(height, width):
+def test_identity_grid_with_aligned_corners_is_at_whole_pixels(height, width):
     pixels = grid.to_pixels(grid.identity_grid(height, width), height, width, True)
     rows, columns = np.mgrid[:height, :width]
     np.testing.assert_allclose(pixels, np.stack([rows, columns], -1), atol=1e-5)
@@ -48,7 +48,7 @@ def test_with_aligned_corners_the_identity_grid_is_at_whole_pixels(height, width
 
 @properties
 @given(sizes, sizes)
-def test_the_identity_grid_is_odd_under_a_half_turn_and_known_sizes_change_no_bit(height, width):
+def test_identity_grid_is_antisymmetric_and_independent_of_static_sizes(height, width):
     result = grid.identity_grid(height, width).numpy()
     if height > 1 and width > 1:
         np.testing.assert_allclose(result[::-1, ::-1], -result, atol=1e-6)
@@ -56,6 +56,6 @@ def test_the_identity_grid_is_odd_under_a_half_turn_and_known_sizes_change_no_bi
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_gradient_of_to_pixels_is_the_numeric_one(align_corners, check_gradient):
+def test_to_pixels_gradient_is_numeric(align_corners, check_gradient):
     points = np.random.default_rng(1).uniform(-1, 1, (3, 2))
     check_gradient(lambda p: grid.to_pixels(p, 4, 9, align_corners), points)

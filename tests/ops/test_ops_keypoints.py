@@ -1,4 +1,4 @@
-"""From heatmaps to keypoints and back, against loops over pixels."""
+"""Keypoints from heatmaps, and heatmaps of keypoints, against loops over pixels."""
 
 import math
 import re
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from fomm_tf.ops import keypoints
 
-# A first call of TensorFlow takes as long as a thousand later ones: no deadline.
+# The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)
 
 BATCH, HEIGHT, WIDTH, COUNT = 2, 4, 6, 3
 
 
-def place(row, column, height=HEIGHT, width=WIDTH):
+def position(row, column, height=HEIGHT, width=WIDTH):
     return -1.0 + 2.0 * column / (width - 1), -1.0 + 2.0 * row / (height - 1)
 
 
@@ -42,7 +42,7 @@ def test_spatial_softmax_equals_loops():
 def test_soft_argmax_equals_loops(heatmap):
     expected = np.zeros((BATCH, COUNT, 2))
     for b, i, j, k in np.ndindex(BATCH, HEIGHT, WIDTH, COUNT):
-        x, y = place(i, j)
+        x, y = position(i, j)
         expected[b, k, 0] += heatmap[b, i, j, k] * x
         expected[b, k, 1] += heatmap[b, i, j, k] * y
     np.testing.assert_allclose(keypoints.soft_argmax(tf.constant(heatmap)), expected, atol=1e-12)
@@ -65,7 +65,7 @@ def test_gaussian_heatmaps_equal_loops():
     value = np.random.default_rng(3).uniform(-1.2, 1.2, (BATCH, COUNT, 2))
     expected = np.zeros((BATCH, HEIGHT, WIDTH, COUNT))
     for b, i, j, k in np.ndindex(expected.shape):
-        x, y = place(i, j)
+        x, y = position(i, j)
         squared = (x - value[b, k, 0]) ** 2 + (y - value[b, k, 1]) ** 2
         expected[b, i, j, k] = math.exp(-squared / (2.0 * 0.05))
     result = keypoints.gaussian_heatmaps(tf.constant(value), HEIGHT, WIDTH, 0.05)
@@ -74,17 +74,17 @@ def test_gaussian_heatmaps_equal_loops():
 
 @properties
 @given(st.integers(2, 9), st.integers(2, 9), st.data())
-def test_soft_argmax_of_a_single_pixel_is_its_place(height, width, data):
+def test_soft_argmax_of_a_single_pixel_is_its_position(height, width, data):
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     heatmap = np.zeros((1, height, width, 1), np.float32)
     heatmap[0, row, column] = 1.0
-    found = keypoints.soft_argmax(tf.constant(heatmap))
-    np.testing.assert_allclose(found[0, 0], place(row, column, height, width), atol=1e-6)
+    detected = keypoints.soft_argmax(tf.constant(heatmap))
+    np.testing.assert_allclose(detected[0, 0], position(row, column, height, width), atol=1e-6)
 
 
 @properties
 @given(st.floats(-1e4, 1e4), st.floats(0.01, 10.0))
-def test_spatial_softmax_sums_to_one_and_ignores_a_constant_however_large(constant, temperature):
+def test_spatial_softmax_sums_to_one_and_ignores_large_offsets(constant, temperature):
     logits = np.random.default_rng(4).normal(size=(1, 5, 3, 2))
     result = keypoints.spatial_softmax(tf.constant(logits), temperature)
     np.testing.assert_allclose(tf.reduce_sum(result, [1, 2]), 1.0, atol=1e-12)
@@ -95,20 +95,20 @@ def test_spatial_softmax_sums_to_one_and_ignores_a_constant_however_large(consta
 
 @properties
 @given(st.integers(0, 8), st.integers(0, 12))
-def test_a_heatmap_peaks_with_one_at_its_keypoint_s_pixel(row, column):
-    value = tf.constant([[place(row, column, 9, 13)]], tf.float32)
+def test_gaussian_heatmap_peaks_with_one_at_its_keypoint(row, column):
+    value = tf.constant([[position(row, column, 9, 13)]], tf.float32)
     heatmap = keypoints.gaussian_heatmaps(value, 9, 13, 0.01).numpy()[0, :, :, 0]
     assert np.unravel_index(heatmap.argmax(), heatmap.shape) == (row, column)
     np.testing.assert_allclose(heatmap.max(), 1.0, atol=1e-6)
 
 
-def test_a_constant_map_is_its_own_average(heatmap):
+def test_average_jacobian_of_a_constant_map_is_the_constant(heatmap):
     maps = tf.broadcast_to(tf.constant([1.0, 2.0, 3.0, 4.0], tf.float64), [BATCH, HEIGHT, WIDTH, 4])
     result = keypoints.average_jacobian(tf.constant(heatmap), maps)
     np.testing.assert_allclose(result, np.broadcast_to([[1.0, 2.0], [3.0, 4.0]], result.shape), atol=1e-12)
 
 
-def test_gradients_are_the_numeric_ones(heatmap, check_gradient):
+def test_keypoint_gradients_are_numeric(heatmap, check_gradient):
     generator = np.random.default_rng(5)
     check_gradient(lambda t: keypoints.spatial_softmax(t, 0.5), generator.normal(size=(1, 2, 3, 2)))
     check_gradient(keypoints.soft_argmax, heatmap[:1, :, :, :1])
@@ -140,6 +140,6 @@ def test_gradients_are_the_numeric_ones(heatmap, check_gradient):
         ),
     ],
 )
-def test_a_shape_that_does_not_fit_is_refused(call, message):
+def test_keypoint_ops_reject_other_shapes(call, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         call()

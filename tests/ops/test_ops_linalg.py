@@ -1,4 +1,4 @@
-"""2x2 matrices against NumPy, and what is promised where there is no inverse."""
+"""2x2 linear algebra against NumPy, and the documented results for singular matrices."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 
 from fomm_tf.ops import linalg
 
-# A first call of TensorFlow takes as long as a thousand later ones: no deadline.
+# The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)
 
 entries = st.floats(-10.0, 10.0, width=32)
@@ -21,7 +21,7 @@ def invertible(shape, seed):
     return np.eye(2) + np.random.default_rng(seed).uniform(-0.4, 0.4, (*shape, 2, 2))
 
 
-def test_products_equal_loops_over_rows_and_columns():
+def test_multiply_and_apply_equal_loops():
     generator = np.random.default_rng(0)
     left, right = generator.normal(size=(3, 2, 2)), generator.normal(size=(1, 2, 2))
     vector = generator.normal(size=(3, 2))
@@ -36,7 +36,7 @@ def test_products_equal_loops_over_rows_and_columns():
     np.testing.assert_allclose(linalg.apply(tf.constant(left), tf.constant(vector)), image, atol=1e-12)
 
 
-def test_inverse_equals_cramer_s_rule_in_loops():
+def test_inverse_equals_cramers_rule():
     matrix = invertible((2, 3), 1)
     expected = np.zeros_like(matrix)
     for index in np.ndindex(2, 3):
@@ -51,7 +51,7 @@ def test_inverse_equals_cramer_s_rule_in_loops():
 
 @properties
 @given(matrices)
-def test_the_inverse_of_the_inverse_is_the_matrix(matrix):
+def test_inverse_of_inverse_is_the_matrix(matrix):
     assume((np.abs(np.linalg.det(matrix)) > 1e-2).all())
     matrix = tf.constant(matrix)
     twice = linalg.inverse(linalg.inverse(matrix))
@@ -62,7 +62,7 @@ def test_the_inverse_of_the_inverse_is_the_matrix(matrix):
 
 @properties
 @given(arrays.arrays(np.float32, (4, 2, 2), elements=anything_finite))
-def test_the_inverse_and_products_of_any_finite_matrix_are_finite(matrix):
+def test_inverse_and_products_of_finite_matrices_are_finite(matrix):
     inverse = linalg.inverse(tf.constant(matrix))
     assert np.isfinite(inverse).all()
     assert np.isfinite(linalg.multiply(tf.constant(matrix), inverse)).all()
@@ -82,26 +82,26 @@ def test_the_inverse_and_products_of_any_finite_matrix_are_finite(matrix):
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_too_small_a_determinant_is_replaced_by_its_floor_with_its_sign(matrix, determinant, dtype):
+def test_inverse_replaces_small_determinants_with_their_sign(matrix, determinant, dtype):
     (a, b), (c, d) = matrix
     expected = np.array([[d, -b], [-c, a]]) / determinant
     np.testing.assert_allclose(linalg.inverse(tf.constant(matrix, dtype)), expected, rtol=2e-6)
 
 
-def test_entries_beyond_the_largest_count_as_it():
+def test_inverse_clips_large_entries():
     huge, largest = tf.constant([[1e20, -1e20], [1e20, 1e20]]), tf.constant([[1e9, -1e9], [1e9, 1e9]])
     np.testing.assert_array_equal(linalg.inverse(huge), linalg.inverse(largest))
     np.testing.assert_allclose(linalg.inverse(largest), [[5e-10, 5e-10], [-5e-10, 5e-10]], rtol=1e-6)
     np.testing.assert_array_equal(linalg.multiply(huge, tf.eye(2)), largest)
 
 
-def test_gradients_are_the_numeric_ones(check_gradient):
+def test_linalg_gradients_are_numeric(check_gradient):
     check_gradient(linalg.inverse, invertible((2,), 2))
     check_gradient(linalg.multiply, invertible((2,), 3), invertible((1,), 4))
     check_gradient(linalg.apply, invertible((2,), 5), np.random.default_rng(6).normal(size=(2, 2)))
 
 
-def test_no_gradient_flows_through_a_replaced_determinant():
+def test_inverse_has_no_gradient_through_replaced_determinants():
     matrix = tf.Variable([[1e-6, 0.0], [0.0, 2e-6]])
     with tf.GradientTape() as tape:
         corner = linalg.inverse(matrix)[0, 0]  # d / determinant
@@ -109,7 +109,7 @@ def test_no_gradient_flows_through_a_replaced_determinant():
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 3), (4, 2, 1), (2,)])
-def test_a_matrix_that_is_not_2x2_is_refused(shape):
+def test_inverse_rejects_other_shapes(shape):
     written = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
     with pytest.raises(ValueError) as caught:
         linalg.inverse(tf.zeros(shape))

@@ -1,4 +1,4 @@
-"""Local motions, their combination and relative transfer, from the equations with NumPy's own inverse."""
+"""Local motions, their combination and relative transfer, against their equations in NumPy."""
 
 import re
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fomm_tf.ops import motion
 from fomm_tf.ops.keypoints import Keypoints
 
-# A first call of TensorFlow takes as long as a thousand later ones: no deadline.
+# The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)
 every_number_of_sources = pytest.mark.parametrize("sources", [1, 3])
 
@@ -29,7 +29,7 @@ def tensors(keypoints):
 
 
 def transferred(source, driving, initial, relative_jacobian, adapt_scale):
-    """Eq. 14-15 and A.3, a frame and a keypoint at a time."""
+    """Eq. 14-15 and A.3 for one frame and keypoint at a time."""
     value, jacobian = np.zeros_like(driving.value), np.zeros_like(driving.jacobian)
     for b in range(len(value)):
         s, i = (b if len(part.value) > 1 else 0 for part in (source, initial))
@@ -60,7 +60,7 @@ def test_local_motions_equal_loops_over_pixels(sources, jacobian):
     np.testing.assert_allclose(result, expected, atol=1e-12)
 
 
-def test_the_combination_equals_loops_over_motions():
+def test_combine_equals_loops():
     generator = np.random.default_rng(3)
     motions, mask = generator.normal(size=(2, 4, 3, 5, 2)), generator.uniform(size=(2, 3, 5, 4))
     expected = np.zeros((2, 3, 5, 2))
@@ -73,7 +73,7 @@ def test_the_combination_equals_loops_over_motions():
 @pytest.mark.parametrize("relative_jacobian", [True, False])
 @pytest.mark.parametrize("adapt_scale", [True, False])
 @pytest.mark.parametrize("traced", [True, False])
-def test_relative_transfer_equals_loops_over_keypoints(sources, relative_jacobian, adapt_scale, traced):
+def test_transfer_relative_equals_loops(sources, relative_jacobian, adapt_scale, traced):
     parts = frames(sources, 4), frames(3, 5), frames(sources, 6)
     call = tf.function(motion.transfer) if traced else motion.transfer
     arguments = {"relative_jacobian": relative_jacobian, "adapt_scale": adapt_scale}
@@ -85,7 +85,7 @@ def test_relative_transfer_equals_loops_over_keypoints(sources, relative_jacobia
 
 @properties
 @given(st.integers(0, 10_000), st.booleans())
-def test_a_driving_frame_that_is_the_initial_one_gives_the_source_back(seed, adapt_scale):
+def test_transfer_of_the_initial_frame_is_the_source(seed, adapt_scale):
     source, driving = frames(1, seed), frames(1, seed + 1)
     result = motion.transfer(source, driving, driving, adapt_scale=adapt_scale)
     np.testing.assert_allclose(result.value, source.value, atol=1e-12)
@@ -94,7 +94,7 @@ def test_a_driving_frame_that_is_the_initial_one_gives_the_source_back(seed, ada
 
 @properties
 @given(st.integers(0, 10_000))
-def test_a_video_of_the_source_itself_gives_the_driving_frames(seed):
+def test_transfer_from_the_source_itself_is_the_driving_motion(seed):
     source, driving = frames(1, seed), frames(3, seed + 1)
     result = motion.transfer(source, driving, source, adapt_scale=True)
     np.testing.assert_allclose(result.value, driving.value, atol=1e-12)
@@ -103,7 +103,7 @@ def test_a_video_of_the_source_itself_gives_the_driving_frames(seed):
 
 @properties
 @given(st.floats(0.2, 4.0), st.integers(0, 10_000), st.booleans())
-def test_the_adapted_scale_of_a_scaled_copy_is_its_scale(scale, seed, traced):
+def test_transfer_adapt_scale_of_a_scaled_copy_is_its_scale(scale, seed, traced):
     initial, driving = frames(1, seed, count=8, jacobian=False), frames(2, seed + 1, count=8, jacobian=False)
     source = Keypoints(scale * initial.value + 0.1, None)
     call = tf.function(motion.transfer) if traced else motion.transfer
@@ -119,13 +119,13 @@ def test_the_adapted_scale_of_a_scaled_copy_is_its_scale(scale, seed, traced):
         [(0.1, 0.2), (0.7, -0.3)],
         [(0.1, 0.2)] * 4,
         [(0.1 * i, 0.3) for i in range(4)],
-        [(0.1 * i + 0.013, 0.17 * i - 0.31) for i in range(6)],  # in float32 no exact line
+        [(0.1 * i + 0.013, 0.17 * i - 0.31) for i in range(6)],  # not exactly collinear in float32
     ],
     ids=["one", "two", "repeated", "horizontal", "slanted"],
 )
 @pytest.mark.parametrize("which", ["source", "initial"])
 @pytest.mark.parametrize("traced", [True, False])
-def test_without_an_area_the_adapted_scale_is_one(points, which, traced):
+def test_transfer_adapt_scale_without_area_is_one(points, which, traced):
     count = len(points)
     flat = Keypoints(np.array([points], np.float32), None)
     other, driving = (frames(b, 7 + b, count, jacobian=False, dtype=np.float32) for b in (1, 2))
@@ -136,7 +136,7 @@ def test_without_an_area_the_adapted_scale_is_one(points, which, traced):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_points_on_any_line_have_no_area_to_adapt_to(seed):
+def test_transfer_adapt_scale_of_collinear_points_is_one(seed):
     generator = np.random.default_rng(seed)
     line = generator.uniform(-1, 1, (1, 10, 1)) * generator.uniform(-1, 1, (1, 1, 2))
     initial = Keypoints(line.astype(np.float32), None)
@@ -147,14 +147,14 @@ def test_points_on_any_line_have_no_area_to_adapt_to(seed):
         np.testing.assert_allclose(result.value, expected, atol=1e-6)
 
 
-def test_absolute_transfer_is_the_driving_motion_whatever_the_other_arguments():
+def test_transfer_absolute_is_the_driving_motion():
     driving = frames(3, 8)
     result = motion.transfer(frames(1, 9), driving, frames(1, 10), "absolute", adapt_scale=True)
     np.testing.assert_array_equal(result.value, driving.value)
     np.testing.assert_array_equal(result.jacobian, driving.jacobian)
 
 
-def test_without_jacobians_transfer_moves_values_alone():
+def test_transfer_without_jacobians_moves_values_only():
     source, driving, initial = (frames(b, b + 11, jacobian=False) for b in (1, 3, 1))
     result = motion.transfer(source, driving, initial)
     assert result.jacobian is None
@@ -163,7 +163,7 @@ def test_without_jacobians_transfer_moves_values_alone():
 
 @properties
 @given(st.integers(0, 10_000))
-def test_a_still_frame_moves_nothing(seed):
+def test_local_motions_of_equal_keypoints_are_the_identity(seed):
     still = tensors(frames(2, seed))
     motions = motion.local_motions(still, still, 4, 6)
     background = np.broadcast_to(motions[:, :1], motions.shape)
@@ -172,7 +172,7 @@ def test_a_still_frame_moves_nothing(seed):
     np.testing.assert_allclose(motion.combine(motions, tf.constant(mask)), motions[:, 0], atol=1e-9)
 
 
-def test_each_motion_takes_the_driving_keypoint_to_the_source_s():
+def test_local_motions_map_driving_keypoints_to_source_keypoints():
     source, driving = tensors(frames(1, 12)), frames(1, 13)
     # The grid of 3 x 3 has a pixel at (0, 1): put every driving keypoint there.
     driving = tensors(Keypoints(np.broadcast_to([0.0, 1.0], driving.value.shape), driving.jacobian))
@@ -180,7 +180,7 @@ def test_each_motion_takes_the_driving_keypoint_to_the_source_s():
     np.testing.assert_allclose(motions[0, 1:, 2, 1], source.value[0], atol=1e-12)
 
 
-def test_gradients_are_the_numeric_ones(check_gradient):
+def test_motion_gradients_are_numeric(check_gradient):
     source, driving, initial = frames(1, 14, count=2), frames(2, 15, count=2), frames(1, 16, count=2)
 
     def moved(source_value, source_jacobian, value, jacobian):
@@ -197,7 +197,7 @@ def test_gradients_are_the_numeric_ones(check_gradient):
     check_gradient(carried, *source, *driving, *initial)
 
 
-def test_gradient_through_the_adapted_scale_is_the_numeric_one(check_gradient):
+def test_transfer_adapt_scale_gradient_is_numeric(check_gradient):
     source, driving, initial = (frames(1, seed, count=5, jacobian=False).value for seed in (17, 18, 19))
 
     @tf.function
@@ -207,7 +207,7 @@ def test_gradient_through_the_adapted_scale_is_the_numeric_one(check_gradient):
     check_gradient(carried, source, driving, initial)
 
 
-def test_keypoints_of_one_frame_without_jacobians_are_refused():
+def test_local_motions_reject_jacobians_of_one_frame_only():
     with_jacobian, without = tensors(frames(1, 0)), tensors(frames(1, 0, jacobian=False))
     for pair in ((with_jacobian, without), (without, with_jacobian)):
         with pytest.raises(ValueError, match=r"^source and driving must both have Jacobians or both have none\.$"):
@@ -215,13 +215,13 @@ def test_keypoints_of_one_frame_without_jacobians_are_refused():
 
 
 @pytest.mark.parametrize("which", ["source", "driving"])
-def test_values_of_another_shape_are_refused_by_name(which):
+def test_local_motions_reject_other_shapes_by_name(which):
     parts = {name: Keypoints(tf.zeros([1, 4, 2]), None) for name in ("source", "driving")}
     parts[which] = Keypoints(tf.zeros([4, 2]), None)
     with pytest.raises(ValueError, match=f"^{re.escape(f'{which}.value must be [B, K, 2]; got shape (4, 2).')}$"):
         motion.local_motions(parts["source"], parts["driving"], 4, 4)
 
 
-def test_an_unknown_mode_is_refused():
+def test_transfer_rejects_unknown_mode():
     with pytest.raises(ValueError, match=r"^mode must be one of relative, absolute; got 'relativ'\.$"):
         motion.transfer(frames(1, 0), frames(1, 0), frames(1, 0), "relativ")

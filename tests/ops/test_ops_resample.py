@@ -1,4 +1,4 @@
-"""Smaller and larger pictures, against loops over pixels."""
+"""Downsampling, resizing and upsampling against loops over pixels."""
 
 import math
 import re
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from fomm_tf.ops import resample
 
-# A first call of TensorFlow takes as long as a thousand later ones: no deadline.
+# The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)
 
-PICTURE = np.random.default_rng(0).uniform(size=(2, 7, 10, 3))
+IMAGE = np.random.default_rng(0).uniform(size=(2, 7, 10, 3))
 
 
 def gaussian(scale):
@@ -28,7 +28,7 @@ def gaussian(scale):
     return kernel / kernel.sum()
 
 
-def blurred_and_thinned(image, kernel, step):
+def blur_and_subsample(image, kernel, step):
     """`kernel` is `[k, k, C]`; outside of the image there are zeros."""
     batch, height, width, channels = image.shape
     radius = len(kernel) // 2
@@ -43,8 +43,8 @@ def blurred_and_thinned(image, kernel, step):
     return result
 
 
-def stretched(image, height, width):
-    """Bilinear with half-pixel centres; beyond the outer centres the border pixel."""
+def resize_by_loops(image, height, width):
+    """Bilinear with half-pixel centers; the border pixel outside of the outer centers."""
     batch, rows, columns, channels = image.shape
     result = np.zeros((batch, height, width, channels))
     for i in range(height):
@@ -59,7 +59,7 @@ def stretched(image, height, width):
 
 
 @pytest.mark.parametrize(("scale", "size"), [(1.0, 1), (0.5, 5), (0.25, 13), (0.125, 29)])
-def test_the_antialias_kernel_is_the_gaussian_of_its_definition(scale, size):
+def test_antialias_kernel_is_a_gaussian(scale, size):
     kernel = resample.antialias_kernel(scale)
     assert kernel.shape == (size, size)
     assert kernel.dtype == np.float32
@@ -67,37 +67,37 @@ def test_the_antialias_kernel_is_the_gaussian_of_its_definition(scale, size):
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.25])
-def test_downsampling_equals_loops(scale):
+def test_downsample_equals_loops(scale):
     kernel = np.repeat(resample.antialias_kernel(scale)[:, :, None].astype(np.float64), 3, axis=2)
-    expected = blurred_and_thinned(PICTURE, kernel, round(1 / scale))
-    np.testing.assert_allclose(resample.downsample(tf.constant(PICTURE), scale), expected, atol=1e-12)
+    expected = blur_and_subsample(IMAGE, kernel, round(1 / scale))
+    np.testing.assert_allclose(resample.downsample(tf.constant(IMAGE), scale), expected, atol=1e-12)
 
 
-def test_downsampling_with_a_kernel_of_the_checkpoint_equals_loops():
+def test_downsample_with_given_kernel_equals_loops():
     kernel = np.random.default_rng(1).uniform(size=(5, 5, 3))
-    result = resample.downsample(tf.constant(PICTURE), 0.5, kernel[..., None])
-    np.testing.assert_allclose(result, blurred_and_thinned(PICTURE, kernel, 2), atol=1e-12)
-    result = resample.downsample(tf.constant(PICTURE), 0.5, kernel[..., 0])
-    np.testing.assert_allclose(result, blurred_and_thinned(PICTURE, np.repeat(kernel[..., :1], 3, 2), 2), atol=1e-12)
+    result = resample.downsample(tf.constant(IMAGE), 0.5, kernel[..., None])
+    np.testing.assert_allclose(result, blur_and_subsample(IMAGE, kernel, 2), atol=1e-12)
+    result = resample.downsample(tf.constant(IMAGE), 0.5, kernel[..., 0])
+    np.testing.assert_allclose(result, blur_and_subsample(IMAGE, np.repeat(kernel[..., :1], 3, 2), 2), atol=1e-12)
 
 
 @pytest.mark.parametrize(("height", "width"), [(14, 20), (3, 5), (11, 4), (7, 13)])
-def test_resizing_equals_loops(height, width):
-    result = resample.resize(tf.constant(PICTURE, tf.float32), height, width)
-    np.testing.assert_allclose(result, stretched(PICTURE, height, width), atol=2e-6)
+def test_resize_equals_loops(height, width):
+    result = resample.resize(tf.constant(IMAGE, tf.float32), height, width)
+    np.testing.assert_allclose(result, resize_by_loops(IMAGE, height, width), atol=2e-6)
 
 
 @pytest.mark.parametrize("autograph", [True, False])
 @pytest.mark.parametrize("sizes", [(7, 10), (9, 4)])
-def test_resizing_to_sizes_known_only_at_run_time_gives_the_same(autograph, sizes):
-    image = tf.constant(PICTURE, tf.float32)
+def test_resize_to_dynamic_sizes_is_the_same(autograph, sizes):
+    image = tf.constant(IMAGE, tf.float32)
     traced = tf.function(resample.resize, autograph=autograph)
     result = traced(image, *map(tf.constant, sizes))
     np.testing.assert_array_equal(result, resample.resize(image, *sizes))
 
 
-def test_each_level_of_the_pyramid_comes_from_the_full_size():
-    image = tf.constant(PICTURE)
+def test_pyramid_levels_come_from_the_full_size():
+    image = tf.constant(IMAGE)
     levels = resample.pyramid(image, [1, 0.5, 0.25])
     assert list(levels) == [1, 0.5, 0.25]
     assert levels[1] is image
@@ -108,7 +108,7 @@ def test_each_level_of_the_pyramid_comes_from_the_full_size():
 
 @properties
 @given(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1.0, 0.5, 0.25, 0.125]))
-def test_output_size_is_the_size_of_the_output(height, width, scale):
+def test_output_size_is_the_size_of_downsampled_images(height, width, scale):
     result = resample.downsample(tf.zeros([1, height, width, 1]), scale)
     assert result.shape == [1, resample.output_size(height, scale), resample.output_size(width, scale), 1]
     assert resample.output_size(height, scale) == math.ceil(height * scale)
@@ -116,7 +116,7 @@ def test_output_size_is_the_size_of_the_output(height, width, scale):
 
 @properties
 @given(st.sampled_from([0.5, 0.25, 0.125]), st.integers(2, 40))
-def test_far_from_the_border_a_constant_picture_keeps_its_value(scale, size):
+def test_downsample_keeps_constants_far_from_the_border(scale, size):
     radius = len(resample.antialias_kernel(scale)) // 2
     side = 2 * radius + size
     result = resample.downsample(tf.ones([1, side, side, 1]), scale).numpy()[0, :, :, 0]
@@ -128,20 +128,20 @@ def test_far_from_the_border_a_constant_picture_keeps_its_value(scale, size):
 
 @properties
 @given(st.integers(1, 12), st.integers(1, 12))
-def test_resizing_keeps_constants_and_the_same_size_changes_no_bit(height, width):
-    image = tf.constant(PICTURE, tf.float32)
+def test_resize_keeps_constants_and_images_of_the_same_size(height, width):
+    image = tf.constant(IMAGE, tf.float32)
     np.testing.assert_allclose(resample.resize(tf.fill([1, 5, 4, 2], 0.3), height, width), 0.3, atol=1e-6)
     assert resample.resize(image, 7, 10) is image
 
 
-def test_gradients_are_the_numeric_ones(check_gradient):
+def test_resample_gradients_are_numeric(check_gradient):
     image = np.random.default_rng(2).uniform(size=(1, 4, 5, 1))
     check_gradient(lambda t: resample.downsample(t, 0.5), image)
     check_gradient(lambda t: resample.pyramid(t, [1, 0.5])[0.5], image)
 
 
-def test_gradient_of_resizing_is_the_transpose_of_it():
-    """TensorFlow resizes in float32 alone, too coarse for differences; it is linear, so <R x, y> = <x, R' y>."""
+def test_resize_gradient_is_its_transpose():
+    """TensorFlow resizes in float32 only, too coarse for differences; it is linear, so <R x, y> = <x, R' y>."""
     generator = np.random.default_rng(3)
     image, upstream = (tf.constant(generator.normal(size=s), tf.float32) for s in [(1, 4, 5, 2), (1, 7, 3, 2)])
     with tf.GradientTape() as tape:
@@ -153,12 +153,12 @@ def test_gradient_of_resizing_is_the_transpose_of_it():
         for j in range(5):
             one = np.zeros((1, 4, 5, 1))
             one[0, i, j] = 1.0
-            expected[i, j] = (stretched(one, 7, 3)[..., 0] * upstream[..., 1]).numpy().sum()
+            expected[i, j] = (resize_by_loops(one, 7, 3)[..., 0] * upstream[..., 1]).numpy().sum()
     np.testing.assert_allclose(gradient[0, :, :, 1], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "step"), [(1.0, 1), (0.7, 1), (0.5, 2), (0.25, 4), (0.3, 3)])
-def test_stride_is_the_whole_part_of_the_reciprocal(scale, step):
+def test_stride_is_the_integer_part_of_the_reciprocal(scale, step):
     assert resample.stride(scale) == step
 
 
@@ -173,17 +173,17 @@ def test_stride_is_the_whole_part_of_the_reciprocal(scale, step):
         lambda scale: resample.pyramid(tf.zeros([1, 8, 8, 1]), [1, scale]),
     ],
 )
-def test_a_scale_outside_of_zero_to_one_is_refused(call, scale):
+def test_stride_rejects_scales_outside_of_zero_to_one(call, scale):
     with pytest.raises(ValueError, match=f"^{re.escape(f'scale must be in (0, 1]; got {scale}.')}$"):
         call(scale)
 
 
-def test_a_picture_without_a_batch_is_refused():
+def test_downsample_rejects_images_without_batch():
     with pytest.raises(ValueError, match=re.escape("image must be [B, H, W, C]; got shape (8, 8, 3).")):
         resample.downsample(tf.zeros([8, 8, 3]), 0.5)
 
 
-def test_doubling_is_keras_nearest_upsampling_and_its_gradient_a_sum(check_gradient):
+def test_upsample_nearest_2x_equals_keras_and_its_gradient_is_a_sum(check_gradient):
     image = np.random.default_rng(0).random([2, 3, 5, 4])
     expected = np.repeat(np.repeat(image, 2, axis=1), 2, axis=2)
     np.testing.assert_array_equal(resample.upsample_nearest_2x(tf.constant(image)), expected)
@@ -193,8 +193,8 @@ def test_doubling_is_keras_nearest_upsampling_and_its_gradient_a_sum(check_gradi
         resample.upsample_nearest_2x(tf.zeros([3, 5, 4]))
 
 
-def doubled_and_convolved(image, kernel):
-    """Pixel by pixel of the doubled image, outside of which there are zeros."""
+def upsample_and_convolve(image, kernel):
+    """Pixel by pixel of the upsampled image, which is surrounded by zeros."""
     large = np.pad(np.repeat(np.repeat(image, 2, axis=1), 2, axis=2), [(0, 0), (1, 1), (1, 1), (0, 0)])
     batch, height, width, _ = large.shape
     result = np.zeros((batch, height - 2, width - 2, kernel.shape[3]))
@@ -213,18 +213,18 @@ both_ways = pytest.mark.parametrize("convolve", [resample.upsample_conv2d, use_s
 
 @both_ways
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 2, 1), (1, 1, 1, 3)])
-def test_convolving_what_is_doubled_is_the_loops_result_and_so_is_its_gradient(shape, convolve, check_gradient):
+def test_upsample_conv2d_and_gradient_equal_loops(shape, convolve, check_gradient):
     random = np.random.default_rng(1)
     image, kernel = random.normal(size=shape), random.normal(size=(3, 3, shape[3], 2))
     found = convolve(tf.constant(image), tf.constant(kernel))
-    np.testing.assert_allclose(found, doubled_and_convolved(image, kernel), atol=1e-12)
+    np.testing.assert_allclose(found, upsample_and_convolve(image, kernel), atol=1e-12)
     check_gradient(lambda values: convolve(values, tf.constant(kernel)), image)
     check_gradient(lambda values: convolve(tf.constant(image), values), kernel)
 
 
 @both_ways
 @pytest.mark.parametrize(("height", "channels", "tolerance"), [(8, 24, 1e-5), (64, 256, 1e-4)])
-def test_convolving_what_is_doubled_agrees_with_the_plain_path_in_float32(height, channels, tolerance, convolve):
+def test_upsample_conv2d_agrees_with_separate_upsampling_in_float32(height, channels, tolerance, convolve):
     random = np.random.default_rng(2)
     image = tf.constant(random.normal(size=(1, height, height, channels)), tf.float32)
     kernel = tf.constant(random.normal(size=(3, 3, channels, 32)) / (9 * channels) ** 0.5, tf.float32)
@@ -242,6 +242,6 @@ def test_convolving_what_is_doubled_agrees_with_the_plain_path_in_float32(height
 
 
 @both_ways
-def test_a_kernel_that_is_not_three_by_three_is_refused(convolve):
+def test_upsample_conv2d_rejects_other_kernels(convolve):
     with pytest.raises(ValueError, match=re.escape("kernel must be [3, 3, C, O]; got shape (5, 5, 3, 4).")):
         convolve(tf.zeros([1, 4, 4, 3]), tf.zeros([5, 5, 3, 4]))

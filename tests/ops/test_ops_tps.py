@@ -1,4 +1,4 @@
-"""The equivariance transform against loops over control points, and its draws against their statistics."""
+"""The equivariance transform against loops over control points; statistics of its samples."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fomm_tf.ops import grid, tps
 
-# A first call of TensorFlow takes as long as a thousand later ones: no deadline.
+# The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)
 
 GENERATOR = np.random.default_rng(0)
@@ -35,12 +35,12 @@ def place_from(theta, weights, x, y):
     return new_x, theta[1][0] * x + theta[1][1] * y + theta[1][2] + field
 
 
-def test_moved_points_equal_loops_over_control_points():
+def test_warp_points_equals_loops():
     expected = [[place_from(THETA[b], WEIGHTS[b], *point) for point in POINTS[b]] for b in range(2)]
     np.testing.assert_allclose(tps.warp_points(TRANSFORM, tf.constant(POINTS)), expected, atol=1e-12)
 
 
-def test_the_jacobian_equals_differences_of_the_loops():
+def test_jacobian_equals_finite_differences():
     expected, step = np.zeros((2, 4, 2, 2)), 1e-6
     for b, n, column in np.ndindex(2, 4, 2):
         offset = step * np.eye(2)[column]
@@ -50,7 +50,7 @@ def test_the_jacobian_equals_differences_of_the_loops():
 
 
 @pytest.mark.parametrize(("align_corners", "mode"), [(True, "mirror"), (False, "reflect")])
-def test_a_deformed_frame_equals_scipy_s_at_the_places_of_the_loops(align_corners, mode):
+def test_warp_image_equals_scipy(align_corners, mode):
     image = np.random.default_rng(1).uniform(size=(2, 6, 9, 1))
     result = tps.warp_image(TRANSFORM, tf.constant(image), align_corners)
     for b in range(2):
@@ -65,7 +65,7 @@ def test_a_deformed_frame_equals_scipy_s_at_the_places_of_the_loops(align_corner
 
 @properties
 @given(st.integers(0, 10_000), st.integers(2, 5))
-def test_with_zero_weights_a_transform_is_affine(seed, side):
+def test_transform_with_zero_weights_is_affine(seed, side):
     generator = np.random.default_rng(seed)
     theta, points = tf.constant(generator.normal(size=(2, 2, 3))), tf.constant(generator.uniform(-1, 1, (2, 5, 2)))
     flat, affine = tps.Transform(theta, tf.zeros([2, side * side], tf.float64)), tps.Transform(theta, None)
@@ -74,7 +74,7 @@ def test_with_zero_weights_a_transform_is_affine(seed, side):
     np.testing.assert_array_equal(tps.jacobian(affine, points), np.repeat(theta[:, None, :, :2], 5, 1))
 
 
-def test_the_identity_transform_moves_neither_points_nor_pictures():
+def test_identity_transform_keeps_points_and_images():
     identity = tps.Transform(tf.eye(2, 3, [1]), tf.zeros([1, 25]))
     points = tf.constant(POINTS[:1], tf.float32)
     image = np.random.default_rng(2).uniform(size=(1, 7, 5, 3)).astype(np.float32)
@@ -82,7 +82,7 @@ def test_the_identity_transform_moves_neither_points_nor_pictures():
     np.testing.assert_allclose(tps.warp_image(identity, tf.constant(image)), image, atol=1e-5)
 
 
-def test_affine_transforms_compose_as_their_matrices():
+def test_affine_transforms_compose_as_matrices():
     first, second = (tps.Transform(tf.constant(THETA[i : i + 1]), None) for i in range(2))
     whole = np.vstack([THETA[1], [0, 0, 1]]) @ np.vstack([THETA[0], [0, 0, 1]])
     together = tps.Transform(tf.constant(whole[None, :2]), None)
@@ -93,7 +93,7 @@ def test_affine_transforms_compose_as_their_matrices():
 
 @properties
 @given(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
-def test_the_same_seed_draws_the_same_and_another_seed_another(first, second):
+def test_sample_is_a_function_of_the_seed(first, second):
     ours = tps.sample([first, second], 3)
     for same, other in zip(tps.sample([first, second], 3), tps.sample([first, second + 1], 3), strict=True):
         reference = ours.theta if same.shape == ours.theta.shape else ours.control_weights
@@ -101,7 +101,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_another(first, second):
         assert np.abs(other - reference).max() > 1e-4
 
 
-def test_a_draw_is_the_same_in_a_graph_and_its_entries_differ():
+def test_sample_is_the_same_in_a_graph_and_has_distinct_entries():
     drawn, traced = tps.sample([3, 4], 6), tf.function(tps.sample)(tf.constant([3, 4]), tf.constant(6))
     np.testing.assert_array_equal(drawn.theta, traced.theta)
     np.testing.assert_array_equal(drawn.control_weights, traced.control_weights)
@@ -109,7 +109,7 @@ def test_a_draw_is_the_same_in_a_graph_and_its_entries_differ():
     assert len(np.unique(drawn.control_weights)) == 150
 
 
-def test_draws_have_the_standard_deviations_and_means_of_the_paper():
+def test_sample_has_the_paper_s_means_and_deviations():
     drawn = tps.sample([1, 2], 4000)
     assert drawn.theta.shape == [4000, 2, 3] and drawn.control_weights.shape == [4000, 25]
     assert drawn.theta.dtype == drawn.control_weights.dtype == tf.float32
@@ -123,14 +123,14 @@ def test_draws_have_the_standard_deviations_and_means_of_the_paper():
     assert abs(np.corrcoef(noise.ravel(), drawn.control_weights.numpy().ravel()[: noise.size])[0, 1]) < 0.05
 
 
-def test_strengths_and_the_number_of_control_points_are_arguments():
+def test_sample_uses_its_arguments():
     drawn = tps.sample([1, 2], 2000, sigma_affine=0.2, sigma_tps=0.0, points=3)
     assert drawn.control_weights.shape == [2000, 9]
     np.testing.assert_allclose((drawn.theta - tf.eye(2, 3)).numpy().std(), 0.2, rtol=0.05)
     assert not drawn.control_weights.numpy().any()
 
 
-def test_gradients_are_the_numeric_ones(check_gradient):
+def test_tps_gradients_are_numeric(check_gradient):
     points = POINTS[:1, :3]
 
     def moved(theta, weights, where):
@@ -143,14 +143,14 @@ def test_gradients_are_the_numeric_ones(check_gradient):
     check_gradient(slopes, THETA[:1], WEIGHTS[:1], points, tolerance=1e-5)
 
 
-def test_gradient_of_a_deformed_frame_is_the_numeric_one(check_gradient):
+def test_warp_image_gradient_is_numeric(check_gradient):
     image = np.random.default_rng(3).uniform(size=(1, 4, 5, 1))
-    # 0.07 off a whole number of pixels everywhere: kinks are further than the differences reach.
+    # 0.07 away from whole pixels everywhere: the finite differences cross no kink.
     theta = np.array([[[1.0, 0.0, 0.17], [0.0, 1.0, 0.23]]])
     check_gradient(lambda t, i: tps.warp_image(tps.Transform(t, None), i), theta, image)
 
 
-def test_the_gradient_at_a_control_point_is_finite():
+def test_warp_points_gradient_at_a_control_point_is_finite():
     points = tf.reshape(grid.identity_grid(3, 3), [1, 9, 2])
     transform = tps.Transform(tf.eye(2, 3, [1]), tf.ones([1, 9]))
     with tf.GradientTape(persistent=True) as tape:
@@ -172,6 +172,6 @@ def test_the_gradient_at_a_control_point_is_finite():
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_tps_ops_reject_other_shapes(call, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         call()

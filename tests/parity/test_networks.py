@@ -1,4 +1,4 @@
-"""Every network against the reference's own outputs, from its checkpoints, under both meanings of align_corners.
+"""The networks, with the reference's checkpoints, against its outputs, with both values of `align_corners`.
 
 Tolerances: what the issue asks for, and five times what float32 allows (`noise.json`: the reference in float32 against
 itself in float64) where that is known.
@@ -23,7 +23,7 @@ NOISE = {
     "tiny": json.loads((DATA / "noise.json").read_text())["float32_minus_float64_max_abs"],
     **json.loads((DATA / "variants-noise.json").read_text()),
 }
-ASKED = {"kp": 1e-5, "mask": 5e-5, "occlusion_map": 5e-5, "prediction": 2e-4}
+TOLERANCES = {"kp": 1e-5, "mask": 5e-5, "occlusion_map": 5e-5, "prediction": 2e-4}
 MODELS = ("tiny", "zero-order", "single-jacobian", "wide")
 CORNERS = pytest.mark.parametrize("align_corners", [True, False])
 
@@ -45,8 +45,8 @@ def load(model, align_corners, file=None):
 
 def tolerance(model, what, align_corners):
     name = what if what.startswith("kp") else f"{what}_ac_{str(align_corners).lower()}"
-    asked = ASKED["kp" if what.startswith("kp") else what]
-    return min(asked, 5 * NOISE[model].get(name, np.inf))
+    required = TOLERANCES["kp" if what.startswith("kp") else what]
+    return min(required, 5 * NOISE[model].get(name, np.inf))
 
 
 def nhwc(array):
@@ -59,29 +59,29 @@ def expected_transfer(data, suffix):
 
 
 @pytest.mark.parametrize("file", ["tiny", "tiny-legacy-cuda"])
-def test_both_containers_give_the_reference_s_keypoints(file):
-    found = load("tiny", True, file).detect(vectors("tiny")["driving"])
-    np.testing.assert_allclose(found.value, vectors("tiny")["kp_driving_value"], atol=1e-5)
+def test_detector_of_both_checkpoint_formats_matches_reference(file):
+    detected = load("tiny", True, file).detect(vectors("tiny")["driving"])
+    np.testing.assert_allclose(detected.value, vectors("tiny")["kp_driving_value"], atol=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("frame", ["source", "driving"])
-def test_keypoints_and_jacobians_are_the_reference_s(model, frame):
+def test_keypoints_and_jacobians_match_reference(model, frame):
     data = vectors(model)
     frames = data[frame] if frame == "driving" else data[frame][np.newaxis]
-    found = load(model, True).detect(frames)
-    np.testing.assert_allclose(found.value, data[f"kp_{frame}_value"], atol=tolerance(model, "kp_value", True))
-    if found.jacobian is None:
+    detected = load(model, True).detect(frames)
+    np.testing.assert_allclose(detected.value, data[f"kp_{frame}_value"], atol=tolerance(model, "kp_value", True))
+    if detected.jacobian is None:
         assert f"kp_{frame}_jacobian" not in data
         return
     atol = tolerance(model, "kp_jacobian", True)
-    np.testing.assert_allclose(found.jacobian, data[f"kp_{frame}_jacobian"], atol=atol)
+    np.testing.assert_allclose(detected.jacobian, data[f"kp_{frame}_jacobian"], atol=atol)
 
 
 @pytest.mark.parametrize("motion", ["absolute", "relative"])
 @pytest.mark.parametrize("model", MODELS)
 @CORNERS
-def test_renderings_are_the_reference_s(model, motion, align_corners):
+def test_renderings_match_reference(model, motion, align_corners):
     data, corners = vectors(model), f"ac_{str(align_corners).lower()}"
     model_under_test = load(model, align_corners)
     prefix = "kp_driving" if motion == "absolute" else "kp_relative"
@@ -119,7 +119,7 @@ def ways_of_transfer():
 
 
 @pytest.mark.parametrize(("model", "suffix"), ways_of_transfer())
-def test_every_way_of_transfer_is_the_reference_s(model, suffix):
+def test_transfer_modes_match_reference(model, suffix):
     data = vectors(model)
     adapt, relative, jacobian = (f"{switch}1" in suffix for switch in ("adapt", "rel", "jac"))
     driving = expected_transfer(data, "kp_driving")
@@ -138,7 +138,7 @@ def test_every_way_of_transfer_is_the_reference_s(model, suffix):
 
 
 @CORNERS
-def test_taps_inside_the_networks_are_the_reference_s(align_corners, monkeypatch):
+def test_network_activations_match_reference(align_corners, monkeypatch):
     data, corners = vectors("tiny"), f"ac_{str(align_corners).lower()}"
     networks = load("tiny", align_corners).model
     source = tf.constant(data["source"][np.newaxis])
@@ -174,7 +174,7 @@ def test_taps_inside_the_networks_are_the_reference_s(align_corners, monkeypatch
 
 
 @pytest.mark.parametrize(("file", "name"), [("tiny", "disc_sn_kp"), ("tiny-disc2", "disc_multiscale")])
-def test_discriminator_judges_as_the_reference_s_does(file, name):
+def test_discriminator_outputs_match_reference(file, name):
     data = np.load(DATA / "discriminator.npz")
     tree = weights.load(DATA / f"{file}-checkpoint.pth.tar")
     settings = torch_import.pick_config(tree, str(DATA / f"{file}.yaml"), file).model
@@ -189,7 +189,7 @@ def test_discriminator_judges_as_the_reference_s_does(file, name):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 0.25])
-def test_pyramid_of_the_prediction_is_the_reference_s(scale):
+def test_prediction_pyramid_matches_reference(scale):
     data = np.load(DATA / "discriminator.npz")
     pyramid = resample.pyramid(tf.constant(nhwc(data["pyr_prediction_1"])), (1.0, 0.5, 0.25))
     np.testing.assert_allclose(pyramid[scale], nhwc(data[f"pyr_prediction_{scale:g}"]), atol=5e-6)

@@ -1,4 +1,4 @@
-"""Our float32 gradients against our float64 ones, within bounds that are derived from the problem's conditioning.
+"""Gradients in float32 against those in float64, within bounds derived from the conditioning of the problem.
 
 The gradients of the training losses are badly conditioned: an activation near a kink (ReLU, leaky ReLU, L1, a maximum
 of VGG-19) takes the other slope after a change of its last digits, and norms over a few pixels amplify what is left. So
@@ -20,7 +20,7 @@ import training_vectors
 pytestmark = pytest.mark.slow
 ROUNDING = 2.0**-24 * np.sqrt(9 * 512)
 DRAWS = 3
-# Biases before a norm: their true gradient is 0, and what float32 gives is the rounding of a sum that cancels.
+# Biases before a norm: their true gradient is 0, and in float32 it is the rounding error of a sum that cancels.
 ZERO, ZERO_GRADIENT_TOLERANCE = 1e-9, 5e-5
 
 

@@ -1,4 +1,4 @@
-"""Losses, gradients, statistics and whole steps against the reference's own (`training.npz`, `resume.npz`).
+"""Losses, gradients, statistics and whole steps against the reference's (`training.npz`, `resume.npz`).
 
 Gradients and what several steps make of them are compared in float64. Kinks (ReLU, L1, maxima of VGG-19) and norms over
 few pixels amplify float32's rounding by as much as 1e5, so float32 gradients of two correct programs, or of one program
@@ -17,7 +17,7 @@ from fomm_tf.ops import keypoints
 
 pytestmark = pytest.mark.slow
 CORNERS = pytest.mark.parametrize("align_corners", [True, False], ids=["ac-true", "ac-false"])
-# The first step compares everything that align_corners reaches; what follows takes it along.
+# The first step compares everything that depends on align_corners; later steps follow from it.
 STEPS_CORNERS = pytest.mark.parametrize(
     "align_corners",
     [pytest.param(True, id="ac-true"), pytest.param(False, id="ac-false", marks=pytest.mark.conformance)],
@@ -105,8 +105,8 @@ def test_two_adam_steps_match_reference(align_corners):
     )
     suffix = training_vectors.suffix(align_corners)
     # Adam's first step has the size of the learning rate whatever the gradient's, so where the gradient is rounding,
-    # its sign decides. In the reference the summed loss of the second step wanders by 7e-6 for that reason, single
-    # terms by more; in our float32 a term comes out 2e-5 or, as often, 1.3e-3 from the float64 one.
+    # its sign decides. For that reason the total loss of the second step varies by 7e-6 in the reference, and
+    # single terms by more; in float32 a term of ours differs by 2e-5 or, as often, by 1.3e-3 from the float64 one.
     for index, (term_tolerance, total_tolerance, rounding) in enumerate(((2e-6, 2e-6, 4e-6), (2e-4, 3.5e-5, 3e-3))):
         for name in TERMS:
             expected = VECTORS[f"adam_loss_{name}_{suffix}"][index]
@@ -140,16 +140,16 @@ def test_resumed_adam_steps_match_reference():
     sixth, seventh = training_vectors.train(run, losses, RESUME, 2)
     for name in TERMS:
         np.testing.assert_allclose(sixth[name], RESUME[f"step6_loss_{name}"], rtol=1e-5, err_msg=name)
-        # Step 7's losses depend on all the weights after step 6.
+        # The losses of step 7 depend on all weights after step 6.
         np.testing.assert_allclose(seventh[name], RESUME[f"step7_loss_{name}"], rtol=1e-4, err_msg=name)
-    # The vectors' `after6_` are the weights after step 7, in truth: step 6 alone leaves them a learning rate away.
+    # `after6_` of the vectors are in fact the weights after step 7: those after step 6 differ by a learning rate.
     differences = [
         np.ravel(np.abs(entry.to_torch(entry.variable.numpy()) - RESUME[f"after6_{name}"]))
         for name, entry in training_vectors.parameters_of(run).items()
         if f"after6_{name}" in RESUME
     ]
     assert len(differences) > 40
-    # Adam makes whole steps of the reference's rounding: after two of them a few weights are off by as much.
+    # Adam turns rounding errors of the reference into whole steps: after two, a few weights differ by as much.
     assert np.median(np.concatenate(differences)) < 2e-6
     assert (np.concatenate(differences) <= 1e-5).mean() > 0.9
 

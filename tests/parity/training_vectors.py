@@ -1,4 +1,4 @@
-"""The reference's training vectors (`training.npz`, `resume.npz`) and our model in its place, in float32 or float64."""
+"""The reference's training vectors (`training.npz`, `resume.npz`) and the same model here, in float32 or float64."""
 
 import contextlib
 import functools
@@ -23,7 +23,7 @@ TERMS = (*GENERATOR_TERMS, "disc_gan")
 
 @functools.cache
 def random_vgg() -> backbones.Vgg19:
-    """Draws the VGG-19 of the reference's vectors as their README says."""
+    """Creates the VGG-19 of the vectors as their README specifies."""
     random, state, position, channels = np.random.RandomState(1234), {}, 0, 3
     for width in (64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4):
         if width == "M":
@@ -41,7 +41,7 @@ def nhwc(array: np.ndarray) -> np.ndarray:
 
 
 def suffix(align_corners: bool) -> str:
-    """How the names of the vectors end."""
+    """The suffix of the vectors' names."""
     return f"ac_{str(align_corners).lower()}"
 
 
@@ -95,7 +95,7 @@ def parameters_of(run: checkpoint.Run) -> dict[str, names.Entry]:
 
 
 def train(run: checkpoint.Run, losses: objective.Objective, data: np.lib.npyio.NpzFile, count: int) -> list[dict]:
-    """Makes `count` training steps from the first transform of `data` on; the losses of each."""
+    """Does `count` training steps, from the first transform of `data` on; returns the losses of each."""
     dtype = run.model.generator.final.kernel.dtype
     stepper = tf.function(step.TrainStep(run, losses, global_batch=2), autograph=False)
     return [stepper(*batch(dtype), transform_of(data, index, dtype)) for index in range(count)]

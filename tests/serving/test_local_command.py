@@ -1,8 +1,8 @@
 """`python -m serving local` with invalid arguments, ports and models."""
 
-import shutil
 import socket
 
+import counter_model
 import pytest
 
 from serving import __main__ as command
@@ -51,8 +51,8 @@ def test_local_rejects_a_foreign_host(capsys, tmp_path):
     assert_user_error(capsys, "--model", tmp_path, "--host", "203.0.113.1", words=["203.0.113.1"])
 
 
-def test_local_rejects_a_damaged_version(capsys, cold, tmp_path):
-    shutil.copytree(cold / "1", tmp_path / "1")
+def test_local_rejects_a_damaged_version(capsys, tmp_path):
+    counter_model.write(tmp_path / "1")
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"?")
     free = ["--grpc-port", 0, "--rest-port", 0]
     assert_user_error(capsys, "--model", tmp_path, *free, words=["cannot be loaded", "export it again"])

@@ -1,4 +1,4 @@
-"""A set of puppets and a model so small that a step takes no time."""
+"""A data set of puppets and a tiny model."""
 
 import pathlib
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import config
-from fomm_tf.data.puppets import command
+from fomm_tf.data.puppets import __main__ as command
 
 SMALL = pathlib.Path(__file__).parent / "small.yaml"
 

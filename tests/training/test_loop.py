@@ -1,4 +1,4 @@
-"""The loop: resumed bit for bit, the same on any number of replicas and workers, and stopped by what must stop it."""
+"""The training loop: resuming, replicas and workers, precision, interruption, errors."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def spawn(config_file, folder, *options, **environment):
 
 
 def read_until(process, start):
-    """The lines up to the first that begins with `start`."""
+    """Reads lines up to the first that starts with `start`."""
     for line in process.stdout:
         if line.startswith(start):
             return line
@@ -48,7 +48,7 @@ def read_until(process, start):
 
 @pytest.fixture(scope="module")
 def plain(make_config, tmp_path_factory):
-    """The folder of a run of one step, and what it reported."""
+    """The directory of a run of one step, and its report."""
     folder = tmp_path_factory.mktemp("plain") / "run"
     return folder, train(make_config("train.steps=1"), folder, tf.distribute.MirroredStrategy(["CPU:0"]))
 
@@ -56,7 +56,7 @@ def plain(make_config, tmp_path_factory):
 def test_resume_after_kill_is_bit_identical(write_config, tmp_path):
     terms = ("train.loss_weights.generator_gan=1", "train.lr_decay_fractions=[]")
     run, straight = tmp_path / "run", tmp_path / "straight"
-    # Longer than six steps, so that the kill comes while it steps; without decay its first six are the same.
+    # Longer than six steps, so that it is killed during training; without decay its first six steps are the same.
     killed = spawn(write_config(*terms, "train.steps=100000", "train.keep=1000000"), run)
     read_until(killed, "step 6: L1")
     killed.kill()
@@ -74,18 +74,18 @@ def test_resume_after_kill_is_bit_identical(write_config, tmp_path):
     assert len(rows) == 3 and rows == (straight / "history.csv").read_text().splitlines()[:3]
 
 
-def test_a_run_folder_holds_what_the_interface_says(make_config, one_replica, tmp_path):
+def test_run_directory_holds_the_documented_files(make_config, one_replica, tmp_path):
     lines = train(make_config(), tmp_path / "run", one_replica, command="python train.py small.yaml")
-    found = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
-    assert found == {
+    names = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
+    assert names == {
         *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
-        *("config", "events", "history", "pictures"),
+        *("config", "events", "history", "images"),
     }
     assert "python train.py small.yaml" in (tmp_path / "run" / "README.txt").read_text()
     loaded = checkpoint.load(tmp_path / "run", training=True)
     assert (loaded.step, loaded.epoch) == (6, 6) and int(loaded.optimizers["detector"].iterations) == 6
     assert loaded.config.train.feature_scales is not None
-    # The learning rate after the drop at a half.
+    # The learning rate after its decay at half of the steps.
     assert float(loaded.optimizers["generator"].learning_rate) == pytest.approx(2e-5)
     assert checkpoint.load(tmp_path / "run" / "best").step in (3, 6)
     assert any(line.startswith("step 6 of 6: perceptual ") for line in lines)
@@ -96,8 +96,8 @@ def test_sigterm_saves_and_ends_cleanly(write_config, make_config, one_replica, 
     process = spawn(endless, tmp_path / "run")
     read_until(process, "step 2 of")
     process.send_signal(signal.SIGTERM)
-    output, complaint = process.communicate(timeout=120)
-    assert process.returncode == 130 and "interrupted" in complaint and "Traceback" not in complaint
+    output, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130 and "interrupted" in stderr and "Traceback" not in stderr
     step = checkpoint.read_count(tmp_path / "run", "step")
     assert f"stopped and saved at step {step} of 100000" in output
     settings = make_config(f"train.steps={step + 1}", "train.lr_decay_fractions=[]")
@@ -105,9 +105,7 @@ def test_sigterm_saves_and_ends_cleanly(write_config, make_config, one_replica, 
     assert checkpoint.read_count(tmp_path / "run", "step") == step + 1
 
 
-def test_a_gradient_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(
-    make_config, one_replica, tmp_path, monkeypatch
-):
+def test_nan_gradient_stops_the_run_and_keeps_the_last_checkpoint(make_config, one_replica, tmp_path, monkeypatch):
     honest = backbones.load
     with one_replica.scope():
         poison = tf.Variable(0.0, trainable=False)
@@ -140,20 +138,20 @@ def test_a_gradient_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoin
     assert checkpoint.load(tmp_path / "run").step == 3
 
 
-def test_a_folder_that_is_taken_is_refused_and_left_alone(make_config, one_replica, tmp_path):
+def test_run_rejects_used_directory_and_keeps_it(make_config, one_replica, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(errors.UserError, match="already exists; continue it with --resume, or give another --run"):
         train(make_config(), tmp_path, one_replica)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
-def test_another_model_is_not_resumed(plain, make_config, one_replica, tmp_path):
+def test_resume_rejects_another_model(plain, make_config, one_replica, tmp_path):
     shutil.copytree(plain[0], tmp_path / "run")
     with pytest.raises(errors.UserError, match=r"cannot be resumed with another model: model\.num_keypoints is 3"):
         train(make_config("model.num_keypoints=4"), tmp_path / "run", one_replica, resume=True)
 
 
-def test_adversarial_fine_tuning_begins_with_a_plain_run(plain, make_config, one_replica, tmp_path):
+def test_adversarial_fine_tuning_starts_from_a_plain_run(plain, make_config, one_replica, tmp_path):
     settings = make_config("train.steps=1", "train.loss_weights.generator_gan=1", "train.learning_rate_detector=0")
     lines = train(settings, tmp_path / "adv", one_replica, init_from=plain[0])
     assert any("has no discriminator: randomly initialized" in line for line in lines)
@@ -166,7 +164,7 @@ def test_adversarial_fine_tuning_begins_with_a_plain_run(plain, make_config, one
 @pytest.mark.parametrize(
     "precision", [pytest.param("bfloat16", marks=[pytest.mark.conformance, pytest.mark.bfloat16_kernels]), "float16"]
 )
-def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plain, make_config, one_replica, tmp_path):
+def test_mixed_precision_equals_float32_up_to_rounding(precision, plain, make_config, one_replica, tmp_path):
     settings = make_config("train.steps=2", "train.lr_decay_fractions=[]", f"train.precision={precision}")
     mixed = train(settings, tmp_path / "mixed", one_replica)
 
@@ -179,7 +177,7 @@ def test_mixed_precision_trains_as_float32_does_but_for_rounding(precision, plai
 
 
 @pytest.mark.conformance
-def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
+def test_xla_equals_plain_kernels(make_config, one_replica, tmp_path):
     changes = ["train.steps=1", "train.lr_decay_fractions=[]", "train.pyramid_scales=[1.0]"]
     train(make_config(*changes), tmp_path / "plain", one_replica)
     train(make_config(*changes, "train.xla=true"), tmp_path / "xla", one_replica)
@@ -195,15 +193,15 @@ DESCENT = (
 )
 
 
-def descend(file, out, devices=1, **environment):
-    command = [sys.executable, "tests/training/descend.py", str(file), str(out), str(devices)]
+def run_gradient_descent(file, out, devices=1, **environment):
+    command = [sys.executable, "tests/training/gradient_descent.py", str(file), str(out), str(devices)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def result(process, out):
-    _, complaint = process.communicate(timeout=400)
-    assert process.returncode == 0, complaint[-2000:]
+    _, stderr = process.communicate(timeout=400)
+    assert process.returncode == 0, stderr[-2000:]
     return json.loads((out / "history.json").read_text()), list(np.load(out / "weights.npz").values())
 
 
@@ -216,8 +214,8 @@ def assert_same(one, other):
                 assert mine[name] == pytest.approx(value, rel=1e-5), name
     for mine, theirs in zip(one[1], other[1], strict=True):
         norm = np.linalg.norm(np.float64(theirs))
-        # What started from 0 (heads of Jacobians, offsets of norms) holds a sum of gradients and nothing else, and
-        # float32 allows those 1e-3 (five times that here); everything else holds weights.
+        # Variables that start from 0 (heads of Jacobians, offsets of norms) are sums of gradients, for which float32
+        # allows 1e-3 (here five times that); all others are dominated by their initial values.
         tolerance = 1e-5 if norm > 1e-2 else 5e-3
         assert np.linalg.norm(np.float64(mine) - np.float64(theirs)) <= tolerance * norm + 1e-7
 
@@ -226,17 +224,17 @@ def assert_same(one, other):
 def alone(make_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     (folder / "small.yaml").write_text(config.dump(make_config(*DESCENT)), encoding="utf-8")
-    return result(descend(folder / "small.yaml", folder / "out"), folder / "out")
+    return result(run_gradient_descent(folder / "small.yaml", folder / "out"), folder / "out")
 
 
 @pytest.mark.parametrize("recompute", ["false", pytest.param("true", marks=pytest.mark.conformance)])
-def test_two_replicas_train_as_one_does(recompute, alone, write_config, tmp_path):
+def test_two_replicas_equal_one(recompute, alone, write_config, tmp_path):
     file = write_config(*DESCENT, f"train.recompute={recompute}")
-    assert_same(result(descend(file, tmp_path / "out", devices=2), tmp_path / "out"), alone)
+    assert_same(result(run_gradient_descent(file, tmp_path / "out", devices=2), tmp_path / "out"), alone)
 
 
 @pytest.mark.conformance
-def test_two_workers_train_as_one_does(alone, write_config, tmp_path):
+def test_two_workers_equal_one(alone, write_config, tmp_path):
     file = write_config(*DESCENT)
     sockets = [socket.socket() for _ in range(2)]
     for opened in sockets:
@@ -247,10 +245,10 @@ def test_two_workers_train_as_one_does(alone, write_config, tmp_path):
     workers = []
     for index in range(2):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        workers.append(descend(file, tmp_path / f"worker{index}", TF_CONFIG=json.dumps(task)))
+        workers.append(run_gradient_descent(file, tmp_path / f"worker{index}", TF_CONFIG=json.dumps(task)))
     for index, worker in enumerate(workers):
         assert_same(result(worker, tmp_path / f"worker{index}"), alone)
 
 
-def test_the_config_of_the_tests_is_a_config():
-    assert setup.schedule.plan(config.load(ROOT / "tests" / "training" / "small.yaml").train, 1).total == 6
+def test_config_of_the_tests_is_valid():
+    assert setup.plan_schedule(config.load(ROOT / "tests" / "training" / "small.yaml").train, 1).total == 6

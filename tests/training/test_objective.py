@@ -1,4 +1,4 @@
-"""Ways to compute the same losses; that they are the reference's is seen in tests/parity."""
+"""Gradient checkpointing of the objective; tests/parity compares its losses with the reference's."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from fomm_tf.training import objective
 
 
 def step(settings):
-    """Losses, gradients and running statistics of one batch, and how often each block computed."""
+    """Losses, gradients and running statistics of one batch, and how often each block was computed."""
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings)
     losses = objective.Objective(settings, run.model, None, backbones.Vgg19(backbone_states.vgg19(), "random"))
@@ -35,8 +35,8 @@ def step(settings):
     def differentiate(source, driving):
         transform = tps.sample(tf.constant([0, 0]), 2)
         with tf.GradientTape() as tape:
-            made = losses.forward(source, driving, transform)
-            terms = losses.generator_losses(driving, made, transform)
+            forward = losses.forward(source, driving, transform)
+            terms = losses.generator_losses(driving, forward, transform)
             total = tf.add_n([tf.reduce_sum(term) for term in terms.values()])
         return terms, tape.gradient(total, variables)
 
@@ -46,7 +46,7 @@ def step(settings):
 
 
 @pytest.mark.slow
-def test_recomputing_changes_neither_losses_nor_gradients_nor_running_statistics(make_config):
+def test_recompute_keeps_losses_gradients_and_moving_statistics(make_config):
     settings = make_config("train.batch_size=2", "model.frame_size=[64,64]", "train.pyramid_scales=[1.0,0.5]")
     plain = step(settings)
     saving = step(dataclasses.replace(settings, train=dataclasses.replace(settings.train, recompute=True)))

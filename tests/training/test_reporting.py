@@ -12,17 +12,17 @@ from fomm_tf.training import reporting, validation
 
 def events(folder):
     """tag -> {step: value} of TensorBoard's files."""
-    found = {}
+    values = {}
     for path in sorted(folder.glob("events.*")):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
-                found.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
-    return found
+                values.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
+    return values
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The seconds that the reporter sees; they pass when the test says so."""
+    """The clock of the reporter, advanced by the test."""
     clock = types.SimpleNamespace(seconds=100.0)
     monkeypatch.setattr(reporting, "time", types.SimpleNamespace(perf_counter=lambda: clock.seconds))
     return clock
@@ -66,12 +66,12 @@ def test_tensorboard_logger_writes_scalars_images_and_png_files(tmp_path):
     logger.log_scalars(3, {"loss/perceptual": 1.5, "images_per_second": 9.0})
     logger.log_image(3, grid)
     logger.log_scalars(4, {"loss/perceptual": 1.25})
-    found = events(tmp_path)
-    assert found["loss/perceptual"] == {3: 1.5, 4: 1.25} and found["images_per_second"] == {3: 9.0}
-    width, height, encoded = found["pictures"][3]
+    values = events(tmp_path)
+    assert values["loss/perceptual"] == {3: 1.5, 4: 1.25} and values["images_per_second"] == {3: 9.0}
+    width, height, encoded = values["images"][3]
     assert (int(width), int(height)) == (12, 8)
     assert np.array_equal(tf.io.decode_png(encoded), grid)
-    assert np.array_equal(video.read_image(tmp_path / "pictures" / "0000003.png"), grid)
+    assert np.array_equal(video.read_image(tmp_path / "images" / "0000003.png"), grid)
 
 
 def test_history_add_returns_whether_the_score_is_the_best(tmp_path):

@@ -1,4 +1,4 @@
-"""What a run needs before its first step, and what is refused before it."""
+"""`setup.prepare`: data, weights, feature scales, and errors."""
 
 import shutil
 
@@ -19,14 +19,14 @@ def prepare(settings, strategy, **changes):
     return session, lines
 
 
-def refuse(settings, strategy, **changes):
+def prepare_error(settings, strategy, **changes):
     with pytest.raises(errors.UserError) as caught:
         prepare(settings, strategy, **changes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_the_same_seed_draws_the_same_weights(make_config, one_replica):
+def test_prepare_initial_weights_are_a_function_of_the_seed(make_config, one_replica):
     def weights(*overrides):
         session, _ = prepare(make_config(*overrides), one_replica)
         return np.concatenate([np.ravel(weight) for weight in session.run.model.get_weights()])
@@ -35,63 +35,65 @@ def test_the_same_seed_draws_the_same_weights(make_config, one_replica):
     assert np.array_equal(first, weights()) and not np.array_equal(first, weights("train.seed=1"))
 
 
-def test_the_features_scales_are_measured_on_the_first_batch_and_kept(make_config, one_replica):
+def test_prepare_measures_feature_scales_once(make_config, one_replica):
     session, _ = prepare(make_config(), one_replica)
     scales = session.settings.train.feature_scales
     assert len(scales) == 5 and min(scales) > 0
     again, _ = prepare(make_config(), one_replica)
     assert again.settings.train.feature_scales == scales
-    given, _ = prepare(make_config("train.feature_scales=[1,2,3,4,5]"), one_replica)
-    assert given.settings.train.feature_scales == (1, 2, 3, 4, 5)
+    session, _ = prepare(make_config("train.feature_scales=[1,2,3,4,5]"), one_replica)
+    assert session.settings.train.feature_scales == (1, 2, 3, 4, 5)
     assert config.parse(__import__("yaml").safe_load(config.dump(session.settings))) == session.settings
 
 
-def test_a_corrupt_video_and_one_of_one_frame_are_named_and_skipped(make_config, one_replica, puppets, tmp_path):
+def test_prepare_skips_and_names_unusable_videos(make_config, one_replica, puppets, tmp_path):
     root = shutil.copytree(puppets, tmp_path / "data", ignore=shutil.ignore_patterns(".fomm-cache"))
     (root / "train" / "broken.mp4").write_bytes(b"no video" * 100)
     video.write_image(root / "train" / "single" / "0.png", np.zeros([32, 32, 3], np.uint8))
     with pytest.warns(UserWarning, match="skipped") as caught:
         session, lines = prepare(make_config(f"data.root={root}"), one_replica)
-    told = [str(warning.message) for warning in caught if "skipped" in str(warning.message)]
-    assert len(told) == 2 and "broken.mp4" in told[0] and "single has one frame" in told[1]
+    messages = [str(warning.message) for warning in caught if "skipped" in str(warning.message)]
+    assert len(messages) == 2 and "broken.mp4" in messages[0] and "single has one frame" in messages[1]
     assert len(session.train) == 6 and "6 clips of 6 identities, 36 frames (2 skipped) to train on" in lines[0]
 
 
-def test_an_empty_set_is_refused(make_config, one_replica, tmp_path):
+def test_prepare_rejects_empty_data_set(make_config, one_replica, tmp_path):
     (tmp_path / "train").mkdir()
-    assert "no usable train clip" in refuse(make_config(f"data.root={tmp_path}"), one_replica)
-    assert "is not a directory" in refuse(make_config(f"data.root={tmp_path}/absent"), one_replica)
+    assert "no usable train clip" in prepare_error(make_config(f"data.root={tmp_path}"), one_replica)
+    assert "is not a directory" in prepare_error(make_config(f"data.root={tmp_path}/absent"), one_replica)
 
 
-def test_without_test_clips_a_run_trains_all_the_same(make_config, one_replica, puppets, tmp_path):
+def test_prepare_without_test_clips_trains(make_config, one_replica, puppets, tmp_path):
     shutil.copytree(puppets / "train", tmp_path / "train")
     session, lines = prepare(make_config(f"data.root={tmp_path}"), one_replica)
     assert session.test is None and "no best checkpoint" in lines[1]
 
 
 def test_puppets_are_drawn_where_there_are_none_yet(make_config, one_replica, tmp_path):
-    wanted = ["data.puppets.identities=3", "data.puppets.test_identities=1", "data.puppets.clips=2"]
-    settings = make_config(f"data.root={tmp_path / 'new'}", *wanted, "data.puppets.frames=3")
+    overrides = ["data.puppets.identities=3", "data.puppets.test_identities=1", "data.puppets.clips=2"]
+    settings = make_config(f"data.root={tmp_path / 'new'}", *overrides, "data.puppets.frames=3")
     session, lines = prepare(settings, one_replica)
     assert (len(session.train), len(session.test)) == (6, 2) and "drawing it" in lines[0]
     assert "drawing it" not in prepare(settings, one_replica)[1][0]
 
 
-def test_a_batch_that_does_not_divide_by_the_replicas_is_refused(make_config, two_replicas):
-    message = refuse(make_config("train.batch_size=5"), two_replicas)
+def test_prepare_rejects_indivisible_batch(make_config, two_replicas):
+    message = prepare_error(make_config("train.batch_size=5"), two_replicas)
     assert message == "train.batch_size must be a multiple of 2, the number of replicas; got 5."
 
 
-def test_xla_on_several_replicas_is_refused(make_config, two_replicas):
-    assert "train.xla compiles the step of one replica; got 2" in refuse(make_config("train.xla=true"), two_replicas)
+def test_prepare_rejects_xla_on_several_replicas(make_config, two_replicas):
+    assert "train.xla compiles the step of one replica; got 2" in prepare_error(
+        make_config("train.xla=true"), two_replicas
+    )
 
 
-def test_a_backbone_that_nobody_knows_is_refused(make_config, one_replica):
-    assert "vgg19" in refuse(make_config("train.backbone=vgg16"), one_replica)
+def test_prepare_rejects_unknown_backbone(make_config, one_replica):
+    assert "vgg19" in prepare_error(make_config("train.backbone=vgg16"), one_replica)
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_under_mixed_precision_variables_stay_float32(precision, make_config, one_replica):
+def test_prepare_under_mixed_precision_keeps_float32_variables(precision, make_config, one_replica):
     session, _ = prepare(make_config(f"train.precision={precision}"), one_replica)
     kernel = session.run.model.generator.final.kernel
     assert kernel.dtype == "float32" and session.run.model.generator.final.compute_dtype == precision

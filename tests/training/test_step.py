@@ -1,4 +1,4 @@
-"""What a step draws for itself; its losses and gradients are compared with the reference's in tests/parity."""
+"""The deformations of a step; tests/parity compares its losses and gradients with the reference's."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,17 +10,17 @@ SETTINGS = config.TrainConfig(batch_size=4, seed=3)
 
 
 def draw(strategy, number, settings=SETTINGS):
-    """The deformations of all replicas, one below the other."""
-    made = strategy.run(lambda: step.draw_transform(settings, tf.constant(number, tf.int64)))
-    parts = [strategy.experimental_local_results(part) for part in made]
-    return [np.concatenate([found.numpy() for found in part]) for part in parts]
+    """The deformations of all replicas, concatenated."""
+    transform = strategy.run(lambda: step.draw_transform(settings, tf.constant(number, tf.int64)))
+    parts = [strategy.experimental_local_results(part) for part in transform]
+    return [np.concatenate([local.numpy() for local in part]) for part in parts]
 
 
 def same(one, other):
     return all(np.array_equal(left, right) for left, right in zip(one, other, strict=True))
 
 
-def test_the_deformations_are_a_function_of_seed_and_step(one_replica):
+def test_draw_transform_is_a_function_of_seed_and_step(one_replica):
     first = draw(one_replica, 7)
     assert [part.shape for part in first] == [(4, 2, 3), (4, 25)]
     assert same(first, draw(one_replica, 7))
@@ -28,11 +28,11 @@ def test_the_deformations_are_a_function_of_seed_and_step(one_replica):
     assert not same(first, draw(one_replica, 7, config.TrainConfig(batch_size=4, seed=4)))
 
 
-def test_two_replicas_share_the_deformations_of_one(one_replica, two_replicas):
+def test_draw_transform_of_two_replicas_equals_one(one_replica, two_replicas):
     assert same(draw(one_replica, 7), draw(two_replicas, 7))
 
 
-def test_the_deformations_are_as_large_as_the_config_says(one_replica):
+def test_draw_transform_has_the_configured_sizes(one_replica):
     theta, weights = draw(one_replica, 0, config.TrainConfig(batch_size=4000))
     noise = theta - np.eye(2, 3)
     assert abs(noise.std() - 0.05) < 0.001 and abs(noise.mean()) < 0.002

@@ -21,13 +21,13 @@ def run(make_config):
     return checkpoint.build(make_config())
 
 
-def expected(run, clips, places):
-    """By the animator, frame by frame."""
+def expected(run, clips, numbers):
+    """The score by the animator, frame by frame."""
     shown, l1, source_copy = animator.Animator(run.model, run.config), [], []
     for clip in clips:
         source = shown.encode_source(clip.frame(0))
-        for place in places:
-            driving = clip.frame(place)
+        for number in numbers:
+            driving = clip.frame(number)
             prediction = shown.render(source, shown.detect(driving[np.newaxis])).prediction[0].numpy()
             l1.append(np.abs(prediction - driving / 255).mean())
             source_copy.append(np.abs(clip.frame(0) / 255 - driving / 255).mean())
@@ -35,13 +35,13 @@ def expected(run, clips, places):
 
 
 @pytest.mark.parametrize(
-    ("count", "clips", "places"),
+    ("count", "clips", "numbers"),
     [(1000, range(6), range(1, 6)), (12, range(6), (1, 5)), (1, (0,), (1,)), (2, (0, 5), (1,))],
 )
-def test_validator_score_equals_the_animator_frame_by_frame(count, clips, places, index, run):
+def test_validator_score_equals_the_animator_frame_by_frame(count, clips, numbers, index, run):
     score = validation.Validator(run.model, index, count)()
     chosen = [index.clips[number] for number in clips]
-    np.testing.assert_allclose(score, expected(run, chosen, places), rtol=1e-5)
+    np.testing.assert_allclose(score, expected(run, chosen, numbers), rtol=1e-5)
 
 
 def test_validator_is_deterministic(index, run):
@@ -56,10 +56,10 @@ def test_sample_grid_has_a_row_per_clip(index, run):
     clip = index.clips[5]
     source, driving = clip.frame(0), clip.frame(4)
     row = grid[-32:]
-    found = shown.detect(np.stack([source, driving]))
-    assert np.array_equal(row[:, :32], visualize.draw_keypoints(source, *found.frame(0)))
-    assert np.array_equal(row[:, 32:64], visualize.draw_keypoints(driving, *found.frame(1)))
-    prediction = shown.render(shown.encode_source(source), found).prediction[1].numpy()
+    keypoints = shown.detect(np.stack([source, driving]))
+    assert np.array_equal(row[:, :32], visualize.draw_keypoints(source, *keypoints.frame(0)))
+    assert np.array_equal(row[:, 32:64], visualize.draw_keypoints(driving, *keypoints.frame(1)))
+    prediction = shown.render(shown.encode_source(source), keypoints).prediction[1].numpy()
     np.testing.assert_allclose(row[:, 64:96], prediction * 255, atol=0.6)
 
 

@@ -171,7 +171,7 @@ def test_write_video_rejects_invalid_paths_before_work(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.txt").touch()
+    (tmp_path / "full" / "notes.txt").touch()
     before = sorted(tmp_path.rglob("*"))
     for name, message in (
         (

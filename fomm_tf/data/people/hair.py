@@ -1,4 +1,4 @@
-"""Hair and what covers it: shaved, short, fringes, bobs, long, curly, caps, beanies, headscarves."""
+"""Hair and head coverings: shaved, short, fringes, bobs, long, curly, caps, beanies, headscarves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.people import shape, surfaces
-from fomm_tf.data.people.noise import smoothstep
+from fomm_tf.data.people import body, surfaces
+from fomm_tf.data.people.geometry import smoothstep
 from fomm_tf.data.people.surfaces import Material, Skull, Surface
 
 _COLORS = np.array(
@@ -26,7 +26,7 @@ _SHARES_FEMALE = (0.01, 0.02, 0.07, 0.1, 0.14, 0.11, 0.18, 0.26, 0.11)
 
 
 class Hair(NamedTuple):
-    """What is on somebody's head.
+    """Hair or a head covering.
 
     Attributes:
       kind: of hair; `cap`, `beanie`, or `scarf` where that covers it.
@@ -43,30 +43,30 @@ class Hair(NamedTuple):
     surfaces: tuple[Surface, ...]
 
 
-def sample_color(random: np.random.Generator, who: shape.Shape) -> np.ndarray:
+def sample_color(random: np.random.Generator, shape: body.Shape) -> np.ndarray:
     """`[3]` float32 sRGB: dark for most, gray for the old."""
-    fair = float(who.ancestry[2])
+    fair = float(shape.ancestry[2])
     shares = np.array(
         [3, 3, 2 + fair, 2 * fair + 0.3, 1.6 * fair + 0.1, 1.2 * fair, 0.7 * fair, 0.5 * fair, 0.3 * fair]
     )
     color = _COLORS[random.choice(len(_COLORS), p=shares / shares.sum())] / 255
-    gray = float(smoothstep(np.array(who.age + random.normal(0, 0.2)), 0.45, 0.95))
+    gray = float(smoothstep(np.array(shape.age + random.normal(0, 0.2)), 0.45, 0.95))
     color = color + gray * (random.uniform(0.55, 0.85) - color)
     if random.random() < 0.04:  # dyed
         color = random.random(3) * 0.7
     return np.clip(color * random.uniform(0.85, 1.15), 0.03, 0.92).astype(np.float32)
 
 
-def sample_hair(random: np.random.Generator, who: shape.Shape, skull: Skull, color: np.ndarray) -> Hair:
-    """Draws hair or a head covering that fits a head."""
-    male = who.male > 0.5
+def sample_hair(random: np.random.Generator, shape: body.Shape, skull: Skull, color: np.ndarray) -> Hair:
+    """Samples hair or a head covering that fits a head."""
+    male = shape.male > 0.5
     kind = str(random.choice(_KINDS, p=_SHARES_MALE if male else _SHARES_FEMALE))
     cover = str(
         random.choice(["", "cap", "beanie", "scarf"], p=[0.9, 0.06, 0.04, 0] if male else [0.84, 0.03, 0.03, 0.1])
     )
     line = _LINE.copy()
     line[0] += random.normal(0, 0.05)
-    line[1:3] += random.normal(0, 0.05) + (random.random() < 0.4 * male) * who.age * random.uniform(0, 0.4)
+    line[1:3] += random.normal(0, 0.05) + (random.random() < 0.4 * male) * shape.age * random.uniform(0, 0.4)
     line[4:6] += random.normal(0, 0.03)
     angles = np.abs((np.arange(_COLUMNS) / _COLUMNS * 2 - 1) * np.pi)
     hairline = np.interp(angles, _ANGLES, line)
@@ -89,7 +89,7 @@ def _hair_sheet(random, skull, kind, angles, hairline, color, flat):
     end = hairline.copy()
     top, side = random.uniform(0.05, 0.2), random.uniform(0.03, 0.1)
     hang_in, wave = 0.0, (0.0, 0.0)
-    face = random.uniform(0.75, 1.05)  # angle at which hair beside the face begins
+    face = random.uniform(0.75, 1.05)  # angle at which hair at the side of the face starts
     if kind in ("fringe", "bob", "long") and random.random() < (1.0 if kind == "fringe" else 0.35):
         low = random.uniform(0.3, 0.52) + 0.12 * np.sin(signed * random.uniform(1, 3) + random.uniform(0, 6))
         end = np.where(angles < 0.72, np.minimum(end, low), end)
@@ -197,7 +197,7 @@ def _scarf(random, skull, angles):
     share = np.linspace(0, 1, rows)[None]
     folds = _around(random, signed, 9)[:, None]
     thickness = random.uniform(0.1, 0.16) * np.ones((_COLUMNS, rows)) + 0.03 * folds * smoothstep(share, 0.2, 0.7)
-    # Below the chin, which is 1.1 below the head's middle, the edges beside the face close in front.
+    # Below the chin, which is 1.1 below the head's middle, the edges at the sides of the face close in front.
     down = np.clip(share * (np.pi / 2 - end[:, None]) - np.pi / 2, 0, None)
     close = smoothstep(down, 1.05, 1.5) * (angles >= open_angle)[:, None]
     away = (angles[:, None] - open_angle) / (np.pi - open_angle)
@@ -213,7 +213,7 @@ def _scarf(random, skull, angles):
         opening=opening,
         hang_in=random.uniform(0.25, 0.45),
     )
-    # Between the columns of the forehead and those beside the face is the face.
+    # The face is between the columns of the forehead and those at its sides.
     corners = scarf.vertices[scarf.triangles]
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(axis=1)
     return scarf._replace(triangles=scarf.triangles[longest < _TORN * skull.size])

@@ -1,4 +1,4 @@
-"""How a person moves: head, eyes, brows, mouth, and body over time, all from one seed, the same for every identity."""
+"""Motions of head, eyes, brows, mouth, and body over time, all from one seed, independent of the identity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.ndimage
 
-from fomm_tf.data.people import assets
+from fomm_tf.data.people import body
 
 FPS = 25
 # Mouth shapes of speech: weights of face units; names without a side count for both.
@@ -58,16 +58,16 @@ class Motion(NamedTuple):
 
 
 def sample_motion(seed: int, frames: int, step: int = 1, amount: float = 1.0, whole_body: bool = False) -> Motion:
-    """The motion of a seed.
+    """Samples a motion.
 
     Args:
       seed: any integer from 0.
-      frames: how many.
-      step: every so many 25ths of a second.
-      amount: of head and body motion, above 0 to 1.
-      whole_body: move arms, legs, and trunk too.
+      frames: number of frames.
+      step: 25ths of a second between frames.
+      amount: of head and body motion, above 0 and at most 1.
+      whole_body: also move arms, legs, and trunk.
     """
-    human, random = assets.load(), np.random.default_rng([seed, 77])
+    human, random = body.load(), np.random.default_rng([seed, 77])
     count = frames * step
     tracks: dict[str, np.ndarray] = {}
     tempo = float(np.exp(random.normal(0, 0.3)))
@@ -88,14 +88,14 @@ def sample_motion(seed: int, frames: int, step: int = 1, amount: float = 1.0, wh
 def _add(tracks: dict[str, np.ndarray], name: str, values: np.ndarray, lean: float = 0.0) -> None:
     """Adds to a unit, or to both sides of one; `lean` moves weight to the left."""
     names = (
-        {name: 1.0} if f"unit/{name}" in assets.load().targets else {f"{name}Left": 1 + lean, f"{name}Right": 1 - lean}
+        {name: 1.0} if f"unit/{name}" in body.load().targets else {f"{name}Left": 1 + lean, f"{name}Right": 1 - lean}
     )
     for full, share in names.items():
         tracks[full] = tracks.get(full, 0) + share * values
 
 
 def _wander(random: np.random.Generator, count: int, rate: float) -> np.ndarray:
-    """Smooth noise of about `rate` turns a second; mean 0, standard deviation about 1."""
+    """Smooth noise of about `rate` turns per second; mean 0, standard deviation about 1."""
     knots = max(4, int(np.ceil(count / FPS * 2 * rate)) + 4)
     values = random.normal(size=knots + 4)
     place = np.arange(count) / FPS * 2 * rate + random.uniform(1, 2)
@@ -107,7 +107,7 @@ def _smooth(values: np.ndarray, frames: float) -> np.ndarray:
 
 
 def _speak(random, tracks, count, tempo) -> np.ndarray:
-    """Runs of mouth shapes with pauses; neighbors blend into each other. Returns how loud, `[count]`."""
+    """Runs of mouth shapes with pauses; neighbors blend into each other. Returns the loudness, `[count]`."""
     names = sorted({name for shape in _VISEMES for name in shape})
     targets, energy = np.zeros((count, len(names))), np.zeros(count)
     talkative = random.choice([0.0, 0.6, 1.0], p=[0.1, 0.3, 0.6])

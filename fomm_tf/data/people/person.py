@@ -7,19 +7,19 @@ from typing import NamedTuple
 import numpy as np
 import scipy.spatial
 
-from fomm_tf.data.people import assets, clothes, hair, headmap, rays, shape, skin, surfaces
-from fomm_tf.data.people.noise import smoothstep
+from fomm_tf.data.people import body, geometry, hair, skin, surfaces
+from fomm_tf.data.people.geometry import smoothstep
 from fomm_tf.data.people.surfaces import Material
 from fomm_tf.opencv import cv2
 
-# Of the body, what is kept where head and shoulders show: the base mesh above this height.
+# Height on the base mesh above which the body is kept if only head and shoulders are visible.
 _BUST_BOTTOM = 3.0
-# Share of the gap between the landmarks of the lids by which they meet, and the range of the scale of a blink.
+# Fraction of the gap between the landmarks of the lids at which they meet, and limits of the scale of a blink.
 _MEET, _BLINKS = 0.95, (0.4, 1.5)
 
 
 class Person(NamedTuple):
-    """Somebody at rest.
+    """A person at rest.
 
     Attributes:
       shape: age, sex, ancestry, and the shaped base mesh.
@@ -29,10 +29,10 @@ class Person(NamedTuple):
       eyes: iris color, its edge's, the white's, `[3, 3]` float32 sRGB, and the iris' radius as a share of the eye's.
       iris: that radius.
       vertices: `[V, 3]` float32 at rest; the first are those of the base mesh.
-      coordinates: `[V, 3]` float32: for the body, where the vertex is on the base mesh.
+      coordinates: `[V, 3]` float32: for the body, the vertex' position on the base mesh.
       weights: `[V, B]` float32 of the bones.
       joints: `[B, 3]` float32.
-      units: `[U, M, 3]` float32: what each face unit adds to the vertices `moving`.
+      units: `[U, M, 3]` float32: displacements of the vertices `moving` by each face unit.
       moving: `[M]` int.
       triangles: `[T, 3]` int.
       materials: `[T]` `Material`.
@@ -43,9 +43,9 @@ class Person(NamedTuple):
       eye_vertices: `[E]` int.
     """
 
-    shape: shape.Shape
+    shape: body.Shape
     skin: skin.Skin
-    clothes: clothes.Clothes
+    clothes: surfaces.Clothes
     hair: hair.Hair
     eyes: np.ndarray
     iris: float
@@ -59,36 +59,36 @@ class Person(NamedTuple):
     materials: np.ndarray
     colors: np.ndarray
     masks: np.ndarray
-    normals: rays.VertexNormals
+    normals: geometry.VertexNormals
     strands: np.ndarray
     eye_vertices: np.ndarray
 
 
 def sample_person(seed: int, whole_body: bool = False, texture_width: int = 768) -> Person:
-    """Draws an identity.
+    """Samples an identity.
 
     Args:
-      seed: any integer from 0; another one is another person.
+      seed: 0 or more.
       whole_body: keep the body below the chest.
       texture_width: of the head's texture in pixels.
     """
-    human = assets.load()
-    # Independent streams: a change of how hair is drawn leaves the shape of a seed alone.
+    human = body.load()
+    # Independent streams: changing how hair is sampled does not change the shape of a seed.
     streams = [np.random.default_rng([seed, stream]) for stream in range(6)]
-    who = shape.sample_shape(streams[0])
-    color = hair.sample_color(streams[1], who)
-    complexion = skin.sample_skin(streams[2], who, color, texture_width)
-    skull = surfaces.measure_skull(human, who.vertices)
-    hairdo = hair.sample_hair(streams[3], who, skull, color)
-    glasses = hair.sample_glasses(streams[4], human, who.vertices, skull)
-    worn = clothes.sample_clothes(streams[5], hairdo.surfaces[0].color if hairdo.kind == "scarf" else None)
+    shape = body.sample_shape(streams[0])
+    color = hair.sample_color(streams[1], shape)
+    complexion = skin.sample_skin(streams[2], shape, color, texture_width)
+    skull = surfaces.measure_skull(human, shape.vertices)
+    hairdo = hair.sample_hair(streams[3], shape, skull, color)
+    glasses = hair.sample_glasses(streams[4], human, shape.vertices, skull)
+    worn = surfaces.sample_clothes(streams[5], hairdo.surfaces[0].color if hairdo.kind == "scarf" else None)
     complexion = complexion._replace(texture=_color_scalp(streams[3], complexion.texture, hairdo))
-    return _assemble(human, who, complexion, worn, hairdo, glasses, streams[4], whole_body)
+    return _assemble(human, shape, complexion, worn, hairdo, glasses, streams[4], whole_body)
 
 
 def _color_scalp(random, texture: np.ndarray, hairdo: hair.Hair) -> np.ndarray:
     """Colors the scalp within the hairline."""
-    head = headmap.head_map(texture.shape[1])
+    head = skin.head_map(texture.shape[1])
     relative = head.points[..., 1] - (7.24 + 0.05)
     line = np.interp(np.abs(head.angle), *hairdo.line)
     ragged = 0.02 * np.sin(60 * head.angle) + 0.015 * random.normal(size=line.shape)
@@ -99,20 +99,20 @@ def _color_scalp(random, texture: np.ndarray, hairdo: hair.Hair) -> np.ndarray:
     return np.clip(np.concatenate([colors, hairy], axis=-1), 0, 255).astype(np.uint8)
 
 
-def _assemble(human, who, complexion, worn, hairdo, glasses, random, whole_body) -> Person:
-    body = human.parts == assets.Part.BODY
-    normals = rays.VertexNormals(len(human.vertices), human.triangles[body])(who.vertices)
-    vertices = who.vertices + normals * _outward(human, complexion, worn)[:, None]
+def _assemble(human, shape, complexion, worn, hairdo, glasses, random, whole_body) -> Person:
+    of_body = human.triangles[human.parts == body.Part.BODY]
+    normals = geometry.VertexNormals(len(human.vertices), of_body)(shape.vertices)
+    vertices = shape.vertices + normals * _outward(human, complexion, worn)[:, None]
     used = np.ones(len(human.triangles), bool)
     if not whole_body:
         used = human.vertices[human.triangles, 1].min(axis=1) > _BUST_BOTTOM
-    used &= ~_hidden_lashes(random, human, who)
+    used &= ~_hidden_lashes(random, human, shape)
     attached = (*hairdo.surfaces, *glasses)
     count = len(vertices)
     all_vertices, all_coordinates, weights = [vertices], [human.vertices], [human.weights]
     triangles, materials = [human.triangles[used]], [human.parts[used]]
     colors = [np.zeros((used.sum(), 3), np.float32)]
-    nearest = scipy.spatial.cKDTree(vertices[human.part_vertices(assets.Part.BODY)])
+    nearest = scipy.spatial.cKDTree(vertices[human.part_vertices(body.Part.BODY)])
     for part in attached:
         all_vertices.append(part.vertices)
         all_coordinates.append(part.coordinates)
@@ -122,7 +122,7 @@ def _assemble(human, who, complexion, worn, hairdo, glasses, random, whole_body)
         colors.append(np.broadcast_to(part.color, (len(part.triangles), 3)))
         count += len(part.vertices)
     moving, units = _unit_matrix(human)
-    _fit_blinks(human, who.vertices, moving, units)
+    _fit_blinks(human, shape.vertices, moving, units)
     masks = np.zeros((count, 4), np.float32)
     masks[:, 3] = 1
     masks[: len(vertices)] = np.stack(
@@ -130,39 +130,39 @@ def _assemble(human, who, complexion, worn, hairdo, glasses, random, whole_body)
     )
     triangles = np.concatenate(triangles)
     return Person(
-        who, complexion, worn, hairdo, *_sample_eyes(random, who), np.concatenate(all_vertices).astype(np.float32),
+        shape, complexion, worn, hairdo, *_sample_eyes(random, shape), np.concatenate(all_vertices).astype(np.float32),
         np.concatenate(all_coordinates).astype(np.float32), np.concatenate(weights).astype(np.float32),
-        human.joint_positions(who.vertices), units, moving, triangles, np.concatenate(materials).astype(np.uint8),
-        np.concatenate(colors).astype(np.float32), masks, rays.VertexNormals(count, triangles),
+        human.joint_positions(shape.vertices), units, moving, triangles, np.concatenate(materials).astype(np.uint8),
+        np.concatenate(colors).astype(np.float32), masks, geometry.VertexNormals(count, triangles),
         _strand_noise(random, hairdo.kind),
-        np.concatenate([human.part_vertices(part) for part in (assets.Part.LEFT_EYE, assets.Part.RIGHT_EYE)]),
+        np.concatenate([human.part_vertices(part) for part in (body.Part.LEFT_EYE, body.Part.RIGHT_EYE)]),
     )  # fmt: skip
 
 
-def _hidden_lashes(random, human, who) -> np.ndarray:
+def _hidden_lashes(random, human, shape) -> np.ndarray:
     """Triangles of eyelashes that are too fine to be seen: the lower ones, and all of most men."""
-    lashes = human.parts == assets.Part.LASHES
+    lashes = human.parts == body.Part.LASHES
     eye = human.vertices[human.landmarks["left_inner_eye"], 1]
-    shown = who.male < 0.5 and random.random() < 0.8
+    shown = shape.male < 0.5 and random.random() < 0.8
     return lashes & ((human.vertices[human.triangles, 1].mean(axis=1) < eye) | (not shown))
 
 
-def _outward(human: assets.Human, complexion: skin.Skin, worn: clothes.Clothes) -> np.ndarray:
-    """How far cloth and beard lift the surface, `[V]` decimeters."""
-    column, row = headmap.texel(human.vertices, complexion.beard.shape)
+def _outward(human: body.Human, complexion: skin.Skin, worn: surfaces.Clothes) -> np.ndarray:
+    """Distance by which cloth and beard lift the surface, `[V]` decimeters."""
+    column, row = skin.texel(human.vertices, complexion.beard.shape)
     beard = cv2.remap(complexion.beard, column[None], row[None], cv2.INTER_LINEAR)[0]
     lifted = 0.16 * beard * (human.vertices[:, 1] < 6.9) * (human.masks["lips"] < 0.3)
     lifted = lifted * (human.masks["inside-mouth"] < 0.3) * (human.vertices[:, 1] > 5.6)
     lifted = np.where(human.vertices[:, 1] > 6.5, 0.4, 1) * lifted
-    covered = smoothstep(clothes.depth(worn, human.vertices), -0.02, 0.3)
+    covered = smoothstep(surfaces.cloth_depth(worn, human.vertices), -0.02, 0.3)
     outside = np.ones(len(human.vertices), bool)
-    for part in list(assets.Part)[1:]:
+    for part in list(body.Part)[1:]:
         outside[human.part_vertices(part)] = False
     return ((lifted + worn.puff * covered) * outside).astype(np.float32)
 
 
 def _follow(human, vertices, part, nearest) -> np.ndarray:
-    """Weights of what is attached: the head's, and further down those of the nearest skin."""
+    """Bone weights of an attached mesh: those of the head, and further down those of the nearest skin."""
     weights = np.zeros((len(part.vertices), len(human.bones)), np.float32)
     head = human.bones.index("head")
     weights[:, head] = 1
@@ -171,10 +171,10 @@ def _follow(human, vertices, part, nearest) -> np.ndarray:
     chin, ear = (vertices[human.landmarks[name], 1] for name in ("chin", "left_ear"))
     loose = smoothstep(part.vertices[:, 1], ear - 0.35 * (ear - chin), chin - 0.5)[:, None]
     _, index = nearest.query(part.vertices)
-    return weights * (1 - loose) + human.weights[human.part_vertices(assets.Part.BODY)[index]] * loose
+    return weights * (1 - loose) + human.weights[human.part_vertices(body.Part.BODY)[index]] * loose
 
 
-def _unit_matrix(human: assets.Human) -> tuple[np.ndarray, np.ndarray]:
+def _unit_matrix(human: body.Human) -> tuple[np.ndarray, np.ndarray]:
     targets = [human.targets[f"unit/{name}"] for name in human.units]
     moving = np.unique(np.concatenate([target.indices for target in targets]))
     place = np.zeros(len(human.vertices), int)
@@ -185,7 +185,7 @@ def _unit_matrix(human: assets.Human) -> tuple[np.ndarray, np.ndarray]:
     return moving, matrix
 
 
-def _fit_blinks(human: assets.Human, vertices: np.ndarray, moving: np.ndarray, units: np.ndarray) -> None:
+def _fit_blinks(human: body.Human, vertices: np.ndarray, moving: np.ndarray, units: np.ndarray) -> None:
     """Scales the blinks, in place, so that the lids of this shape just meet: large eyes blink further than small."""
     for side in ("Left", "Right"):
         upper, lower = (human.landmarks[f"{side.lower()}_{lid}_lid"] for lid in ("upper", "lower"))
@@ -195,8 +195,8 @@ def _fit_blinks(human: assets.Human, vertices: np.ndarray, moving: np.ndarray, u
         blink *= np.float32(np.clip(_MEET * gap / fall, *_BLINKS))
 
 
-def _sample_eyes(random, who) -> tuple[np.ndarray, float]:
-    fair = float(who.ancestry[2])
+def _sample_eyes(random, shape) -> tuple[np.ndarray, float]:
+    fair = float(shape.ancestry[2])
     irises = np.array([[62, 38, 24], [92, 60, 36], [120, 92, 50], [92, 118, 128], [108, 140, 160], [96, 116, 84]])
     shares = np.array([3, 2, 0.3 + fair, 1.5 * fair, 1.5 * fair, fair])
     iris = irises[random.choice(len(irises), p=shares / shares.sum())] / 255 * random.uniform(0.7, 1.25)
@@ -215,18 +215,18 @@ def _strand_noise(random, kind: str) -> np.ndarray:
 
 
 def pose(person: Person, units: np.ndarray, rotations: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Moves a person.
+    """Poses a person.
 
     Args:
       person: at rest.
-      units: `[U]` weights of the face units, in the order of `assets.Human.units`.
-      rotations: `[B, 3]` (pitch, yaw, roll) of each bone against its parent, radians.
+      units: `[U]` weights of the face units, in the order of `body.Human.units`.
+      rotations: `[B, 3]` (pitch, yaw, roll) of each bone relative to its parent, radians.
       shift: `[3]` of the whole body, decimeters.
 
     Returns:
       Vertices `[V, 3]` float32, and the head's rotation `[3, 3]`.
     """
-    human = assets.load()
+    human = body.load()
     vertices = person.vertices.copy()
     moved = units.astype(np.float32) @ person.units.reshape(len(person.units), -1)
     vertices[person.moving] += moved.reshape(-1, 3)
@@ -241,7 +241,7 @@ def pose(person: Person, units: np.ndarray, rotations: np.ndarray, shift: np.nda
 def _bone_transforms(human, joints, rotations) -> tuple[np.ndarray, np.ndarray]:
     linear, offset = np.zeros((len(joints), 3, 3)), np.zeros((len(joints), 3))
     for bone, parent in enumerate(human.parents):
-        turn = rays.rotation(*rotations[bone])
+        turn = geometry.rotation(*rotations[bone])
         above = linear[parent] if parent >= 0 else np.eye(3)
         position = above @ joints[bone] + (offset[parent] if parent >= 0 else 0)
         linear[bone] = above @ turn

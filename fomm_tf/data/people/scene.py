@@ -1,4 +1,4 @@
-"""Light, camera, and background of a clip."""
+"""Light, camera, and background of a clip, and what the camera does to an image: contrast, blur, noise, JPEG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fomm_tf.data.people import backgrounds
 from fomm_tf.opencv import cv2
 
 FRAMINGS = ("talking", "portrait", "figure")
-# Half of what the frame shows at the person's distance, in decimeters: least and greatest.
+# Half width of the visible area at the person's distance, in decimeters: minimum and maximum.
 _HALF_WIDTHS = {"talking": (1.2, 1.75), "portrait": (1.8, 2.6), "figure": (9.3, 11.5)}
 
 
@@ -33,7 +33,7 @@ class Light(NamedTuple):
     Attributes:
       direction: `[3]` unit, to the light.
       color: `[3]` linear RGB times strength.
-      spread: how wide the light is, radians: soft shadows.
+      spread: angular size of the light, radians, for soft shadows.
     """
 
     direction: np.ndarray
@@ -42,21 +42,21 @@ class Light(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Everything in a clip but the person and the motion.
+    """Everything in a clip except the person and the motion.
 
     Attributes:
       framing: one of `FRAMINGS`.
       lights: the first casts shadows.
       sky, ground: `[3]` linear RGB of light from above and below.
       background: `[s, s, 3]` float32 sRGB, 1.25 times the frame.
-      offset: `[3]`: the frame's middle is so far from the person's face (or body), dm.
-      half_width: of what the frame shows, decimeters.
+      offset: `[3]` from the person's face (or body) to the frame's middle, decimeters.
+      half_width: of the visible area, decimeters.
       distance: of the camera.
-      shake: `[F, 2]` movement of the camera in half frames.
+      shake: `[F, 2]` movement of the camera in units of half the frame.
       brightness: of the person's skin in the image, sRGB.
-      contrast, saturation, gamma: of the camera's picture.
+      contrast, saturation, gamma: of the camera's image.
       tint: `[3]` white balance.
-      blur: standard deviation in shares of the frame's side.
+      blur: standard deviation as a fraction of the frame's side.
       noise: standard deviation of pixels, sRGB.
       quality: of JPEG, or 0 for none.
     """
@@ -81,15 +81,15 @@ class Scene(NamedTuple):
 
 
 def sample_scene(seed: int, framing: str, frames: int, size: int, step: int = 1, still: bool = False) -> Scene:
-    """Draws a scene.
+    """Samples a scene.
 
     Args:
-      seed: any integer from 0.
+      seed: 0 or more.
       framing: one of `FRAMINGS`.
       frames: of the clip.
-      size: of the frames in pixels: how fine the background is.
-      step: 25ths of a second a frame.
-      still: no movement of the camera.
+      size: of the frames in pixels; the background's resolution depends on it.
+      step: 25ths of a second between frames.
+      still: whether the camera does not move.
     """
     random = np.random.default_rng([seed, 31])
     background = backgrounds.draw_background(random, round(1.25 * max(size, 96)))
@@ -160,7 +160,7 @@ def aim(scene: Scene, target: np.ndarray, frame: int) -> Camera:
 
     Args:
       scene: of the clip.
-      target: `[3]` what is to be in the middle: of the face at rest, or of the body.
+      target: `[3]` the point in the middle of the frame, of the face at rest or of the body.
       frame: counted from 0.
     """
     middle = target + scene.offset
@@ -180,3 +180,34 @@ def background_of(scene: Scene, frame: int, size: int) -> np.ndarray:
     matrix = np.float32([[scale, 0, corner[0]], [0, scale, corner[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(scene.background, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT)
+
+
+def expose(image: np.ndarray, scene: Scene, random: np.random.Generator) -> np.ndarray:
+    """Applies a scene's camera settings.
+
+    Args:
+      image: `[S, S, 3]` float32 sRGB in [0, 1].
+      scene: the camera settings.
+      random: generator of this frame's noise.
+
+    Returns:
+      `[S, S, 3]` uint8 RGB.
+    """
+    image = image * scene.tint
+    gray = image @ np.float32([0.299, 0.587, 0.114])
+    image = gray[..., None] + scene.saturation * (image - gray[..., None])
+    image = np.clip(0.5 + scene.contrast * (image - 0.5), 0, 1) ** np.float32(scene.gamma)
+    sigma = scene.blur * image.shape[0]
+    if sigma > 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), sigma)
+    if scene.noise:
+        # Neighboring pixels share noise, as after demosaicing and compression.
+        grain = random.normal(size=image.shape).astype(np.float32)
+        grain = 0.7 * grain + 0.6 * cv2.GaussianBlur(grain, (0, 0), 0.8)
+        image = image + scene.noise * grain
+    result = (255 * np.clip(image, 0, 1) + 0.5).astype(np.uint8)
+    if scene.quality:
+        options = [cv2.IMWRITE_JPEG_QUALITY, scene.quality]
+        _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(result[..., ::-1]), options)
+        result = np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+    return result

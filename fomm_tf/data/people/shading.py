@@ -6,14 +6,14 @@ import functools
 
 import numpy as np
 
-from fomm_tf.data.people import assets, clothes, headmap
-from fomm_tf.data.people.noise import smoothstep
+from fomm_tf.data.people import body, skin, surfaces
+from fomm_tf.data.people.geometry import smoothstep
 from fomm_tf.data.people.person import Person
 from fomm_tf.data.people.scene import Scene
 from fomm_tf.data.people.surfaces import Material
 from fomm_tf.opencv import cv2
 
-# Light enters skin and leaves it beside: red furthest, so that it reaches around the edge of shadows.
+# Light that enters skin leaves it nearby, red the furthest, so that it reaches around the edge of shadows.
 _WRAP = np.float32([0.38, 0.2, 0.14])
 _FACE_BACK, _FACE_LOW, _FACE_HIGH, _JAW = 0.55, 6.1, 8.0, 6.5
 
@@ -31,7 +31,7 @@ def encode(linear: np.ndarray) -> np.ndarray:
 
 
 def vertex_attributes(person: Person, normals: np.ndarray, shadow: np.ndarray) -> np.ndarray:
-    """`[V, 11]` float32 that samples mix: coordinates 3, normal 3, masks 4, shadow 1."""
+    """`[V, 11]` float32 that are interpolated at samples: coordinates 3, normal 3, masks 4, shadow 1."""
     return np.concatenate([person.coordinates, normals, person.masks, shadow[:, None]], axis=1).astype(np.float32)
 
 
@@ -39,10 +39,10 @@ def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[
     """Colors of samples.
 
     Args:
-      person: whose surface.
+      person: the person.
       scene: its lights.
-      triangle: `[N]` which was hit.
-      mixed: `[N, 11]` of `vertex_attributes`.
+      triangle: `[N]` index of the triangle that was hit.
+      mixed: `[N, 11]` interpolated `vertex_attributes`.
       directions: `[N, 3]` unit, from the camera.
       exposure: factor of the light.
 
@@ -65,7 +65,7 @@ def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[
         facing = (normal @ lamp.direction)[:, None]
         wrap = soft[:, None] * _WRAP
         diffuse = np.clip((facing + wrap) / (1 + wrap), 0, None) / (1 + 0.5 * wrap)
-        # Mixing the corners' values may give a little less than 0.
+        # Interpolation may give slightly negative values.
         seen = np.maximum(shadow, 0) if number == 0 else np.float32(1)
         seen = (seen * (0.4 + 0.6 * occlusion))[..., None]
         if number == 0:  # shadows on skin have red edges
@@ -138,7 +138,7 @@ def _sample(texture: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndar
 
 def _paint_skin(person: Person, points, masks, albedo, kind):
     complexion = person.skin
-    texture = _sample(complexion.texture, *headmap.texel(points, complexion.texture.shape[:2])) / 255
+    texture = _sample(complexion.texture, *skin.texel(points, complexion.texture.shape[:2])) / 255
     color, hairy = texture[:, :3], texture[:, 3]
     body = smoothstep(points[:, 1], 5.7, 5.2)[:, None]
     color = color + body * (complexion.tone - color)
@@ -155,8 +155,8 @@ def _paint_skin(person: Person, points, masks, albedo, kind):
     soft = 1 - 0.8 * hairy
     low = np.flatnonzero(points[:, 1] < 6.6)
     if len(low):
-        covered = clothes.coverage(person.clothes, points[low])
-        cloth = clothes.color(person.clothes, points[low])
+        covered = surfaces.cloth_coverage(person.clothes, points[low])
+        cloth = surfaces.cloth_color(person.clothes, points[low])
         color[low] += covered[:, None] * (cloth - color[low])
         gloss[low] = gloss[low] * (1 - covered) + 0.01 * covered
         soft[low] *= 1 - covered
@@ -182,8 +182,8 @@ def _paint_eye(person: Person, points, masks, albedo, kind):
 @functools.cache
 def _eye_sphere(kind: int) -> tuple[np.ndarray, float]:
     """Center and radius of an eye of the base mesh."""
-    human = assets.load()
-    eye = human.vertices[human.part_vertices(assets.Part(kind))]
+    human = body.load()
+    eye = human.vertices[human.part_vertices(body.Part(kind))]
     return (eye.max(axis=0) + eye.min(axis=0)) / 2, float(np.ptp(eye, axis=0).max() / 2)
 
 

@@ -1,13 +1,19 @@
-"""Skin of the head: tone, mottling, freckles, wrinkles, brows, beard, stubble, and make-up, as one texture."""
+"""Skin of the head: tone, mottling, freckles, wrinkles, brows, beard, stubble, and make-up, as one texture.
+
+The texture is cylindrical, and painted in coordinates of the BASE mesh, so that brows, beards, and hairlines fit every
+shape. Columns are angles about a vertical axis through the head (0 is the face's middle, positive the person's left,
+the seam is at the back); rows go from the crown down to the collarbones.
+"""
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.people import headmap, shape
-from fomm_tf.data.people.noise import fractal, smoothstep
+from fomm_tf.data.people import body, geometry
+from fomm_tf.data.people.geometry import fractal, smoothstep
 from fomm_tf.opencv import cv2
 
 # sRGB of light to dark skin; tones between them are mixed.
@@ -15,18 +21,20 @@ _TONES = np.array(
     [[242, 206, 186], [232, 189, 162], [214, 166, 134], [190, 138, 104], [150, 104, 76], [112, 74, 54], [74, 48, 38]],
     np.float32,
 )  # fmt: skip
+# Heights of the texture's first and last row, z of its axis, and rows per column.
+_TOP, _BOTTOM, _AXIS_Z, _ASPECT = 8.6, 5.0, 0.35, 0.55
 _EYE_Y, _EYE_X, _MOUTH_Y, _CHIN_Y = 7.29, 0.31, 6.6, 6.18
 
 
 class Skin(NamedTuple):
-    """Colors of somebody's skin; sRGB in [0, 1].
+    """Colors of a person's skin; sRGB in [0, 1].
 
     Attributes:
-      texture: `[h, w, 4]` uint8 of `headmap`: sRGB color, and how much of it is hair.
+      texture: `[h, w, 4]` uint8 of `head_map`: sRGB color, and fraction of hair.
       tone: `[3]` float32, of the body.
       lips: `[3]` float32.
       lids: `[3]` float32, color of the eyelids.
-      lip_strength, lid_strength: how much of those colors shows, 0 to 1.
+      lip_strength, lid_strength: opacity of these colors, 0 to 1.
       gloss: strength of the highlights, 0 matte to 1 oily.
       beard: `[h, w]` float32: length of the beard, 0 to 1, by which the shape is moved outward.
     """
@@ -41,33 +49,33 @@ class Skin(NamedTuple):
     beard: np.ndarray
 
 
-def sample_skin(random: np.random.Generator, who: shape.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
-    """Draws a skin that fits a shape.
+def sample_skin(random: np.random.Generator, shape: body.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
+    """Samples a skin that fits a shape.
 
     Args:
       random: generator.
-      who: age, sex, and ancestry count.
+      shape: of the person, for age, sex, and ancestry.
       hair_color: `[3]` sRGB of brows and beard, in [0, 1].
       width: columns of the texture.
     """
-    tone = _sample_tone(random, who.ancestry)
-    head = headmap.head_map(width)
+    tone = _sample_tone(random, shape.ancestry)
+    head = head_map(width)
     height = head.angle.shape[0]
     x, y, z = np.moveaxis(head.points, -1, 0)
     darkness = 1 - tone.mean()
     color = np.broadcast_to(tone, (height, width, 3)).copy()
     color *= 1 + _mottle(random, height, width)
     color = _redden(random, color, x, y, z, darkness)
-    color = _age(random, color, x, y, z, who.age)
+    color = _age(random, color, x, y, z, shape.age)
     if random.random() < 0.2:
         color = _freckle(random, color, x, y, z)
-    made_up = who.male < 0.5 and random.random() < 0.6
+    made_up = shape.male < 0.5 and random.random() < 0.6
     if made_up:
         color = _blush(random, color, x, y, z)
     hairy = np.zeros((height, width), np.float32)
-    color, hairy = _paint_brows(random, color, hairy, x, y, z, who, hair_color)
+    color, hairy = _paint_brows(random, color, hairy, x, y, z, shape, hair_color)
     beard = np.zeros((height, width), np.float32)
-    if who.male > 0.5:
+    if shape.male > 0.5:
         color, hairy, beard = _paint_beard(random, color, hairy, x, y, z, hair_color)
     texture = np.concatenate([np.clip(color, 0, 1), hairy[..., None]], axis=-1)
     return Skin(
@@ -77,7 +85,7 @@ def sample_skin(random: np.random.Generator, who: shape.Shape, hair_color: np.nd
 
 
 def _sample_tone(random: np.random.Generator, ancestry: np.ndarray) -> np.ndarray:
-    # African, Asian, European: where in the list of tones.
+    # Position in the list of tones: African, Asian, European.
     place = float(np.clip(ancestry @ [5.0, 1.9, 0.8] + random.normal(0, 0.75), 0, len(_TONES) - 1))
     low = min(int(place), len(_TONES) - 2)
     tone = _TONES[low] + (place - low) * (_TONES[low + 1] - _TONES[low])
@@ -157,13 +165,13 @@ def _blush(random, color, x, y, z):
     return color * (1 - blush[..., None] * np.float32([0.02, 0.3, 0.22]))
 
 
-def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
+def _paint_brows(random, color, hairy, x, y, z, shape, hair_color):
     """Two arcs of short strokes along the brow."""
     inner, outer = random.uniform(0.09, 0.16), random.uniform(0.54, 0.62)
     along = (np.abs(x) - inner) / (outer - inner)
     arch, tilt = random.uniform(0.02, 0.09), random.normal(-0.045, 0.025)
     middle = 7.49 + random.normal(0, 0.02) + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3) + tilt * along
-    thick = (random.uniform(0.035, 0.075) if who.male > 0.5 else random.uniform(0.018, 0.05)) * (
+    thick = (random.uniform(0.035, 0.075) if shape.male > 0.5 else random.uniform(0.018, 0.05)) * (
         1 - 0.6 * np.clip(along, 0, 1) ** 1.5
     )
     height, width = x.shape
@@ -171,7 +179,7 @@ def _paint_brows(random, color, hairy, x, y, z, who, hair_color):
     density = random.uniform(0.55, 1.0)
     shape_ = smoothstep(along, -0.06, 0.1) * smoothstep(along, 1.08, 0.75) * smoothstep(z, 0.6, 0.8)
     shape_ = shape_ * smoothstep(thick - np.abs(y - middle), -0.022, 0.02) * (0.82 + 0.18 * strokes)
-    if who.male > 0.5:  # some hair between the brows
+    if shape.male > 0.5:  # some hair between the brows
         shape_ = np.maximum(shape_, random.choice([0, 0, 0.5]) * _spot(x, y, (0, 7.48), (0.08, 0.05)) * (z > 0.6))
     alpha = np.clip(density * shape_, 0, 1)
     return _cover(color, hairy, alpha, hair_color * random.uniform(0.5, 0.9))
@@ -235,3 +243,39 @@ def _sample_make_up(random, tone, made_up):
             lids = tone * 0.5 * (1 + 0.5 * random.normal(0, 0.3, 3))
             strengths[1] = random.uniform(0.3, 0.8)
     return np.clip(lips, 0, 1).astype(np.float32), np.clip(lids, 0, 1).astype(np.float32), *strengths
+
+
+class HeadMap(NamedTuple):
+    """Positions on the base mesh under each texel.
+
+    Attributes:
+      points: `[h, w, 3]` float32.
+      angle: `[h, w]` float32 in radians.
+    """
+
+    points: np.ndarray
+    angle: np.ndarray
+
+
+@functools.lru_cache(maxsize=2)
+def head_map(width: int) -> HeadMap:
+    """The map of a texture of `width` columns; it has 0.55 times as many rows."""
+    human, height = body.load(), round(width * _ASPECT)
+    angle = ((np.arange(width) + 0.5) / width * 2 - 1) * np.pi
+    y = _TOP + (_BOTTOM - _TOP) * (np.arange(height) + 0.5) / height
+    angle, y = (grid.astype(np.float32) for grid in np.meshgrid(angle, y))
+    outward = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=-1)
+    axis = np.stack([np.zeros_like(y), y, np.full_like(y, _AXIS_Z)], axis=-1)
+    caster = geometry.Caster(human.vertices, human.triangles[human.parts == body.Part.BODY])
+    start = axis + 3 * outward
+    hits = caster.intersect(start.reshape(-1, 3), -outward.reshape(-1, 3))
+    radius = np.clip(3 - np.minimum(hits.distance, 3).reshape(angle.shape), 0.02, 1.6)
+    return HeadMap(axis + radius[..., None] * outward, angle)
+
+
+def texel(points: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row, `[N]` float32 each, of points on the base mesh, `[N, 3]`; 0 is the first texel's center."""
+    angle = np.arctan2(points[:, 0], points[:, 2] - _AXIS_Z)
+    column = (angle / np.pi + 1) / 2 * shape[1] - 0.5
+    row = (points[:, 1] - _TOP) / (_BOTTOM - _TOP) * shape[0] - 0.5
+    return column.astype(np.float32), row.astype(np.float32)

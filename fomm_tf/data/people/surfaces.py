@@ -1,4 +1,6 @@
-"""Surfaces that are attached to a body: hair, caps, headscarves, glasses; each a mesh at rest with a material.
+"""What covers a body: meshes attached to it (hair, caps, headscarves, glasses), and clothes.
+
+Clothes are the part of the body's own mesh below a collar line, with patterns, jackets, and ties.
 
 A sheet covers the head from the crown down: columns are angles about the head's vertical axis, rows go from the crown
 over the skull and then hang down. Hair, caps, and scarves differ in how far each column goes and how thick it is.
@@ -11,8 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.people import assets, rays
-from fomm_tf.data.people.noise import smoothstep
+from fomm_tf.data.people import body, geometry
+from fomm_tf.data.people.geometry import smoothstep
+
+# Half the width of the neck where it meets the shoulders, decimeters.
+_NECK_WIDTH = 0.72
+_COLLARS = {  # height of the collar in front and behind, and the power of its curve in front: 1 is a V, 4 is square
+    "crew": (5.3, 5.75, 2.2),
+    "wide": (4.95, 5.65, 3.5),
+    "v": (4.6, 5.75, 1.1),
+    "high": (6.0, 6.02, 2.0),
+    "shirt": (5.05, 5.95, 0.9),
+    "suit": (5.5, 5.95, 1.5),
+}
 
 
 class Material(enum.IntEnum):
@@ -34,7 +47,7 @@ class Surface(NamedTuple):
 
     Attributes:
       vertices: `[V, 3]` float32, decimeters.
-      coordinates: `[V, 3]` float32, what its texture is made from: for a sheet (angle, share of the way down, height).
+      coordinates: `[V, 3]` float32, of its texture: for a sheet (angle, fraction of the way down, height).
       triangles: `[T, 3]` int.
       material: of all its triangles.
       color: `[3]` float32, sRGB in [0, 1].
@@ -48,7 +61,7 @@ class Surface(NamedTuple):
 
 
 class Skull(NamedTuple):
-    """Where the surface of somebody's head and shoulders is, seen from an axis through the head.
+    """The surface of a head and shoulders, seen from an axis through the head.
 
     Attributes:
       center: `[3]` middle of the head; y is about that of the ears' tops.
@@ -59,27 +72,27 @@ class Skull(NamedTuple):
 
     center: np.ndarray
     crown: float
-    caster: rays.Caster
+    caster: geometry.Caster
     size: float
 
 
-def measure_skull(human: assets.Human, vertices: np.ndarray) -> Skull:
+def measure_skull(human: body.Human, vertices: np.ndarray) -> Skull:
     """Prepares a shape for sheets."""
-    body = human.triangles[human.parts == assets.Part.BODY]
-    kept = body[(human.masks["ears"][body].max(axis=1) < 0.3) & (human.masks["inside-mouth"][body].max(axis=1) < 0.5)]
+    skin = human.triangles[human.parts == body.Part.BODY]
+    kept = skin[(human.masks["ears"][skin].max(axis=1) < 0.3) & (human.masks["inside-mouth"][skin].max(axis=1) < 0.5)]
     ears = (vertices[human.landmarks["left_ear"]] + vertices[human.landmarks["right_ear"]]) / 2
-    crown = float(vertices[human.part_vertices(assets.Part.BODY), 1].max())
+    crown = float(vertices[human.part_vertices(body.Part.BODY), 1].max())
     base = human.vertices[human.landmarks["left_ear"], 1]
     size = (crown - ears[1]) / (8.49 - base)
     center = np.array([0, ears[1] + 0.05 * size, ears[2] - 0.05 * size], np.float32)
-    return Skull(center, crown, rays.Caster(vertices, kept), float(size))
+    return Skull(center, crown, geometry.Caster(vertices, kept), float(size))
 
 
 def polar_radius(skull: Skull, angle: np.ndarray, polar: np.ndarray) -> np.ndarray:
     """Distance of the skin from the head's middle along directions; gaps (the ears) are filled from their neighbors.
 
     Args:
-      skull: of somebody.
+      skull: the head.
       angle: `[C, R]`, 0 to the front.
       polar: `[C, R]`, 0 straight up, pi / 2 level.
     """
@@ -123,15 +136,15 @@ def sheet(
     """A sheet over the head.
 
     Args:
-      skull: whose.
+      skull: the head.
       end: `[C]` y at which each column ends, relative to the head's middle in units of the base mesh's head.
       thickness: `[C, rows]` distance above the skin.
       material: of the sheet.
       color: sRGB.
       rows: points of each column.
-      opening: `[C, rows]` change of the angle of each point, radians; default none.
-      hang_in: how much a hanging part goes inward, decimeters a decimeter.
-      wave: amplitude and frequency of waves of what hangs.
+      opening: `[C, rows]` change of the angle of each point, radians; None for no change.
+      hang_in: how far a hanging part goes inward, decimeters per decimeter.
+      wave: amplitude and frequency of waves of the hanging part.
 
     Returns:
       The surface; coordinates are (angle, share of the way down, y).
@@ -193,3 +206,101 @@ def grid_triangles(columns: int, rows: int, closed: bool, rows_closed: bool = Fa
     a, b, c, d = i * rows + j, right * rows + j, right * rows + below, i * rows + below
     quads = np.stack([a, d, c, b], axis=-1).reshape(-1, 4)
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+
+
+class Clothes(NamedTuple):
+    """Clothes of a person.
+
+    Attributes:
+      kind: of the collar.
+      collar: front height, back height, power of the curve between them; on the base mesh.
+      colors: `[4, 3]` float32 sRGB: main, second, shirt, tie.
+      pattern: `[3]` radians per decimeter of stripes along x, y, z; zero for plain.
+      checked: whether stripes cross.
+      puff: distance of the cloth from the skin, decimeters.
+      bare_legs: height below which legs are bare, and of sleeves the |x| beyond which arms are (base mesh).
+      bare_arms: |x| beyond which arms are bare.
+      grain: `[5, 3]` directions of fine folds.
+    """
+
+    kind: str
+    collar: tuple[float, float, float]
+    colors: np.ndarray
+    pattern: np.ndarray
+    checked: bool
+    puff: float
+    bare_legs: float
+    bare_arms: float
+    grain: np.ndarray
+
+
+def sample_clothes(random: np.random.Generator, color: np.ndarray | None = None) -> Clothes:
+    """Samples clothes; `color` sets the main color (a headscarf's) and closes the collar."""
+    kind = str(random.choice(list(_COLLARS), p=[0.32, 0.1, 0.14, 0.1, 0.16, 0.18]))
+    colors = random.random((4, 3))
+    gray = colors.mean(axis=1, keepdims=True)
+    colors = gray + (colors - gray) * random.uniform(0.1, 1, (4, 1))
+    colors = colors * random.choice([0.25, 0.6, 1.1], p=[0.4, 0.4, 0.2])
+    colors[2] = random.uniform(0.55, 0.95) + random.normal(0, 0.04, 3)
+    if color is not None:
+        kind, colors[0] = "high", color
+    collar = np.array(_COLLARS[kind]) + random.normal(0, [0.08, 0.05, 0.1])
+    pattern = np.zeros(3)
+    if random.random() < 0.35:
+        pattern = random.normal(0, [6, 6, 0]) * random.choice([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    return Clothes(
+        kind, tuple(collar.tolist()), np.clip(colors, 0.02, 0.95).astype(np.float32), pattern.astype(np.float32),
+        bool(random.random() < 0.4), float(random.uniform(0.03, 0.13)), float(random.choice([-9, -9, -7.2, -3.5])),
+        float(random.choice([9, 4.2, 2.6, 2.2])), random.normal(0, 3.5, (5, 3)).astype(np.float32),
+    )  # fmt: skip
+
+
+def cloth_depth(clothes: Clothes, points: np.ndarray) -> np.ndarray:
+    """Distance of points of the body below the collar's line, `[N]` decimeters; negative where skin is bare.
+
+    Args:
+      clothes: the clothes.
+      points: `[N, 3]` on the base mesh.
+    """
+    front, back, power = clothes.collar
+    x, y, z = points.T
+    rise = np.clip(np.abs(x) / _NECK_WIDTH, 0, 1) ** power
+    line = front + (max(back, front) - front) * rise
+    line = back + (line - back) * smoothstep(z, -0.1, 0.3)
+    # The shoulders at the sides of the neck are covered.
+    line = line + np.clip(5.95 - line, 0, None) * smoothstep(np.abs(x), _NECK_WIDTH, 1.3 * _NECK_WIDTH)
+    bare = (np.abs(x) > clothes.bare_arms) | (y < clothes.bare_legs)
+    return np.where(bare, -1, line - y)
+
+
+def cloth_coverage(clothes: Clothes, points: np.ndarray) -> np.ndarray:
+    """Coverage of points of the body by cloth, `[N]` in [0, 1]; `points` are on the base mesh, `[N, 3]`."""
+    return smoothstep(cloth_depth(clothes, points), -0.012, 0.012)
+
+
+def cloth_color(clothes: Clothes, points: np.ndarray) -> np.ndarray:
+    """sRGB of the cloth at points on the base mesh, `[N, 3]` float32."""
+    x, y, z = points.T
+    result = np.broadcast_to(clothes.colors[0], points.shape).copy()
+    if clothes.pattern.any():
+        stripes = np.sin(points @ clothes.pattern) > 0.35
+        if clothes.checked:
+            stripes = stripes ^ (np.sin(points[:, [1, 0, 2]] @ clothes.pattern) > 0.35)
+        result[stripes] = clothes.colors[1]
+    if clothes.kind in ("shirt", "suit"):
+        front = z > 0.2
+        if clothes.kind == "suit":
+            opening = 0.05 + 0.3 * np.clip(y - 3.2, 0, 2.4)
+            shirt = front & (np.abs(x) < opening)
+            result[shirt | ((y > 5.55) & (np.abs(x) < 0.7))] = clothes.colors[2]
+            tie = front & (np.abs(x) < 0.09 + 0.07 * np.clip(5.2 - y, 0, 1.5)) & (y < 5.4)
+            result[tie & shirt] = clothes.colors[3]
+            lapel = front & (np.abs(np.abs(x) - opening - 0.1) < 0.1) & (y < 5.2)
+            result[lapel] *= 0.75
+        else:
+            result[front & (np.abs(x) < 0.015)] *= 0.6
+            result[(y > 5.45) & (np.abs(np.abs(x) - 0.3) < 0.02)] *= 0.7
+    belt = y < 0.9
+    result[belt] = clothes.colors[1] * 0.6
+    folds = np.sin(points @ clothes.grain.T).sum(axis=1) / np.sqrt(2.5)
+    return result * (1 + 0.06 * folds)[:, None].astype(np.float32)

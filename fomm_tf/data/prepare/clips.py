@@ -18,7 +18,6 @@ from fomm_tf import detectors, errors, files, video, workers
 from fomm_tf.data import layout
 from fomm_tf.data.prepare import segments
 from fomm_tf.data.prepare.settings import WHOLE, Settings
-from fomm_tf.data.prepare.sources import Source
 
 # A hidden directory, which training ignores.
 PLANS = ".prepare"
@@ -26,6 +25,25 @@ PLANS = ".prepare"
 _BATCH = 8
 
 Detect = detectors.Detector[list[detectors.Boxes]]
+
+
+class Source(NamedTuple):
+    """A video.
+
+    Attributes:
+      path: of the file or directory.
+      name: `identity#rest`, or the identity alone; unique in its split.
+      split: `train` or `test` if the video is in a directory of that name.
+    """
+
+    path: Path
+    name: str
+    split: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """The person or object in the video."""
+        return self.name.split("#")[0]
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""All videos of a data set: train/test split, worker processes, resuming, and the table of clips."""
+"""All videos of a data set: their discovery, train/test split, worker processes, resuming, and the table of clips."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import contextlib
 import dataclasses
 import functools
 import json
+import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fomm_tf import detectors, errors, files, workers
 from fomm_tf.data import layout
-from fomm_tf.data.prepare import clips, sources
+from fomm_tf.data.prepare import clips
 from fomm_tf.data.prepare.settings import WHOLE, Settings
 
 RECORD, TABLE = "prepare.json", "prepare.csv"
@@ -27,7 +28,7 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
     spawned: a script calls this below `if __name__ == "__main__":`.
 
     Args:
-      paths: files and directories; see `sources.find`.
+      paths: files and directories; see `find_sources`.
       out: directory of the data set: new, or of a run with the same settings, which is resumed.
       settings: of the data set.
       processes: number of videos that are processed at the same time; by default one per core.
@@ -47,7 +48,7 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
         raise errors.UserError(f"`processes` must be at least 1; got {processes}.")
     if settings.crop not in (WHOLE, *detectors.BOXES):
         detectors.load_boxes(settings.crop)  # fails before any work if it cannot be imported
-    videos = sources.find(list(map(Path, paths)), settings, out)
+    videos = find_sources(map(Path, paths), settings, out)
     with _open_data_set(out, videos, settings) as test_identities:
         todo = [source for source in videos if not _is_done(source, out, settings)]
         if todo:
@@ -56,8 +57,103 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
     return _summarize(out, videos, rows)
 
 
+def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[clips.Source]:
+    """Finds videos, sorted by name.
+
+    Args:
+      paths: videos, directories of frames, and directories that contain them at any depth; hidden ones are ignored.
+      settings: `identity`.
+      out: directory to ignore.
+
+    Raises:
+      UserError: if a path does not exist or has no videos, or if two videos would get the same name.
+    """
+    named: dict[str, list[clips.Source]] = {}
+    for path in paths:
+        if not path.exists():
+            raise errors.UserError(f"{path} does not exist; give videos, or directories with videos.")
+        is_clip = not path.is_dir() or _is_clip(path)
+        videos = (
+            [(path, Path(path.resolve().name))]
+            if is_clip
+            else [(file, file.relative_to(path)) for file in _walk(path, out.resolve())]
+        )
+        if not videos:
+            raise errors.UserError(f"{path} has no videos ({', '.join(layout.SUFFIXES)}) and no directories of frames.")
+        for file, below in videos:
+            source = _describe(file, below, settings.identity)
+            others = named.setdefault(source.name, [])
+            if any(other.path.resolve() == file.resolve() for other in others):
+                continue
+            for other in others:
+                if other.split == source.split or None in (other.split, source.split):
+                    raise errors.UserError(f"{other.path} and {file} would both be named {source.name!r}; rename one.")
+            others.append(source)
+    return [source for name in sorted(named) for source in named[name]]
+
+
+def _walk(folder: Path, out: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.resolve() == out:
+            continue
+        if not entry.is_dir():
+            if entry.suffix.lower() in layout.SUFFIXES:
+                yield entry
+        elif _is_clip(entry):
+            yield entry
+        else:
+            yield from _walk(entry, out)
+
+
+def _is_clip(folder: Path) -> bool:
+    """Whether a directory holds the frames of a clip; images in `train` and `test` are stacked, one clip each."""
+    return folder.name not in layout.SPLITS and any(
+        file.suffix.lower() in layout.IMAGE_SUFFIXES and not file.name.startswith(".") for file in folder.iterdir()
+    )
+
+
+def _describe(path: Path, below: Path, pattern: str | None) -> clips.Source:
+    parts = list(below.parts if path.is_dir() else below.with_suffix("").parts)
+    split = parts.pop(0) if len(parts) > 1 and parts[0] in layout.SPLITS else None
+    name = "#".join(parts)
+    match = re.search(pattern, below.as_posix()) if pattern else None
+    if match:
+        identity = match[1] or ""
+        if not identity or re.search(r"[/#]", identity):
+            raise errors.UserError(
+                f"`identity` {pattern!r} yields {identity!r} for {below}; it must match a name without / and #."
+            )
+        if name.split("#")[0] != identity:
+            name = f"{identity}#{name}"
+    return clips.Source(path, name, split)
+
+
+def choose_test_identities(sources: Sequence[clips.Source], settings: Settings) -> list[str]:
+    """Chooses the identities of the test split among videos that are in neither `train` nor `test`.
+
+    Raises:
+      UserError: if a requested identity has no video, or if there is only one identity to split.
+    """
+    identities = {source.identity for source in sources}
+    if missing := set(settings.test_identities) - identities:
+        raise errors.UserError(
+            f"`test_identities` must be some of {', '.join(sorted(identities))}; got {', '.join(sorted(missing))}."
+        )
+    free = {source.identity for source in sources if source.split is None}
+    if settings.test_identities or settings.split == "time" or not settings.test_share or not free:
+        return sorted(settings.test_identities)
+    if len(free) == 1:
+        raise errors.UserError(
+            f"all videos have one identity, {min(free)!r}, which cannot be split into train and test; give `split` "
+            "time, or `test_share` 0."
+        )
+    # Sorted by hash, so that adding or removing an identity moves few others to the other split.
+    ranked = sorted(free, key=files.digest)
+    return sorted(ranked[: min(len(ranked) - 1, max(1, round(settings.test_share * len(ranked))))])
+
+
 @contextlib.contextmanager
-def _open_data_set(out: Path, videos: list[sources.Source], settings: Settings) -> Iterator[frozenset[str]]:
+def _open_data_set(out: Path, videos: list[clips.Source], settings: Settings) -> Iterator[frozenset[str]]:
     """Starts or resumes the data set and locks it; yields the identities of the test split."""
     if out.exists() and not out.is_dir():
         raise errors.UserError(f"`out` {out} is a file; give a directory.")
@@ -70,7 +166,7 @@ def _open_data_set(out: Path, videos: list[sources.Source], settings: Settings) 
         _check_settings(record, settings)
     started = {
         "settings": dataclasses.asdict(settings),
-        "test_identities": sources.choose_test(videos, settings) if is_new else [],
+        "test_identities": choose_test_identities(videos, settings) if is_new else [],
     }
     with contextlib.ExitStack() as stack:
         try:
@@ -98,7 +194,7 @@ def _check_settings(record: Path, settings: Settings) -> None:
         )
 
 
-def _is_done(source: sources.Source, out: Path, settings: Settings) -> bool:
+def _is_done(source: clips.Source, out: Path, settings: Settings) -> bool:
     """Whether all clips of a video are written; deletes the clips of a video that has changed."""
     plan_file = clips.plan_file(out, source)
     plan = clips.read_plan(plan_file)
@@ -123,14 +219,12 @@ def _load_detector(name: str) -> clips.Detect | None:
     return detectors.load_boxes(name)
 
 
-def _prepare_source(
-    source: sources.Source, out: Path, settings: Settings, test_identities: frozenset[str]
-) -> clips.Plan:
+def _prepare_source(source: clips.Source, out: Path, settings: Settings, test_identities: frozenset[str]) -> clips.Plan:
     return clips.prepare(source, out, settings, source.identity in test_identities, _load_detector(settings.crop))
 
 
 def _prepare_all(
-    todo: list[sources.Source],
+    todo: list[clips.Source],
     total: int,
     out: Path,
     settings: Settings,
@@ -139,7 +233,7 @@ def _prepare_all(
 ) -> None:
     num_clips = 0
 
-    def on_result(_: sources.Source, plan: clips.Plan) -> None:
+    def on_result(_: clips.Source, plan: clips.Plan) -> None:
         nonlocal num_clips
         num_clips += len(plan.clips)
         for row in plan.rows:
@@ -167,7 +261,7 @@ def _write_table(out: Path) -> list[clips.Row]:
     return rows
 
 
-def _summarize(out: Path, videos: list[sources.Source], rows: list[clips.Row]) -> str:
+def _summarize(out: Path, videos: list[clips.Source], rows: list[clips.Row]) -> str:
     counts = {split: sum(row.split == split for row in rows) for split in layout.SPLITS}
     dropped = [row.reason for row in rows if row.reason and row.frames]
     faults = [row.reason for row in rows if row.reason and not row.frames]

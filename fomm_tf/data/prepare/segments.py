@@ -121,15 +121,15 @@ def split(detections: Iterable[FrameDetections], frame_size: tuple[int, int], se
       settings: `min_iou`, `max_frames`, and the settings of the crop.
     """
     track, gap, number = None, None, -1
-    for number, found in enumerate(detections):
-        end = track.extend(found, frame_size, settings) if track else ""
+    for number, frame in enumerate(detections):
+        end = track.extend(frame, frame_size, settings) if track else ""
         if end:
             yield track.segment(end)
         if track and not end:
             continue
-        fitting = [box for box in found.boxes if _fits(box, frame_size, settings)]
+        fitting = [box for box in frame.boxes if _fits(box, frame_size, settings)]
         track = _Track(number, max(fitting, key=_area)) if fitting else None
-        reason = "too near the frame's edge" if len(found.boxes) else "no detection"
+        reason = "too near the frame's edge" if len(frame.boxes) else "no detection"
         if gap and (track or gap.end != reason):
             yield gap
             gap = None

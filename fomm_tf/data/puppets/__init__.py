@@ -24,11 +24,10 @@ Limitations: the head turns in depth, but limbs only in the plane; whether an ar
 within a clip.
 """
 
-from fomm_tf.data.puppets.drawing import MIN_SIDE, draw
+from fomm_tf.data.puppets.drawing import MIN_SIDE, Flow, Labels, Transfer, draw, draw_transfer, flow, label
 from fomm_tf.data.puppets.figure import JOINTS
 from fomm_tf.data.puppets.identity import Identity, sample_identity
 from fomm_tf.data.puppets.motion import Pose, sample_motion
-from fomm_tf.data.puppets.truth import Flow, Labels, Transfer, draw_transfer, flow, label
 
 __all__ = [
     "JOINTS",

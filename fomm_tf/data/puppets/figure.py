@@ -22,7 +22,7 @@ JOINTS = (
 _MIN_FACING = 0.04
 # Depth of the torso relative to its width.
 _FLATNESS = 0.65
-_SIDES = ((-1, "left"), (1, "right"))
+_SIDES = {"left": -1, "right": 1}
 
 
 class Affine(NamedTuple):
@@ -56,40 +56,34 @@ class Affine(NamedTuple):
         xx, xy, yx, yy = self.yy / det, -self.xy / det, -self.yx / det, self.xx / det
         return Affine(xx, xy, -xx * self.x0 - xy * self.y0, yx, yy, -yx * self.x0 - yy * self.y0)
 
+    def moved(self, x: float, y: float) -> Affine:
+        """The map that shifts by (x, y) first."""
+        return self.of(Affine(x0=x, y0=y))
+
+    def turned(self, angle: float, scale: float = 1.0) -> Affine:
+        """The map that rotates clockwise, and scales, first."""
+        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+        return self.of(Affine(cos, -sin, 0.0, sin, cos, 0.0))
+
 
 class Part(NamedTuple):
-    """A sprite and its position.
-
-    Attributes:
-      sprite: name of the sprite.
-      place: map from the sprite's coordinates to the frame.
-      group: parts of a group do not hide each other's joints.
-      which: identifies a part among those with the same sprite, independent of their order.
-      inside: index of the part that clips this one, or None.
-      shown: whether it faces the viewer; other parts are not drawn.
-    """
+    """A sprite and its position."""
 
     sprite: str
-    place: Affine
-    group: str
-    which: str = ""
-    inside: int | None = None
-    shown: bool = True
+    place: Affine  # from the sprite's coordinates to the frame
+    group: str  # parts of a group do not hide each other's joints
+    which: str = ""  # distinguishes parts with the same sprite, independent of their order
+    inside: int | None = None  # index of the part that clips this one
+    shown: bool = True  # whether it faces the viewer; other parts are not drawn
 
 
 class Joint(NamedTuple):
-    """A labeled point.
-
-    Attributes:
-      x, y: position.
-      group: group of parts that it belongs to.
-      faces: whether its surface faces the viewer.
-    """
+    """A labeled point."""
 
     x: float
     y: float
-    group: str
-    faces: bool = True
+    group: str  # of the parts that it belongs to
+    faces: bool = True  # whether its surface faces the viewer
 
 
 class Figure(NamedTuple):
@@ -107,84 +101,60 @@ def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1
       pose: of the character.
       aspect: the frame's half width and half height, in figure units.
     """
-    body = identity.body
-    background = _move(pose.pan_x * aspect[0], pose.pan_y * aspect[1]).of(Affine(xx=pose.zoom, yy=pose.zoom))
+    body, frame = identity.body, Affine()
+    background = frame.moved(pose.pan_x * aspect[0], pose.pan_y * aspect[1]).of(Affine(xx=pose.zoom, yy=pose.zoom))
     parts = [Part("background", background, "background")]
     joints: dict[str, Joint] = {}
-    root = _move(pose.x * aspect[0], pose.y * aspect[1]).of(_turn(pose.roll, pose.scale))
-    trunk = root.of(_turn(pose.lean))
-    turned = math.sin(pose.body_yaw)
-    breadth = math.hypot(math.cos(pose.body_yaw), _FLATNESS * turned)
+    root = frame.moved(pose.x * aspect[0], pose.y * aspect[1]).turned(pose.roll, pose.scale)
+    trunk = root.turned(pose.lean)
+    sin, facing = math.sin(pose.body_yaw), math.cos(pose.body_yaw)
+    breadth = math.hypot(facing, _FLATNESS * sin)
     skull = _skull_frame(identity.head, root, pose, body.neck)
 
     _add_behind(parts, identity.head, skull, pose)
-    for side in ("left", "right"):
-        if not getattr(pose, f"{side}_before"):
-            arm = _arm(identity, pose, side, trunk, breadth, joints)
-            parts.extend(arm)
-    for side in ("left", "right"):
-        parts.extend(_leg(identity, pose, side, trunk, breadth, joints))
-    parts.append(Part("neck", root.of(_turn(0.5 * pose.head_roll)).of(_move(0, -body.neck - 0.1)), "torso"))
+    arms = {side: _arm(identity, pose, side, trunk, breadth, joints) for side in _SIDES}
+    before = [arm for side, arm in arms.items() if getattr(pose, f"{side}_before")]
+    for arm in arms.values():
+        parts += () if arm in before else arm
+    for side in _SIDES:
+        parts += _leg(identity, pose, side, trunk, breadth, joints)
+    parts.append(Part("neck", root.turned(0.5 * pose.head_roll).moved(0, -body.neck - 0.1), "torso"))
     parts.append(Part("torso", trunk.of(Affine(xx=breadth)), "torso"))
-    chest = trunk.of(_move(0.75 * body.shoulders * turned, 0.42 * body.torso))
-    facing = math.cos(pose.body_yaw)
-    parts.append(
-        Part("emblem", chest.of(Affine(xx=facing)), "torso", inside=len(parts) - 1, shown=facing > _MIN_FACING)
-    )
-    joints["chest"] = Joint(chest.x0, chest.y0, "torso", facing > _MIN_FACING)
+    chest = trunk.moved(0.75 * body.shoulders * sin, 0.42 * body.torso)
+    shown = facing > _MIN_FACING
+    parts.append(Part("emblem", chest.of(Affine(xx=facing)), "torso", inside=len(parts) - 1, shown=shown))
+    joints["chest"] = Joint(chest.x0, chest.y0, "torso", shown)
     joints["pelvis"] = Joint(*trunk.at(0, body.torso), "torso")
 
     # Upper arms are in front of the torso and behind the head, forearms in front of everything.
-    before = [
-        _arm(identity, pose, side, trunk, breadth, joints)
-        for side in ("left", "right")
-        if getattr(pose, f"{side}_before")
-    ]
-    parts.extend(arm[0] for arm in before)
+    parts += [arm[0] for arm in before]
     _add_head(parts, joints, identity.head, skull, pose)
     for arm in before:
-        parts.extend(arm[1:])
+        parts += arm[1:]
     return Figure(parts, joints)
-
-
-def _move(x: float, y: float) -> Affine:
-    return Affine(x0=x, y0=y)
-
-
-def _turn(angle: float, scale: float = 1.0) -> Affine:
-    """A clockwise rotation."""
-    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    return Affine(cos, -sin, 0.0, sin, cos, 0.0)
-
-
-def _carry(frame: Affine, card: Affine) -> Affine:
-    """`frame` with the origin of `card`."""
-    return frame._replace(x0=card.x0, y0=card.y0)
 
 
 def _arm(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
     """Upper arm, forearm and hand; a clockwise turn lifts the left arm outwards."""
-    body, sign, group = identity.body, 1 if side == "left" else -1, f"{side}_arm"
-    shoulder = -sign * (body.shoulders - 0.7 * body.arm) * breadth
-    upper = trunk.of(_move(shoulder, 0.045)).of(_turn(sign * getattr(pose, f"{side}_shoulder")))
-    lower = upper.of(_move(0, body.upper_arm)).of(_turn(sign * getattr(pose, f"{side}_elbow")))
-    hand = lower.of(_move(0, body.forearm + 0.5 * body.hand))
-    joints[f"{side}_shoulder"] = Joint(upper.x0, upper.y0, group)
-    joints[f"{side}_elbow"] = Joint(lower.x0, lower.y0, group)
-    joints[f"{side}_hand"] = Joint(hand.x0, hand.y0, group)
-    places = {"upper_arm": upper, "forearm": lower, "hand": hand}
-    return [Part(sprite, place, group, side) for sprite, place in places.items()]
+    body, sign, group = identity.body, _SIDES[side], f"{side}_arm"
+    shoulder = sign * (body.shoulders - 0.7 * body.arm) * breadth
+    upper = trunk.moved(shoulder, 0.045).turned(-sign * getattr(pose, f"{side}_shoulder"))
+    lower = upper.moved(0, body.upper_arm).turned(-sign * getattr(pose, f"{side}_elbow"))
+    hand = lower.moved(0, body.forearm + 0.5 * body.hand)
+    for name, place in (("shoulder", upper), ("elbow", lower), ("hand", hand)):
+        joints[f"{side}_{name}"] = Joint(place.x0, place.y0, group)
+    return [Part(*part, group, side) for part in (("upper_arm", upper), ("forearm", lower), ("hand", hand))]
 
 
 def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
-    body, sign, group = identity.body, 1 if side == "left" else -1, f"{side}_leg"
-    hip = -sign * (body.waist - 1.1 * body.leg) * breadth
-    thigh = trunk.of(_move(hip, body.torso)).of(_turn(sign * getattr(pose, f"{side}_hip") - 0.6 * pose.lean))
-    shin = thigh.of(_move(0, body.thigh)).of(_turn(sign * getattr(pose, f"{side}_knee")))
-    foot = shin.of(_move(-sign * 0.35 * body.foot, body.shin + 0.02))
-    joints[f"{side}_knee"] = Joint(shin.x0, shin.y0, group)
-    joints[f"{side}_foot"] = Joint(foot.x0, foot.y0, group)
-    return [Part(sprite, place, group, side) for sprite, place in {"shin": shin, "foot": foot, "thigh": thigh}.items()]
+    body, sign, group = identity.body, _SIDES[side], f"{side}_leg"
+    hip = sign * (body.waist - 1.1 * body.leg) * breadth
+    thigh = trunk.moved(hip, body.torso).turned(-sign * getattr(pose, f"{side}_hip") - 0.6 * pose.lean)
+    shin = thigh.moved(0, body.thigh).turned(-sign * getattr(pose, f"{side}_knee"))
+    foot = shin.moved(sign * 0.35 * body.foot, body.shin + 0.02)
+    for name, place in (("knee", shin), ("foot", foot)):
+        joints[f"{side}_{name}"] = Joint(place.x0, place.y0, group)
+    return [Part(*part, group, side) for part in (("shin", shin), ("foot", foot), ("thigh", thigh))]
 
 
 class _Skull(NamedTuple):
@@ -198,6 +168,10 @@ class _Skull(NamedTuple):
         """A flat card at a point of the head's own space, z towards the viewer, after the rotation."""
         (a, b, c), (d, e, f), _ = self.rotation
         return self.frame.of(Affine(a, b, a * x + b * y + c * z, d, e, d * x + e * y + f * z))
+
+    def carry(self, card: Affine) -> Affine:
+        """The frame, not rotated in depth, at the origin of a card."""
+        return self.frame._replace(x0=card.x0, y0=card.y0)
 
     def on(self, u: float, v: float) -> tuple[Affine, float]:
         """A card tangent to the surface, and how much it faces the viewer, 1 to -1.
@@ -231,7 +205,7 @@ def _dot(first: tuple[float, ...], second: tuple[float, ...]) -> float:
 def _skull_frame(head: Head, root: Affine, pose: Pose, neck: float) -> _Skull:
     cos, sin, up, tip = (f(angle) for angle in (pose.head_yaw, pose.head_pitch) for f in (math.cos, math.sin))
     rotation = ((cos, 0.0, sin), (tip * sin, up, -tip * cos), (-up * sin, tip, up * cos))
-    frame = root.of(_turn(pose.head_roll)).of(_move(0.12 * head.width * sin, -neck - 0.92 * head.height))
+    frame = root.turned(pose.head_roll).moved(0.12 * head.width * sin, -neck - 0.92 * head.height)
     return _Skull(frame, rotation, head)
 
 
@@ -239,67 +213,69 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
     """Adds the parts behind the head: back hair and ears."""
     a, b = head.width, head.height
     if head.hair in ("bob", "long"):
-        parts.append(Part("mane", skull.frame.of(_move(-0.2 * a * math.sin(pose.head_yaw), 0.0)), "head"))
+        parts.append(Part("mane", skull.frame.moved(-0.2 * a * math.sin(pose.head_yaw), 0.0), "head"))
     if head.hair == "tuft":
         for angle in (-0.5, 0.0, 0.5):
             tip = skull.at(0.0, -1.05 * b, 0.0)
-            parts.append(Part("tuft", tip.of(_turn(angle)).of(_move(0, -0.1 * a)), "head", f"at {angle}"))
+            parts.append(Part("tuft", tip.turned(angle).moved(0, -0.1 * a), "head", f"at {angle}"))
     if head.ears == "none":
         return
-    for sign in (-1, 1):
+    for sign in _SIDES.values():
         if head.ears == "human":
-            center = skull.at(sign * 1.02 * a, 0.05 * b, 0.0)
-            card = _carry(skull.frame, center)
+            card = skull.carry(skull.at(sign * 1.02 * a, 0.05 * b, 0.0))
         else:
-            tall = {"round": 0.95, "pointed": 1.0, "long": 1.15}[head.ears]
-            center = skull.at(sign * (0.62 if head.ears != "long" else 0.42) * a, -tall * b, 0.0)
-            tilt = {"round": 0.4, "pointed": 0.45, "long": 0.18}[head.ears] * sign
+            across, tall, tilt = {"round": (0.62, 0.95, 0.4), "pointed": (0.62, 1.0, 0.45), "long": (0.42, 1.15, 0.18)}[
+                head.ears
+            ]
             squeeze = 0.55 + 0.45 * abs(math.cos(pose.head_yaw))
-            card = _carry(skull.frame, center).of(_turn(tilt)).of(Affine(xx=squeeze)).of(_move(0, -0.2 * head.ear * a))
+            card = skull.carry(skull.at(sign * across * a, -tall * b, 0.0)).turned(tilt * sign)
+            card = card.of(Affine(xx=squeeze)).moved(0, -0.2 * head.ear * a)
         parts.append(Part("ear", card, "head", f"behind {sign}"))
 
 
 def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _Skull, pose: Pose) -> None:
     index = len(parts) + 1  # of the head without its outline, which clips the parts on it
 
-    def add(sprite: str, card: Affine, which: str = "", inside: int | None = index, shown: bool = True) -> int:
-        parts.append(Part(sprite, card, "head", which, inside, shown))
+    def add(sprite: str, card: Affine, which: str = "", inside: int | None = index, facing: float = 1.0) -> int:
+        parts.append(Part(sprite, card, "head", which, inside, facing > _MIN_FACING))
         return len(parts) - 1
+
+    def add_joint(name: str, card: Affine, facing: float) -> None:
+        joints[name] = Joint(card.x0, card.y0, "head", facing > _MIN_FACING)
 
     add("skull", skull.frame, inside=None)
     add("head", skull.frame, inside=None)
-    joints["head"] = Joint(skull.frame.x0, skull.frame.y0, "head")
+    add_joint("head", skull.frame, 1.0)
     if head.hair != "bald":
         # At this depth the far edge of the card stays on the head's outline.
         add("face", skull.at(0.0, 0.0, 0.5 * head.width))
-    for sign, side in _SIDES if head.ears == "human" else ():
+    for side, sign in _SIDES.items() if head.ears == "human" else ():
         card, facing = skull.ear(sign)
-        add("ear", card, side, shown=facing > _MIN_FACING)
+        add("ear", card, side, facing=facing)
     if head.muzzle:
         card, facing = skull.on(0.0, 0.45)
-        add("muzzle", card, shown=facing > _MIN_FACING)
-    for sign, side in _SIDES:
+        add("muzzle", card, facing=facing)
+    for side, sign in _SIDES.items():
         if head.cheeks:
             card, facing = skull.on(sign * 0.58, head.eye_level + 0.36)
-            add("cheek", card, side, shown=facing > _MIN_FACING)
+            add("cheek", card, side, facing=facing)
         card, facing = skull.on(sign * head.eye_spacing, head.eye_level)
-        joints[f"{side}_eye"] = Joint(card.x0, card.y0, "head", facing > _MIN_FACING)
-        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), side, shown=facing > _MIN_FACING)
+        add_joint(f"{side}_eye", card, facing)
+        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), side, facing=facing)
         reach = 1 - 0.8 * head.iris
-        gaze = _move(pose.gaze_x * reach * head.eye, pose.gaze_y * reach * head.eye * head.eye_tall)
-        add("iris", card.of(gaze), side, inside=eye, shown=facing > _MIN_FACING and pose.eyes > 0.05)
-        lid = card.of(_move(0, (0.25 - pose.eyes) * head.eye * head.eye_tall))
-        add("lid", lid, side, shown=facing > _MIN_FACING)
+        iris = card.moved(pose.gaze_x * reach * head.eye, pose.gaze_y * reach * head.eye * head.eye_tall)
+        add("iris", iris, side, inside=eye, facing=facing if pose.eyes > 0.05 else -1.0)
+        add("lid", card.moved(0, (0.25 - pose.eyes) * head.eye * head.eye_tall), side, facing=facing)
         card, facing = skull.on(sign * head.eye_spacing * 1.02, head.eye_level - 0.3 - 0.06 * pose.brows)
-        add("brow", card.of(_turn(sign * 0.2 * pose.brows)), side, shown=facing > _MIN_FACING)
+        add("brow", card.turned(sign * 0.2 * pose.brows), side, facing=facing)
     card, facing = skull.on(0.0, head.mouth_level)
-    joints["mouth"] = Joint(card.x0, card.y0, "head", facing > _MIN_FACING)
+    add_joint("mouth", card, facing)
     card = card.of(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
-    mouth = add("mouth", card, shown=facing > _MIN_FACING)
-    speaks = facing > _MIN_FACING and pose.mouth > 0.1
-    throat = add("throat", card, inside=mouth, shown=speaks)
-    add("teeth", card.of(_move(0, -0.36 * head.mouth)), inside=throat, shown=speaks)
+    mouth = add("mouth", card, facing=facing)
+    facing = facing if pose.mouth > 0.1 else -1.0
+    throat = add("throat", card, inside=mouth, facing=facing)
+    add("teeth", card.moved(0, -0.36 * head.mouth), inside=throat, facing=facing)
     card, facing = skull.on(0.0, 0.5 * (head.eye_level + head.mouth_level) - 0.04)
-    joints["nose"] = Joint(card.x0, card.y0, "head", facing > _MIN_FACING)
+    add_joint("nose", card, facing)
     # A ball: it does not narrow with the rotation and may extend beyond the head's outline.
-    add("nose", _carry(skull.frame, card), inside=None, shown=facing > _MIN_FACING)
+    add("nose", skull.carry(card), inside=None, facing=facing)

@@ -23,97 +23,60 @@ _SKINS = ("f7d7c0", "eebb95", "dba27c", "b97c56", "8b5a3c", "5e3b28", "c9d8a0", 
 
 
 class Texture(NamedTuple):
-    """A pattern of two colors.
+    """A pattern of two colors."""
 
-    Attributes:
-      kind: one of `TEXTURES`.
-      first: color of the ground.
-      second: color of the pattern.
-      period: distance between stripes or dots.
-      angle: of the pattern, radians.
-      seed: of the noise.
-    """
-
-    kind: str
-    first: Color
-    second: Color
-    period: float
+    kind: str  # one of `TEXTURES`
+    first: Color  # of the ground
+    second: Color  # of the pattern
+    period: float  # distance between stripes or dots
     angle: float
-    seed: int
+    seed: int  # of the noise
 
 
 class Body(NamedTuple):
-    """Everything below the head: lengths of bones, half widths and radii.
+    """Everything below the head: lengths of bones, half widths and radii."""
 
-    Attributes:
-      neck: length from the neck's base, the root of the figure, to the chin.
-      torso: length from the neck's base to the pelvis.
-      shoulders, waist: half widths of the torso.
-      upper_arm, forearm, arm: lengths, and the radius of the arm.
-      hand: radius.
-      thigh, shin, leg: lengths, and the radius of the leg.
-      foot: half length.
-      long_sleeves, long_trousers: whether forearm and shin are covered.
-      emblem: radius of the disc on the chest.
-    """
-
-    neck: float
-    torso: float
-    shoulders: float
-    waist: float
+    neck: float  # from its base, the root of the figure, to the chin
+    torso: float  # from the neck's base to the pelvis
+    shoulders: float  # half width
+    waist: float  # half width
     upper_arm: float
     forearm: float
-    arm: float
-    hand: float
+    arm: float  # radius
+    hand: float  # radius
     thigh: float
     shin: float
-    leg: float
-    foot: float
+    leg: float  # radius
+    foot: float  # half length
     long_sleeves: bool
     long_trousers: bool
-    emblem: float
+    emblem: float  # radius of the disc on the chest
 
 
 class Head(NamedTuple):
-    """The head, an ellipsoid: half axes, and positions of the features.
+    """The head, an ellipsoid as deep as wide; positions of features are fractions of its half axes from the center."""
 
-    Attributes:
-      width, height: half axes; the depth is the width.
-      jaw: how much narrower the chin is, 0 to 1.
-      eye_spacing, eye_level, mouth_level: fraction of the half axes, from the center.
-      eye, eye_tall: half width of an eye, and its height relative to its width.
-      iris: fraction of the eye.
-      nose: radius.
-      mouth: half width.
-      brow: half width.
-      hairline: fraction of the half height, from the center up.
-      fringe, fringe_waves, parting: depth, number and position of the hairline's waves.
-      hair, ears: one of `HAIR`, `EARS`.
-      ear: size of an ear, relative to the head's width.
-      cheeks, muzzle: whether there are spots on the cheeks, and a light patch around the mouth.
-    """
-
-    width: float
-    height: float
-    jaw: float
+    width: float  # half axis
+    height: float  # half axis
+    jaw: float  # how much narrower the chin is, 0 to 1
     eye_spacing: float
     eye_level: float
     mouth_level: float
-    eye: float
-    eye_tall: float
-    iris: float
-    nose: float
-    mouth: float
-    brow: float
+    eye: float  # half width
+    eye_tall: float  # height relative to the width
+    iris: float  # fraction of the eye
+    nose: float  # radius
+    mouth: float  # half width
+    brow: float  # half width
     hairline: float
-    fringe: float
-    fringe_waves: float
-    parting: float
-    hair: str
-    ears: str
-    ear: float
-    cheeks: bool
-    muzzle: bool
+    fringe: float  # depth of the hairline's waves
+    fringe_waves: float  # their number
+    parting: float  # their position
+    hair: str  # one of `HAIR`
+    ears: str  # one of `EARS`
+    ear: float  # size relative to the head's width
+    cheeks: bool  # spots on the cheeks
+    muzzle: bool  # light patch around the mouth
 
 
 class Colors(NamedTuple):
@@ -138,7 +101,7 @@ class Identity(NamedTuple):
     colors: Colors
     shirt: Texture
     trousers: Texture
-    background_kind: str
+    background_kind: str  # one of `BACKGROUNDS`
     background: Texture
 
 
@@ -164,13 +127,17 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
         hue = between(0, 1) if hue is None else hue
         return colorsys.hsv_to_rgb(hue % 1, between(*saturation), between(*value))
 
-    def texture(ground: Color, weights: tuple | None = None) -> Texture:
-        second = max((color((0.2, 1.0), (0.25, 1.0)) for _ in range(4)), key=lambda other: _distance(other, ground))
+    def contrast(count: int, saturation: tuple[float, float], value: tuple[float, float], *others: Color) -> Color:
+        """The color, of `count`, that differs most from the nearest of `others`."""
+        candidates = [color(saturation, value) for _ in range(count)]
+        return max(candidates, key=lambda candidate: min(_distance(candidate, other) for other in others))
+
+    def texture(ground: Color, weights: tuple) -> Texture:
+        second = contrast(4, (0.2, 1.0), (0.25, 1.0), ground)
         kind = choose(TEXTURES, weights)
         return Texture(kind, ground, second, between(0.09, 0.18), between(0, np.pi), int(generator.integers(1 << 31)))
 
-    stoutness, tallness = between(0.8, 1.25), between(0.85, 1.15)
-    limb = between(0.85, 1.2)
+    stoutness, tallness, limb = between(0.8, 1.25), between(0.85, 1.15), between(0.85, 1.2)
     body = Body(
         neck=between(0.02, 0.06),
         torso=0.44 * tallness * between(0.9, 1.1),
@@ -214,12 +181,9 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
     )
     code = choose(_SKINS, (0.13, 0.13, 0.13, 0.13, 0.13, 0.13, 0.04, 0.05, 0.04, 0.05, 0.04))
     skin = tuple(min(1.0, max(0.0, int(code[i : i + 2], 16) / 255 + between(-0.04, 0.04))) for i in (0, 2, 4))
-    hair = max((color((0.2, 0.9), (0.12, 0.95)) for _ in range(3)), key=lambda other: _distance(other, skin))
+    hair = contrast(3, (0.2, 0.9), (0.12, 0.95), skin)
     shirt = texture(color((0.45, 0.95), (0.45, 1.0)), (0.08, 0.27, 0.22, 0.18, 0.1, 0.15))
-    trousers = texture(
-        max((color((0.3, 0.9), (0.2, 0.8)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
-        (0.35, 0.2, 0.1, 0.12, 0.08, 0.15),
-    )
+    trousers = texture(contrast(4, (0.3, 0.9), (0.2, 0.8), shirt.first), (0.35, 0.2, 0.1, 0.12, 0.08, 0.15))
     colors = Colors(
         skin=skin,
         hair=hair,
@@ -229,24 +193,14 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
         cheeks=_mix(skin, (0.95, 0.35, 0.35), 0.45),
         hands=skin if chance(0.6) else color((0.1, 0.9), (0.5, 1.0)),
         shoes=color((0.3, 0.9), (0.15, 0.8)),
-        emblem=max((color((0.3, 1.0), (0.6, 1.0)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
+        emblem=contrast(4, (0.3, 1.0), (0.6, 1.0), shirt.first),
     )
-    # A background in contrast to the figure.
-    figure = (skin, hair, shirt.first, trousers.first)
-    candidates = [color((0.05, 0.6), (0.3, 0.95)) for _ in range(12)]
-    ground = max(candidates, key=lambda other: min(_distance(other, part) for part in figure))
+    ground = contrast(12, (0.05, 0.6), (0.3, 0.95), skin, hair, shirt.first, trousers.first)
     second = _mix(ground, color((0.1, 0.7), (0.3, 1.0)), between(0.3, 0.6))
-    return Identity(
-        body=body,
-        head=head,
-        colors=colors,
-        shirt=shirt,
-        trousers=trousers,
-        background_kind="gradient" if portrait else choose(BACKGROUNDS),
-        background=Texture(
-            "plain", ground, second, between(0.25, 0.6), between(0, np.pi), int(generator.integers(1 << 31))
-        ),
-    )
+    kind = "gradient" if portrait else choose(BACKGROUNDS)
+    period, angle, noise = between(0.25, 0.6), between(0, np.pi), int(generator.integers(1 << 31))
+    background = Texture("plain", ground, second, period, angle, noise)
+    return Identity(body, head, colors, shirt, trousers, kind, background)
 
 
 def _mix(first: Color, second: Color, weight: float) -> Color:

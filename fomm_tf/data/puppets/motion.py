@@ -8,67 +8,42 @@ import numpy as np
 
 
 class Pose(NamedTuple):
-    """Pose of any puppet; angles in radians, x to the right and y down.
+    """Pose of any puppet; angles in radians, x to the right and y down, all rolls clockwise."""
 
-    Attributes:
-      x, y: position of the neck's base, in [-1, 1].
-      scale: size of the figure.
-      roll: of the whole figure; all rolls are clockwise.
-      lean: of the torso relative to the figure.
-      body_yaw: of the torso, positive towards the right of the image.
-      head_yaw, head_pitch, head_roll: of the head; pitch is positive up.
-      eyes: opening, 0 to 1.
-      gaze_x, gaze_y: position of the irises, -1 to 1.
-      mouth: opening, 0 to 1.
-      smile: width of the mouth, 0 to 1.
-      brows: height, -1 to 1.
-      left_shoulder, right_shoulder: angle between upper arm and body; 0 hangs down.
-      left_elbow, right_elbow: angle between forearm and upper arm; positive in the same direction as the shoulder's.
-      left_hip, right_hip, left_knee, right_knee: the same for thigh and shin.
-      left_before, right_before: 1 for an arm in front of the body, 0 for one behind it; constant in a clip.
-      pan_x, pan_y: position of the background's center, as a fraction of the frame, up to 0.2.
-      zoom: of the background, at least 1.
-    """
-
-    x: float = 0.0
+    x: float = 0.0  # position of the neck's base, in [-1, 1]
     y: float = -0.12
     scale: float = 1.0
-    roll: float = 0.0
-    lean: float = 0.0
-    body_yaw: float = 0.0
+    roll: float = 0.0  # of the whole figure
+    lean: float = 0.0  # of the torso relative to the figure
+    body_yaw: float = 0.0  # positive towards the right of the image
     head_yaw: float = 0.0
-    head_pitch: float = 0.0
+    head_pitch: float = 0.0  # positive up
     head_roll: float = 0.0
-    eyes: float = 1.0
-    gaze_x: float = 0.0
+    eyes: float = 1.0  # opening, 0 to 1
+    gaze_x: float = 0.0  # position of the irises, -1 to 1
     gaze_y: float = 0.0
-    mouth: float = 0.3
-    smile: float = 0.5
-    brows: float = 0.0
-    left_shoulder: float = 0.35
+    mouth: float = 0.3  # opening, 0 to 1
+    smile: float = 0.5  # width of the mouth, 0 to 1
+    brows: float = 0.0  # height, -1 to 1
+    left_shoulder: float = 0.35  # angle between upper arm and body; 0 hangs down
     right_shoulder: float = 0.35
-    left_elbow: float = 0.1
+    left_elbow: float = 0.1  # angle between forearm and upper arm; positive in the shoulder's direction
     right_elbow: float = 0.1
-    left_hip: float = 0.08
+    left_hip: float = 0.08  # hips and knees as shoulders and elbows
     right_hip: float = 0.08
     left_knee: float = 0.0
     right_knee: float = 0.0
-    left_before: float = 1.0
+    left_before: float = 1.0  # 1 for an arm in front of the body, 0 for one behind it; constant in a clip
     right_before: float = 1.0
-    pan_x: float = 0.0
+    pan_x: float = 0.0  # position of the background's center, as a fraction of the frame, up to 0.2
     pan_y: float = 0.0
-    zoom: float = 1.0
+    zoom: float = 1.0  # of the background, at least 1
 
 
 class _Framing(NamedTuple):
-    """The visible part of the puppet, as limits of its pose.
+    """A visible part of the puppet, as limits of its pose; a B-spline stays within its control points."""
 
-    Attributes:
-      rest: pose for zero motion.
-      low, high: minimum and maximum of each value; a B-spline stays within its control points.
-    """
-
-    rest: Pose
+    rest: Pose  # for zero motion
     low: Pose
     high: Pose
 
@@ -105,15 +80,8 @@ _PORTRAIT = _Framing(
         left_elbow=0.3, right_elbow=0.3,
     ),
 )  # fmt: skip
-_BUST_PROBABILITY = 0.3
-_STATIC_BACKGROUND_PROBABILITY = 0.5
-# Frames per spline segment, and the minimum number of segments.
-_FRAMES_PER_SEGMENT = 8
-_MIN_SEGMENTS = 5
-_ARMS = ("left_before", "right_before")
-_CAMERA = ("pan_x", "pan_y", "zoom")
-_BEFORE_PROBABILITY = 0.75
-_BLINK_PROBABILITY = 0.2
+_FRAMES_PER_SEGMENT, _MIN_SEGMENTS = 8, 5
+_BUST_PROBABILITY, _STATIC_BACKGROUND_PROBABILITY, _BEFORE_PROBABILITY, _BLINK_PROBABILITY = 0.3, 0.5, 0.75, 0.2
 
 
 def sample_motion(seed: int, frames: int, amount: float = 1.0, portrait: bool = False) -> list[Pose]:
@@ -136,15 +104,16 @@ def sample_motion(seed: int, frames: int, amount: float = 1.0, portrait: bool = 
     # Beta is more often near the ends of the range than uniform, since splines average their control points.
     controls = generator.beta(0.5, 0.5, (segments + 3, len(Pose._fields)))
     blinks = generator.random(segments + 3) < _BLINK_PROBABILITY
-    before = generator.random(len(_ARMS)) < _BEFORE_PROBABILITY
+    before = generator.random(2) < _BEFORE_PROBABILITY
     rest, low, high = np.array(framing)
     values = rest + amount * (spline(low + (high - low) * controls, frames) - rest)
     # Eyes are mostly open and closed for a moment: the spline exceeds the range and is clipped.
-    values[:, Pose._fields.index("eyes")] = np.clip(spline(np.where(blinks, -0.8, 1.4)[:, None], frames)[:, 0], 0, 1)
-    for name, flag in zip(_ARMS, before, strict=True):
-        values[:, Pose._fields.index(name)] = flag
-    for name in _CAMERA if is_static else ():
-        values[:, Pose._fields.index(name)] = getattr(framing.rest, name)
+    eyes = np.clip(spline(np.where(blinks, -0.8, 1.4)[:, None], frames)[:, 0], 0, 1)
+    fixed = {"eyes": eyes, "left_before": before[0], "right_before": before[1]}
+    if is_static:
+        fixed |= {name: getattr(framing.rest, name) for name in ("pan_x", "pan_y", "zoom")}
+    for name, value in fixed.items():
+        values[:, Pose._fields.index(name)] = value
     return [Pose(*row) for row in values.tolist()]
 
 

@@ -15,34 +15,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.puppets import identity as identities
 from fomm_tf.data.puppets import textures
-from fomm_tf.data.puppets.identity import Color, Identity, Texture
+from fomm_tf.data.puppets.identity import Color, Head, Identity, Texture
 
 _OUTLINE = 0.016
 _LIGHT = (-0.45, -0.6, 0.66)
 _WHITE, _DARK = (0.97, 0.97, 0.95), (0.12, 0.08, 0.1)
 
+# A function of x and y, `[H, W]` each: a signed distance `[H, W]`, or colors `[H, W, 3]`.
+_Field = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 class Sprite(NamedTuple):
-    """An image of a part.
+    """An image of a part."""
 
-    Attributes:
-      pixels: `[H, W, 4]` float32, premultiplied RGB and coverage in [0, 1].
-      left, top: position of the first pixel's center, in figure units.
-      step: distance between pixels, in figure units.
-    """
-
-    pixels: np.ndarray
-    left: float
-    top: float
-    step: float
+    pixels: np.ndarray  # `[H, W, 4]` float32, premultiplied RGB and coverage in [0, 1]
+    left: float  # x of the first pixel's center, in figure units
+    top: float  # y of it
+    step: float  # distance between pixels, in figure units
 
 
 class _Shape(NamedTuple):
-    """A signed distance function and its bounding box: left, top, right, bottom."""
+    """A signed distance and its bounding box: left, top, right, bottom."""
 
-    distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    distance: _Field
     box: tuple[float, float, float, float]
 
 
@@ -55,30 +51,34 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
       density: pixels per figure unit.
     """
     body, head, colors = identity.body, identity.head, identity.colors
-    skin, trousers, shirt = colors.skin, identity.trousers, identity.shirt
+    skin, hair, trousers, shirt = colors.skin, colors.hair, identity.trousers, identity.shirt
 
-    def draw(shape: _Shape, fill: Color | Texture | Callable, depth: float = 0.07, outline: float = _OUTLINE) -> Sprite:
+    def draw(shape: _Shape, fill: Color | Texture | _Field, depth: float = 0.07, outline: float = _OUTLINE) -> Sprite:
         return _draw(shape, fill, density, depth, outline)
 
     sleeve, leg = (shirt if body.long_sleeves else skin), (trousers if body.long_trousers else skin)
     a, b = head.width, head.height
-    skull = _skull(a, b, head.jaw)
+    torso = _trapezoid(body.shoulders, body.waist, -0.03, body.torso + 0.07, 0.09)
+    # Hair all over or down to the ears; the face is a separate part that turns with the head.
+    hair_end = {"bald": -9.0, "short": 0.15, "tuft": -0.05}.get(head.hair, 9.0) * b
+    skull, shrunk = _skull(a, b, head.jaw, 0.0), _skull(a, b, head.jaw, _OUTLINE)
+    iris = head.iris * head.eye * min(1.0, head.eye_tall) * 1.05
     sprites = {
         "thigh": draw(_limb(body.thigh, body.leg, 0.9 * body.leg), trousers),
         "shin": draw(_limb(body.shin, 0.9 * body.leg, 0.75 * body.leg), leg),
         "foot": draw(_ellipse(body.foot, 0.55 * body.foot), colors.shoes),
-        "torso": draw(_torso(body), _torso_fill(body, shirt, trousers, density), depth=0.14),
+        "torso": draw(torso, _split(shirt, trousers, 0.86 * body.torso, density), depth=0.14),
         "emblem": draw(_ellipse(body.emblem, body.emblem), colors.emblem, depth=0.03, outline=0.01),
         "neck": draw(_limb(body.neck + 0.1, 0.075, 0.075), _darker(skin, 0.85)),
         "upper_arm": draw(_limb(body.upper_arm, 1.15 * body.arm, 0.95 * body.arm), shirt),
         "forearm": draw(_limb(body.forearm, 0.95 * body.arm, 0.8 * body.arm), sleeve),
         "hand": draw(_ellipse(body.hand, 1.1 * body.hand), colors.hands),
-        "skull": draw(skull, _darker(skin if head.hair == "bald" else colors.hair, 0.4), outline=0.0),
-        "head": draw(_shrunk(skull, _OUTLINE), _skull_fill(head, skin, colors.hair, density), 0.09, outline=0.0),
+        "skull": draw(skull, _darker(skin if head.hair == "bald" else hair, 0.4), outline=0.0),
+        "head": draw(shrunk, _split(hair, skin, hair_end, density), 0.09, outline=0.0),
         "eye": draw(_ellipse(head.eye, head.eye * head.eye_tall), _WHITE, depth=0.02, outline=0.02),
-        "iris": draw(_iris(head), _iris_fill(head, colors.iris, density), depth=0.01, outline=0.008),
+        "iris": draw(_ellipse(iris, iris), _iris_fill(head, colors.iris, density), depth=0.01, outline=0.008),
         "lid": draw(_bar(0.9 * head.eye, 0.014), _DARK, outline=0.0),
-        "brow": draw(_bar(head.brow, 0.017), _darker(colors.hair, 0.7), outline=0.0),
+        "brow": draw(_bar(head.brow, 0.017), _darker(hair, 0.7), outline=0.0),
         "nose": draw(_ellipse(head.nose, 0.9 * head.nose), colors.nose, depth=0.03, outline=0.008),
         "mouth": draw(_mouth(head.mouth), colors.lips, depth=0.02, outline=0.012),
         "throat": draw(_mouth(0.78 * head.mouth), (0.3, 0.06, 0.1), depth=0.01, outline=0.0),
@@ -87,14 +87,17 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
     if head.hair != "bald":
         sprites["face"] = draw(_face(head), skin, depth=0.004, outline=0.0)
     if head.hair in ("bob", "long"):
-        length = 0.75 if head.hair == "bob" else 1.25
-        sprites["mane"] = draw(_mane(1.12 * a, b, length * b), colors.hair, depth=0.15)
+        length = (0.75 if head.hair == "bob" else 1.25) * b
+        width = 1.12 * a
+        sprites["mane"] = draw(
+            _trapezoid(0.95 * width, 1.02 * width, -1.02 * b, length, 0.75 * width), hair, depth=0.15
+        )
     if head.hair == "tuft":
-        sprites["tuft"] = draw(_ellipse(0.3 * a, 0.36 * a), colors.hair)
+        sprites["tuft"] = draw(_ellipse(0.3 * a, 0.36 * a), hair)
     if head.ears != "none":
-        width, height = _ear_size(head)
-        fur = skin if head.ears == "human" or head.hair == "bald" else colors.hair
-        sprites["ear"] = draw(_ear(head, width, height), _ear_fill(fur, skin, width, height, density))
+        shape, width, height = _ear(head)
+        fur = skin if head.ears == "human" or head.hair == "bald" else hair
+        sprites["ear"] = draw(shape, _ear_fill(fur, skin, width, height, density))
     if head.cheeks:
         sprites["cheek"] = draw(_ellipse(0.16 * a, 0.13 * a), colors.cheeks, depth=0.2, outline=0.0)
     if head.muzzle:
@@ -103,27 +106,25 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
     return sprites
 
 
-def _draw(shape: _Shape, fill: Color | Texture | Callable, density: float, depth: float, outline: float) -> Sprite:
+def _draw(shape: _Shape, fill: Color | Texture | _Field, density: float, depth: float, outline: float) -> Sprite:
     margin = 2 / density
     left, top, right, bottom = shape.box
     left, top = left - margin, top - margin
     width, height = int(np.ceil((right + margin - left) * density)), int(np.ceil((bottom + margin - top) * density))
-    x = np.broadcast_to(np.float32(left) + np.arange(width, dtype=np.float32) / np.float32(density), (height, width))
-    y = (np.float32(top) + np.arange(height, dtype=np.float32) / np.float32(density))[:, None]
-    y = np.broadcast_to(y, (height, width))
+    x, y = textures.pixel_grid(left, top, width, height, density)
     distance = shape.distance(x, y).astype(np.float32)
-    if isinstance(fill, Texture):
-        color = textures.paint(fill, x, y, density)
-    elif callable(fill):
-        color = fill(x, y)
-    else:
-        color = np.broadcast_to(np.float32(fill), (height, width, 3))
-    color = color * _shade(distance, depth, density)[..., None]
+    color = _colors(fill, x, y, density) * _shade(distance, depth, density)[..., None]
     if outline:
         color = color * (0.4 + 0.6 * _inside(distance + outline, density))[..., None]
     coverage = _inside(distance, density)[..., None]
     pixels = np.concatenate([np.clip(color, 0, 1) * coverage, coverage], axis=-1)
     return Sprite(np.ascontiguousarray(pixels, np.float32), left, top, 1 / density)
+
+
+def _colors(fill: Color | Texture | _Field, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
+    if isinstance(fill, Texture):
+        return textures.paint(fill, x, y, density)
+    return fill(x, y) if callable(fill) else np.broadcast_to(np.float32(fill), (*x.shape, 3))
 
 
 def _inside(distance: np.ndarray, density: float) -> np.ndarray:
@@ -180,43 +181,17 @@ def _trapezoid(upper: float, lower: float, top: float, bottom: float, radius: fl
     return _Shape(distance, (-half, top, half, bottom))
 
 
-def _torso(body: identities.Body) -> _Shape:
-    return _trapezoid(body.shoulders, body.waist, -0.03, body.torso + 0.07, 0.09)
-
-
-def _torso_fill(body: identities.Body, shirt: Texture, trousers: Texture, density: float) -> Callable:
-    def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        below = np.clip(0.5 + (y - 0.86 * body.torso) * density, 0, 1)[..., None]
-        return textures.paint(shirt, x, y, density) * (1 - below) + textures.paint(trousers, x, y, density) * below
-
-    return fill
-
-
-def _skull(a: float, b: float, jaw: float) -> _Shape:
+def _skull(a: float, b: float, jaw: float, shrink: float) -> _Shape:
+    """An ellipse with a narrower chin, smaller by `shrink` on all sides."""
     round_head = _ellipse(a, b)
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return round_head.distance(x / (1 - 0.35 * jaw * np.clip(y / b, 0, 1) ** 1.5), y)
+        return round_head.distance(x / (1 - 0.35 * jaw * np.clip(y / b, 0, 1) ** 1.5), y) + shrink
 
-    return _Shape(distance, (-a, -b, a, b))
-
-
-def _shrunk(shape: _Shape, by: float) -> _Shape:
-    return _Shape(lambda x, y: shape.distance(x, y) + by, shape.box)
+    return _Shape(distance, round_head.box)
 
 
-def _skull_fill(head: identities.Head, skin: Color, hair: Color, density: float) -> Callable:
-    """Hair all over or down to the ears; the face is a separate part that turns with the head."""
-    edge = {"bald": -9.0, "short": 0.15, "tuft": -0.05}.get(head.hair, 9.0) * head.height
-
-    def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        below = np.clip(0.5 + (y - edge) * density, 0, 1)[..., None]
-        return np.float32(hair) * (1 - below) + np.float32(skin) * below
-
-    return fill
-
-
-def _face(head: identities.Head) -> _Shape:
+def _face(head: Head) -> _Shape:
     """Skin from the hairline to below the chin; the head's outline clips it."""
     a, b = head.width, head.height
     sides = _trapezoid(0.84 * a, 0.95 * a, -0.8 * b, 1.7 * b, 0.6 * a)
@@ -229,28 +204,37 @@ def _face(head: identities.Head) -> _Shape:
     return _Shape(distance, sides.box)
 
 
-def _mane(a: float, b: float, length: float) -> _Shape:
-    return _trapezoid(0.95 * a, 1.02 * a, -1.02 * b, length, 0.75 * a)
-
-
 def _mouth(half: float) -> _Shape:
     """A smile: flat at the top, round at the bottom."""
     bowl = _ellipse(half, 0.9 * half)
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.maximum(
-            bowl.distance(x, y + 0.35 * half), -(y + 0.35 * half) - 0.1 * half + 0.3 * half * (x / half) ** 2
-        )
+        y = y + 0.35 * half
+        return np.maximum(bowl.distance(x, y), -y - 0.1 * half + 0.3 * half * (x / half) ** 2)
 
     return _Shape(distance, (-half, -0.5 * half, half, 0.6 * half))
 
 
-def _iris(head: identities.Head) -> _Shape:
-    radius = head.iris * head.eye * min(1.0, head.eye_tall) * 1.05
-    return _ellipse(radius, radius)
+def _ear(head: Head) -> tuple[_Shape, float, float]:
+    """The shape of an ear, and its half width and half height."""
+    wide, tall = {"human": (0.6, 0.8), "round": (1.0, 1.0), "pointed": (0.95, 1.35), "long": (0.7, 2.6)}[head.ears]
+    width, height = wide * head.ear * head.width, tall * head.ear * head.width
+    if head.ears == "pointed":
+        return _trapezoid(0.12 * width, 1.2 * width, -height, height, 0.1 * width), width, height
+    return _ellipse(width, height), width, height
 
 
-def _iris_fill(head: identities.Head, iris: Color, density: float) -> Callable:
+def _split(above: Color | Texture, below: Color | Texture, edge: float, density: float) -> _Field:
+    """One fill above the level `edge`, another one below it."""
+
+    def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        share = np.clip(0.5 + (y - edge) * density, 0, 1)[..., None]
+        return _colors(above, x, y, density) * (1 - share) + _colors(below, x, y, density) * share
+
+    return fill
+
+
+def _iris_fill(head: Head, iris: Color, density: float) -> _Field:
     radius = head.iris * head.eye
 
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -262,20 +246,7 @@ def _iris_fill(head: identities.Head, iris: Color, density: float) -> Callable:
     return fill
 
 
-def _ear_size(head: identities.Head) -> tuple[float, float]:
-    tall = {"human": 0.8, "round": 1.0, "pointed": 1.35, "long": 2.6}[head.ears]
-    wide = {"human": 0.6, "round": 1.0, "pointed": 0.95, "long": 0.7}[head.ears]
-    return wide * head.ear * head.width, tall * head.ear * head.width
-
-
-def _ear(head: identities.Head, width: float, height: float) -> _Shape:
-    if head.ears != "pointed":
-        return _ellipse(width, height)
-    triangle = _trapezoid(0.12 * width, 1.2 * width, -height, height, 0.1 * width)
-    return _Shape(triangle.distance, triangle.box)
-
-
-def _ear_fill(fur: Color, skin: Color, width: float, height: float, density: float) -> Callable:
+def _ear_fill(fur: Color, skin: Color, width: float, height: float, density: float) -> _Field:
     inner = _ellipse(0.5 * width, 0.6 * height)
     flesh = np.float32([0.5 * skin[0] + 0.45, 0.5 * skin[1] + 0.2, 0.5 * skin[2] + 0.25])
 

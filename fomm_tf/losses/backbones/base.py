@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fomm_tf import errors
 from fomm_tf.models import execution
-from fomm_tf.ops import dtypes
+from fomm_tf.ops import tensors
 
 LAYERS = 5
 
@@ -53,7 +53,7 @@ class Backbone(tf.Module):
         Raises:
           errors.UserError: if a static side is less than `smallest_side`.
         """
-        images = dtypes.at_least_float32(images)
+        images = tensors.at_least_float32(images)
         if any(side is not None and side < self.smallest_side for side in images.shape[1:3]):
             raise errors.UserError(
                 f"The backbone {self.name} needs images of {self.smallest_side} pixels a side at least; got "

@@ -1,5 +1,6 @@
 """A loaded version runs its warm-up requests before it answers others."""
 
+import counter_model
 import grpc
 import numpy as np
 import pytest
@@ -9,26 +10,13 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from serving.local import servable, status
 
 
-class Counter(tf.Module):
-    """Adds positive numbers to a total."""
-
-    def __init__(self):
-        self.total = tf.Variable(0.0)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "number")])
-    def add(self, number):
-        with tf.control_dependencies([tf.debugging.assert_positive(number)]):
-            return {"total": self.total.assign_add(tf.reduce_sum(number))}
-
-
 @pytest.fixture
 def load(tmp_path):
     """Returns a function that loads a counter with these numbers as its warm-up requests."""
 
     def load(*numbers):
         directory = tmp_path / "1"
-        counter = Counter()
-        tf.saved_model.save(counter, str(directory), signatures={"add": counter.add})
+        counter_model.write(directory)
         (directory / "assets.extra").mkdir(exist_ok=True)
         with tf.io.TFRecordWriter(str(directory / "assets.extra" / "tf_serving_warmup_requests")) as writer:
             for number in numbers:

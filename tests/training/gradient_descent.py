@@ -1,8 +1,8 @@
-"""python descend.py CONFIG.yaml OUT DEVICES: trains by gradient descent, in a process of its own, keeps what came out.
+"""python gradient_descent.py CONFIG.yaml OUT DEVICES: trains by gradient descent, and records losses and weights.
 
-In place of Adam, which makes whole steps of the rounding where a gradient is 0. A process of its own, since TensorFlow
-confuses the exchanges of two strategies in one. DEVICES logical CPUs are the replicas; with TF_CONFIG set, the workers.
-OUT/history.json has the losses of each step, OUT/weights.npz all weights after the last.
+Not by Adam, which turns the rounding errors of zero gradients into whole steps. It runs in a process of its own, since
+collectives of two strategies in one process interfere. The replicas are DEVICES logical CPUs; with TF_CONFIG set, the
+workers. OUT/history.json has the losses of each step, OUT/weights.npz all weights after the last one.
 """
 
 import json
@@ -17,7 +17,7 @@ from fomm_tf.training import loop, setup
 
 
 class Recorder(loop.Loop):
-    """Keeps the losses instead of writing a run."""
+    """Records the losses instead of writing a run directory."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)

@@ -1,23 +1,23 @@
-"""Lists of pairs: their columns, their names."""
+"""Lists of pairs to animate: columns, names, and errors."""
 
 import pytest
 
 from fomm_tf import errors
-from fomm_tf.data import pairlist
+from fomm_tf.data import layout
 
 
-def test_read_ignores_other_columns(tmp_path):
+def test_read_pairs_ignores_other_columns(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("driving,note,source\nclips/a.mp4,x,me.jpg\nb,,you.png\n")
-    pairs = pairlist.read(path)
+    pairs = layout.read_pairs(path)
     assert pairs == [("me.jpg", "clips/a.mp4", ""), ("you.png", "b", "")]
     assert [pair.name for pair in pairs] == ["me--a", "you--b"]
 
 
-def test_read_includes_truth_if_present(tmp_path):
+def test_read_pairs_includes_truth_if_present(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("source,driving,truth\na.png,b,c\nd.png,e,\n")
-    assert [pair.truth for pair in pairlist.read(path)] == ["c", ""]
+    assert [pair.truth for pair in layout.read_pairs(path)] == ["c", ""]
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_read_includes_truth_if_present(tmp_path):
         ("source,driving\na/x.png,c.mp4\nb/x.png,c.mp4\n", "two pairs with the result x--c.mp4"),
     ],
 )
-def test_read_rejects_invalid_list(tmp_path, text, message):
+def test_read_pairs_rejects_invalid_list(tmp_path, text, message):
     path = tmp_path / "pairs.csv"
     path.write_text(text)
     with pytest.raises(errors.UserError, match=message):
-        pairlist.read(path)
+        layout.read_pairs(path)
 
 
-def test_read_rejects_missing_file(tmp_path):
+def test_read_pairs_rejects_missing_file(tmp_path):
     with pytest.raises(errors.UserError, match="cannot read the pairs"):
-        pairlist.read(tmp_path / "pairs.csv")
+        layout.read_pairs(tmp_path / "pairs.csv")

@@ -1,4 +1,4 @@
-"""Losses are averaged, and the first that is no number is named."""
+"""`LossAccumulator`: means of losses, and errors for NaN or infinite ones."""
 
 import pytest
 import tensorflow as tf
@@ -16,7 +16,7 @@ def collect(scaled, *steps):
     return losses
 
 
-def test_the_means_are_of_the_steps_since_the_last_look():
+def test_loss_accumulator_averages_steps_since_the_last_result():
     losses = collect(False, {"perceptual": 1.0, "gen_gan": 4.0}, {"perceptual": 3.0, "gen_gan": 6.0})
     assert losses.result() == {"perceptual": 2.0, "gen_gan": 5.0}
     losses.add(7, {"perceptual": tf.constant(7.0)})
@@ -31,14 +31,14 @@ def test_the_means_are_of_the_steps_since_the_last_look():
         ("gradient_norm_detector", INF, "the gradient of the detector is inf at step 6"),
     ],
 )
-def test_the_first_step_and_term_that_are_no_number_are_named(name, value, message):
-    good = {"perceptual": 1.0, "gradient_norm_detector": 1.0}
+def test_loss_accumulator_names_the_first_nan_or_infinite_term(name, value, message):
+    finite = {"perceptual": 1.0, "gradient_norm_detector": 1.0}
     with pytest.raises(errors.UserError) as caught:
-        collect(False, good, good | {name: value}, dict.fromkeys(good, NAN)).result()
+        collect(False, finite, finite | {name: value}, dict.fromkeys(finite, NAN)).result()
     assert str(caught.value).startswith(message) and "--resume" in str(caught.value)
 
 
-def test_under_a_loss_scale_a_gradient_that_overflows_is_no_reason_to_stop():
+def test_loss_accumulator_accepts_overflowing_gradients_under_a_loss_scale():
     losses = collect(
         True, {"perceptual": 1.0, "gradient_norm_generator": INF}, {"perceptual": 3.0, "gradient_norm_generator": 2.0}
     )

@@ -1,4 +1,4 @@
-"""Folding the normalizations changes no output beyond rounding, and refuses training."""
+"""`fold_batch_norms`: equal outputs up to rounding, no training."""
 
 import model_list
 import numpy as np
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, models
 from fomm_tf.inference import animator
-from fomm_tf.models import blocks, folding
+from fomm_tf.models import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +36,13 @@ def compute_outputs(model, frames):
     return {name: part for name, part in (keypoints._asdict() | rendering._asdict()).items() if part is not None}
 
 
-def assert_same(found, expected, tolerance):
-    assert found.keys() == expected.keys()
+def assert_same(outputs, expected, tolerance):
+    assert outputs.keys() == expected.keys()
     for name, array in expected.items():
         assert np.std(array) > 1e-3, name
-        # On noise, a place that is off by one unit in the last place reads a color that is off by 1e-5.
+        # On noise, a position that differs in its last bit samples a color that differs by 1e-5.
         np.testing.assert_allclose(
-            found[name], array, atol=5 * tolerance if name == "deformed" else tolerance, err_msg=name
+            outputs[name], array, atol=5 * tolerance if name == "deformed" else tolerance, err_msg=name
         )
 
 
@@ -52,11 +52,11 @@ def test_fold_batch_norms_preserves_outputs(name):
     frames = np.random.default_rng(4).random([2, *settings.frame_size, 3], np.float32)
     model = draw(settings)
     before = compute_outputs(model, frames)
-    folding.fold_batch_norms(model)
+    blocks.fold_batch_norms(model)
     norms = [module for module in model.submodules if isinstance(module, blocks.BatchNorm)]
     assert len(norms) == settings.generator.num_residual_blocks  # the first of each residual block
     assert_same(compute_outputs(model, frames), before, 1e-5)
-    folding.fold_batch_norms(model)
+    blocks.fold_batch_norms(model)
     assert_same(compute_outputs(model, frames), before, 1e-5)
 
 
@@ -66,13 +66,13 @@ def test_fold_batch_norms_preserves_outputs_at_256():
     frames = np.random.default_rng(4).random([1, *settings.frame_size, 3], np.float32)
     model = draw(settings)
     before = compute_outputs(model, frames)
-    folding.fold_batch_norms(model)
+    blocks.fold_batch_norms(model)
     assert_same(compute_outputs(model, frames), before, 1e-4)
 
 
 def test_folded_network_rejects_training():
     model = draw(next(iter(model_list.MODELS.values())))
-    folding.fold_batch_norms(model)
+    blocks.fold_batch_norms(model)
     size = next(iter(model_list.MODELS.values())).frame_size
     with pytest.raises(ValueError, match="training is True on a folded network; load the run again"):
         model.detector(tf.zeros([1, *size, 3]), training=True)
@@ -85,5 +85,5 @@ def test_animator_load_folds_the_model(tmp_path):
     plain = animator.Animator(run.model, run.config).detect(frames).value
     checkpoint.save(tmp_path / "run", run, "test")
     model = animator.Animator.load(tmp_path / "run")
-    assert any(isinstance(module, folding.Folded) for module in model.model.detector.submodules)
+    assert any(isinstance(module, blocks.FoldedNorm) for module in model.model.detector.submodules)
     np.testing.assert_allclose(model.detect(frames).value, plain, atol=1e-5)
