@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fomm_tf import errors
+from fomm_tf import errors, files
 from fomm_tf.video import images, timing
 
 _FORMATS = {"AVIF", "PNG", "TIFF", "WEBP"}
@@ -40,6 +40,19 @@ class Probe(NamedTuple):
 def is_animated(image: Image.Image) -> bool:
     """Whether an opened image has several frames that this module reads."""
     return image.format in _FORMATS and getattr(image, "is_animated", False)
+
+
+def is_animated_file(path: Path) -> bool:
+    """Whether a file is an animated image, gif included; False if it cannot be read."""
+    try:
+        with files.convert_read_errors(path):
+            image = images.open_image(path)
+    except errors.UnreadableError:
+        return False
+    if image is None:
+        return False
+    with image:
+        return image.format == "GIF" or is_animated(image)
 
 
 def probe(path: Path) -> Probe:

@@ -16,6 +16,10 @@ from fomm_tf.video import animations, decoding, formats, images
 from fomm_tf.video.timing import DEFAULT_FPS
 
 
+class VideoNote(UserWarning):
+    """Something about a video that users should know and that is not a fault."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Video:
     """Frames of one size at a constant rate; each iteration reads the file again, and no frame is kept in memory.
@@ -108,7 +112,7 @@ def frame_rate(fps: float | Fraction) -> Fraction:
 def _open_container(path: Path, start: float, duration: float | None, fps: Fraction | None) -> Video:
     probed = decoding.probe(path)
     if probed.hdr:
-        warnings.warn(f"{path} is HDR ({probed.hdr}); it is tone-mapped to SDR.", stacklevel=3)
+        warnings.warn(f"{path} is HDR ({probed.hdr}); it is tone-mapped to SDR.", VideoNote, stacklevel=3)
     return _timed_video(path, probed, probed.has_audio, decoding.decode, start, duration, fps)
 
 
@@ -155,7 +159,7 @@ def _open_directory(path: Path, start: float, duration: float | None, fps: Fract
         )
     if others := [file for file in visible if not formats.is_image_name(file)]:
         message = f"{path}: {len(others)} of {len(visible)} files are not images and are passed over: "
-        warnings.warn(message + formats.list_names(others), stacklevel=3)
+        warnings.warn(message + formats.list_names(others), VideoNote, stacklevel=3)
     names = _clip(path, names, start, duration, fps)
     size = next(_read_frames(path, names)).shape[:2]
     return Video(path, fps, size, len(names), False, lambda: _read_frames(path, names))
