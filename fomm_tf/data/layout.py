@@ -27,8 +27,8 @@ def may_be_clip(path: pathlib.Path) -> bool:
 
 
 def describe_passed_over(folder: pathlib.Path, paths: list[pathlib.Path]) -> str:
-    """One line for files of `folder` that are neither videos nor images."""
-    return f"{folder}: {len(paths)} files are passed over, not videos or frames: {formats.list_names(paths)}"
+    """One line for files of `folder` that are no clips and belong to none."""
+    return f"{folder}: passed over {formats.list_names(paths)}, neither videos nor frames of one."
 
 
 def identity_of(path: pathlib.Path) -> str:

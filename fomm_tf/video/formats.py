@@ -35,6 +35,7 @@ def is_video_name(path: Path) -> bool:
 
 
 def list_names(paths: Sequence[Path]) -> str:
-    """`a.txt, b.txt, c.txt and 4 more`, for messages."""
+    """`7 files (a.txt, b.txt, c.txt and 4 more)`, for messages."""
     names = ", ".join(path.name for path in paths[:_NAMED_FILES])
-    return names if len(paths) <= _NAMED_FILES else f"{names} and {len(paths) - _NAMED_FILES} more"
+    more = f" and {len(paths) - _NAMED_FILES} more" * (len(paths) > _NAMED_FILES)
+    return f"{len(paths)} file{'s' * (len(paths) != 1)} ({names}{more})"

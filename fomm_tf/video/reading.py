@@ -158,8 +158,7 @@ def _open_directory(path: Path, start: float, duration: float | None, fps: Fract
             f"{path} is a directory without images; give a video or a directory of png or jpg frames."
         )
     if others := [file for file in visible if not formats.is_image_name(file)]:
-        message = f"{path}: {len(others)} of {len(visible)} files are not images and are passed over: "
-        warnings.warn(message + formats.list_names(others), VideoNote, stacklevel=3)
+        warnings.warn(f"{path}: passed over {formats.list_names(others)}, no images.", VideoNote, stacklevel=3)
     names = _clip(path, names, start, duration, fps)
     size = next(_read_frames(path, names)).shape[:2]
     return Video(path, fps, size, len(names), False, lambda: _read_frames(path, names))
@@ -183,8 +182,8 @@ def _read_frames(path: Path, names: list[Path]) -> Iterator[np.ndarray]:
         raise unreadable[0][1]
     if unreadable:
         left_out = formats.list_names([name for name, _ in unreadable])
-        message = f"{path}: {len(unreadable)} of {len(names)} frames cannot be read and are left out: {left_out}"
-        warnings.warn(f"{message} ({str(unreadable[0][1]).rstrip('.')}).", stacklevel=2)
+        reason = str(unreadable[0][1]).rstrip(".")
+        warnings.warn(f"{path}: left out {left_out} that cannot be read: {reason}.", stacklevel=2)
 
 
 def _natural(file: Path) -> list[int | str]:
