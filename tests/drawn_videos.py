@@ -1,4 +1,4 @@
-"""Small drawn videos with a chart of four colors: codec, pixel format, color tags, alpha and display matrix by choice."""
+"""Small drawn videos of four colors, with codec, pixel format, color tags, alpha and display matrix by choice."""
 
 from __future__ import annotations
 

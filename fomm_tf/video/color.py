@@ -11,6 +11,8 @@ Convention:
   * transparent areas are white.
 """
 
+from typing import NamedTuple
+
 import av
 import numpy as np
 from av.video import reformatter
@@ -45,10 +47,23 @@ def hdr_kind(frame: av.VideoFrame) -> str | None:
     return _HDR_TRANSFERS.get(frame.color_trc)
 
 
-def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
-    """Copies the color tags of a frame to another one: filter graphs may lose them."""
-    target.colorspace, target.color_range = source.colorspace, source.color_range
-    target.color_trc, target.color_primaries = source.color_trc, source.color_primaries
+class Tags(NamedTuple):
+    """Color tags of a frame, by their numbers in ITU-T H.273."""
+
+    colorspace: int = _UNSPECIFIED
+    color_range: int = 0
+    color_trc: int = _UNSPECIFIED
+    color_primaries: int = _UNSPECIFIED
+
+
+def read_tags(frame: av.VideoFrame) -> Tags:
+    """Returns the tags of a frame."""
+    return Tags(frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries)
+
+
+def set_tags(frame: av.VideoFrame, tags: Tags) -> None:
+    """Overwrites the tags of a frame; its pixels stay."""
+    frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = tags
 
 
 class RgbConverter:

@@ -19,6 +19,7 @@ Filter = tuple[str, str]
 _DEINTERLACE: Filter = ("bwdif", "mode=send_frame:deint=interlaced")
 # bwdif's smallest frame.
 _DEINTERLACE_MIN_SIDE = 4
+_Waiting = collections.deque[tuple[timing.TimedFrame, color.Tags]]
 # transpose's direction by whether columns and rows are flipped after the transposition.
 _TRANSPOSE = {
     (False, False): "cclock_flip",
@@ -69,7 +70,9 @@ def apply(frames: Iterator[timing.TimedFrame], orientation: tuple[Filter, ...]) 
         if key != new_key:
             yield from _finish(graph, waiting)
             graph, key = _build(frame, chain), new_key
-        waiting.append(timed)
+        waiting.append((timed, color.read_tags(frame)))
+        # A filter may need another pixel format, and FFmpeg would convert tagged frames to another matrix with it.
+        color.set_tags(frame, color.Tags())
         graph.vpush(frame)
         yield from _pull(graph, waiting)
     yield from _finish(graph, waiting)
@@ -85,18 +88,16 @@ def _build(frame: av.VideoFrame, chain: tuple[Filter, ...]) -> av.filter.Graph:
     return graph
 
 
-def _pull(graph: av.filter.Graph, waiting: collections.deque[timing.TimedFrame]) -> Iterator[timing.TimedFrame]:
+def _pull(graph: av.filter.Graph, waiting: _Waiting) -> Iterator[timing.TimedFrame]:
     with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
         while True:
             frame = graph.vpull()
-            timed = waiting.popleft()
-            color.copy_tags(timed.frame, frame)
+            timed, tags = waiting.popleft()
+            color.set_tags(frame, tags)
             yield timed._replace(frame=frame)
 
 
-def _finish(
-    graph: av.filter.Graph | None, waiting: collections.deque[timing.TimedFrame]
-) -> Iterator[timing.TimedFrame]:
+def _finish(graph: av.filter.Graph | None, waiting: _Waiting) -> Iterator[timing.TimedFrame]:
     if graph is not None:
         graph.vpush(None)
         yield from _pull(graph, waiting)
