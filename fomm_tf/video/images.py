@@ -110,7 +110,9 @@ def decode_image(path: Path, image: Image.Image) -> np.ndarray:
 def displayed_size(image: Image.Image) -> tuple[int, int]:
     """`(H, W)` of an opened image after its EXIF orientation is applied."""
     width, height = image.size
-    return (width, height) if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8) else (height, width)
+    # Of a TIFF, Pillow reports the size after that.
+    is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (width, height) if is_turned else (height, width)
 
 
 def _rgb(path: Path, image: Image.Image) -> np.ndarray:

@@ -27,6 +27,7 @@ class _Kind(NamedTuple):
       codec, pix_fmt, suffix, options: see `drawn_videos.write`.
       limit: levels by which a color may be off.
       tags: whether the file keeps color tags.
+      full_range: whether it can be tagged as full range.
       alpha: whether the pixel format has an alpha channel.
     """
 
@@ -36,6 +37,7 @@ class _Kind(NamedTuple):
     options: Mapping[str, str] = types.MappingProxyType({})
     limit: int = _LOSSY
     tags: bool = True
+    full_range: bool = True
     alpha: bool = False
 
     def __str__(self) -> str:
@@ -52,8 +54,8 @@ KINDS = (
     _Kind("libx264", "yuv420p", ".ts", {"crf": "6"}),
     _Kind("libx265", "yuv420p", ".mp4", _HEVC),
     _Kind("libx265", "yuv420p10le", ".mov", _HEVC),
-    _Kind("prores_ks", "yuv422p10le", ".mov"),
-    _Kind("prores_ks", "yuva444p10le", ".mov", alpha=True),
+    _Kind("prores_ks", "yuv422p10le", ".mov", full_range=False),
+    _Kind("prores_ks", "yuva444p10le", ".mov", full_range=False, alpha=True),
     _Kind("ffv1", "yuv420p", ".mkv", {}, _LOSSLESS),
     _Kind("ffv1", "yuv422p", ".mkv", {}, _LOSSLESS),
     _Kind("ffv1", "yuv444p", ".mkv", {}, _LOSSLESS),
@@ -69,7 +71,7 @@ KINDS = (
     _Kind("libvpx-vp9", "yuv444p", ".webm", _VPX),
     _Kind("libvpx-vp9", "yuva420p", ".webm", _VPX, alpha=True),
     _Kind("mpeg4", "yuv420p", ".avi", {"qscale": "2", "flags": "+qscale", "global_quality": "118"}, tags=False),
-    _Kind("mpeg2video", "yuv420p", ".mpg", {"flags": "+qscale", "global_quality": "118"}),
+    _Kind("mpeg2video", "yuv420p", ".mpg", {"flags": "+qscale", "global_quality": "118"}, full_range=False),
     _Kind("mjpeg", "yuvj422p", ".mov", {"flags": "+qscale", "global_quality": "118"}, tags=False),
     _Kind("mjpeg", "yuvj420p", ".mov", {"flags": "+qscale", "global_quality": "118"}, tags=False),
 )
@@ -80,7 +82,8 @@ TAGS = (None, (1, 1), (1, 2), (5, 1), (6, 2), (9, 1))
 def _check(folder: Path, kind: _Kind, orientation: str, tags: tuple[int, int] | None, colors) -> None:
     turns = kind.suffix in (".mp4", ".mov")
     orientation = orientation if turns else "upright"
-    tags = tags if kind.tags else None
+    if not kind.tags or (tags and tags[1] == 2 and not kind.full_range):
+        tags = None
     matrix, color_range = tags or (5, 2 if kind.pix_fmt.startswith("yuvj") else 1)
     colors = np.array(colors)
     if kind.alpha:
