@@ -1,7 +1,8 @@
 """Decoded video frames -> RGB as screens show it: sRGB / BT.709, 8 bits, opaque.
 
 Convention:
-  * the file's tags win: range, matrix, transfer, primaries. An untagged matrix follows from tagged primaries; without
+  * tags win: range, matrix, transfer, primaries, of the stream, or of the container if the stream has none. An untagged
+    matrix follows from tagged primaries; without
     these it is BT.709 for HD (720 lines or 1280 columns and more) and BT.601 below, as in most players; an untagged
     range is limited;
   * HDR (PQ, HLG) becomes SDR with white at 203 cd/m2, and the wide gamuts BT.2020 and P3 become BT.709, by the color
@@ -56,14 +57,23 @@ class Tags(NamedTuple):
     color_primaries: int = _UNSPECIFIED
 
 
-def read_tags(frame: av.VideoFrame) -> Tags:
-    """Returns the tags of a frame."""
+def read_tags(frame: av.VideoFrame | av.VideoCodecContext) -> Tags:
+    """Returns the tags of a frame, or of a container's track from its codec context before a frame is decoded."""
     return Tags(frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries)
 
 
 def set_tags(frame: av.VideoFrame, tags: Tags) -> None:
     """Overwrites the tags of a frame; its pixels stay."""
     frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = tags
+
+
+def complete_tags(frame: av.VideoFrame, declared: Tags) -> None:
+    """Replaces missing tags of a frame by those of the container."""
+    tags = read_tags(frame)
+    set_tags(
+        frame,
+        Tags(*(other if tag == missing else tag for tag, other, missing in zip(tags, declared, Tags(), strict=True))),
+    )
 
 
 class RgbConverter:

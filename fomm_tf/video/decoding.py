@@ -93,6 +93,7 @@ def probe(path: Path) -> Probe:
             raise errors.UnreadableError(f"{path} holds {contents}; give a video.")
         if stream.codec_context is None:
             raise errors.UnreadableError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
+        declared = color.read_tags(stream.codec_context)
         decoded, stamps = [], []
         for time, frames, _ in _packets(container, stream, lambda packet: [] if decoded else packet.decode()):
             decoded.extend(frames)
@@ -104,6 +105,7 @@ def probe(path: Path) -> Probe:
             message = f"{path} has a video track, but no frame can be decoded: it is empty, damaged or truncated."
             raise errors.UnreadableError(message)
         first = decoded[0]
+        color.complete_tags(first, declared)
         orientation = filters.orientation_filters(first)
         size = (first.height, max(1, round(first.width * (stream.sample_aspect_ratio or 1))))
         if size[0] * size[1] > images.MAX_PIXELS:
@@ -159,6 +161,7 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
         if seek_to > 0:
             with contextlib.suppress(av.FFmpegError):
                 container.seek(int((zero + seek_to) / stream.time_base), stream=stream)
+        declared = color.read_tags(stream.codec_context)
         count, end, damaged = 0, 0.0, False
         for _, frames, intact in _packets(container, stream, _decoder(path, stream).decode):
             damaged = damaged or not intact
@@ -166,6 +169,7 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
                 time = end if frame.time is None else frame.time - zero
                 duration = float(frame.duration * frame.time_base) if frame.duration else float(1 / probed.fps)
                 count, end = count + 1, time + duration
+                color.complete_tags(frame, declared)
                 yield timing.TimedFrame(time, duration, frame)
     if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
         of = f" of {probed.end:.1f}" if probed.end is not None else ""

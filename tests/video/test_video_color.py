@@ -48,6 +48,13 @@ def test_open_video_infers_untagged_matrix_from_primaries(tmp_path, size, primar
     assert np.abs(_first(path)[::32, ::32].astype(int) - _GREEN).max() <= 8
 
 
+def test_open_video_uses_tags_of_container_where_stream_has_none(tmp_path):
+    """FFmpeg's encoder of ProRes does not write them into the stream."""
+    tags = {"colorspace": 1, "color_primaries": 1, "color_trc": 1}
+    path = drawn_videos.write(tmp_path / "a.mov", [drawn_videos.chart()], "prores_ks", "yuv422p10le", tags, matrix=1)
+    assert np.abs(drawn_videos.quarters(_first(path)) - drawn_videos.COLORS).max() <= 8
+
+
 @pytest.mark.parametrize(("kind", "transfer"), [("HLG", 18), ("PQ", 16)])
 def test_open_video_tone_maps_hdr_and_says_so(tmp_path, kind, transfer):
     """What SDR can show is kept; above white, a color fades to white without a change of hue."""
