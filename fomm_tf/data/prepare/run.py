@@ -83,7 +83,7 @@ def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[c
             else [(file, file.relative_to(path)) for file in _walk(path, out.resolve(), passed_over)]
         )
         if passed_over:
-            warnings.warn(layout.describe_passed_over(path, passed_over), stacklevel=3)
+            warnings.warn(layout.describe_passed_over(path, passed_over), video.VideoNote, stacklevel=3)
         if not videos:
             raise errors.UserError(f"{path} has no {layout.VIDEOS} and no directories of frames.")
         for file, below in videos:
@@ -100,12 +100,16 @@ def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[c
 
 def _walk(folder: Path, out: Path, passed_over: list[Path]) -> Iterator[Path]:
     """Yields the clips; appends all other visible files to `passed_over`."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.resolve() == out:
-            continue
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".") and entry.resolve() != out]
+    video_stems = {entry.stem for entry in entries if video.is_video_name(entry)}
+    for entry in entries:
         if entry.is_dir() and not _is_clip(entry):
             yield from _walk(entry, out, passed_over)
-        elif entry.is_dir() or video.is_video_name(entry) or _is_image_clip(entry):
+        elif (
+            entry.is_dir()
+            or video.is_video_name(entry)
+            or (_is_image_clip(entry) and entry.stem not in video_stems)  # a phone's still beside its video is no clip
+        ):
             yield entry
         else:
             passed_over.append(entry)
