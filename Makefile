@@ -1,21 +1,21 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
-# opencv-python needs the system's libGL and glib; slim images lack them, and the headless build does without.
+# opencv-python needs the system's libGL and glib, which slim images lack; the headless build does not.
 OPENCV = $(BIN)/python -c "import cv2" 2>/dev/null || \
 	$(BIN)/pip install -q --force-reinstall --no-deps "opencv-python-headless<4.12"
 
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 NUMERICS := tests/ops tests/models tests/losses tests/conformance tests/parity tests/training
 
-.PHONY: demo serve test quick conformance lint bench compat clean
+.PHONY: demo serve test quick conformance lint docs bench compat clean
 
 demo: .venv/core
 	rm -rf outputs/demo
 	$(BIN)/fomm demo --out outputs/demo
 
 serve: .venv/all
-	test -d models/fomm || $(BIN)/python -m export --to saved_model --out models/fomm
-	$(BIN)/python -m serving local --model models/fomm
+	test -d models/fomm || $(BIN)/fomm export --to saved_model --out models/fomm
+	$(BIN)/fomm serve --model models/fomm
 
 test: .venv/all
 	$(PYTEST)
@@ -23,7 +23,7 @@ test: .venv/all
 quick: .venv/all
 	$(PYTEST) -m "not slow and not conformance"
 
-# What `make test` leaves out, and the numerics with the kernels of other CPUs: oneDNN's for AVX2, and Eigen's alone.
+# The tests that `make test` excludes, and the numerics with kernels for other CPUs: oneDNN for AVX2, and Eigen only.
 conformance: .venv/all
 	$(PYTEST) -m conformance
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(NUMERICS)
@@ -33,6 +33,10 @@ lint: .venv/all
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
+
+# The site, into outputs/site.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/all
 	$(BIN)/python tests/bench/animator.py
@@ -67,6 +71,10 @@ clean:
 	$(BIN)/pip check
 	touch $@ .venv/core
 
+.venv/docs: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install -q -e ".[docs]"
+	touch $@
+
 # One extra alone, as a user would install it.
 .venv-extra-%/done: BIN = .venv-extra-$*/bin
 .venv-extra-%/done: setup.cfg pyproject.toml
@@ -81,14 +89,14 @@ clean:
 	.venv-torch/bin/pip install -q torch==2.13.0 "numpy<2"
 	touch $@
 
-# tensorflow-addons does not import there; tf-keras is Keras 2.
+# tensorflow-addons cannot be imported there; tf-keras is Keras 2.
 .venv-tensorflow/done: Makefile
 	$(PYTHON) -m venv .venv-tensorflow
 	.venv-tensorflow/bin/pip install -q tensorflow==2.21.0 tf-keras==2.21.0 tensorboard scipy "opencv-python-headless<4.12" \
 		"av<19" Pillow PyYAML tqdm hypothesis pytest pytest-timeout scikit-image
 	touch $@
 
-# The newest that the registry has, so that a release that breaks the files is seen.
+# The latest release, to detect one that cannot read the files.
 .venv-litert/done: Makefile
 	$(PYTHON) -m venv .venv-litert
 	.venv-litert/bin/pip install -q ai-edge-litert numpy

@@ -6,8 +6,8 @@ The public names are loaded on first use: importing this package does not load T
 import importlib.util
 import os
 
-# From TensorFlow 2.16 on, `tf.keras` is Keras 3, unless this variable asks for tf_keras, the package of Keras 2. Beside
-# tensorflow_addons, TensorFlow is older and has Keras 2 itself.
+# Since TensorFlow 2.16, `tf.keras` is Keras 3 unless this variable selects tf_keras, the package of Keras 2. With
+# tensorflow_addons, TensorFlow is older and includes Keras 2.
 if importlib.util.find_spec("tf_keras") and not importlib.util.find_spec("tensorflow_addons"):
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
@@ -37,7 +37,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # TensorFlow's messages about GPU libraries and CPU instructions are noise to who imports a model; the user's own
-    # setting stays.
+    # Hide TensorFlow's messages about GPU libraries and CPU instructions; the user's own setting has precedence.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,6 +1,6 @@
-"""What every command does: one-line errors, exit codes, signals, TensorFlow's log level. For command entry points only.
+"""Shared by command entry points: one-line errors, exit codes, signals, TensorFlow's log level.
 
-A user's mistake or a full disk is one line on stderr and exit code 2; Ctrl-C and SIGTERM end with 130; a bug keeps its
+A user error or a full disk is one line on stderr and exit code 2; Ctrl-C and SIGTERM end with 130; a bug keeps its
 traceback.
 
 Libraries name parameters in their messages, in backquotes: "`batch_size` must be at least 1; got 0". The command line
@@ -17,16 +17,45 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from fomm_tf import errors
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+      text: what it does, for `--help`; in lower case, without a period.
+      add_arguments: declares its arguments.
+      run: runs it with the parsed arguments.
+    """
+
+    text: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises a `UserError` of one line, and knows which option sets which parameter."""
 
+    _is_parsing = False
+
     def error(self, message: str) -> None:
         raise errors.UserError(f"{message}; see {self.prog} --help.")
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parses; positional arguments may come before, between and after options, in subcommands too."""
+        if self._subparsers is not None or self._is_parsing:
+            return super().parse_known_args(args, namespace)
+        self._is_parsing = True  # `parse_known_intermixed_args` calls this method
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_parsing = False
 
     def name_options(self, message: str) -> str:
         """Replaces parameters in backquotes by the options that set them; leaves other names as they are."""
@@ -69,6 +98,19 @@ def run(name: str, command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return _fail(130, name, "interrupted; nothing is left half-written.")
     return 0
+
+
+@contextlib.contextmanager
+def requires_extra(extra: str) -> Iterator[None]:
+    """Reports a package that is not installed as a `UserError` that names the extra which has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fomm_tf."):
+            raise
+        raise errors.UserError(
+            f'{error.name} is not installed; install it with: pip install "fomm-tf[{extra}]"'
+        ) from error
 
 
 def prepare_tensorflow(verbose: bool) -> None:

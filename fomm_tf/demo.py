@@ -1,4 +1,4 @@
-"""What a model does, on drawn heads, so that nothing needs to be downloaded."""
+"""Demonstrates a model on drawn heads, without downloads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from fomm_tf import video, visualize
 from fomm_tf.data import puppets
 
-# Odd seeds belong to test sets: the bundled model has seen none of these.
-SHOWN, DRIVING, _MOTION = 5, 7, 3
+# Odd seeds are test data: the bundled model was not trained on these.
+SOURCE, DRIVING, _MOTION = 5, 7, 3
 
 
 def draw_image(size: int) -> np.ndarray:
-    """A drawn head, in the pose with which `draw_clip` begins, as relative motion wants it.
+    """Draws a head in the first pose of `draw_clip`, as relative motion requires.
 
     Args:
       size: side of the image in pixels, at least 32.
@@ -24,37 +24,37 @@ def draw_image(size: int) -> np.ndarray:
     Returns:
       `[size, size, 3]` uint8 RGB.
     """
-    return next(draw_clip(size, who=SHOWN))
+    return next(draw_clip(size, character=SOURCE))
 
 
-def draw_clip(size: int, count: int = 50, who: int = DRIVING) -> Iterator[np.ndarray]:
-    """A head that moves: the one that drives, or with `SHOWN` what a model should make of the image by it.
+def draw_clip(size: int, count: int = 50, character: int = DRIVING) -> Iterator[np.ndarray]:
+    """Draws a moving head: the driving one, or with `SOURCE` the ground truth of the animation.
 
     Args:
       size: side of the frames in pixels, at least 32.
-      count: how many frames.
-      who: seed of the head.
+      count: number of frames.
+      character: seed of the head.
 
     Yields:
       `[size, size, 3]` uint8 RGB.
     """
-    identity = puppets.sample_identity(who, portrait=True)
+    identity = puppets.sample_identity(character, portrait=True)
     for pose in puppets.sample_motion(_MOTION, count, portrait=True):
         yield puppets.draw(identity, pose, size)
 
 
 def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
-    """Animates a drawn image by a drawn clip and shows the keypoints that the model finds.
+    """Animates a drawn image by a drawn clip and draws the detected keypoints.
 
     Args:
-      folder: run folder of the model; None for the bundled one.
-      output: folder to write to.
+      folder: run directory of the model; None for the bundled model.
+      output: directory to write to.
 
     Yields:
-      Lines that say what was written.
+      Lines about the outputs.
 
     Raises:
-      errors.UserError: if the folder is no run folder or the output cannot be written.
+      errors.UserError: if `folder` is not a run directory or the output cannot be written.
     """
     from fomm_tf import checkpoint
     from fomm_tf.inference import animate, animator
@@ -81,7 +81,7 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     value, jacobian = (None if part is None else part[0].numpy() for part in keypoints)
     large = video.resize(image, (4 * height, 4 * width))
     video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, value, jacobian))
-    numbers = {"value": value.tolist(), "jacobian": None if jacobian is None else jacobian.tolist()}
-    (output / "keypoints.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    contents = {"value": value.tolist(), "jacobian": None if jacobian is None else jacobian.tolist()}
+    (output / "keypoints.json").write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
     yield f"{output / 'keypoints.png'}: the image with its {len(value)} keypoints ({output / 'keypoints.json'})"
-    yield f"{output / 'visualize'}: what the model saw (overview.png first)"
+    yield f"{output / 'visualize'}: intermediate results of the model (see overview.png)"

@@ -1,17 +1,17 @@
-"""The exceptions that mean "the user can put this right"."""
+"""Exceptions for errors that the user can fix."""
 
 import errno
 
-# What the system says of a disk or a quota that is used up, or of a file that may not grow further.
+# Full disk, exhausted quota, file size limit.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class UserError(ValueError):
-    """A mistake of the user or of the user's files: one line that says what, got and cure.
+    """An error in the user's input or files; the message is one line that names the problem, the value and a fix.
 
     The command line prints it and ends with exit code 2; every other exception is a bug and keeps its traceback.
     """
 
 
 class UnreadableError(UserError):
-    """An image or video is missing, damaged or not what it should be; one of many can be left out and told of."""
+    """An image or video is missing, damaged or of another format; callers may skip it and report it."""

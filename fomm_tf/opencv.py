@@ -1,4 +1,4 @@
-"""OpenCV, or one line that says why it does not load: `from fomm_tf.opencv import cv2`."""
+"""OpenCV, or a one-line error if it cannot be loaded: `from fomm_tf.opencv import cv2`."""
 
 from fomm_tf import errors
 
@@ -6,8 +6,8 @@ try:
     import cv2
 except ImportError as error:
     raise errors.UserError(
-        f"OpenCV does not load ({error}); install the system packages libgl1 and libglib2.0-0, or put the package "
-        "opencv-python-headless in the place of opencv-python."
+        f"OpenCV cannot be loaded ({error}); install the system packages libgl1 and libglib2.0-0, or replace "
+        "the package opencv-python by opencv-python-headless."
     ) from error
 
 __all__ = ["cv2"]

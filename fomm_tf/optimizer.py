@@ -1,4 +1,4 @@
-"""Adam as torch computes it, so that a checkpoint's moments go on as they would have there."""
+"""Adam as PyTorch computes it, so that training continues from a reference checkpoint's moments as in PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Adam(tf.keras.optimizers.Adam):
       learning_rate: a float.
       beta_1: decay of the first moment.
       beta_2: decay of the second moment.
-      epsilon: as said above.
+      epsilon: added to the denominator after the bias correction.
     """
 
     def __init__(
@@ -29,15 +29,15 @@ class Adam(tf.keras.optimizers.Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, name=name, **kwargs)
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """One step of one variable; the caller counts `iterations`."""
+        """Updates one variable; the caller increments `iterations`."""
         first, second = self.moments(variable)
         kind = variable.dtype
         beta_1, beta_2 = tf.constant(self.beta_1, kind), tf.constant(self.beta_2, kind)
         step = tf.cast(self.iterations + 1, kind)
         power_1, power_2 = tf.pow(beta_1, step), tf.pow(beta_2, step)
-        # One kernel in place of a dozen passes over the weights. It adds its epsilon before the second moment's root is
-        # corrected, by sqrt(1 - power_2): torch's epsilon times that comes to the same. Its 1 - beta_2 is of float32,
-        # which makes the second moment 1.3e-5 smaller than torch's; the correction is so too, and the step is torch's.
+        # One kernel instead of a dozen passes over the weights. It adds epsilon before it corrects the root of the
+        # second moment by sqrt(1 - power_2); scaling torch's epsilon by that is equivalent. Its 1 - beta_2 is rounded
+        # to float32: the second moment is 1.3e-5 smaller than torch's, but so is the correction, and the step agrees.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=first.handle,
@@ -52,6 +52,6 @@ class Adam(tf.keras.optimizers.Adam):
         )
 
     def moments(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable]:
-        """The running means of `variable`'s gradient and of its square."""
+        """Returns the running means of the gradient of `variable` and of its square."""
         index = self._index_dict[self._var_key(variable)]
         return self._momentums[index], self._velocities[index]

@@ -1,4 +1,4 @@
-"""Trained models by name, by run directory, or by a checkpoint of the PyTorch reference implementation."""
+"""Loads trained models by name, run directory, or checkpoint of the PyTorch reference implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests need of the registries, in a test marked `network`: `faces.faces()`, `faces.fetched("bodies")`."""
+"""Downloads for tests marked `network`: `faces.faces()`, `faces.fetched("bodies")`."""
 
 import functools
 import pathlib
@@ -14,9 +14,9 @@ def faces() -> dict[str, pathlib.Path]:
 
 
 def fetched(name: str) -> dict[str, pathlib.Path]:
-    """The files of a set by name, from the cache or the registries; skips the test with the reason if neither has them.
+    """The files of a set by name, from the cache or the registries; skips the test if they are unavailable.
 
-    Only what lies outside the project skips: a package with other contents than expected, for one, fails.
+    Other errors fail the test, such as a package with unexpected contents.
     """
     paths, reason = _fetched(name)
     if reason:
@@ -26,7 +26,7 @@ def fetched(name: str) -> dict[str, pathlib.Path]:
 
 @functools.cache
 def _fetched(name: str) -> tuple[dict[str, pathlib.Path], str]:
-    """Asks once a session: without a connection each try takes its time."""
+    """Tries once per session, since each try without a connection is slow."""
     try:
         return fetch.fetch(name), ""
     except fetch.UnavailableError as error:

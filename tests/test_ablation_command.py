@@ -12,8 +12,7 @@ import pytest
 
 from fomm_tf import cli, config, video
 from fomm_tf.data.puppets import dataset as puppets
-from fomm_tf.experiments import ablation as ablation_runner
-from fomm_tf.experiments import ablation_plan
+from fomm_tf.experiments import ablation_plan, ablation_runner
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = ROOT / "tests" / "training" / "small.yaml"
@@ -53,7 +52,7 @@ def arguments(data, out, *others, recipe=SMALL):
         (["--data", "nowhere"], "--data nowhere is not a directory; give one of videos"),
         (["--data", "{folder}/untested"], "untested has a train/ split but no test/ split; add one"),
         (["--steps", "0"], "train.steps must be at least 1, or null for epochs; got 0"),
-        (["--seeds", "-1"], "train.seed must not be negative; got -1"),
+        (["--seeds", "-1"], "train.seed must be at least 0; got -1"),
         (["--variants", "best"], "invalid choice: 'best'"),
         (["--config", str(ROOT / "configs" / "tiny.yaml")], "--config already has train.pyramid_scales=[1.0]"),
         (["--out", __file__], "is a file; name a directory"),
@@ -117,8 +116,8 @@ def test_prepare_data_draws_the_data_set_and_pairs_once(tmp_path, monkeypatch):
 def test_plan_lists_runs_seed_by_seed(tmp_path):
     base = config.load(SMALL)
     planned = ablation_plan.plan({"pyramid": base, "full": base}, (0, 3), tmp_path)
-    assert [one.name for one in planned] == ["pyramid-seed0", "full-seed0", "pyramid-seed3", "full-seed3"]
-    assert [one.config.train.seed for one in planned] == [0, 0, 3, 3]
+    assert [run.name for run in planned] == ["pyramid-seed0", "full-seed0", "pyramid-seed3", "full-seed3"]
+    assert [run.config.train.seed for run in planned] == [0, 0, 3, 3]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +127,7 @@ def ablation(data, recipe, tmp_path_factory):
     chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "custom_detectors:find_brightest")
     argv = arguments(data, out, *chosen, recipe=recipe)
     start = {
-        "args": [sys.executable, "-m", "fomm_tf.ablation", *argv],
+        "args": [sys.executable, "-m", "fomm_tf", "ablation", *argv],
         "cwd": ROOT,
         "env": os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module custom_detectors
         "stdout": subprocess.PIPE,

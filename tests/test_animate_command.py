@@ -1,4 +1,4 @@
-"""`fomm animate` and `fomm animate-set` through the command itself."""
+"""`fomm animate` and `fomm animate-set`."""
 
 import errno
 import json
@@ -31,9 +31,9 @@ def run_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def footage(tmp_path_factory):
+def inputs(tmp_path_factory):
     """A drawn image and a drawn clip of 20 frames without sound."""
-    folder = tmp_path_factory.mktemp("footage")
+    folder = tmp_path_factory.mktemp("inputs")
     video.write_image(folder / "source.png", demo.draw_image(96))
     with video.write_video(folder / "driving.mp4", 25) as writer:
         for frame in demo.draw_clip(96, 20):
@@ -42,12 +42,12 @@ def footage(tmp_path_factory):
 
 
 @pytest.fixture
-def arguments(run_folder, footage, tmp_path):
+def arguments(run_folder, inputs, tmp_path):
     def make(**changes):
         values = {
             "run": run_folder,
-            "source": footage / "source.png",
-            "driving": footage / "driving.mp4",
+            "source": inputs / "source.png",
+            "driving": inputs / "driving.mp4",
             "out": tmp_path / "out.mp4",
         } | changes
         return ["animate", *(str(part) for key, value in values.items() for part in (f"--{key}", value))]
@@ -55,7 +55,7 @@ def arguments(run_folder, footage, tmp_path):
     return make
 
 
-def assert_refused(capsys, argv, *words):
+def assert_user_error(capsys, argv, *words):
     capsys.readouterr()
     assert cli.main(argv) == 2
     lines = capsys.readouterr().err.strip().splitlines()
@@ -69,8 +69,8 @@ def folder_of(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_animates_in_a_process_of_its_own_without_noise(arguments, tmp_path):
-    command = [sys.executable, "-m", "fomm_tf", *arguments(), "--visualize", str(tmp_path / "sights")]
+def test_animate_as_a_subprocess_prints_only_its_result(arguments, tmp_path):
+    command = [sys.executable, "-m", "fomm_tf", *arguments(), "--visualize", str(tmp_path / "visualize")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["device: CPU (TensorFlow finds no GPU)", f"{tmp_path / 'out.mp4'}: 20 frames"]
@@ -78,12 +78,12 @@ def test_the_command_animates_in_a_process_of_its_own_without_noise(arguments, t
     assert (clip.fps, clip.size, clip.frame_count) == (25, (64, 64), 20)
     panels = {"keypoints": (64, 128), "deformed": (64, 64), "occlusion": (64, 64), "masks": (64, 64)}
     for name, size in panels.items():
-        panel = video.open_video(tmp_path / "sights" / f"{name}.mp4")
+        panel = video.open_video(tmp_path / "visualize" / f"{name}.mp4")
         assert (panel.size, len(list(panel))) == (size, 20), name
-    assert video.read_image(tmp_path / "sights" / "overview.png").shape[1] == 6 * 64
+    assert video.read_image(tmp_path / "visualize" / "overview.png").shape[1] == 6 * 64
 
 
-def test_every_option_at_once_and_the_result_beside_image_and_frame(arguments, tmp_path):
+def test_animate_accepts_all_options_together(arguments, tmp_path):
     options = "--mode absolute --no-adapt-scale --fit pad --start 0.2 --duration 0.4 --batch-size 3 --side-by-side"
     assert cli.main([*arguments(), *options.split(), "--no-audio", "--no-tag", "--quiet", "--best-frame", "2"]) == 0
     clip = video.open_video(tmp_path / "out.mp4")
@@ -92,13 +92,13 @@ def test_every_option_at_once_and_the_result_beside_image_and_frame(arguments, t
         assert container.metadata.get("comment") is None
 
 
-def test_the_tag_is_in_the_metadata(arguments, tmp_path):
+def test_animate_writes_tag_to_metadata(arguments, tmp_path):
     assert cli.main([*arguments(), "--duration", "0.1", "--quiet"]) == 0
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.metadata["comment"] == "animated with fomm-tf"
 
 
-def test_quiet_prints_nothing(arguments, capsys):
+def test_animate_quiet_prints_nothing(arguments, capsys):
     capsys.readouterr()
     assert cli.main([*arguments(), "--duration", "0.1", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
@@ -106,7 +106,7 @@ def test_quiet_prints_nothing(arguments, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mov", ".webm", ".gif", ""])
-def test_other_formats_are_written_by_suffix(arguments, suffix, tmp_path):
+def test_animate_writes_format_of_suffix(arguments, suffix, tmp_path):
     out = tmp_path / f"result{suffix}"
     assert cli.main([*arguments(out=out), "--duration", "0.2"]) == 0
     clip = video.open_video(out)
@@ -114,7 +114,7 @@ def test_other_formats_are_written_by_suffix(arguments, suffix, tmp_path):
 
 
 @pytest.mark.slow
-def test_modes_differ_and_the_best_frame_matters(arguments, tmp_path):
+def test_animate_modes_and_best_frame_change_the_result(arguments, tmp_path):
     results = {}
     for name, options in {
         "relative": [],
@@ -128,11 +128,11 @@ def test_modes_differ_and_the_best_frame_matters(arguments, tmp_path):
         assert np.abs(results[name] - results["relative"]).max() > 3, name
 
 
-# What can be wrong with the input.
+# Wrong inputs.
 
 
 def huge_png(path):
-    """A whole png of 20,000 x 20,000 pixels by its header, with a few bytes of data."""
+    """Writes a png with 20,000 x 20,000 pixels in its header, and a few bytes of data."""
 
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -142,28 +142,28 @@ def huge_png(path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + pieces)
 
 
-def test_missing_files_are_named(arguments, capsys, tmp_path):
-    assert_refused(capsys, arguments(source="no.png"), "no.png")
-    assert_refused(capsys, arguments(driving="no.mp4"), "no.mp4")
-    assert_refused(capsys, arguments(run=tmp_path / "no-run"), "no-run", "does not exist", "fomm convert")
+def test_animate_names_missing_files(arguments, capsys, tmp_path):
+    assert_user_error(capsys, arguments(source="no.png"), "no.png")
+    assert_user_error(capsys, arguments(driving="no.mp4"), "no.mp4")
+    assert_user_error(capsys, arguments(run=tmp_path / "no-run"), "no-run", "does not exist", "fomm convert")
     assert folder_of(tmp_path) == []
 
 
-def test_what_is_no_video_is_refused(arguments, capsys, tmp_path):
+def test_animate_rejects_files_that_are_not_videos(arguments, capsys, tmp_path):
     for name, content in {"text.mp4": b"not a video, just a line of text\n" * 20, "empty.mp4": b""}.items():
         (tmp_path / name).write_bytes(content)
-        assert_refused(capsys, arguments(driving=tmp_path / name), name)
+        assert_user_error(capsys, arguments(driving=tmp_path / name), name)
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=48000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros([1, 1024], np.int16), "s16", "mono")
         frame.sample_rate = 48000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert_refused(capsys, arguments(driving=tmp_path / "sound.mp4"), "sound.mp4")
+    assert_user_error(capsys, arguments(driving=tmp_path / "sound.mp4"), "sound.mp4")
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_a_truncated_video_is_animated_as_far_as_it_goes(arguments, footage, capsys, tmp_path):
+def test_animate_uses_truncated_video_up_to_its_end(arguments, inputs, capsys, tmp_path):
     with video.write_video(tmp_path / "whole.webm", 25) as writer:
         for frame in demo.draw_clip(96, 100):
             writer.write(frame)
@@ -176,35 +176,35 @@ def test_a_truncated_video_is_animated_as_far_as_it_goes(arguments, footage, cap
     assert 10 < len(list(video.open_video(tmp_path / "out.mp4"))) < 100
 
 
-def test_a_image_of_one_pixel_is_animated(arguments, tmp_path):
+def test_animate_accepts_image_of_one_pixel(arguments, tmp_path):
     Image.new("RGB", (1, 1), (200, 10, 10)).save(tmp_path / "dot.png")
     assert cli.main([*arguments(source=tmp_path / "dot.png"), "--duration", "0.1"]) == 0
 
 
-def test_a_huge_image_is_refused_before_it_is_decoded(arguments, capsys, tmp_path, monkeypatch):
+def test_animate_rejects_huge_image_without_decoding_it(arguments, capsys, tmp_path, monkeypatch):
     huge_png(tmp_path / "huge.png")
     for decode in (ImageFile.ImageFile, Image.Image):
         monkeypatch.setattr(decode, "load", lambda _: pytest.fail("it was decoded"))
-    assert_refused(capsys, arguments(source=tmp_path / "huge.png"), "huge.png", "pixels")
+    assert_user_error(capsys, arguments(source=tmp_path / "huge.png"), "huge.png", "pixels")
 
 
-def test_a_run_folder_of_another_architecture_is_refused(arguments, run_folder, capsys, tmp_path):
+def test_animate_rejects_checkpoint_of_another_architecture(arguments, run_folder, capsys, tmp_path):
     shutil.copytree(run_folder, tmp_path / "other")
     settings = config.override(config.load(run_folder / "config.yaml"), ["model.num_keypoints=4"])
     (tmp_path / "other" / "config.yaml").write_text(config.dump(settings))
-    assert_refused(capsys, arguments(run=tmp_path / "other"), "does not hold the model")
+    assert_user_error(capsys, arguments(run=tmp_path / "other"), "does not hold the model")
 
 
-def test_output_that_cannot_be_written_is_refused(arguments, capsys, tmp_path):
+def test_animate_rejects_output_that_cannot_be_written(arguments, capsys, tmp_path):
     (tmp_path / "file").write_text("a file")
-    assert_refused(capsys, arguments(out=tmp_path / "file" / "out.mp4"), "file")
-    assert_refused(capsys, arguments(out=tmp_path / "out.docx"), ".docx", ".mp4")
+    assert_user_error(capsys, arguments(out=tmp_path / "file" / "out.mp4"), "file")
+    assert_user_error(capsys, arguments(out=tmp_path / "out.docx"), ".docx", ".mp4")
     assert folder_of(tmp_path) == ["file"]
 
 
-def test_wrong_options_are_refused_in_one_line(arguments, capsys, tmp_path):
+def test_animate_rejects_wrong_options(arguments, capsys, tmp_path):
     for options, word in (
-        (["--best-frame", "auto"], "counted from 0"),
+        (["--best-frame", "auto"], "index of a frame, from 0"),
         (["--best-frame", "99"], "there are 20 driving frames"),
         (["--batch-size", "0"], "--batch-size must"),
         (["--start", "99"], "99"),
@@ -212,37 +212,37 @@ def test_wrong_options_are_refused_in_one_line(arguments, capsys, tmp_path):
         (["--fps", "0"], "fps"),
         (["--fit", "cover"], "crop"),
     ):
-        assert_refused(capsys, [*arguments(), *options], word)
-    assert_refused(capsys, ["animate"], "--source")
+        assert_user_error(capsys, [*arguments(), *options], word)
+    assert_user_error(capsys, ["animate"], "--source")
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_a_video_without_sound_makes_one_without_sound(arguments, tmp_path):
+def test_animate_without_audio_in_driving_video(arguments, tmp_path):
     assert cli.main([*arguments(), "--audio", "--duration", "0.2"]) == 0
     assert not video.open_video(tmp_path / "out.mp4").has_audio
 
 
 @pytest.mark.slow
-def test_a_full_disk_leaves_nothing_behind(arguments, tmp_path):
-    def no_room():
+def test_animate_leaves_nothing_on_full_disk(arguments, tmp_path):
+    def limit_file_size():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 
     command = [sys.executable, "-m", "fomm_tf", *arguments()]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=no_room, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_file_size, check=False)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "out.mp4" in done.stderr
     assert folder_of(tmp_path) == []
 
 
-def test_a_full_disk_elsewhere_is_one_line_too(monkeypatch, capsys, run_folder):
+def test_full_disk_is_reported_in_one_line(monkeypatch, capsys, run_folder):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "x")
 
     monkeypatch.setattr(checkpoint, "read_config", fail)
-    assert_refused(capsys, ["info", str(run_folder)], "x cannot be written: No space left on device")
+    assert_user_error(capsys, ["info", str(run_folder)], "x cannot be written: No space left on device")
 
 
-# Says when the third frame is written, and never comes to the end of a long video without a signal.
+# Prints a line when the third frame is written, and waits for a signal at the 1000th.
 INTERRUPTED = """
 import sys, threading
 from fomm_tf import cli
@@ -266,17 +266,19 @@ sys.exit(cli.main())
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
-def test_an_interrupted_run_leaves_nothing_behind(arguments, stop, footage, tmp_path):
-    drawn = list(demo.draw_clip(96, 100))
+def test_animate_leaves_nothing_when_interrupted(arguments, stop, inputs, tmp_path):
+    frames = list(demo.draw_clip(96, 100))
     with video.write_video(tmp_path / "long.mp4", 25) as writer:
-        for frame in 20 * drawn:
+        for frame in 20 * frames:
             writer.write(frame)
     command = [sys.executable, "-c", INTERRUPTED, *arguments(driving=tmp_path / "long.mp4"), "--batch-size", "1"]
 
-    def hear():  # a test run in the background hears no Ctrl-C
+    def restore_sigint():  # processes in the background ignore Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=restore_sigint
+    )
     assert process.stdout.readline().startswith("device")
     assert process.stdout.readline() == "writing\n", process.communicate()
     assert any(name.startswith(".") for name in folder_of(tmp_path))
@@ -293,9 +295,9 @@ def test_an_interrupted_run_leaves_nothing_behind(arguments, stop, footage, tmp_
 # Many pairs.
 
 
-def test_animate_set_animates_every_pair_it_can(run_folder, footage, capsys, tmp_path):
+def test_animate_set_continues_after_failed_pairs(run_folder, inputs, capsys, tmp_path):
     (tmp_path / "pairs.csv").write_text("source,driving\nsource.png,driving.mp4\nno.png,driving.mp4\n")
-    argv = ["animate-set", "--run", run_folder, "--pairs", tmp_path / "pairs.csv", "--data", footage]
+    argv = ["animate-set", "--run", run_folder, "--pairs", tmp_path / "pairs.csv", "--data", inputs]
     argv += ["--out", tmp_path / "out", "--duration", "0.2"]
     capsys.readouterr()
     assert cli.main([str(part) for part in argv]) == 2
@@ -308,7 +310,7 @@ def test_animate_set_animates_every_pair_it_can(run_folder, footage, capsys, tmp
     ("table", "word"),
     [("a,b\n1,2\n", "got a, b"), ("source,driving\n", "at least one row"), ("source,driving\na,b\na,b\n", "two pairs")],
 )
-def test_a_bad_list_of_pairs_is_refused(run_folder, table, word, capsys, tmp_path):
+def test_animate_set_rejects_bad_list_of_pairs(run_folder, table, word, capsys, tmp_path):
     (tmp_path / "pairs.csv").write_text(table)
     argv = [
         "animate-set",
@@ -321,10 +323,10 @@ def test_a_bad_list_of_pairs_is_refused(run_folder, table, word, capsys, tmp_pat
         "--out",
         tmp_path,
     ]
-    assert_refused(capsys, [str(part) for part in argv], word)
+    assert_user_error(capsys, [str(part) for part in argv], word)
 
 
-# Real footage.
+# Real videos.
 
 
 @pytest.fixture(scope="session")
@@ -338,19 +340,19 @@ def astronaut(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize(
-    ("model", "footage_name", "seconds", "sound"),
+    ("model", "clip_name", "seconds", "sound"),
     [
         ("tiny", "WolfgangLanger_Pexels.mp4", 3, True),
         pytest.param("vox-256", "franck.mp4", 0.5, False, marks=pytest.mark.conformance),
     ],
 )
-def test_a_portrait_is_driven_by_a_talking_face(model, footage_name, seconds, sound, arguments, astronaut, tmp_path):
-    driving = faces.faces()[footage_name]
+def test_animate_portrait_by_talking_face(model, clip_name, seconds, sound, arguments, astronaut, tmp_path):
+    driving = faces.faces()[clip_name]
     changes, size = {"source": astronaut, "driving": driving}, 64
     if model == "vox-256":
         changes["run"], size = tmp_path / "vox", 256
         checkpoint.save(changes["run"], checkpoint.build(config.load(config.recipes()["vox-256"])), "random weights")
-    options = ["--start", "2", "--duration", str(seconds), "--visualize", str(tmp_path / "sights")]
+    options = ["--start", "2", "--duration", str(seconds), "--visualize", str(tmp_path / "visualize")]
     command = [sys.executable, "-m", "fomm_tf", *arguments(**changes), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
@@ -363,10 +365,10 @@ def test_a_portrait_is_driven_by_a_talking_face(model, footage_name, seconds, so
         assert (image.codec_context.name, image.pix_fmt) == ("h264", "yuv420p")
         for track in container.streams.audio:
             assert abs(float(track.duration * track.time_base) - seconds) < 0.1
-    assert video.read_image(tmp_path / "sights" / "overview.png").shape[1] == 6 * size
+    assert video.read_image(tmp_path / "visualize" / "overview.png").shape[1] == 6 * size
 
 
-FLAT = """
+MEASURE_MEMORY = """
 import json, sys
 from fomm_tf import video
 from fomm_tf.inference import animate, animator
@@ -374,7 +376,7 @@ from fomm_tf.inference import animate, animator
 run, source, driving, out = sys.argv[1:]
 clip, passes = video.open_video(driving, duration=100), []
 
-class Watched:
+class CountingClip:
     def __getattr__(self, name):
         return getattr(clip, name)
     def __iter__(self):
@@ -387,7 +389,7 @@ class Watched:
 
 model = animator.Animator.load(run)
 count = animate.animate_file(
-    model, source, Watched(), animate.Output(out), model.config.animate, best_frame=1000, batch_size=16
+    model, source, CountingClip(), animate.Output(out), model.config.animate, best_frame=1000, batch_size=16
 )
 print(json.dumps({"count": count, "passes": passes}))
 """
@@ -395,13 +397,13 @@ print(json.dumps({"count": count, "passes": passes}))
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_memory_is_flat_over_a_long_video(run_folder, astronaut, tmp_path):
+def test_animate_memory_is_flat_over_long_video(run_folder, astronaut, tmp_path):
     clip = faces.faces()["franck.mp4"]
-    command = [sys.executable, "-c", FLAT, run_folder, astronaut, clip, tmp_path / "out.mp4"]
+    command = [sys.executable, "-c", MEASURE_MEMORY, run_folder, astronaut, clip, tmp_path / "out.mp4"]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout.strip().splitlines()[-1])
     assert measured["count"] == 2400
-    # A pass for the best frame, then the one that every animation makes.
+    # One pass to find the best frame, then one for the animation.
     assert [len(resident) for resident in measured["passes"]] == [11, 24]
     for resident in measured["passes"]:
         growth = (max(resident[6:]) - resident[5]) / 2**20

@@ -103,7 +103,7 @@ def test_reconstruct_quiet_and_side_by_side(run_folder, videos, tmp_path, capsys
         ({"--detector": "hands"}, ["There is no detector 'hands'"]),
         (
             {"--detector": "custom_detectors:return_wrong_type"},
-            ["custom_detectors:return_wrong_type must give", "[N, P, 2]"],
+            ["custom_detectors:return_wrong_type must return", "[N, P, 2]"],
         ),
         ({"--animate": "nowhere.csv"}, ["cannot read the pairs nowhere.csv"]),
         ({"--out": __file__}, ["is a file; name a directory"]),

@@ -1,4 +1,4 @@
-"""Adam: torch's trajectory, its epsilon, and the same steps in a graph and across replicas."""
+"""Adam: the trajectory of PyTorch, epsilon, graphs and replicas."""
 
 import pathlib
 
@@ -12,13 +12,13 @@ OPS = np.load(pathlib.Path(__file__).parent / "parity" / "data" / "ops.npz")
 START, GRADIENTS, TRAJECTORY = OPS["adam_p0"], OPS["adam_grads"], OPS["adam_p"]
 
 
-def assert_torch_s(found, expected):
+def assert_matches_torch(actual, expected):
     """One unit in the last place of the largest parameter is 2.4e-7."""
-    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(actual, expected, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "in a tf.function"])
-def test_the_trajectory_is_torch_s(graph):
+def test_adam_trajectory_matches_torch(graph):
     stepper, parameters = optimizer.Adam(), tf.Variable(START)
     stepper.build([parameters])
 
@@ -28,11 +28,11 @@ def test_the_trajectory_is_torch_s(graph):
     step = tf.function(step) if graph else step
     for number, (gradient, expected) in enumerate(zip(GRADIENTS, TRAJECTORY, strict=True), start=1):
         step(tf.constant(gradient))
-        assert_torch_s(parameters.numpy(), expected)
+        assert_matches_torch(parameters.numpy(), expected)
         assert stepper.iterations == number
 
 
-def test_the_trajectory_goes_on_where_it_was_interrupted():
+def test_adam_resumed_trajectory_matches_torch():
     first, parameters = optimizer.Adam(), tf.Variable(START)
     for gradient in GRADIENTS[:3]:
         first.apply_gradients([(tf.constant(gradient), parameters)])
@@ -43,11 +43,11 @@ def test_the_trajectory_goes_on_where_it_was_interrupted():
     second.iterations.assign(3)
     for gradient in GRADIENTS[3:]:
         second.apply_gradients([(tf.constant(gradient), parameters)])
-    assert_torch_s(parameters.numpy(), TRAJECTORY[-1])
+    assert_matches_torch(parameters.numpy(), TRAJECTORY[-1])
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.25, 0.75)])
-def test_two_replicas_step_as_one(shares, two_replicas):
+def test_adam_two_replicas_match_one(shares, two_replicas):
     with two_replicas.scope():
         stepper, parameters = optimizer.Adam(), tf.Variable(START)
         stepper.build([parameters])
@@ -66,12 +66,12 @@ def test_two_replicas_step_as_one(shares, two_replicas):
     for gradient, expected in zip(GRADIENTS, TRAJECTORY, strict=True):
         step(tf.constant(gradient))
         for copy in two_replicas.experimental_local_results(parameters):
-            assert_torch_s(copy.numpy(), expected)
+            assert_matches_torch(copy.numpy(), expected)
     assert stepper.iterations == len(GRADIENTS)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_epsilon_is_added_after_the_bias_correction(sign):
+def test_adam_adds_epsilon_after_bias_correction(sign):
     parameters, theirs = tf.Variable([0.0]), tf.Variable([0.0])
     gradient = tf.constant([sign * 1e-8])
     optimizer.Adam(2e-4).apply_gradients([(gradient, parameters)])
@@ -81,7 +81,7 @@ def test_epsilon_is_added_after_the_bias_correction(sign):
     np.testing.assert_allclose(theirs.numpy(), -sign * 6.1e-6, rtol=1e-2)
 
 
-def test_a_gradient_of_zero_moves_nothing():
+def test_adam_with_zero_gradient_changes_nothing():
     parameters = tf.Variable([3.0])
     stepper = optimizer.Adam()
     for _ in range(3):
@@ -89,7 +89,7 @@ def test_a_gradient_of_zero_moves_nothing():
     assert parameters.numpy() == 3.0 and stepper.iterations == 3
 
 
-def test_a_learning_rate_of_zero_moves_the_moments_alone():
+def test_adam_with_zero_learning_rate_updates_only_moments():
     parameters = tf.Variable([3.0])
     stepper = optimizer.Adam(0.0)
     stepper.apply_gradients([(tf.constant([2.0]), parameters)])
@@ -97,7 +97,7 @@ def test_a_learning_rate_of_zero_moves_the_moments_alone():
     np.testing.assert_allclose(stepper.moments(parameters), [[1.0], [0.004]], rtol=2e-5)  # 1 - 0.999 in float32
 
 
-def test_the_learning_rate_can_be_changed_between_steps_of_a_graph():
+def test_adam_learning_rate_can_change_between_graph_steps():
     parameters, stepper = tf.Variable([0.0]), optimizer.Adam(2e-4)
     stepper.build([parameters])
     step = tf.function(lambda: stepper.apply_gradients([(tf.constant([1.0]), parameters)]))
@@ -109,7 +109,7 @@ def test_the_learning_rate_can_be_changed_between_steps_of_a_graph():
     np.testing.assert_allclose(parameters.numpy() - before, -2e-5, rtol=1e-4)
 
 
-def test_the_moments_are_those_of_the_variable_asked_for():
+def test_moments_returns_the_moments_of_the_variable():
     variables = [tf.Variable([[1.0, 2.0]]), tf.Variable(5.0), tf.Variable([[1.0, 2.0]])]
     stepper = optimizer.Adam()
     stepper.build(variables)
@@ -123,7 +123,7 @@ def test_the_moments_are_those_of_the_variable_asked_for():
         stepper.moments(tf.Variable(1.0))
 
 
-def test_the_moments_start_at_zero_in_the_variable_s_shape():
+def test_moments_are_initialized_with_zeros():
     variable = tf.Variable(tf.ones([2, 3]))
     stepper = optimizer.Adam()
     stepper.build([variable])

@@ -1,5 +1,6 @@
-"""The package as a whole: what an import costs, and what it prints."""
+"""Import time, loaded packages, public names and error output of the package."""
 
+import pathlib
 import resource
 import statistics
 import subprocess
@@ -9,26 +10,28 @@ import pytest
 
 import fomm_tf
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
 
 def run(code, **options):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, **options)
 
 
 def cost(*arguments):
-    """CPU time of Python with these arguments, in starts of Python with nothing to do; medians, by turns."""
+    """CPU time of Python with these arguments, relative to an empty program; medians of alternating runs."""
     seconds = {arguments: [], ("-c", "pass"): []}
     for _ in range(7):
-        for line, taken in seconds.items():
+        for line, durations in seconds.items():
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run([sys.executable, *line], stdout=subprocess.DEVNULL, check=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    asked, nothing = map(statistics.median, seconds.values())
-    return asked / nothing
+            durations.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    measured, empty = map(statistics.median, seconds.values())
+    return measured / empty
 
 
 def packages_loaded_by(code):
-    """Those that are not Python's own and that not every start loads."""
+    """Packages that the code loads, without the standard library."""
     lines = ["import sys; before = set(sys.modules)", code, "print(*set(sys.modules) - before, file=sys.stderr)"]
     names = {name.partition(".")[0] for name in run("\n".join(lines)).stderr.split()}
     return {
@@ -38,16 +41,16 @@ def packages_loaded_by(code):
     }
 
 
-def test_importing_the_package_loads_no_other_and_costs_little():
-    """Where this was written, 1.3 starts of Python."""
+def test_import_is_fast_and_loads_no_other_package():
+    """Measured: 1.3 times the start of Python."""
     assert packages_loaded_by("import fomm_tf") == {"fomm_tf"}
     assert cost("-c", "import fomm_tf") < 5
 
 
-def test_help_is_quick_and_loads_no_tensorflow():
-    """Where this was written, 11 starts of Python; those of TensorFlow alone cost more than a hundred."""
+def test_help_is_fast_and_does_not_load_tensorflow():
+    """Measured: 11 times the start of Python; importing TensorFlow takes more than 100 times."""
     done = subprocess.run([sys.executable, "-m", "fomm_tf", "--help"], capture_output=True, text=True, check=True)
-    assert all(command in done.stdout for command in ("animate", "convert", "info", "demo", "fetch"))
+    assert all(command in done.stdout for command in ("animate", "train", "export", "serve", "client", "demo"))
     loaded = packages_loaded_by(
         "import contextlib, fomm_tf.cli\nwith contextlib.suppress(SystemExit): fomm_tf.cli.main(['--help'])"
     )
@@ -55,26 +58,35 @@ def test_help_is_quick_and_loads_no_tensorflow():
     assert cost("-m", "fomm_tf", "--help") < 40
 
 
-def test_tensorflow_addons_end_of_life_notice_is_not_shown():
+@pytest.mark.parametrize(
+    ("start", "command"), [(["train.py"], "train"), (["-m", "export"], "export"), (["-m", "serving"], "serve")]
+)
+def test_checkout_entry_points_run_fomm_commands(start, command):
+    line = [sys.executable, *start, "--help"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: fomm {command} [-h]")
+
+
+def test_warp_hides_end_of_life_notice_of_tensorflow_addons():
     done = run("import warnings; warnings.simplefilter('always'); import fomm_tf.ops.warp")
     assert "Addons" not in done.stderr
 
 
 @pytest.mark.parametrize("name", fomm_tf.__all__)
-def test_every_public_name_is_there(name):
+def test_public_name_exists(name):
     assert getattr(fomm_tf, name) is not None
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'animatr'"):
         _ = fomm_tf.animatr
 
 
-def test_a_bug_keeps_its_traceback_and_exit_code_1():
+def test_bug_keeps_its_traceback_and_exit_code_1():
     code = (
-        "import sys; from fomm_tf import cli; from fomm_tf.cli import info\n"
+        "import sys; from fomm_tf import cli; from fomm_tf.cli import convert\n"
         "def fail(path): raise ZeroDivisionError('a bug')\n"
-        "info.describe = fail\nsys.exit(cli.main(['info', 'x']))"
+        "convert.describe = fail\nsys.exit(cli.main(['info', 'x']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Traceback" in done.stderr and "a bug" in done.stderr

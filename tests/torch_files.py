@@ -1,4 +1,4 @@
-"""Torch files for tests, made without torch: legacy checkpoints of any size, and crafted ones of both containers."""
+"""Creates PyTorch files for tests without torch: legacy checkpoints, and given pickles in both containers."""
 
 import os
 import pickle
@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from fomm_tf.weights import pickling, unpickling
+from fomm_tf.weights import containers, unpickling
 
 
-class _LegacyPickler(pickling.Pickler):
+class _LegacyPickler(containers.Pickler):
     """Names storages as torch 1.0 did: by address, on a device, with the (absent) view of a storage."""
 
     def __init__(self, device: str) -> None:
@@ -29,8 +29,8 @@ def write_legacy(path: str | os.PathLike[str], tree: dict[Any, Any], device: str
 
     Args:
       path: the file.
-      tree: what `weights.save` takes.
-      device: how storages are tagged, as `cpu` or `cuda:0`.
+      tree: as for `weights.save`.
+      device: the device tag of storages, such as `cpu` or `cuda:0`.
     """
     pickler = _LegacyPickler(device)
     pickler.put(tree)
@@ -38,11 +38,11 @@ def write_legacy(path: str | os.PathLike[str], tree: dict[Any, Any], device: str
         file.write(pack_legacy(pickler.finish(), pickler.keys))
         for _, array in sorted(zip(pickler.keys, pickler.arrays, strict=True), key=lambda pair: pair[0]):
             file.write(struct.pack("<q", array.size))
-            file.write(pickling.as_bytes(array))
+            file.write(containers.as_bytes(array))
 
 
 def pack_legacy(body: bytes, keys: Any = (), system: Any = None, protocol: int = 1001) -> bytes:
-    """Puts the pickle `body` into the legacy container, up to where the storages begin."""
+    """Puts the pickle `body` into the legacy container, without the storages."""
     sizes = {"short": 2, "int": 4, "long": 4}
     system = system or {"protocol_version": protocol, "little_endian": True, "type_sizes": sizes}
     head = [pickle.dumps(part, protocol=2) for part in (0x1950A86A20F9469CFC6C, protocol, system)]
@@ -61,8 +61,8 @@ def write_zip(
     Args:
       path: the file.
       body: the bytes of `data.pkl`.
-      records: by name below the root folder, as `data/0`.
-      root: the root folder.
+      records: by name below the root directory, such as `data/0`.
+      root: the root directory.
       compression: of every record; torch compresses none.
     """
     with zipfile.ZipFile(path, "w", compression) as archive:
@@ -72,7 +72,7 @@ def write_zip(
 
 def pickle_call(name: str, *arguments: Any) -> bytes:
     """The pickle of `{"x": name(*arguments)}`, with `name` as in `os.system`."""
-    pickler = pickling.Pickler()
+    pickler = containers.Pickler()
     module, _, function = name.rpartition(".")
     pickler.put(unpickling.Name(module, function))
     pickler.put(arguments)
@@ -89,7 +89,7 @@ def pickle_tensor(
     view: Any = None,
     key: Any = "0",
 ) -> bytes:
-    """The instructions that leave one tensor on the stack, over storage 0 of `count` elements unless told otherwise."""
+    """The instructions that leave one tensor on the stack, over storage 0 of `count` elements by default."""
     storage = b"(" + put("storage") + put(unpickling.Name("torch", kind)) + put(key) + put("cpu") + put(count)
     storage += (b"" if view is None else put(view)) + b"tQ"
     arguments = storage + put(offset) + put(size) + put(stride) + put(False) + b"ccollections\nOrderedDict\n)R"
@@ -103,6 +103,6 @@ def pickle_dict(**entries: bytes) -> bytes:
 
 def put(value: Any) -> bytes:
     """The instructions that leave `value` on the stack."""
-    pickler = pickling.Pickler()
+    pickler = containers.Pickler()
     pickler.put(value)
     return pickler.finish()[2:-1]

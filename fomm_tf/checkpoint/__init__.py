@@ -6,11 +6,19 @@ Convention:
   * `best/`, of a run that was validated while it trained, is a run directory itself.
 """
 
-from fomm_tf.checkpoint.packed import BUNDLED
-from fomm_tf.checkpoint.reading import load, newest, read_config, read_count, stored_parts, stored_shapes
-from fomm_tf.checkpoint.run import NETWORKS, Run, build
-from fomm_tf.checkpoint.starting import initialize, resume
-from fomm_tf.checkpoint.writing import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
+from fomm_tf.checkpoint.packaged import BUNDLED
+from fomm_tf.checkpoint.restoring import (
+    initialize,
+    load,
+    newest,
+    read_config,
+    read_count,
+    resume,
+    stored_parts,
+    stored_shapes,
+)
+from fomm_tf.checkpoint.runs import NETWORKS, Run, build
+from fomm_tf.checkpoint.saving import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
 
 __all__ = [
     "BEST",

@@ -1,42 +1,34 @@
-"""The `fomm` command line: one module per command, which maps options to parameters and nothing else."""
+"""The `fomm` command line, which only maps options to parameters."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import (
-    ablation,
-    animate,
-    animate_set,
-    convert,
-    demo,
-    evaluate,
-    fetch,
-    figure,
-    info,
-    prepare,
-    reconstruct,
-    study,
-)
+from fomm_tf.cli import ablation, animate, client, convert, evaluate, export, figure, prepare, serve, study, train
 
 _COMMANDS = {
-    "animate": animate,
-    "animate-set": animate_set,
-    "reconstruct": reconstruct,
-    "evaluate": evaluate,
-    "convert": convert,
-    "info": info,
-    "fetch": fetch,
-    "prepare": prepare,
-    "study": study,
-    "figure": figure,
-    "ablation": ablation,
-    "demo": demo,
+    "animate": animate.ANIMATE,
+    "animate-set": animate.ANIMATE_SET,
+    "train": train.TRAIN,
+    "reconstruct": evaluate.RECONSTRUCT,
+    "evaluate": evaluate.EVALUATE,
+    "convert": convert.CONVERT,
+    "info": convert.INFO,
+    "fetch": prepare.FETCH,
+    "prepare": prepare.PREPARE,
+    "study": study.STUDY,
+    "figure": figure.FIGURE,
+    "ablation": ablation.ABLATION,
+    "export": export.EXPORT,
+    "serve": serve.SERVE,
+    "client": client.CLIENT,
+    "demo": animate.DEMO,
 }
 
 
@@ -53,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> None:
+    argv = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(argv)
+    arguments.command_line = shlex.join(["fomm", *argv])
     console.prepare_tensorflow(arguments.verbose)
     parser = arguments.parser
     with _one_line_warnings(parser), parser.options_in_errors():
@@ -62,16 +56,16 @@ def _run(argv: Sequence[str] | None) -> None:
 
 def _parser() -> console.Parser:
     parser = console.Parser(
-        prog="fomm", description="First Order Motion Model: makes a still image move as the object in a video does."
+        prog="fomm", description="First Order Motion Model: animates a still image by the motion in a video."
     )
     parser.add_argument("--version", action="version", version=f"fomm-tf {fomm_tf.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, module in _COMMANDS.items():
-        description = f"{module.TEXT[0].upper()}{module.TEXT[1:]}."
-        command = subparsers.add_parser(name, help=module.TEXT, description=description)
-        module.add_arguments(command)
-        command.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages too")
-        command.set_defaults(run=module.run, parser=command)
+    for name, command in _COMMANDS.items():
+        description = f"{command.text[0].upper()}{command.text[1:]}."
+        subparser = subparsers.add_parser(name, help=command.text, description=description)
+        command.add_arguments(subparser)
+        subparser.add_argument("--verbose", action="store_true", help="show log messages too, also TensorFlow's")
+        subparser.set_defaults(run=command.run, parser=subparser)
     return parser
 
 

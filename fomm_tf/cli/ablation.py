@@ -6,10 +6,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from fomm_tf import config
+from fomm_tf import config, console
 from fomm_tf.experiments import ablation_plan
 
-TEXT = "train and compare the variants of the paper's ablation (Table 1), with the same data and seeds"
 _RECIPE = "ablation-64"
 _MORE = """\
 variants, each what configs/ablation/ changes relative to full:
@@ -29,17 +28,16 @@ DIR/pairs.csv or DIR/transfers/pairs.csv has a column truth, its pairs are anima
 truth; python -m fomm_tf.data.puppets --transfers N --out DIR/transfers draws such pairs.
 
 output:
-  OUT/VARIANT-seedS/            run directories, as train.py writes them
+  OUT/VARIANT-seedS/            run directories, as fomm train writes them
   OUT/evaluation/VARIANT-seedS/ reports, as fomm evaluate writes them
   OUT/report.md, report.json    the tables, updated after each run; reconstruction.png, animation.png
 
-Stopped by Ctrl-C (which saves) or kill -9, the same command resumes, bit for bit.
-exit code: 0 done, 2 a mistake or a full disk, 130 stopped and saved
+After Ctrl-C (which saves) or kill -9, the same command resumes, bit for bit.
+exit code: 0 done, 2 invalid arguments or a full disk, 130 interrupted and saved
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
     parser.add_argument(
@@ -82,15 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Runs the ablation and prints Table 1.
-
-    Raises:
-      errors.UserError: see `fomm_tf.experiments.ablation.run`.
-    """
+def _run(arguments: argparse.Namespace) -> None:
     import tqdm
 
-    from fomm_tf.experiments import ablation
+    from fomm_tf.experiments import ablation_runner
 
     def report(line: str) -> None:
         with tqdm.tqdm.external_write_mode():
@@ -100,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None:
         base = config.override(base, [f"train.steps={arguments.steps}"])
     base = ablation_plan.replace_data(base, arguments.data)
-    summary = ablation.run(
+    summary = ablation_runner.run(
         base,
         arguments.config,
         [name for name in ablation_plan.VARIANTS if name in arguments.variants],
@@ -121,3 +114,10 @@ def _command(arguments: argparse.Namespace) -> str:
         if value is not None:
             words += [f"--{name}", *map(str, value if isinstance(value, (list, tuple)) else [value])]
     return shlex.join(words)
+
+
+ABLATION = console.Command(
+    "train and compare the variants of the paper's ablation (Table 1), with the same data and seeds",
+    _add_arguments,
+    _run,
+)

@@ -1,49 +1,44 @@
-"""`fomm animate`: the main job."""
+"""`fomm animate`, `fomm animate-set` and `fomm demo`: animations of one image, of many pairs, of drawn heads."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import pathlib
 from typing import TYPE_CHECKING
 
-from fomm_tf import config, video
+from fomm_tf import config, console, errors, video
+from fomm_tf.data import layout
 
 if TYPE_CHECKING:
     from fomm_tf.inference import animator
 
-TEXT = "make a still image move as the object in a video does"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    parser.add_argument("--source", metavar="IMAGE", required=True, help="the image that is to move")
+def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
+    add_file_arguments(parser)
+    _add_shared_arguments(parser)
     parser.add_argument(
-        "--driving",
-        metavar="VIDEO",
-        required=True,
-        help="the video to move by: a file, a folder of frames, or a stacked png",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="OUT",
-        required=True,
-        help=f"what to write: {', '.join(video.SUFFIXES)}, or a folder of png frames",
-    )
-    add_options(parser)
-    parser.add_argument(
-        "--visualize", metavar="DIR", help="write keypoints, deformed source, occlusion and masks there"
+        "--visualize", metavar="DIR", help="write keypoints, deformed source, occlusion and masks to this directory"
     )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declares what `animate` and `animate-set` have in common."""
+def _add_animate_set_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pairs", metavar="CSV", required=True, help="a table with the columns source and driving")
+    parser.add_argument("--data", metavar="DIR", required=True, help="the directory that its paths are relative to")
+    parser.add_argument("--out", metavar="DIR", required=True, help="output directory for SOURCE--DRIVING.mp4 files")
+    _add_shared_arguments(parser)
+
+
+def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     yes_or_no = argparse.BooleanOptionalAction
-    parser.add_argument("--run", metavar="RUN", dest="folder", help="the model's run folder (default: the bundled one)")
+    parser.add_argument(
+        "--run", metavar="RUN", dest="folder", help="the model's run directory (default: the bundled model)"
+    )
     parser.add_argument(
         "--mode",
         choices=("relative", "absolute"),
-        help="carry the motion from the first driving frame over, or the driving pose itself (default: the run's, "
-        "which is relative unless it was changed)",
+        help="transfer the motion relative to the first driving frame, or the driving pose itself (default: the run's, "
+        "relative unless it was changed)",
     )
     parser.add_argument(
         "--adapt-scale",
@@ -55,55 +50,117 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_best_frame,
         default=0,
         metavar="off|N",
-        help="number, from 0, of the driving frame whose pose is closest to the image's: relative motion starts from "
-        "it (default: off, the first)",
+        help="index of the driving frame whose pose is closest to the image's, from which relative motion starts "
+        "(default: off, the first frame)",
     )
-    parser.add_argument(
-        "--fit",
-        choices=("crop", "pad", "stretch"),
-        default="crop",
-        help="how images get the model's size (default: crop)",
-    )
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="where in the driving video to begin")
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="how much of it to take")
-    parser.add_argument("--fps", type=float, help="frames a second (default: the driving video's)")
-    parser.add_argument("--audio", action=yes_or_no, default=True, help="keep the driving video's sound (default: yes)")
-    parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="driving frames at once (default: 8)")
+    parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
     parser.add_argument(
         "--precision",
         choices=config.PRECISIONS,
         default="float32",
-        help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that have it)",
+        help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that support it)",
     )
     parser.add_argument("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
+    add_video_arguments(parser)
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the source, the driving video and the output."""
+    parser.add_argument("--source", metavar="IMAGE", required=True, help="the image to animate")
     parser.add_argument(
-        "--no-tag", action="store_true", help='leave the note "animated with fomm-tf" out of the metadata'
+        "--driving",
+        metavar="VIDEO",
+        required=True,
+        help="the driving video: a file, a directory of frames, or a stacked png",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="OUT",
+        required=True,
+        help=f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames",
+    )
+
+
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares how the driving video is read and the output is written."""
+    parser.add_argument(
+        "--fit",
+        choices=("crop", "pad", "stretch"),
+        default="crop",
+        help="how images are resized to the model's size (default: crop)",
+    )
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="where to start in the driving video")
+    parser.add_argument("--duration", type=float, metavar="SECONDS", help="how much of the driving video to use")
+    parser.add_argument("--fps", type=float, help="frames per second (default: the driving video's)")
+    parser.add_argument(
+        "--audio",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="copy the driving video's audio (default: yes)",
+    )
+    parser.add_argument(
+        "--no-tag", action="store_true", help='omit "animated with fomm-tf" from the metadata of the output'
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Animates one image.
+def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", metavar="RUN", dest="folder", help="a run directory (default: the bundled model)")
+    parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="output directory (default: %(default)s)")
 
-    Raises:
-      errors.UserError: for input that cannot be read or output that cannot be written.
-    """
-    # What can be refused before TensorFlow is loaded is.
+
+def _best_frame(text: str) -> int:
+    if text == "off":
+        return 0
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}; give off, or the index of a frame, from 0")
+    return int(text)
+
+
+def _run_animate(arguments: argparse.Namespace) -> None:
+    # Mistakes are reported before TensorFlow is loaded.
     video.check_output(arguments.out)
     video.read_image(arguments.source)
-    open_driving(arguments, arguments.driving)
-    count = animate(load(arguments), arguments, arguments.source, arguments.driving, arguments.out, arguments.visualize)
+    _open_driving(arguments, arguments.driving)
+    model = _load(arguments)
+    count = _animate(model, arguments, arguments.source, arguments.driving, arguments.out, arguments.visualize)
     if not arguments.quiet:
         print(f"{arguments.out}: {count} frames")
 
 
-def open_driving(arguments: argparse.Namespace, path: str) -> video.Video:
-    """The driving video as the arguments want it."""
+def _run_animate_set(arguments: argparse.Namespace) -> None:
+    pairs = layout.read_pairs(arguments.pairs)
+    data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
+    if not data.is_dir():
+        raise errors.UserError(f"--data {data} is not a directory; give the one that the pairs' paths are relative to.")
+    model = _load(arguments)
+    failures = []
+    for number, pair in enumerate(pairs, 1):
+        target = out / f"{pair.name}.mp4"
+        try:
+            count = _animate(model, arguments, str(data / pair.source), str(data / pair.driving), str(target))
+        except errors.UserError as error:
+            failures.append(f"{pair.source} by {pair.driving}: {error}")
+            continue
+        if not arguments.quiet:
+            print(f"{number}/{len(pairs)} {target}: {count} frames")
+    if failures:
+        raise errors.UserError(f"{len(failures)} of {len(pairs)} pairs could not be animated: {' | '.join(failures)}")
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    from fomm_tf import demo
+
+    for line in demo.run(arguments.folder, pathlib.Path(arguments.out)):
+        print(line)
+
+
+def _open_driving(arguments: argparse.Namespace, path: str) -> video.Video:
     return video.open_video(path, arguments.start, arguments.duration, arguments.fps)
 
 
-def load(arguments: argparse.Namespace) -> animator.Animator:
-    """The model; says once which device it runs on."""
+def _load(arguments: argparse.Namespace) -> animator.Animator:
+    """Loads the model and prints the device."""
     from fomm_tf import checkpoint
     from fomm_tf.inference import animator
 
@@ -113,7 +170,7 @@ def load(arguments: argparse.Namespace) -> animator.Animator:
     return model
 
 
-def animate(
+def _animate(
     model: animator.Animator,
     arguments: argparse.Namespace,
     source: str,
@@ -121,21 +178,17 @@ def animate(
     out: str,
     visualize: str | None = None,
 ) -> int:
-    """Animates `source` by `driving` as the arguments want it.
+    """Animates one pair; returns the number of frames."""
+    from fomm_tf.inference import animate
 
-    Returns:
-      How many frames were written.
-    """
-    from fomm_tf.inference import animate as streaming
-
-    chosen = {"mode": arguments.mode, "adapt_scale": arguments.adapt_scale}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    return streaming.animate_file(
+    overrides = {"mode": arguments.mode, "adapt_scale": arguments.adapt_scale}
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    return animate.animate_file(
         model,
         source,
-        open_driving(arguments, driving),
-        streaming.Output(out, arguments.audio, arguments.side_by_side, visualize, not arguments.no_tag),
-        dataclasses.replace(model.config.animate, **chosen),
+        _open_driving(arguments, driving),
+        animate.Output(out, arguments.audio, arguments.side_by_side, visualize, not arguments.no_tag),
+        dataclasses.replace(model.config.animate, **overrides),
         arguments.best_frame,
         arguments.batch_size,
         arguments.fit,
@@ -144,9 +197,8 @@ def animate(
     )
 
 
-def _best_frame(text: str) -> int:
-    if text == "off":
-        return 0
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"it is {text!r}; give off, or a frame's number counted from 0")
-    return int(text)
+ANIMATE = console.Command("animate an image by the motion of a driving video", _add_animate_arguments, _run_animate)
+ANIMATE_SET = console.Command(
+    "animate many pairs of image and video, listed in a CSV file", _add_animate_set_arguments, _run_animate_set
+)
+DEMO = console.Command("draw an image and a driving video, and animate the image", _add_demo_arguments, _run_demo)

@@ -1,90 +1,93 @@
-"""`fomm convert`: a reference checkpoint to a run folder, and back."""
+"""`fomm convert` and `fomm info`: checkpoints of the PyTorch reference, and the contents of checkpoints."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import pathlib
+from collections.abc import Iterator, Mapping
 
 import fomm_tf
-from fomm_tf import errors
+from fomm_tf import console, errors, weights
 
-TEXT = "turn a checkpoint of the PyTorch reference into a run folder, or back"
+_REFERENCE_PARTS = ("generator", "kp_detector", "discriminator")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
+def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="FILE.pth.tar|RUN", help="the checkpoint; with --to-torch or --pack a run")
     parser.add_argument(
         "--config",
+        dest="reference_config",
         metavar="YAML|RECIPE",
-        help="the reference's YAML file (or one of ours), or a recipe's name such as vox-256; without it, sizes are "
-        "told from the tensors where they can be",
+        help="the reference's YAML file, a config of fomm-tf, or a recipe's name such as vox-256 (default: the sizes "
+        "are inferred from the tensors, where possible)",
     )
-    parser.add_argument("--out", metavar="RUN", help="the run folder to make")
+    parser.add_argument("--out", metavar="RUN", help="the run directory to write")
     parser.add_argument(
         "--align-corners",
         choices=("true", "false"),
         default="true",
-        help="what a warp takes -1 and +1 for: pixel centers, as the released weights learnt (true, the default), or "
-        "edges, as the reference computes under torch 1.3 and newer (false)",
+        help="what -1 and +1 mean in a warp: pixel centers, as when the released weights were trained (true, the "
+        "default), or edges, as the reference computes with torch 1.3 and newer (false)",
     )
-    parser.add_argument("--to-torch", metavar="OUT.pth.tar", help="the way back: write the run folder's checkpoint")
-    parser.add_argument(
-        "--pack",
-        metavar="DIR",
-        help="make of the run folder one to pass on: float16 weights alone, far smaller",
-    )
+    parser.add_argument("--to-torch", metavar="OUT.pth.tar", help="write a run's checkpoint as a reference checkpoint")
+    parser.add_argument("--pack", metavar="DIR", help="write a run as a packaged model: float16 weights only, smaller")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Converts.
+def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", metavar="RUN|FILE", help="a run directory, or a reference checkpoint")
 
-    Raises:
-      errors.UserError: if the input cannot be read, the config does not fit, or the output exists.
-    """
+
+def _run_convert(arguments: argparse.Namespace) -> None:
     if arguments.pack:
-        if arguments.out or arguments.config or arguments.to_torch:
-            raise errors.UserError("--pack DIR names what to write: --out, --config and --to-torch do not go with it.")
+        if arguments.out or arguments.reference_config or arguments.to_torch:
+            raise errors.UserError("--pack cannot be combined with --out, --config or --to-torch.")
         return _pack(arguments.input, pathlib.Path(arguments.pack))
     if arguments.to_torch:
-        if arguments.out or arguments.config:
-            raise errors.UserError("--to-torch writes a checkpoint: --out and --config do not go with it.")
+        if arguments.out or arguments.reference_config:
+            raise errors.UserError("--to-torch cannot be combined with --out or --config.")
         return _convert_to_torch(arguments.input, pathlib.Path(arguments.to_torch))
     if not arguments.out:
-        raise errors.UserError("Say where to: --out RUN (or --to-torch OUT.pth.tar, or --pack DIR).")
+        raise errors.UserError("The output is missing; give --out RUN, --to-torch OUT.pth.tar, or --pack DIR.")
     return _convert_from_torch(arguments)
 
 
 def _convert_from_torch(arguments: argparse.Namespace) -> None:
-    from fomm_tf import weights
-
     source = pathlib.Path(arguments.input)
     tree = weights.load(source)
 
     from fomm_tf import checkpoint, torch_import
 
     checkpoint.refuse_existing(arguments.out)
-    run = torch_import.import_checkpoint(tree, arguments.config, arguments.align_corners == "true", str(source))
+    config_name, align_corners = arguments.reference_config, arguments.align_corners
+    run = torch_import.import_checkpoint(tree, config_name, align_corners == "true", str(source))
     del tree
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    chosen = arguments.config or "sizes told from the tensors"
-    story = (
+    provenance = (
         f"First Order Motion Model of fomm-tf {fomm_tf.__version__}, converted from {source.name}\n"
-        f"(sha256 {digest}), epoch {run.epoch}, with {chosen}, align_corners {arguments.align_corners}.\n"
+        f"(sha256 {digest}), epoch {run.epoch}, with {config_name or 'sizes inferred from the tensors'}, "
+        f"align_corners {align_corners}.\n"
     )
-    checkpoint.save(arguments.out, run, story)
+    checkpoint.save(arguments.out, run, provenance)
     height, width = run.config.model.frame_size
-    extra = [
-        name for name, present in (("discriminator", run.discriminator), ("Adam moments", run.optimizers)) if present
-    ]
-    print(
-        f"{arguments.out}: {run.config.model.num_keypoints} keypoints, frames of {width}x{height}, epoch {run.epoch}"
-        f"{''.join(f', with {name}' for name in extra)}."
-    )
-    if arguments.config is None:
-        print("The tensors do not tell the frames' size; the released models' 256x256 is assumed (else give --config).")
+    parts = (("discriminator", run.discriminator), ("Adam moments", run.optimizers))
+    extra = "".join(f", with {name}" for name, part in parts if part)
+    keypoints = run.config.model.num_keypoints
+    print(f"{arguments.out}: {keypoints} keypoints, frames of {width}x{height}, epoch {run.epoch}{extra}.")
+    if config_name is None:
+        print("The tensors do not determine the frame size; 256x256 is assumed, as in all released models (--config).")
+
+
+def _convert_to_torch(folder: str, output: pathlib.Path) -> None:
+    from fomm_tf import checkpoint, torch_import
+
+    if output.exists():
+        raise errors.UserError(f"{output} already exists; choose another name, or delete it first.")
+    tree = torch_import.export_checkpoint(checkpoint.load(folder, training=True))
+    weights.save(output, tree)
+    print(f"{output}: {', '.join(str(part) for part in tree)}.")
 
 
 def _pack(folder: str, output: pathlib.Path) -> None:
@@ -92,20 +95,88 @@ def _pack(folder: str, output: pathlib.Path) -> None:
 
     checkpoint.refuse_existing(output)
     run = checkpoint.load(folder)
-    story = (
+    provenance = (
         f"First Order Motion Model of fomm-tf {fomm_tf.__version__}: float16 weights of {pathlib.Path(folder).name} "
-        f"after {run.step} steps,\nto animate with and to begin other runs with (--init-from).\n"
+        f"after {run.step} steps,\nfor animation and for initializing other runs (--init-from).\n"
     )
-    checkpoint.pack(output, run, story)
+    checkpoint.pack(output, run, provenance)
     size = sum(file.stat().st_size for file in output.iterdir())
     print(f"{output}: {size / 1e6:.1f} MB.")
 
 
-def _convert_to_torch(folder: str, output: pathlib.Path) -> None:
-    from fomm_tf import checkpoint, torch_import, weights
+def _run_info(arguments: argparse.Namespace) -> None:
+    for line in describe(pathlib.Path(arguments.input)):
+        print(line)
 
-    if output.exists():
-        raise errors.UserError(f"{output} already exists; give another name, or delete it first.")
-    tree = torch_import.export_checkpoint(checkpoint.load(folder, training=True))
-    weights.save(output, tree)
-    print(f"{output}: {', '.join(str(part) for part in tree)}.")
+
+def describe(path: pathlib.Path) -> Iterator[str]:
+    """Describes a run directory or a reference checkpoint, and the device.
+
+    Args:
+      path: the directory or file.
+
+    Yields:
+      Lines of text.
+
+    Raises:
+      errors.UserError: if it is neither.
+    """
+    yield from _describe_run(path) if path.is_dir() else _describe_file(path)
+
+    from fomm_tf.inference import animator
+
+    yield f"device: {animator.describe_device()}"
+
+
+def _describe_run(folder: pathlib.Path) -> Iterator[str]:
+    from fomm_tf import checkpoint
+
+    settings = checkpoint.read_config(folder)
+    model = settings.model
+    stored = checkpoint.stored_shapes(folder)
+    epoch, step = (checkpoint.read_count(folder, name) for name in ("epoch", "step"))
+    yield f"{folder}: run directory, epoch {epoch}" + (f", step {step}" if step else "")
+    yield (
+        f"model: {model.num_keypoints} keypoints, frames of {model.frame_size[1]}x{model.frame_size[0]}, "
+        f"{'first' if model.jacobian else 'zeroth'} order, {'with' if model.occlusion else 'without'} occlusion map, "
+        f"align_corners {str(model.align_corners).lower()}"
+    )
+    for part in (*checkpoint.NETWORKS, "discriminator"):
+        shapes = [shape for name, shape in stored.items() if name.startswith(f"{part}/")]
+        if shapes:
+            yield f"{part}: {len(shapes)} tensors, {sum(map(math.prod, shapes)):,} values"
+    moments = any(name.startswith("optimizers/") for name in stored)
+    yield f"Adam moments: {'yes, training can be resumed' if moments else 'no'}"
+    provenance = folder / "README.txt"
+    if provenance.is_file():
+        yield " ".join(provenance.read_text(encoding="utf-8").split())
+
+
+def _describe_file(path: pathlib.Path) -> Iterator[str]:
+    tree = weights.load(path)
+    parts = [part for part in _REFERENCE_PARTS if isinstance(tree.get(part), Mapping)]
+    if not parts:
+        raise errors.UserError(
+            f"{path} is a PyTorch file, but not a checkpoint of the reference: it has none of "
+            f"{', '.join(_REFERENCE_PARTS)}."
+        )
+    yield f"{path}: PyTorch checkpoint ({weights.describe(path)} container), epoch {tree.get('epoch', 'unknown')}"
+    for part in parts:
+        tensors = [value for value in tree[part].values() if hasattr(value, "shape")]
+        yield f"{part}: {len(tensors)} tensors, {sum(value.size for value in tensors):,} values"
+    moments = [part for part in parts if isinstance(tree.get(f"optimizer_{part}"), Mapping)]
+    yield f"Adam moments: {', '.join(moments) if moments else 'no'}"
+    shape = getattr(tree["kp_detector"].get("kp.weight"), "shape", ()) if "kp_detector" in parts else ()
+    if shape:
+        yield f"keypoints: {shape[0]}"
+    yield "to use it: fomm convert FILE --config REFERENCE.yaml --out RUN"
+
+
+CONVERT = console.Command(
+    "convert a checkpoint of the PyTorch reference to a run directory, or back", _add_convert_arguments, _run_convert
+)
+INFO = console.Command(
+    "show the contents of a run directory or a checkpoint, and the device that would be used",
+    _add_info_arguments,
+    _run_info,
+)

@@ -1,17 +1,18 @@
-"""`fomm evaluate`: metrics of a run on a test set, or on pairs to animate."""
+"""`fomm evaluate` and `fomm reconstruct`: the paper's protocol, as metrics and as videos."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from fomm_tf.cli import reconstruct
+from fomm_tf import console
 
-TEXT = "evaluate a model on a test set by the paper's protocol, beside the source-copy baseline: tables and images"
+if TYPE_CHECKING:
+    from fomm_tf import evaluation
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    reconstruct.add_options(parser, "directory for report.md, report.json and sheet.png")
+def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_shared_arguments(parser, "directory for report.md, report.json and sheet.png")
     parser.add_argument(
         "--metrics",
         metavar="NAMES",
@@ -39,31 +40,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Evaluates and prints the table.
-
-    Raises:
-      errors.UserError: see `fomm_tf.evaluation.evaluate`.
-    """
-    from fomm_tf import evaluation
-
-    metrics = {} if arguments.metrics is None else {"metrics": arguments.metrics}
-    settings = evaluation.Settings(
-        detector=arguments.detector,
-        embedding=arguments.embedding,
-        fit=arguments.fit,
-        batch_size=arguments.batch_size,
-        **metrics,
+def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_shared_arguments(parser, "directory for NAME.mp4, png/NAME/ and the report")
+    parser.add_argument(
+        "--png",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write the frames as lossless images too (default: yes)",
     )
-    report = evaluation.evaluate(
-        arguments.folder,
-        arguments.data,
-        arguments.out,
-        settings,
-        arguments.pairs,
-        arguments.jobs,
-        progress=not arguments.quiet,
+    parser.add_argument("--side-by-side", action="store_true", help="show source, frame and result in the mp4")
+
+
+def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument(
+        "--run", metavar="RUN", dest="folder", help="the model's run directory (default: the bundled model)"
     )
+    parser.add_argument(
+        "--data", metavar="DIR", required=True, help="a data set with a test/ split, or any directory of videos"
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help=f"{out}; the same command resumes there")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time (default: 1)")
+    parser.add_argument(
+        "--fit", choices=("crop", "pad", "stretch"), default="crop", help="how frames are resized to the model's size"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="frames per batch (default: 8)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors and warnings")
+
+
+def _run_evaluate(arguments: argparse.Namespace) -> None:
+    names = ("metrics", "detector", "embedding", "fit", "batch_size")
+    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    report = _evaluate(arguments, arguments.pairs, **options)
     if not arguments.quiet:
         print(report.summary())
         print(f"\n{arguments.out}: report.md, report.json, sheet.png")
+
+
+def _run_reconstruct(arguments: argparse.Namespace) -> None:
+    options = {name: getattr(arguments, name) for name in ("fit", "batch_size", "png", "side_by_side")}
+    rows = _evaluate(arguments, None, metrics=("l1",), videos=True, **options).rows()
+    if not arguments.quiet:
+        l1, source_copy, ratio = rows["l1"]["model"], rows["l1"]["source_copy"], rows["l1_ratio"]["model"]
+        print(
+            f"L1 {l1.value:.4f}, source-copy baseline {source_copy.value:.4f}, ratio {ratio.value:.3f}; "
+            f"{l1.videos} videos, {l1.frames} frames"
+        )
+        print(f"{arguments.out}: the videos, report.md, report.json, sheet.png")
+
+
+def _evaluate(arguments: argparse.Namespace, pairs: str | None, **options: object) -> evaluation.Report:
+    from fomm_tf import evaluation
+
+    settings, progress = evaluation.Settings(**options), not arguments.quiet
+    return evaluation.evaluate(
+        arguments.folder, arguments.data, arguments.out, settings, pairs, arguments.jobs, progress
+    )
+
+
+EVALUATE = console.Command(
+    "evaluate a model on a test set by the paper's protocol, beside the source-copy baseline: tables and images",
+    _add_evaluate_arguments,
+    _run_evaluate,
+)
+RECONSTRUCT = console.Command(
+    "reconstruct each video of a test set from its first frame and its keypoints (the paper's protocol)",
+    _add_reconstruct_arguments,
+    _run_reconstruct,
+)

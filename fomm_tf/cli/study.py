@@ -6,11 +6,10 @@ import argparse
 import pathlib
 import secrets
 
-from fomm_tf import errors, files
+from fomm_tf import console, errors, files
 from fomm_tf.data import layout
 from fomm_tf.experiments import study_build, study_score
 
-TEXT = "run a user study that compares two methods: build its page, score the answers"
 _BUILD = (
     "Builds a page that shows, pair by pair, the image, the driving video and the results of two methods side by side "
     "in random order. It is one self-contained file: open it, put it on any web server, or send it. At its end "
@@ -23,8 +22,7 @@ _SCORE = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the subcommands and their arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="build|score", required=True)
     build = commands.add_parser("build", help="build the page and its key", description=_BUILD)
     build.set_defaults(act=_build, parser=build)
@@ -68,15 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the study; each of several keys is a row",
     )
     score.add_argument("--out", metavar="DIR", help="write study.md and study.json there")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Builds or scores.
-
-    Raises:
-      errors.UserError: for input that cannot be read or does not belong together, or output that cannot be written.
-    """
-    arguments.act(arguments)
 
 
 def _build(arguments: argparse.Namespace) -> None:
@@ -133,3 +122,10 @@ def _score(arguments: argparse.Namespace) -> None:
         folder = pathlib.Path(arguments.out)
         files.write_text(folder / "study.md", text)
         files.write_json(folder / "study.json", study_score.as_json(scores))
+
+
+STUDY = console.Command(
+    "run a user study that compares two methods: build its page, score the answers",
+    _add_arguments,
+    lambda arguments: arguments.act(arguments),
+)

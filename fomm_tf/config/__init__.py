@@ -1,9 +1,8 @@
 """The configuration: frozen dataclasses, read from strict YAML.
 
-A bad combination is refused when the file is read, not when the network is built.
+Invalid values and combinations are rejected when the file is read, not when a network is built.
 """
 
-from fomm_tf.config.files import differences, dump, load, override, parse, read_yaml, recipes
 from fomm_tf.config.model import (
     DenseMotionConfig,
     DiscriminatorConfig,
@@ -22,6 +21,7 @@ from fomm_tf.config.sections import (
     TrainConfig,
     TransformConfig,
 )
+from fomm_tf.config.yaml_files import differences, dump, flatten, load, override, parse, read_yaml, recipes
 
 __all__ = [
     "PRECISIONS",
@@ -40,6 +40,7 @@ __all__ = [
     "TransformConfig",
     "differences",
     "dump",
+    "flatten",
     "load",
     "override",
     "parse",

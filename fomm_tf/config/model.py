@@ -1,4 +1,4 @@
-"""The sections that decide which tensors a model has and what they compute."""
+"""The config sections that determine the tensors of a model and what they compute."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import operator
 
 from fomm_tf import errors
 
-# What a network needs to be one: the least value of each size in `ModelConfig`, and what must be above 0.
-_LEAST = {
+# The minimum of each size in `ModelConfig`, and the values that must be positive.
+_MINIMUM = {
     "num_keypoints": 1,
     "keypoint_detector.block_expansion": 1,
     "keypoint_detector.max_features": 1,
@@ -28,18 +28,24 @@ _LEAST = {
 _POSITIVE = ("keypoint_detector.temperature", "dense_motion.heatmap_variance", "discriminator.heatmap_variance")
 
 
+def require(valid: object, key: str, requirement: str, value: object) -> None:
+    """Raises a `UserError` about the config key if its value is not valid."""
+    if not valid:
+        raise errors.UserError(f"{key} must be {requirement}; got {value}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class KeypointDetectorConfig:
     """The keypoint detector (B.1).
 
     Attributes:
-      scale: the frame is reduced by this before it is looked at.
-      block_expansion: channels of the hourglass before its first halving, doubled by each.
-      max_features: upper bound of the channels.
-      num_blocks: halvings of the hourglass.
+      scale: the frames are downsampled by this factor first.
+      block_expansion: channels of the hourglass before its first halving; each halving doubles them.
+      max_features: maximum number of channels.
+      num_blocks: number of halvings of the hourglass.
       temperature: of the softmax over positions.
-      pad: zeros around the hourglass' output before the 7x7 heads, in pixels.
-      single_jacobian_map: one Jacobian map, averaged under each heatmap, instead of one a keypoint.
+      pad: zero padding of the hourglass' output before the 7x7 heads, in pixels.
+      single_jacobian_map: one Jacobian map, averaged under each heatmap, instead of one per keypoint.
     """
 
     scale: float = 0.25
@@ -58,7 +64,7 @@ class DenseMotionConfig:
     Attributes:
       block_expansion: as in `KeypointDetectorConfig`.
       max_features: as in `KeypointDetectorConfig`.
-      num_blocks: halvings of the hourglass.
+      num_blocks: number of halvings of the hourglass.
       heatmap_variance: sigma of Eq. 6, in normalized units squared.
     """
 
@@ -74,9 +80,9 @@ class GeneratorConfig:
 
     Attributes:
       block_expansion: channels before the first down block.
-      max_features: upper bound of the channels.
-      num_down_blocks: halvings before the features are warped.
-      num_residual_blocks: residual blocks after that.
+      max_features: maximum number of channels.
+      num_down_blocks: number of halvings before the features are warped.
+      num_residual_blocks: number of residual blocks after the warp.
     """
 
     block_expansion: int = 64
@@ -90,13 +96,13 @@ class DiscriminatorConfig:
     """The patch discriminators of the adversarial fine-tuning.
 
     Attributes:
-      scales: one discriminator a scale of the image.
+      scales: of the image, one discriminator per scale.
       block_expansion: half the channels of the first block.
-      max_features: upper bound of the channels.
-      num_blocks: blocks of each.
-      use_keypoints: the driving keypoints' heatmaps are seen too.
-      spectral_norm: of every convolution.
-      heatmap_variance: of those heatmaps.
+      max_features: maximum number of channels.
+      num_blocks: number of blocks of each discriminator.
+      use_keypoints: the heatmaps of the driving keypoints are an input too.
+      spectral_norm: normalize every convolution spectrally.
+      heatmap_variance: of these heatmaps.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -110,16 +116,19 @@ class DiscriminatorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides which tensors there are and what they compute.
+    """The model: everything that determines its tensors and what they compute.
 
     Attributes:
       frame_size: [height, width] of the frames, in pixels.
       num_keypoints: K.
-      jacobian: False is the zeroth-order model.
-      occlusion: False leaves the occlusion map out.
-      motion_scale: the dense motion network works on frames reduced by this.
+      jacobian: predict Jacobians; False is the zeroth-order model.
+      occlusion: predict an occlusion map.
+      motion_scale: the input of the dense motion network is downsampled by this factor.
       align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.grid.to_pixels`.
-      keypoint_detector: see `KeypointDetectorConfig`; the other three likewise.
+      keypoint_detector: see `KeypointDetectorConfig`.
+      dense_motion: see `DenseMotionConfig`.
+      generator: see `GeneratorConfig`.
+      discriminator: see `DiscriminatorConfig`.
     """
 
     frame_size: tuple[int, int] = (256, 256)
@@ -134,47 +143,44 @@ class ModelConfig:
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
     def __post_init__(self) -> None:
-        for path, least in _LEAST.items():
+        for path, minimum in _MINIMUM.items():
             value = operator.attrgetter(path)(self)
-            if value < least:
-                raise errors.UserError(f"model.{path} must be at least {least}; got {value}.")
+            require(value >= minimum, f"model.{path}", f"at least {minimum}", value)
         for path in _POSITIVE:
             value = operator.attrgetter(path)(self)
-            if not value > 0:
-                raise errors.UserError(f"model.{path} must be greater than 0; got {value}.")
-        scales = self.discriminator.scales
-        if not scales or not all(0 < scale <= 1 for scale in scales):
-            raise errors.UserError(f"model.discriminator.scales must be one or more in (0, 1]; got {list(scales)}.")
+            require(value > 0, f"model.{path}", "greater than 0", value)
+        scales = list(self.discriminator.scales)
+        is_valid = scales and all(0 < scale <= 1 for scale in scales)
+        require(is_valid, "model.discriminator.scales", "one or more in (0, 1]", scales)
         self.check_frame_size(*self.frame_size)
 
     def check_frame_size(self, height: int, width: int) -> None:
-        """Refuses a frame that the networks cannot halve as often as they do.
+        """Checks that the networks can halve frames of this size.
 
         Args:
           height: in pixels.
           width: in pixels.
 
         Raises:
-          errors.UserError: with the multiple that is needed.
+          errors.UserError: if not; it states the required multiple.
         """
         detector = self.keypoint_detector
         for key, scale, blocks in (
             ("model.motion_scale", self.motion_scale, self.dense_motion.num_blocks),
             ("model.keypoint_detector.scale", detector.scale, detector.num_blocks),
         ):
-            if not 0 < scale <= 1:
-                raise errors.UserError(f"{key} must be in (0, 1]; got {scale}.")
-            reduced = [-(-size // int(1 / scale)) for size in (height, width)]
-            if min(reduced) < 1 or any(size % 2**blocks for size in reduced):
+            require(0 < scale <= 1, key, "in (0, 1]", scale)
+            downsampled = [-(-size // int(1 / scale)) for size in (height, width)]
+            if min(downsampled) < 1 or any(size % 2**blocks for size in downsampled):
                 raise errors.UserError(
-                    f"model.frame_size [{height}, {width}] times {key} {scale:g} is {reduced}; each side must be a "
-                    f"multiple of {2**blocks} ({blocks} halvings in the hourglass)."
+                    f"model.frame_size [{height}, {width}] times {key} {scale:g} is {downsampled}; each side must be "
+                    f"a multiple of {2**blocks} ({blocks} halvings in the hourglass)."
                 )
-        # The last `reduced` is the detector's; its 7x7 heads leave a map, which needs two pixels to span [-1, 1].
-        if min(reduced) + 2 * detector.pad < 8:
+        # `downsampled` is now the detector's. The output of its 7x7 heads needs two pixels per side to span [-1, 1].
+        if min(downsampled) + 2 * detector.pad < 8:
             raise errors.UserError(
                 f"model.frame_size [{height}, {width}] times model.keypoint_detector.scale {detector.scale:g} is "
-                f"{reduced}; each side must be at least {8 - 2 * detector.pad} (heads of 7x7 pixels)."
+                f"{downsampled}; each side must be at least {8 - 2 * detector.pad} (heads of 7x7 pixels)."
             )
         multiple = 2**self.generator.num_down_blocks
         if height % multiple or width % multiple:

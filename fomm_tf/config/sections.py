@@ -1,12 +1,11 @@
-"""The sections of a run's configuration; a section goes only to the room that owns it."""
+"""The config sections of a run; each is passed only to the package that uses it."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
 
-from fomm_tf import errors
-from fomm_tf.config.model import ModelConfig
+from fomm_tf.config.model import ModelConfig, require
 
 Pair = tuple[float, float]
 
@@ -17,17 +16,17 @@ PRECISIONS = typing.get_args(Precision)
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """How a training pair is varied; one draw serves both frames.
+    """Augmentation of training pairs, with the same random parameters for both frames.
 
     Attributes:
       horizontal_flip: mirror half of the pairs that are not reversed in time.
-      time_flip: exchange source and driving in half of the pairs.
-      brightness: largest relative change of brightness, 0 for none.
-      contrast: likewise of contrast.
-      saturation: likewise of saturation.
-      hue: largest shift of hue, as a share of the color circle, at most 0.5.
-      resize: range of the random enlargement, or None.
-      crop: cut a random window of the frame's size after resizing.
+      time_flip: swap source and driving frame in half of the pairs.
+      brightness: maximum relative change of brightness, 0 for none.
+      contrast: maximum relative change of contrast.
+      saturation: maximum relative change of saturation.
+      hue: maximum shift of hue, as a fraction of the color circle, at most 0.5.
+      resize: range of the random scale factor, or None.
+      crop: crop a random window of the frame size after resizing.
     """
 
     horizontal_flip: bool = True
@@ -40,26 +39,25 @@ class AugmentConfig:
     crop: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "saturation", "hue"):
-            value, most = getattr(self, name), 0.5 if name == "hue" else float("inf")
-            if not 0 <= value <= most:
-                limits = "between 0 and 0.5" if name == "hue" else "at least 0"
-                raise errors.UserError(f"data.augment.{name} must be {limits}; got {value}.")
-        if self.resize is not None and not 0 < self.resize[0] <= self.resize[1]:
-            raise errors.UserError(f"data.augment.resize must be [low, high] above 0; got {list(self.resize)}.")
+        for name in ("brightness", "contrast", "saturation"):
+            require(getattr(self, name) >= 0, f"data.augment.{name}", "at least 0", getattr(self, name))
+        require(0 <= self.hue <= 0.5, "data.augment.hue", "between 0 and 0.5", self.hue)
+        if self.resize is not None:
+            low, high = self.resize
+            require(0 < low <= high, "data.augment.resize", "[low, high] above 0", [low, high])
 
 
 @dataclasses.dataclass(frozen=True)
 class PuppetsConfig:
-    """Drawn characters to train on, where there is no footage; see `fomm_tf.data.puppets`.
+    """Drawn characters to train on without videos; see `fomm_tf.data.puppets`.
 
     Attributes:
-      identities: characters in the training set.
-      test_identities: others, in the test set.
-      clips: of each character.
-      frames: of each clip.
-      seed: another one is another set.
-      portraits: head and shoulders only, before plain walls that keep still: easier to learn.
+      identities: number of characters in the training set.
+      test_identities: number of other characters, in the test set.
+      clips: number of clips per character.
+      frames: number of frames per clip.
+      seed: of the data set.
+      portraits: draw only head and shoulders, in front of a static plain background, which is easier to learn.
     """
 
     identities: int = 100
@@ -72,16 +70,16 @@ class PuppetsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where the videos are, and how pairs are drawn from them.
+    """The videos, and how pairs are sampled from them.
 
     Attributes:
-      root: folder with `train` and `test`, or with clips that are split into both; see `fomm_tf.data.frames`.
-      cache: folder for the frames at the model's size; None keeps them below `root`.
-      test_share: share of the identities that are for testing, where `root` has neither `train` nor `test`.
+      root: directory with `train` and `test`, or with clips that are split into both; see `fomm_tf.data.frames`.
+      cache: directory for the frames at the model's size; None is a directory in `root`.
+      test_share: fraction of the identities in the test set, if `root` has neither `train` nor `test`.
       split_seed: of that split.
       puppets: what to draw into `root` if it does not exist; None draws nothing.
-      sample_by_identity: draw an identity first and then one of its clips, which are named `identity#clip`.
-      repeats: how often an epoch goes through the training videos.
+      sample_by_identity: sample an identity first, then one of its clips, which are named `identity#clip`.
+      repeats: passes through the training videos per epoch.
       augment: see `AugmentConfig`.
     """
 
@@ -95,23 +93,21 @@ class DataConfig:
     augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise errors.UserError(f"data.repeats must be at least 1; got {self.repeats}.")
-        if not 0 < self.test_share < 1:
-            raise errors.UserError(f"data.test_share must lie between 0 and 1; got {self.test_share:g}.")
+        require(self.repeats >= 1, "data.repeats", "at least 1", self.repeats)
+        require(0 < self.test_share < 1, "data.test_share", "between 0 and 1", f"{self.test_share:g}")
 
 
 @dataclasses.dataclass(frozen=True)
 class LossWeightsConfig:
-    """Weights of the loss terms; 0 leaves a term out.
+    """Weights of the loss terms; 0 disables a term.
 
     Attributes:
-      perceptual: one weight a layer of the backbone (Eq. 9).
+      perceptual: one weight per layer of the backbone (Eq. 9).
       equivariance_value: Eq. 11.
       equivariance_jacobian: Eq. 13.
-      generator_gan: LSGAN term of the generator; 0 switches the adversarial phase off.
+      generator_gan: LSGAN term of the generator; 0 disables adversarial training.
       discriminator_gan: LSGAN term of the discriminator.
-      feature_matching: one weight a block of the discriminator.
+      feature_matching: one weight per block of the discriminator.
     """
 
     perceptual: tuple[float, ...] = (10.0, 10.0, 10.0, 10.0, 10.0)
@@ -129,7 +125,7 @@ class TransformConfig:
     Attributes:
       sigma_affine: standard deviation of the affine part.
       sigma_tps: standard deviation of the thin-plate-spline weights.
-      points: control points along each side.
+      points: number of control points along each side.
     """
 
     sigma_affine: float = 0.05
@@ -142,29 +138,29 @@ class TrainConfig:
     """The training schedule and losses.
 
     Attributes:
-      epochs: how many, each of `data.repeats` rounds through the training videos.
+      epochs: number of epochs, each of `data.repeats` passes through the training videos.
       milestones: epochs after which the learning rates are divided by ten.
-      steps: how many, instead of `epochs`: the paper's way. The learning rates then follow `lr_decay_fractions`.
-      lr_decay_fractions: shares of `steps` after which the learning rates are divided by ten.
-      batch_size: pairs a step, over all replicas.
-      learning_rate_generator: Adam's, generator and dense motion network.
-      learning_rate_detector: Adam's, keypoint detector.
-      learning_rate_discriminator: Adam's, discriminator.
-      pyramid_scales: resolutions of the perceptual loss, as shares of the frame.
+      steps: number of steps, instead of `epochs`, as in the paper. The learning rates then follow `lr_decay_fractions`.
+      lr_decay_fractions: fractions of `steps` after which the learning rates are divided by ten.
+      batch_size: pairs per step, over all replicas.
+      learning_rate_generator: of the generator and the dense motion network.
+      learning_rate_detector: of the keypoint detector.
+      learning_rate_discriminator: of the discriminator.
+      pyramid_scales: resolutions of the perceptual loss, as fractions of the frame size.
       backbone: network of the perceptual loss; see `fomm_tf.losses.backbones`.
-      backbone_file: its weights; None fetches them, where they can be fetched.
-      feature_scales: what each layer of the backbone is divided by; None measures it on the first batch, for the
-        backbones that need it, and the run's config.yaml keeps what was measured.
+      backbone_file: its weights; None downloads them, if possible.
+      feature_scales: divisors of the layers of the backbone; None measures them on the first batch, for the backbones
+        that need them, and stores them in the run's config.yaml.
       loss_weights: see `LossWeightsConfig`.
       transform: see `TransformConfig`.
-      seed: of the first weights, the pairs, their variations and the transforms.
+      seed: of the initial weights, the pairs, their augmentation and the transforms.
       precision: what the layers compute in; variables, coordinates and losses stay float32.
       xla: compile the step with XLA.
-      recompute: keep less for the gradient and compute it again: a third less memory for a quarter more time.
-      log_steps: steps between two lines of losses.
-      checkpoint_steps: steps between two checkpoints, each with a test on unseen clips before it.
-      keep: how many checkpoints to keep, beside the best.
-      test_frames: how many frames of the test clips that test rebuilds.
+      recompute: recompute activations for the gradient: a third less memory, a quarter more time.
+      log_steps: steps between two reports of losses.
+      checkpoint_steps: steps between two checkpoints, each preceded by a validation on unseen clips.
+      keep: number of checkpoints to keep, in addition to the best.
+      test_frames: number of frames of the test clips that the validation reconstructs.
     """
 
     epochs: int = 100
@@ -192,35 +188,26 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "log_steps", "checkpoint_steps", "keep", "test_frames"):
-            value = getattr(self, name)
-            if value < 1:
-                raise errors.UserError(f"train.{name} must be at least 1; got {value}.")
-        if self.steps is not None and self.steps < 1:
-            raise errors.UserError(f"train.steps must be at least 1, or null for epochs; got {self.steps}.")
-        if self.seed < 0:
-            raise errors.UserError(f"train.seed must not be negative; got {self.seed}.")
-        for name in ("generator", "detector", "discriminator"):
-            value = getattr(self, f"learning_rate_{name}")
-            if not 0 <= value < float("inf"):
-                raise errors.UserError(f"train.learning_rate_{name} must be a number from 0; got {value}.")
-        if not all(0 < share <= 1 for share in self.lr_decay_fractions):
-            raise errors.UserError(
-                "train.lr_decay_fractions must be shares of train.steps in (0, 1]; "
-                f"got {list(self.lr_decay_fractions)}."
-            )
-        if not self.pyramid_scales or not all(0 < scale <= 1 for scale in self.pyramid_scales):
-            raise errors.UserError(
-                f"train.pyramid_scales must be one or more in (0, 1]; got {list(self.pyramid_scales)}."
-            )
+            require(getattr(self, name) >= 1, f"train.{name}", "at least 1", getattr(self, name))
+        require(self.steps is None or self.steps >= 1, "train.steps", "at least 1, or null for epochs", self.steps)
+        require(self.seed >= 0, "train.seed", "at least 0", self.seed)
+        for name in ("learning_rate_generator", "learning_rate_detector", "learning_rate_discriminator"):
+            rate = getattr(self, name)
+            require(0 <= rate < float("inf"), f"train.{name}", "at least 0 and finite", rate)
+        fractions, scales = list(self.lr_decay_fractions), list(self.pyramid_scales)
+        is_valid = all(0 < fraction <= 1 for fraction in fractions)
+        require(is_valid, "train.lr_decay_fractions", "fractions of train.steps in (0, 1]", fractions)
+        is_valid = scales and all(0 < scale <= 1 for scale in scales)
+        require(is_valid, "train.pyramid_scales", "one or more in (0, 1]", scales)
 
 
 @dataclasses.dataclass(frozen=True)
 class AnimateConfig:
-    """Defaults of the animation, which the command line overrides.
+    """Defaults of the motion transfer, which the command line overrides.
 
     Attributes:
       mode: `relative` or `absolute`.
-      relative_jacobian: carry Jacobians over relatively too, in relative mode.
+      relative_jacobian: transfer Jacobians relatively too, in relative mode.
       adapt_scale: scale the motion by the sizes of the two objects, in relative mode.
     """
 
@@ -231,10 +218,13 @@ class AnimateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A whole run: one section a room.
+    """The config of a run.
 
     Attributes:
-      data: see `DataConfig`; the other three likewise.
+      data: see `DataConfig`.
+      model: see `ModelConfig`.
+      train: see `TrainConfig`.
+      animate: see `AnimateConfig`.
     """
 
     data: DataConfig = DataConfig()

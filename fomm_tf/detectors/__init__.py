@@ -1,22 +1,19 @@
-"""Third-party networks that find faces, bodies and who it is, and the door for the user's own.
+"""Third-party detectors of faces, bodies and identities, and an interface for custom ones.
 
 Convention:
-  * a detector is a function of N frames, a sequence of `[H, W, 3]` uint8 RGB or one array of them; what it finds in a
-    frame does not depend on the others: the same frame gives the same bytes in any batch;
-  * places are (x, y) in pixels of the frame, counted from its upper left corner: the frame reaches from (0, 0) to
-    (W, H), its first pixel's center is (0.5, 0.5);
-  * what is not found is NaN, with visibility 0 or `found` false; a point counts as found from visibility 0.5 on;
-  * an object holds its networks and serves one thread at a time; nothing is global. The first loads TensorFlow.
+  * a detector is a function of N frames: a sequence of `[H, W, 3]` uint8 RGB, or one array of them. Frames are
+    processed independently: the same frame gives the same bytes in any batch;
+  * points are (x, y) in pixels; the frame spans (0, 0) to (W, H), the center of its first pixel is (0.5, 0.5);
+  * what is not found is NaN, with visibility 0 or `found` false; a point is found if its visibility is at least 0.5;
+  * an object owns its networks and serves one thread at a time; the first one loads TensorFlow.
 
-The networks come from the cache of `fomm fetch detectors`, and are fetched if they are not there.
-
-They are not the detectors of the paper's tables: their numbers compare variants with each other, not with the paper's.
+The networks are those of `fomm fetch detectors`, and are downloaded if they are not in the cache. They differ from the
+detectors of the paper's tables: use their numbers to compare models with each other, not with the paper.
 """
 
-from fomm_tf.detectors.bodies import BodyBoxes, BodyPoints
-from fomm_tf.detectors.faces import FaceBoxes, FacePoints
-from fomm_tf.detectors.identity import SAME_PERSON, FaceIdentity
-from fomm_tf.detectors.loading import BOXES, EMBEDDINGS, POINTS, Detector, load_boxes, load_embedding, load_points
+from fomm_tf.detectors.face_embedding import SAME_PERSON, FaceIdentity
+from fomm_tf.detectors.mediapipe import BodyBoxes, BodyPoints, FaceBoxes, FacePoints
+from fomm_tf.detectors.registry import BOXES, EMBEDDINGS, POINTS, Detector, load_boxes, load_embedding, load_points
 from fomm_tf.detectors.results import Boxes, Embeddings, Points
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""Detectors of boxes by anchors: what the networks of MediaPipe's BlazeFace kind say, turned into boxes.
+"""Box detectors with anchors: decodes the outputs of networks like MediaPipe's BlazeFace.
 
-Such a network divides its square input into cells; for every anchor, a place in a cell, it tells how surely there is
-an object, and the box and some points of it relative to the anchor.
+Such a network divides its square input into cells, each with several anchors. For every anchor it outputs a score, a
+box and some points relative to the anchor.
 
 Source: Bazarevsky et al., BlazeFace (2019), arXiv:1907.05047, for anchors and the blending of overlapping boxes.
 """
@@ -13,58 +13,58 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fomm_tf.detectors import lite, regions
+from fomm_tf.detectors import networks
 from fomm_tf.detectors.results import Boxes
 
-# Boxes that share this much of their union show the same object.
-_SAME = 0.3
+# Boxes with at least this IoU belong to the same object.
+_SAME_OBJECT_IOU = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
-    """How a network lays out what it says.
+class Anchors:
+    """The anchors of a network.
 
     Attributes:
-      file: the network.
-      grids: cells a side and anchors a cell, in the order of the output.
-      certain: score from which on an object counts.
+      file: of the network.
+      grids: cells per side and anchors per cell, in the order of the output.
+      min_score: minimum score of an object.
     """
 
     file: str
     grids: tuple[tuple[int, int], ...]
-    certain: float
+    min_score: float
 
 
 class BoxNetwork:
-    """Finds objects in frames.
+    """Detects objects in frames.
 
     Args:
-      layout: of the network.
-      threads: that it may use.
+      anchors: of the network.
+      threads: number of threads that it may use.
     """
 
-    def __init__(self, layout: Layout, threads: int) -> None:
-        self._model = lite.LiteModel(layout.file, threads)
-        self._anchors = place_anchors(layout.grids)
-        self._certain = layout.certain
+    def __init__(self, anchors: Anchors, threads: int) -> None:
+        self._model = networks.TFLiteModel(anchors.file, threads)
+        self._centers = place_anchors(anchors.grids)
+        self._min_score = anchors.min_score
 
     def __call__(self, frame: np.ndarray) -> Boxes:
-        """The objects in one frame."""
-        region = regions.whole(frame)
-        image = regions.cut(frame, region, self._model.side)
+        """Detects the objects in one frame."""
+        region = networks.whole_frame(frame)
+        image = networks.crop(frame, region, self._model.side)
         raw, logits = self._model(image.astype(np.float32) / 127.5 - 1)
-        score = lite.sigmoid(logits[:, 0])
-        sure = score >= self._certain
-        corners, points = decode(raw[sure] / self._model.side, self._anchors[sure])
-        corners = regions.to_frame(corners, region)
-        return suppress(Boxes(score[sure], corners.reshape(-1, 4), regions.to_frame(points, region)))
+        score = networks.sigmoid(logits[:, 0])
+        kept = score >= self._min_score
+        corners, points = decode(raw[kept] / self._model.side, self._centers[kept])
+        corners = networks.to_frame(corners, region)
+        return suppress(Boxes(score[kept], corners.reshape(-1, 4), networks.to_frame(points, region)))
 
 
 def place_anchors(grids: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The centers of the anchors: row by row, those of a cell one after another.
+    """The centers of the anchors, row by row; those of a cell are adjacent.
 
     Args:
-      grids: cells a side and anchors a cell.
+      grids: cells per side and anchors per cell.
 
     Returns:
       `[A, 2]` (x, y) in [0, 1].
@@ -77,7 +77,7 @@ def place_anchors(grids: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 def decode(raw: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes and points from what the network says of each anchor.
+    """Decodes boxes and points from the network's outputs.
 
     Args:
       raw: `[A, 4 + 2 Q]`: offset (x, y) of the box's center from the anchor, width, height, offsets of the points.
@@ -92,40 +92,35 @@ def decode(raw: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def suppress(candidates: Boxes) -> Boxes:
-    """Blends the boxes and points of each object by their scores, which is steadier from frame to frame than the best.
+    """Merges the candidates of each object: averages boxes and points weighted by score, for temporal stability.
 
     Args:
-      candidates: any number for each object.
+      candidates: any number per object.
 
     Returns:
-      One for each object, with the best score of its candidates; the best first.
+      One per object, with the highest score of its candidates; the best object first.
     """
-    groups = list(_group(candidates))
-    blended = [
-        Boxes(
-            score[0],
-            np.average(box, axis=0, weights=score),
-            np.average(points, axis=0, weights=score),
-        )
-        for score, box, points in groups
+    merged = [
+        Boxes(score[0], np.average(box, axis=0, weights=score), np.average(points, axis=0, weights=score))
+        for score, box, points in _group(candidates)
     ]
-    if not blended:
+    if not merged:
         return Boxes(*(part[:0].astype(np.float32) for part in candidates))
-    return Boxes(*(np.stack(part).astype(np.float32) for part in zip(*blended, strict=True)))
+    return Boxes(*(np.stack(part).astype(np.float32) for part in zip(*merged, strict=True)))
 
 
 def _group(candidates: Boxes) -> Iterator[Boxes]:
     """Splits candidates by object, each sorted by score."""
     order = np.argsort(-candidates.score, kind="stable")
     while len(order):
-        same = iou(candidates.box[order[0]], candidates.box[order]) >= _SAME
+        same = iou(candidates.box[order[0]], candidates.box[order]) >= _SAME_OBJECT_IOU
         same[0] = True
         yield Boxes(*(part[order[same]] for part in candidates))
         order = order[~same]
 
 
 def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box `[4]` with others `[M, 4]`; 0 where there is no area."""
+    """Intersection over union of a box `[4]` with others `[M, 4]`; 0 where the union is empty."""
     overlap = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     both = np.prod(np.maximum(overlap, 0), axis=1)
     union = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) - both

@@ -1,4 +1,4 @@
-"""What detectors find (see the package)."""
+"""The outputs of detectors (see the package)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-# From here on an object that was looked at counts as found, and a point as visible.
-CERTAIN = 0.5
+# Minimum score of a detected object, and minimum visibility of a detected point.
+MIN_SCORE = 0.5
 
 
 class Boxes(NamedTuple):
-    """What a detector of boxes finds in one frame, the best first; M may be 0.
+    """The objects in one frame, the best one first.
 
     Attributes:
-      score: `[M]` float32 in [0, 1].
-      box: `[M, 4]` float32: left, top, right, bottom; may reach beyond the frame.
-      points: `[M, Q, 2]` float32, a few points that come with the box; Q may be 0.
+      score: `[M]` float32 in [0, 1]; M may be 0.
+      box: `[M, 4]` float32: left, top, right, bottom; may extend beyond the frame.
+      points: `[M, Q, 2]` float32, points that belong to the box; Q may be 0.
     """
 
     score: np.ndarray
@@ -37,15 +37,15 @@ class Points(NamedTuple):
 
     @property
     def found(self) -> np.ndarray:
-        """`[N, P]` bool: the point is there to be seen."""
-        return self.visibility >= CERTAIN
+        """`[N, P]` bool: the point is visible."""
+        return self.visibility >= MIN_SCORE
 
 
 class Embeddings(NamedTuple):
-    """Who or what N frames show, as places in a space: what is alike lies near, by Euclidean distance.
+    """The embeddings of N frames; similar objects have a small Euclidean distance.
 
     Attributes:
-      value: `[N, E]` float32; NaN where nothing is found.
+      value: `[N, E]` float32; NaN where no object is found.
       found: `[N]` bool.
     """
 

@@ -174,7 +174,7 @@ def _detect_kind(videos: Sequence[Path]) -> tuple[str, str]:
     summary = f"{counts['faces']} of {len(images)} first frames show a face, {counts['bodies']} a body"
     # The body detector takes a large face for a body; the face detector misses the small faces of whole bodies.
     kind = next((kind for kind in ("faces", "bodies") if counts[kind] * 2 >= len(images) > 0), AUTO)
-    return kind, f"{summary}: {'neither is' if kind == AUTO else f'{kind} are'} detected (`--detector`)."
+    return kind, f"{summary}: {'neither is' if kind == AUTO else f'{kind} are'} detected."
 
 
 class Sample(NamedTuple):

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 import fomm_tf
-from fomm_tf import checkpoint, config, errors, files, video, workers
-from fomm_tf.evaluation import contact_sheet, protocol, report, scoring
+from fomm_tf import checkpoint, config, errors, files, image_grid, video, workers
+from fomm_tf.evaluation import protocol, report, scoring
 from fomm_tf.evaluation.protocol import Detectors, Sample, Settings
 from fomm_tf.inference import animate, animator, stream
 
@@ -101,7 +101,7 @@ def evaluate(
         raise errors.UserError(f"None of {len(results)} videos could be evaluated: {reason}")
     shown = usable[:: -(-len(usable) // _SHEET_VIDEOS)]
     strips = [video.read_image(output_paths(sample, out, settings)["strip"]) for sample in shown]
-    video.write_image(out / "sheet.png", contact_sheet.stack(strips))
+    video.write_image(out / "sheet.png", image_grid.stack_strips(strips))
     about = {
         "run": str(run),
         "step": checkpoint.read_count(run, "step"),
@@ -187,7 +187,7 @@ def evaluate_video(sample: Sample, out: Path, settings: Settings, key: str, tool
             scorer = _score_video(sample, paths, settings, tools)
         except errors.UnreadableError as error:
             return scoring.VideoResult(key, sample.name, sample.group, warnings=(str(error),))
-    messages = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning))
+    messages = dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
     result = scoring.VideoResult(
         key, sample.name, sample.group, scorer.frames, scorer.metrics, scorer.detections, tuple(messages)
     )
@@ -223,7 +223,7 @@ def _score_video(sample: Sample, paths: dict[str, Path], settings: Settings, too
         )
     source = video.resize(_first_frame(sample), size, settings.fit)
     scorer = scoring.VideoScorer(tools.comparer, source, sample.task == protocol.ANIMATION)
-    strip = contact_sheet.Strip(source)
+    strip = image_grid.VideoStrip(source)
     with contextlib.ExitStack() as stack:
         writers = {
             kind: stack.enter_context(video.write_video(f"{paths[kind]}{end}", driving_video.fps, tag=animate.TAG))

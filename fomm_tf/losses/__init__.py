@@ -1,1 +1,1 @@
-"""The losses of the paper (Eq. 9, 11, 13) and of the reference's adversarial fine-tuning; a value an example."""
+"""Losses: the terms that training sums, and the backbones of the perceptual loss."""

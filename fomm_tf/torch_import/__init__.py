@@ -1,5 +1,5 @@
-"""The reference's checkpoints <-> run folders (see `weights` for the files themselves)."""
+"""Converts checkpoints of the PyTorch reference to runs and back (`fomm_tf.weights` reads and writes the files)."""
 
-from fomm_tf.torch_import.convert import export_checkpoint, import_checkpoint, pick_config, restore_state
+from fomm_tf.torch_import.checkpoints import choose_config, export_checkpoint, import_checkpoint, restore_state
 
-__all__ = ["export_checkpoint", "import_checkpoint", "pick_config", "restore_state"]
+__all__ = ["choose_config", "export_checkpoint", "import_checkpoint", "restore_state"]

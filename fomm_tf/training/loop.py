@@ -54,7 +54,7 @@ def run(
     if resume:
         settings = setup.reconcile(settings, folder, report_once)
     elif chief:
-        checkpoint.refuse_existing(folder, "continue it with --resume, or give another --run")
+        checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
     has_checkpoint = resume and (folder / "checkpoint").is_file()
     session = setup.prepare(settings, strategy, folder if has_checkpoint else None, init_from, report_once)
     if chief:
@@ -117,7 +117,9 @@ class Loop:
                 if (saves or stops) and self._chief:
                     self._save(validate=saves)
                 if stops:
-                    self._progress.write_line(f"stopped and saved at step {done} of {total}; continue with --resume")
+                    self._progress.write_line(
+                        f"stopped and saved at step {done} of {total}; resume the run to continue"
+                    )
                     raise KeyboardInterrupt
 
     def _compile(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:

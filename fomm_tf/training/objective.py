@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf import config, models
-from fomm_tf.losses import adversarial, equivariance, perceptual
+from fomm_tf.losses import terms
 from fomm_tf.models import execution
 from fomm_tf.ops import keypoints, resample, tps
 
@@ -82,20 +82,22 @@ class Objective:
         prediction = forward.reconstruction.prediction
         generated, real = resample.pyramid(prediction, self._scales), resample.pyramid(driving, self._scales)
         losses = {  # Eq. 9
-            "perceptual": perceptual.perceptual_loss(self._features, generated, real, self.weights.perceptual)
+            "perceptual": terms.perceptual_loss(self._features, generated, real, self.weights.perceptual)
         }
         if self.adversarial:
             fake_outputs = self._discriminate(prediction, forward)
             real_outputs = self._discriminate(driving, forward)
-            losses["gen_gan"] = self.weights.generator_gan * adversarial.generator_loss(fake_outputs)
-            losses["feature_matching"] = adversarial.feature_matching_loss(
+            losses["gen_gan"] = self.weights.generator_gan * terms.generator_loss(fake_outputs)
+            losses["feature_matching"] = terms.feature_matching_loss(
                 real_outputs, fake_outputs, self.weights.feature_matching
             )
         both = forward.reconstruction.driving_keypoints, forward.transformed_keypoints
         if self.weights.equivariance_value:  # Eq. 11
-            losses["equivariance_value"] = self.weights.equivariance_value * equivariance.value_loss(*both, transform)
+            losses["equivariance_value"] = self.weights.equivariance_value * terms.equivariance_value_loss(
+                *both, transform
+            )
         if self._equivariance_of_jacobians:  # Eq. 13
-            jacobian_loss = equivariance.jacobian_loss(*both, transform)
+            jacobian_loss = terms.equivariance_jacobian_loss(*both, transform)
             losses["equivariance_jacobian"] = self.weights.equivariance_jacobian * jacobian_loss
         return losses
 
@@ -111,7 +113,7 @@ class Objective:
         """
         fake = self._discriminate(tf.stop_gradient(forward.reconstruction.prediction), forward)
         real = self._discriminate(driving, forward)
-        return {"disc_gan": self.weights.discriminator_gan * adversarial.discriminator_loss(real, fake)}
+        return {"disc_gan": self.weights.discriminator_gan * terms.discriminator_loss(real, fake)}
 
     def _discriminate(self, frames: tf.Tensor, forward: Forward) -> dict[float, models.DiscriminatorOutput]:
         pyramid = resample.pyramid(frames, self._discriminator.scales)

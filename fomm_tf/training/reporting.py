@@ -96,10 +96,10 @@ class TensorBoardLogger:
         self._writer.flush()
 
     def log_image(self, step: int, image: tf.Tensor) -> None:
-        """Adds an image, `[H, W, 3]` uint8, and writes it to `images/`."""
+        """Adds an image, `[H, W, 3]` uint8, and writes it to `samples/`."""
         with self._writer.as_default(step=step):
-            tf.summary.image("images", image[tf.newaxis])
-        video.write_image(self._folder / "images" / f"{step:07d}.png", image)
+            tf.summary.image("samples", image[tf.newaxis])
+        video.write_image(self._folder / "samples" / f"{step:07d}.png", image)
 
 
 class History:

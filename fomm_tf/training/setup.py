@@ -142,7 +142,7 @@ def reconcile(settings: config.Config | None, folder: pathlib.Path, report: Call
         if key.startswith("model."):
             raise errors.UserError(
                 f"{folder} cannot be resumed with another model: {key} is {before} there and {now} here; start a new "
-                "run with --init-from."
+                "run with `init_from`."
             )
         report(f"{key} is now {now}; it was {before}")
     return settings

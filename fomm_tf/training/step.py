@@ -114,7 +114,7 @@ class LossAccumulator:
                     what = f"the gradient of the {name.removeprefix(GRADIENT_NORM)}" if is_norm else f"loss {name}"
                     raise errors.UserError(
                         f"{what} is {value} at step {step}, and the weights are lost from there on; check the "
-                        "frames or lower the learning rates, then continue from the last good checkpoint with --resume."
+                        "frames or lower the learning rates, then continue from the last good checkpoint with `resume`."
                     )
         return {name: float(np.mean(array[np.isfinite(array)])) for name, array in values.items()}
 

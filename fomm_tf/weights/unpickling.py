@@ -1,4 +1,4 @@
-"""A pickle machine for checkpoints alone: plain values and tensors, and nothing else (see the package)."""
+"""A restricted unpickler for checkpoints: plain values and tensors only (see the package)."""
 
 import math
 import pickle
@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LARGEST_NUMBER = 1 << 60  # of a size or an integer key (torch 1.0 keys optimizer state by address)
+LARGEST_INTEGER = 1 << 60  # for sizes and integer keys (torch 1.0 keys the optimizer state by address)
 
-# Limits of one file. In parentheses: a full-size checkpoint with three optimizers, the largest that we know.
-MAX_OPCODES = 150_000  # (20,000) an opcode makes one object at most, so this bounds objects, memo and depth as well
-MAX_CALLS = 30_000  # (4,000) GLOBAL, REDUCE and BINPERSID, which take longer than other opcodes: see `load_reduce`
+# Limits of one file. In parentheses: the count of a full-size checkpoint with three optimizers, the largest known.
+MAX_OPCODES = 150_000  # (20,000) an opcode creates at most one object, so this bounds objects, memo and depth too
+MAX_CALLS = 30_000  # (4,000) GLOBAL, REDUCE and BINPERSID, which are slower than other opcodes: see `load_reduce`
 MAX_INTEGER_KEYS = 10_000  # (170) see `_check_items`
-MAX_MARKS = 40  # (6) open at once: one for each level of the tree, and three in a tensor
+MAX_MARKS = 40  # (6) open at a time: one per level of the tree, and three in a tensor
 
 STORAGES = {
     "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": "<u2", "LongStorage": "<i8",
@@ -34,8 +34,8 @@ class Storage(NamedTuple):
 
     Attributes:
       kind: torch's class, a key of `STORAGES`.
-      values: what tensors view.
-      elements: where the file's elements go: `values`, or its upper halves for bfloat16.
+      values: what tensors are views of.
+      elements: what the file's elements are read into: `values`, or its upper halves for bfloat16.
     """
 
     kind: str
@@ -48,7 +48,7 @@ def _new_dict() -> dict[Any, Any]:
 
 
 def _as_size(size: tuple[int, ...]) -> tuple[int, ...]:
-    require(type(size) is tuple, "a torch.Size is not made of a tuple")
+    require(type(size) is tuple, "a torch.Size is not made from a tuple")
     return size
 
 
@@ -57,14 +57,14 @@ def _rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=No
         type(storage) is Storage and type(size) is type(stride) is tuple and len(size) == len(stride) <= 32,
         "a tensor without storage, size or stride",
     )
-    require(all(map(is_size, (offset, *size, *stride))), "a tensor's size, stride or offset is no natural number")
+    require(all(map(is_size, (offset, *size, *stride))), "a tensor's size, stride or offset is not a natural number")
     values, count = storage.values, math.prod(size)
     if count == 0:
         return np.empty(size, values.dtype)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    # The second rule stops stride 0 from making terabytes of one element.
+    # The second condition prevents stride 0 from expanding one element to terabytes.
     if last >= len(values) or count > len(values):
-        raise pickle.UnpicklingError(f"a tensor of {count} elements up to number {last} in a storage of {len(values)}")
+        raise pickle.UnpicklingError(f"a tensor of {count} elements up to index {last} in a storage of {len(values)}")
     width = values.itemsize
     return np.ndarray(size, values.dtype, values, offset * width, [step * width for step in stride])
 
@@ -84,36 +84,36 @@ NAMES: dict[Name, Any] = {
 
 
 class _Opcodes(dict[int, Callable[..., None]]):
-    """The pickle machine's instructions; those that torch never writes are refused."""
+    """Opcode -> its method; opcodes that torch never writes are rejected."""
 
     def __missing__(self, code: int) -> None:
-        raise pickle.UnpicklingError(f"pickle opcode {bytes([code])!r} has no place in a checkpoint")
+        raise pickle.UnpicklingError(f"pickle opcode {bytes([code])!r} is not allowed in a checkpoint")
 
 
-# The C unpickler keeps its memo in an array, so one LONG_BINPUT with a large index makes it allocate tens of GB; the
-# Python one keeps it in a dictionary, and lets us take instructions away.
+# The C unpickler has an array as its memo, so that one LONG_BINPUT with a large index allocates tens of GB. The Python
+# one has a dictionary, and its opcodes can be restricted.
 class Unpickler(pickle._Unpickler):
-    """Unpickles plain values and tensors, and nothing else.
+    """Unpickles plain values and tensors only.
 
     Args:
-      file: where the pickle is.
-      room: how many bytes all storages together may take.
-      read: reads a storage when it is first met; where None, the caller does so later.
+      file: the pickle.
+      max_bytes: maximum size of all storages together.
+      read: reads a storage when it first occurs; if None, the caller reads it later.
     """
 
-    def __init__(self, file: Any, room: int, read: Callable[[str, np.ndarray], None] | None = None) -> None:
+    def __init__(self, file: Any, max_bytes: int, read: Callable[[str, np.ndarray], None] | None = None) -> None:
         super().__init__(file, encoding="utf-8")
         self.storages: dict[str, Storage] = {}
         # The five pickles of a legacy file share the limits.
         self._opcodes = iter(range(MAX_OPCODES))
         self._calls = self._integer_keys = 0
-        self._room = room
+        self._remaining_bytes = max_bytes
         self._read = read
 
     def load(self) -> Any:
         self.memo, self.metastack, self.stack = {}, [], []
         self.append = self.stack.append
-        # Without the base class's layer for frames: FRAME is not among our opcodes.
+        # Without the base class's layer for frames, since FRAME is not among the allowed opcodes.
         self.read, self.readline = self._file_read, self._file_readline
         for _ in self._opcodes:
             code = self.read(1)
@@ -122,20 +122,20 @@ class Unpickler(pickle._Unpickler):
             if not code:
                 raise EOFError("its pickle ends without a STOP opcode")
             self.dispatch[code[0]](self)
-        raise pickle.UnpicklingError(f"its pickle has more than {MAX_OPCODES} opcodes, far more than a checkpoint's")
+        raise pickle.UnpicklingError(f"its pickle has more than {MAX_OPCODES} opcodes, many more than a checkpoint's")
 
     def find_class(self, module: str, name: str) -> Any:
         self._count_calls(1)
         known = NAMES.get(Name(module, name))
         if known is None:
-            wanted = ascii(f"{module}.{name}")[:80]
-            raise pickle.UnpicklingError(f"it asks for {wanted}, as no checkpoint does; nothing was run")
+            rejected = ascii(f"{module}.{name}")[:80]
+            raise pickle.UnpicklingError(f"it refers to {rejected}, as no checkpoint does; nothing was executed")
         return known
 
     def persistent_load(self, pid: Any) -> Storage:
         self._count_calls(1)
         require(type(pid) is tuple and pid[0] == "storage", "it holds a whole module, not a state dictionary")
-        # `*view` copies what follows, and a memo entry can be used many times.
+        # `*view` copies the rest, and a memo entry can be used many times.
         require(len(pid) in (5, 6), "a storage without name, kind or length")
         _, kind, key, _, count, *view = pid
         known = type(key) is type(kind) is str and kind in STORAGES and is_size(count)
@@ -150,13 +150,13 @@ class Unpickler(pickle._Unpickler):
             return storage
         _, start, count = view[0]
         inside = is_size(start) and is_size(count) and start + count <= len(storage.values)
-        require(inside, "a view leaves its storage")
+        require(inside, "a view exceeds its storage")
         return storage._replace(values=storage.values[start : start + count])
 
     def _make_storage(self, kind: str, count: int) -> Storage:
         dtype = np.dtype(STORAGES[kind])
-        self._room -= count * dtype.itemsize
-        require(self._room >= 0, "it declares more data than the file holds")
+        self._remaining_bytes -= count * dtype.itemsize
+        require(self._remaining_bytes >= 0, "it declares more data than the file holds")
         if kind != "BFloat16Storage":
             values = np.empty(count, dtype)
             return Storage(kind, values, values)
@@ -170,7 +170,7 @@ class Unpickler(pickle._Unpickler):
 
     def load_reduce(self) -> None:
         arguments = self.stack[-1]
-        # The call would unpack any other sequence too: a tensor into one object per element.
+        # The call would also unpack other sequences: a tensor into one object per element.
         require(type(arguments) is tuple, "it calls a function with arguments that are not a tuple")
         # The time to rebuild a tensor grows with its number of dimensions.
         self._count_calls(1 + sum(len(argument) for argument in arguments if type(argument) is tuple) // 8)
@@ -191,13 +191,13 @@ class Unpickler(pickle._Unpickler):
         super().load_setitems()
 
     def load_build(self) -> None:
-        # A state dictionary carries the versions of its modules (`_metadata`), which nobody reads here.
+        # A state dictionary has the versions of its modules as an attribute (`_metadata`), which is not needed.
         self.stack.pop()
-        require(type(self.stack[-1]) is dict, "it sets attributes of something that is no state dictionary")
+        require(type(self.stack[-1]) is dict, "it sets attributes of something that is not a state dictionary")
 
     def _check_items(self, target: Any, keys: list[Any]) -> None:
-        # Hashing a nest of tuples takes exponential time. The hashes of integers, unlike those of strings, are not
-        # randomized, so that n keys can be chosen to collide, which takes n * n steps.
+        # Hashing nested tuples can take exponential time. The hashes of integers, unlike those of strings, are not
+        # randomized: n keys can be chosen to collide, which takes n * n steps.
         fits = type(target) is dict and all(map(is_key, keys))
         require(fits, "a dictionary's key is neither a string nor an integer")
         self._integer_keys += sum(type(key) is int for key in keys)
@@ -205,7 +205,7 @@ class Unpickler(pickle._Unpickler):
             raise pickle.UnpicklingError(f"its dictionaries have more than {MAX_INTEGER_KEYS} integer keys")
 
     def _memoize(self, index: int) -> None:
-        # Picklers number memo entries in order, from 0 or (cPickle) 1. Arbitrary numbers could collide as keys can.
+        # Picklers number memo entries in order, from 0 or (cPickle) 1. Arbitrary numbers could collide, as keys can.
         if index > len(self.memo) + 1:
             count = len(self.memo)
             raise pickle.UnpicklingError(f"its memo entries are out of order: got number {index} after {count} entries")
@@ -214,7 +214,7 @@ class Unpickler(pickle._Unpickler):
     def _count_calls(self, count: int) -> None:
         self._calls += count
         if self._calls > MAX_CALLS:
-            raise pickle.UnpicklingError(f"its pickle has more than {MAX_CALLS} calls, far more than a checkpoint's")
+            raise pickle.UnpicklingError(f"its pickle has more than {MAX_CALLS} calls, many more than a checkpoint's")
 
     dispatch = _Opcodes({
         code[0]: pickle._Unpickler.dispatch[code[0]]
@@ -233,11 +233,11 @@ class Unpickler(pickle._Unpickler):
 
 
 def is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < LARGEST_NUMBER
+    return type(value) is int and 0 <= value < LARGEST_INTEGER
 
 
 def is_key(value: Any) -> bool:
-    return type(value) is str or (type(value) is int and abs(value) < LARGEST_NUMBER)
+    return type(value) is str or (type(value) is int and abs(value) < LARGEST_INTEGER)
 
 
 def require(condition: bool, reason: str) -> None:

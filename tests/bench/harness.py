@@ -1,7 +1,7 @@
 """Shared by the benchmarks: interleaved rounds, the machine's peak rates in the same run, medians with spread, JSON.
 
 The speed of a host varies within minutes, so parts alternate, and each is also reported relative to a matrix product
-and plain convolutions in the same rounds.
+and to plain convolutions timed in the same rounds.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`python tests/bench/load.py`: the embedded server with the bundled model, under 1, 4, 16 and 64 clients.
 
-* load: requests a second and latencies of clients that ask by gRPC without a pause, with and without the joining of
+* load: requests per second and latencies of clients that send by gRPC without pause, with and without batching of
   requests;
 * a full server: clients beyond `--queue`, and how they are answered;
 * overhead: what a single client waits for beyond the signature itself (called in this process, in turn with the
@@ -27,9 +27,9 @@ sys.path += [str(harness.ROOT), str(harness.ROOT / "tests" / "serving")]
 
 import servers
 
-from export import examples, module, saved_model
 from fomm_tf import checkpoint
-from serving.local import json_codec
+from fomm_tf.export import examples, saved_model
+from fomm_tf.serving.local import json_codec
 
 CLIENTS = (1, 4, 16, 64)
 FRAMES = 8
@@ -169,7 +169,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "fomm"
-        version = saved_model.write(module.load(checkpoint.BUNDLED), model)
+        version = saved_model.write(checkpoint.BUNDLED, model)
         # Only measured signatures are called in advance.
         (version / saved_model.EXTRA / saved_model.WARMUP).unlink()
         signatures = tf.saved_model.load(str(version)).signatures

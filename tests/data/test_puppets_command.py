@@ -12,11 +12,12 @@ import time
 import numpy as np
 import pytest
 
-import fomm_tf
 from fomm_tf import video
 from fomm_tf.data import puppets
 from fomm_tf.data.puppets import __main__ as command
 from fomm_tf.data.puppets import dataset, drawing
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def _contents(folder):
@@ -64,8 +65,8 @@ def test_command_writes_frames_and_labels_that_determine_them(tmp_path, capsys):
     assert video.read_image(out / "sheet.png").shape == (4 * 68, 8 * 68, 3)
 
 
-def test_readme_image_equals_the_drawn_sheet():
-    shown = video.read_image(pathlib.Path(fomm_tf.__file__).parent / "assets" / "puppets.png")
+def test_draw_sheet_matches_the_image_of_the_docs():
+    shown = video.read_image(_ROOT / "docs" / "images" / "puppets.png")
     clips = dataset.plan(1, {"train": 6}, 1)
     drawn = dataset.draw_sheet(
         (puppets.sample_identity(clip.identity_seed), puppets.sample_motion(clip.motion_seed, 64)) for clip in clips

@@ -1,4 +1,4 @@
-"""The real networks and frames of real videos; a test that asks for them is marked `network`."""
+"""The real networks and frames of real videos; tests that use them are marked `network`."""
 
 import functools
 import itertools
@@ -9,10 +9,10 @@ import pytest
 from fomm_tf import video
 
 
-# Fixtures of the package, so that networks and frames (600 MB) are released with its last test.
+# Package scope, so that networks and frames (600 MB) are released after the last test of the package.
 @pytest.fixture(scope="package")
 def detector():
-    """Makes a detector of a class, once."""
+    """Creates a detector of a class, once."""
 
     @functools.cache
     def make(kind):
@@ -24,7 +24,7 @@ def detector():
 
 @pytest.fixture(scope="package")
 def frames():
-    """Reads `count` frames of a video at most, every `step`-th."""
+    """Reads at most `count` frames of a video, every `step`-th."""
 
     @functools.cache
     def read(name, step, count=None):

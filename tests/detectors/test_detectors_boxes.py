@@ -10,7 +10,7 @@ from fomm_tf.detectors.results import Boxes
 
 
 @pytest.mark.parametrize("grids", [((16, 2), (8, 6)), ((28, 2), (14, 2), (7, 6)), ((1, 1), (2, 3))])
-def test_anchors_are_the_centers_of_the_cells_row_by_row(grids):
+def test_place_anchors_at_cell_centers_row_by_row(grids):
     expected = []
     for cells, per_cell in grids:
         for row in range(cells):
@@ -19,20 +19,20 @@ def test_anchors_are_the_centers_of_the_cells_row_by_row(grids):
     np.testing.assert_allclose(boxes.place_anchors(grids), expected, rtol=1e-12)
 
 
-def test_a_box_and_its_points_are_told_relative_to_the_anchor():
+def test_decode_is_relative_to_the_anchor():
     raw = np.array([[0.1, -0.2, 0.4, 0.2, 0.05, 0.0, -0.1, 0.3], [0, 0, 1, 1, 0, 0, 0, 0]])
     corners, points = boxes.decode(raw, np.array([[0.5, 0.5], [0.25, 0.75]]))
     np.testing.assert_allclose(corners, [[[0.4, 0.2], [0.8, 0.4]], [[-0.25, 0.25], [0.75, 1.25]]])
     np.testing.assert_allclose(points, [[[0.55, 0.5], [0.4, 0.8]], [[0.25, 0.75], [0.25, 0.75]]])
 
 
-def test_decoding_nothing_keeps_the_number_of_points():
+def test_decode_of_no_boxes_keeps_number_of_points():
     corners, points = boxes.decode(np.zeros([0, 16]), np.zeros([0, 2]))
     assert corners.shape == (0, 2, 2)
     assert points.shape == (0, 6, 2)
 
 
-def test_boxes_of_one_object_are_blended_by_their_scores():
+def test_suppress_averages_boxes_of_one_object_by_score():
     found = boxes.suppress(
         Boxes(
             np.array([0.6, 0.9, 0.8]),
@@ -46,7 +46,7 @@ def test_boxes_of_one_object_are_blended_by_their_scores():
     assert found.box.dtype == np.float32
 
 
-def test_no_candidates_are_no_boxes():
+def test_suppress_accepts_no_candidates():
     found = boxes.suppress(Boxes(np.zeros([0]), np.zeros([0, 4]), np.zeros([0, 6, 2])))
     assert [part.shape for part in found] == [(0,), (0, 4), (0, 6, 2)]
 
@@ -58,7 +58,7 @@ def test_no_candidates_are_no_boxes():
         max_size=12,
     )
 )
-def test_blended_boxes_come_best_first_and_lie_within_the_candidates(drawn):
+def test_suppress_sorts_by_score_and_stays_within_candidates(drawn):
     score, left, top, width, height = np.array(drawn).T
     box = np.stack([left, top, left + width, top + height], axis=1)
     found = boxes.suppress(Boxes(score, box, box.reshape(-1, 2, 2)))
@@ -69,7 +69,7 @@ def test_blended_boxes_come_best_first_and_lie_within_the_candidates(drawn):
     assert np.all(found.box <= box.max(axis=0) + 1e-3)
 
 
-def test_the_share_of_two_boxes_is_what_counting_pixels_gives():
+def test_iou_matches_pixel_counts():
     box, others = np.array([2, 3, 12, 9]), np.array([[5, 1, 20, 7], [2, 3, 12, 9], [12, 3, 14, 9], [4, 4, 4, 4]])
     for other, got in zip(others, boxes.iou(box, others), strict=True):
         masks = np.zeros([2, 30, 30], bool)
@@ -78,5 +78,5 @@ def test_the_share_of_two_boxes_is_what_counting_pixels_gives():
         assert got == pytest.approx(masks.all(axis=0).sum() / masks.any(axis=0).sum())
 
 
-def test_boxes_without_area_share_nothing():
+def test_iou_of_empty_boxes_is_0():
     assert boxes.iou(np.zeros(4), np.zeros([1, 4])) == [0]

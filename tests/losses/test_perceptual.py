@@ -1,10 +1,10 @@
-"""The perceptual loss against loops (Eq. 9), with features that can be followed by hand."""
+"""The perceptual loss against loops (Eq. 9), with features that are easy to compute."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf.losses import perceptual
+from fomm_tf.losses import terms
 
 SCALES = (1.0, 0.5)
 WEIGHTS = (10.0, 3.0)
@@ -43,52 +43,52 @@ def looped(generated, real, weights):
     return losses
 
 
-def test_the_loss_of_each_example_is_that_of_the_loops():
+def test_perceptual_loss_matches_loops():
     generated, real = pyramid(0), pyramid(1)
-    losses = perceptual.perceptual_loss(features, tensors(generated), tensors(real), WEIGHTS)
+    losses = terms.perceptual_loss(features, tensors(generated), tensors(real), WEIGHTS)
     assert losses.shape == [3]
     np.testing.assert_allclose(losses, looped(generated, real, WEIGHTS), rtol=1e-12)
 
 
-def test_weight_0_leaves_a_layer_out_whatever_it_holds():
+def test_perceptual_loss_ignores_layers_with_weight_0():
     def broken(images):
         return [features(images)[0], images * np.nan]
 
     generated, real = pyramid(0), pyramid(1)
-    losses = perceptual.perceptual_loss(broken, tensors(generated), tensors(real), (10.0, 0.0))
+    losses = terms.perceptual_loss(broken, tensors(generated), tensors(real), (10.0, 0.0))
     np.testing.assert_allclose(losses, looped(generated, real, (10.0, 0.0)), rtol=1e-12)
 
 
-def test_equal_frames_lose_nothing():
+def test_perceptual_loss_is_zero_for_equal_frames():
     frames = tensors(pyramid(0))
-    np.testing.assert_array_equal(perceptual.perceptual_loss(features, frames, frames, WEIGHTS), np.zeros(3))
+    np.testing.assert_array_equal(terms.perceptual_loss(features, frames, frames, WEIGHTS), np.zeros(3))
 
 
-def test_the_gradient_goes_to_the_generated_frames_alone():
+def test_perceptual_gradient_reaches_only_generated_frames():
     generated, real = tensors(pyramid(0)), tensors(pyramid(1))
     with tf.GradientTape() as tape:
         tape.watch([generated, real])
-        losses = perceptual.perceptual_loss(features, generated, real, WEIGHTS)
+        losses = terms.perceptual_loss(features, generated, real, WEIGHTS)
     mine, theirs = tape.gradient(losses, [generated, real])
     assert all(np.abs(gradient).min() > 0 for gradient in mine.values())
     assert all(gradient is None for gradient in theirs.values())
 
 
-def test_half_precision_features_are_averaged_in_single_precision():
+def test_perceptual_loss_averages_float16_features_in_float32():
     generated, real = pyramid(0), pyramid(1)
-    losses = perceptual.perceptual_loss(features, tensors(generated, tf.float16), tensors(real, tf.float16), WEIGHTS)
+    losses = terms.perceptual_loss(features, tensors(generated, tf.float16), tensors(real, tf.float16), WEIGHTS)
     assert losses.dtype == tf.float32
     np.testing.assert_allclose(losses, looped(generated, real, WEIGHTS), rtol=5e-3)
 
 
-def test_pyramids_of_other_scales_are_refused():
+def test_perceptual_loss_rejects_different_scales():
     generated, real = tensors(pyramid(0)), tensors(pyramid(1))
     del real[0.5]
     with pytest.raises(ValueError, match=r"same scales; got \[1\.0, 0\.5\] and \[1\.0\]"):
-        perceptual.perceptual_loss(features, generated, real, WEIGHTS)
+        terms.perceptual_loss(features, generated, real, WEIGHTS)
 
 
 @pytest.mark.parametrize("weights", [(10.0,), (10.0, 10.0, 10.0)])
-def test_as_many_weights_as_layers_are_needed(weights):
+def test_perceptual_loss_rejects_wrong_number_of_weights(weights):
     with pytest.raises(ValueError, match="zip"):
-        perceptual.perceptual_loss(features, tensors(pyramid(0)), tensors(pyramid(1)), weights)
+        terms.perceptual_loss(features, tensors(pyramid(0)), tensors(pyramid(1)), weights)

@@ -16,7 +16,7 @@ import fomm_tf
 from fomm_tf import models, torch_import, weights
 from fomm_tf.inference import animator
 from fomm_tf.ops import resample
-from fomm_tf.torch_import import names
+from fomm_tf.torch_import import tensor_names
 
 DATA = pathlib.Path(__file__).parent / "data"
 NOISE = {
@@ -177,9 +177,9 @@ def test_network_activations_match_reference(align_corners, monkeypatch):
 def test_discriminator_outputs_match_reference(file, name):
     data = np.load(DATA / "discriminator.npz")
     tree = weights.load(DATA / f"{file}-checkpoint.pth.tar")
-    settings = torch_import.pick_config(tree, str(DATA / f"{file}.yaml"), file).model
+    settings = torch_import.choose_config(tree, str(DATA / f"{file}.yaml"), file).model
     discriminator = models.build_discriminator(settings)
-    torch_import.restore_state(names.discriminator_entries(discriminator), tree["discriminator"], file)
+    torch_import.restore_state(tensor_names.discriminator_entries(discriminator), tree["discriminator"], file)
     pyramid = resample.pyramid(tf.constant(data["disc_input"]), settings.discriminator.scales)
     outputs = discriminator(pyramid, tf.constant(data["disc_kp"]))
     for scale, output in outputs.items():

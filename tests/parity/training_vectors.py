@@ -11,7 +11,7 @@ import tensorflow as tf
 from fomm_tf import checkpoint, torch_import, weights
 from fomm_tf.losses import backbones
 from fomm_tf.ops import keypoints, tps
-from fomm_tf.torch_import import names
+from fomm_tf.torch_import import tensor_names
 from fomm_tf.training import objective, step
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -75,22 +75,22 @@ def transform_of(data: np.lib.npyio.NpzFile, index: int, dtype: tf.DType = tf.fl
     return tps.Transform(tf.constant(theta, dtype), tf.constant(control, dtype))
 
 
-def entries_of(run: checkpoint.Run) -> dict[str, list[names.Entry]]:
-    """The variables by the reference's names."""
+def entries_of(run: checkpoint.Run) -> dict[str, list[tensor_names.Entry]]:
+    """The variables by the reference's tensor_names."""
     detector, dense_motion, generator = run.model.layers
     return {
-        "kp_detector": names.detector_entries(detector),
-        "generator": names.generator_entries(dense_motion, generator),
-        "discriminator": names.discriminator_entries(run.discriminator),
+        "kp_detector": tensor_names.detector_entries(detector),
+        "generator": tensor_names.generator_entries(dense_motion, generator),
+        "discriminator": tensor_names.discriminator_entries(run.discriminator),
     }
 
 
-def parameters_of(run: checkpoint.Run) -> dict[str, names.Entry]:
+def parameters_of(run: checkpoint.Run) -> dict[str, tensor_names.Entry]:
     """The trainable variables by the reference's names, as `kp_detector/kp.weight`."""
     return {
         f"{network}/{entry.name}": entry
         for network, table in entries_of(run).items()
-        for entry in names.parameters(table)
+        for entry in tensor_names.parameters(table)
     }
 
 

@@ -1,6 +1,6 @@
-"""The eight released models at full size, as torch 1.0 wrote them on a GPU: there and back, and what that costs.
+"""Round trips of the eight released models at full size, as written by torch 1.0 on a GPU, with time and memory limits.
 
-The weights are drawn; names and shapes are the reference's (`released-shapes.json`).
+The weights are random; names and shapes are the reference's (`released-shapes.json`).
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 SHAPES = json.loads((DATA / "released-shapes.json").read_text())
 COMMON = "all configs, but for the entries below"
 RECIPES = sorted(set(SHAPES) - {COMMON})
-# One of each architecture; the others are their equals.
+# One model per architecture.
 ARCHITECTURES = ("vox-256", "taichi-256", "mgif-256", "taichi-adv-256")
 STATES = ("generator", "kp_detector", "discriminator")
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "down.weight", "weight_u", "weight_v")
-# CPU time at most, in starts of TensorFlow (3 s where this was written; there it was three to six of them).
-STARTS, GIB = 20, 2.0**30
-# A tiny process in between: what a child took at most counts what it was forked from.
+# Maximum CPU time, in units of TensorFlow's import time (measured: 3 to 6 units).
+MAX_IMPORTS, GIB = 20, 2.0**30
+# A small process in between, since the peak memory of a child includes that of the process it was forked from.
 MEASURE = (
     "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
     "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
@@ -42,7 +42,7 @@ def shapes_of(recipe, part):
 
 
 def draw_state(recipe, part, random):
-    """A state dictionary with values that tell every tensor from every other."""
+    """A state dictionary with different values in every tensor."""
     state = {}
     for name, shape in shapes_of(recipe, part).items():
         if name.endswith("num_batches_tracked"):
@@ -55,7 +55,7 @@ def draw_state(recipe, part, random):
 
 
 def draw_adam(state, steps, random):
-    """The state of torch 1.0's Adam: parameters go by their addresses, steps are plain integers."""
+    """The state of torch 1.0's Adam: the keys of parameters are addresses, steps are plain integers."""
     parameters = [name for name in state if not name.endswith(BUFFERS)]
     addresses = [140000000000000 + int(number) for number in random.permutation(len(parameters)) * 72]
     moments = {
@@ -80,7 +80,7 @@ def draw_tree(recipe, moments=False):
 
 
 def measure(*arguments):
-    """Runs the command; returns its output, its seconds of CPU time and the GiB at most."""
+    """Runs the command; returns its output, its CPU time in seconds and its peak memory in GiB."""
     command = [sys.executable, "-c", MEASURE, sys.executable, *map(str, arguments)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -90,10 +90,10 @@ def measure(*arguments):
 
 
 @pytest.fixture(scope="module")
-def most_seconds():
-    """What a conversion may take."""
+def max_seconds():
+    """Maximum CPU time of a conversion."""
     _, seconds, _ = measure("-c", "import tensorflow")
-    return STARTS * seconds
+    return MAX_IMPORTS * seconds
 
 
 def assert_bit_equal(left, right):
@@ -116,10 +116,10 @@ def assert_same_adam(theirs, ours):
             assert left[moment].shape == right[moment].shape and left[moment].tobytes() == right[moment].tobytes()
 
 
-def as_recipe(told):
-    """The model told from the tensors, with the bound of 512 that the generator's 256 channels do not reach."""
-    assert told.generator.max_features == 256
-    return dataclasses.replace(told, generator=dataclasses.replace(told.generator, max_features=512))
+def as_recipe(inferred):
+    """The inferred model with the recipe's max_features of 512, which the generator's 256 channels do not reach."""
+    assert inferred.generator.max_features == 256
+    return dataclasses.replace(inferred, generator=dataclasses.replace(inferred.generator, max_features=512))
 
 
 def report(record_property, name, seconds, gib):
@@ -127,7 +127,7 @@ def report(record_property, name, seconds, gib):
     print(f"{name}: {seconds:.1f} s, {gib:.2f} GiB")
 
 
-def test_the_drawn_models_have_as_many_parameters_as_the_released_ones():
+def test_shapes_have_the_parameter_counts_of_the_released_models():
     def count(recipe, part):
         return sum(
             int(np.prod(shape, dtype=int))
@@ -144,7 +144,7 @@ def test_the_drawn_models_have_as_many_parameters_as_the_released_ones():
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_released_model_has_the_tensors_and_the_model_of_one_that_is_converted_here(recipe):
+def test_every_released_model_has_a_tested_architecture(recipe):
     def parts(name):
         return [shapes_of(name, part) for part in STATES], config.load(config.recipes()[name]).model
 
@@ -153,16 +153,14 @@ def test_a_released_model_has_the_tensors_and_the_model_of_one_that_is_converted
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("recipe", ARCHITECTURES)
-def test_a_released_model_converts_soon_and_in_two_gib_and_comes_back_bit_equal(
-    recipe, tmp_path, record_property, most_seconds
-):
+def test_convert_of_released_model_is_bit_identical_below_2_gib(recipe, tmp_path, record_property, max_seconds):
     file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
     tree = draw_tree(recipe)
     torch_files.write_legacy(file, tree, "cuda:0")
     lines, seconds, gib = measure("-m", "fomm_tf", "convert", file, "--config", recipe, "--out", run)
     report(record_property, recipe, seconds, gib)
     assert lines == [f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator."]
-    assert seconds < most_seconds and gib < 2
+    assert seconds < max_seconds and gib < 2
     assert config.load(run / "config.yaml") == config.load(config.recipes()[recipe])
     file.unlink()
 
@@ -176,7 +174,7 @@ def test_a_released_model_converts_soon_and_in_two_gib_and_comes_back_bit_equal(
 
 
 @pytest.mark.conformance
-def test_adam_moments_come_along_under_three_gib_and_come_back_bit_equal(tmp_path, record_property, most_seconds):
+def test_convert_with_adam_moments_is_bit_identical_below_3_gib(tmp_path, record_property, max_seconds):
     recipe = "vox-adv-256"
     file, run, back = tmp_path / "cpk.pth.tar", tmp_path / "run", tmp_path / "back.pth.tar"
     tree = draw_tree(recipe, moments=True)
@@ -184,12 +182,12 @@ def test_adam_moments_come_along_under_three_gib_and_come_back_bit_equal(tmp_pat
     lines, seconds, gib = measure("-m", "fomm_tf", "convert", file, "--config", recipe, "--out", run)
     report(record_property, f"{recipe} with moments", seconds, gib)
     assert lines == [f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator, with Adam moments."]
-    assert seconds < most_seconds and gib < 3
+    assert seconds < max_seconds and gib < 3
     file.unlink()
 
     _, seconds, gib = measure("-m", "fomm_tf", "convert", run, "--to-torch", back)
     report(record_property, f"{recipe} with moments, back", seconds, gib)
-    assert seconds < most_seconds and gib < 3
+    assert seconds < max_seconds and gib < 3
     again = weights.load(back)
     assert set(again) == set(tree) and again["epoch"] == 99
     for part in STATES:
@@ -200,29 +198,29 @@ def test_adam_moments_come_along_under_three_gib_and_come_back_bit_equal(tmp_pat
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_tensors_of_a_released_model_tell_the_recipe_s_model(recipe):
+def test_choose_config_infers_the_recipe_of_a_released_model(recipe):
     class Tensor:
         def __init__(self, shape):
             self.shape = shape
 
     tree = {part: {name: Tensor(tuple(shape)) for name, shape in shapes_of(recipe, part).items()} for part in STATES}
-    assert torch_import.pick_config(tree, recipe, "cpk.pth.tar") == config.load(config.recipes()[recipe])
-    told = torch_import.pick_config(tree, None, "cpk.pth.tar")
-    assert as_recipe(told.model) == config.load(config.recipes()[recipe]).model
-    assert told == dataclasses.replace(config.Config(), model=told.model)
+    assert torch_import.choose_config(tree, recipe, "cpk.pth.tar") == config.load(config.recipes()[recipe])
+    inferred = torch_import.choose_config(tree, None, "cpk.pth.tar")
+    assert as_recipe(inferred.model) == config.load(config.recipes()[recipe]).model
+    assert inferred == dataclasses.replace(config.Config(), model=inferred.model)
 
 
 @pytest.mark.parametrize("recipe", [pytest.param("vox-256", marks=pytest.mark.conformance), "mgif-256"])
-def test_a_released_model_converts_without_a_config(recipe, tmp_path, record_property, most_seconds):
+def test_convert_of_released_model_needs_no_config(recipe, tmp_path, record_property, max_seconds):
     file, run = tmp_path / "cpk.pth.tar", tmp_path / "run"
     torch_files.write_legacy(file, draw_tree(recipe), "cuda:0")
     lines, seconds, gib = measure("-m", "fomm_tf", "convert", file, "--out", run)
     report(record_property, f"{recipe} without --config", seconds, gib)
     assert lines == [
         f"{run}: 10 keypoints, frames of 256x256, epoch 99, with discriminator.",
-        "The tensors do not tell the frames' size; the released models' 256x256 is assumed (else give --config).",
+        "The tensors do not determine the frame size; 256x256 is assumed, as in all released models (--config).",
     ]
-    assert seconds < most_seconds and gib < 2
+    assert seconds < max_seconds and gib < 2
     assert as_recipe(config.load(run / "config.yaml").model) == config.load(config.recipes()[recipe]).model
     file.unlink()
     shutil.rmtree(run)

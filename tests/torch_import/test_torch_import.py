@@ -1,4 +1,4 @@
-"""Reference checkpoints and configs, there and back: what is read, what is told from tensors, what is refused."""
+"""Reference checkpoints and configs: round trips, configs inferred from tensors, and error messages."""
 
 import copy
 import functools
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fomm_tf import checkpoint, config, errors, models, torch_import, weights
-from fomm_tf.torch_import import names, reference_config
+from fomm_tf.torch_import import configs, tensor_names
 
 pytestmark = pytest.mark.slow
 
@@ -35,14 +35,14 @@ def yaml_of(name):
     return DATA / f"{WHOLE.get(name, name)}.yaml"
 
 
-def bring_in(tree, name="tiny"):
+def import_tree(tree, name="tiny"):
     return torch_import.import_checkpoint(tree, str(yaml_of(name)), True, "cpk.pth.tar")
 
 
-def refuse(tree, name="tiny"):
-    """The message with which a tree is refused."""
+def import_error(tree, name="tiny"):
+    """Imports a tree that must be rejected, and returns the message."""
     with pytest.raises(errors.UserError) as caught:
-        bring_in(tree, name)
+        import_tree(tree, name)
     message = str(caught.value)
     assert message.startswith("cpk.pth.tar") and "\n" not in message
     return message
@@ -57,24 +57,24 @@ def assert_bit_equal(left, right):
 
 @pytest.fixture
 def built_once(monkeypatch):
-    """Builds every network once: for tests that do not ask what a fresh one holds."""
+    """Builds every network once, for tests that do not depend on its initial values."""
     monkeypatch.setattr(checkpoint, "build", build_once)
 
 
 build_once = functools.cache(checkpoint.build)
 
 
-# There and back -----------------------------------------------------------------------------------------------------
+# Round trips ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_reference_checkpoint_comes_back_bit_equal_through_a_run_folder(name, tmp_path):
+def test_reference_checkpoint_round_trip_is_bit_identical(name, tmp_path):
     tree = load(name)
-    checkpoint.save(tmp_path / "run", bring_in(tree, name), "story")
+    checkpoint.save(tmp_path / "run", import_tree(tree, name), "test")
     weights.save(tmp_path / "back.pth", torch_import.export_checkpoint(checkpoint.load(tmp_path / "run", True)))
     again = weights.load(tmp_path / "back.pth")
-    # Without all the optimizers of the networks that are there, none can go on.
+    # Without the optimizers of all of its networks, training cannot be resumed.
     kept = {key for key in tree if key in STATES or key == "epoch" or "optimizer_generator" in tree}
     assert set(again) == kept and again["epoch"] == tree["epoch"]
     for part in set(STATES) & set(tree):
@@ -87,29 +87,29 @@ def test_a_reference_checkpoint_comes_back_bit_equal_through_a_run_folder(name, 
         assert ours == {key: theirs.get(key, 2e-4) for key in ours}
 
 
-def test_a_discriminator_of_two_scales_comes_back_bit_equal():
+def test_discriminator_of_two_scales_round_trip_is_bit_identical():
     tree = load("tiny-disc2")
-    settings = torch_import.pick_config(tree, str(DATA / "tiny-disc2.yaml"), "tiny-disc2")
-    entries = names.discriminator_entries(models.build_discriminator(settings.model))
+    settings = torch_import.choose_config(tree, str(DATA / "tiny-disc2.yaml"), "tiny-disc2")
+    entries = tensor_names.discriminator_entries(models.build_discriminator(settings.model))
     torch_import.restore_state(entries, tree["discriminator"], "tiny-disc2")
     again = {entry.name: entry.to_torch(entry.variable.numpy()) for entry in entries}
     assert_bit_equal(tree["discriminator"], again)
     assert {name.split(".")[1] for name in again} == {"1", "0-5"}
 
 
-def test_counters_and_kernels_are_taken_over_as_they_are(built_once):
+def test_import_keeps_counters_and_kernels(built_once):
     tree = load("tiny")
     tree["generator"]["first.norm.num_batches_tracked"] = np.array(2**40 + 1, "i8")
     tree["kp_detector"]["down.weight"] = np.arange(3 * 13 * 13, dtype="f4").reshape(3, 1, 13, 13)
-    again = torch_import.export_checkpoint(bring_in(tree))
+    again = torch_import.export_checkpoint(import_tree(tree))
     assert again["generator"]["first.norm.num_batches_tracked"] == 2**40 + 1
     assert_bit_equal(tree["kp_detector"], again["kp_detector"])
 
 
-def test_steps_moments_and_learning_rate_land_in_the_optimizer_of_their_network(built_once):
+def test_import_assigns_steps_moments_and_learning_rates(built_once):
     tree = load("tiny-step5")
     tree["optimizer_kp_detector"]["param_groups"][0]["lr"] = 2e-5
-    run = bring_in(tree)
+    run = import_tree(tree)
     assert run.epoch == 5
     for name, theirs in (("generator", "generator"), ("detector", "kp_detector"), ("discriminator", "discriminator")):
         stepper = run.optimizers[name]
@@ -125,52 +125,52 @@ def test_steps_moments_and_learning_rate_land_in_the_optimizer_of_their_network(
     assert back["lr"] == 2e-5 and back["initial_lr"] == 2e-4
 
 
-def test_optimizers_of_torch_1_0_are_keyed_by_address():
+def test_import_reads_optimizers_of_torch_1_0():
     today, old = load("tiny-step5"), load("tiny-step5")
     for part in OPTIMIZERS:
         (group,) = old[part]["param_groups"]
         addresses = [140_000_000_000_000 - 72 * index for index in group["params"]]
         state = {addresses[index]: {**moments, "step": 5} for index, moments in old[part]["state"].items()}
         old[part] = {"state": dict(sorted(state.items())), "param_groups": [{**group, "params": addresses}]}
-    expected, found = (torch_import.export_checkpoint(bring_in(tree)) for tree in (today, old))
+    expected, found = (torch_import.export_checkpoint(import_tree(tree)) for tree in (today, old))
     for part in OPTIMIZERS:
         for index, moments in expected[part]["state"].items():
             assert_bit_equal(moments, found[part]["state"][index])
 
 
-def test_optimizers_that_never_stepped_come_along_without_moments():
-    run = bring_in(load("tiny"))
+def test_import_accepts_optimizers_without_moments():
+    run = import_tree(load("tiny"))
     assert all(stepper.iterations == 0 for stepper in run.optimizers.values()) and len(run.optimizers) == 3
     assert torch_import.export_checkpoint(run)["optimizer_generator"]["state"] == {}
 
 
-def test_a_checkpoint_without_one_of_its_optimizers_comes_without_any(built_once):
+def test_import_without_one_optimizer_has_none(built_once):
     tree = load("tiny-step5")
     del tree["optimizer_kp_detector"]
-    run = bring_in(tree)
+    run = import_tree(tree)
     assert run.optimizers == {} and run.discriminator is not None
 
 
-def test_a_checkpoint_without_epoch_is_of_epoch_0(built_once):
+def test_import_without_epoch_has_epoch_0(built_once):
     tree = load("tiny-legacy-cuda")
     del tree["epoch"]
-    assert bring_in(tree).epoch == 0
+    assert import_tree(tree).epoch == 0
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_align_corners_is_what_the_caller_says(align_corners):
+def test_import_sets_align_corners(align_corners):
     run = torch_import.import_checkpoint(load("wide"), str(yaml_of("wide")), align_corners, "wide")
     assert run.config.model.align_corners is align_corners
 
 
-# Configs ------------------------------------------------------------------------------------------------------------
+# Configs --------------------------------------------------------------------------------------------------------------
 
 
 def read(name):
-    return torch_import.pick_config({}, str(DATA / f"{name}.yaml"), name)
+    return torch_import.choose_config({}, str(DATA / f"{name}.yaml"), name)
 
 
-def test_tiny_yaml_is_read_as_it_is():
+def test_choose_config_reads_tiny_yaml():
     assert read("tiny") == config.parse({
         "data": {
             "root": "data/tiny",
@@ -196,7 +196,7 @@ def test_tiny_yaml_is_read_as_it_is():
     })  # fmt: skip
 
 
-def test_single_jacobian_yaml_is_read_as_it_is():
+def test_choose_config_reads_single_jacobian_yaml():
     settings = read("single-jacobian")
     model = settings.model
     assert (model.num_keypoints, model.frame_size, model.motion_scale) == (4, (64, 64), 0.5)
@@ -208,7 +208,7 @@ def test_single_jacobian_yaml_is_read_as_it_is():
     assert settings.train.transform == config.TransformConfig(0.05, 0.005, 5)
 
 
-def test_wide_yaml_is_read_as_it_is():
+def test_choose_config_reads_wide_yaml():
     settings = read("wide")
     model = settings.model
     assert (model.frame_size, model.num_keypoints, model.jacobian, model.occlusion) == ((64, 96), 1, True, True)
@@ -218,7 +218,7 @@ def test_wide_yaml_is_read_as_it_is():
     assert settings.animate == config.AnimateConfig("relative", True, False)
 
 
-def test_zero_order_and_disc2_yaml_are_read_as_they_are():
+def test_choose_config_reads_zero_order_and_disc2_yaml():
     model = read("zero-order").model
     assert not model.jacobian and not model.occlusion and model.num_keypoints == 3
     assert model.motion_scale == model.keypoint_detector.scale == 0.5
@@ -251,10 +251,10 @@ def change(tree, path, value):
         ("visualizer_params.anything", 5, "train.epochs", 10),
     ],
 )
-def test_a_key_of_the_reference_lands_where_ours_is(path, value, place, expected):
+def test_from_yaml_converts_keys(path, value, place, expected):
     tree = config.read_yaml(DATA / "tiny.yaml")
     change(tree, path, value)
-    found = reference_config.from_yaml(tree, "tiny.yaml")
+    found = configs.from_yaml(tree, "tiny.yaml")
     for part in place.split("."):
         found = getattr(found, part)
     assert found == expected and type(found) is type(expected)
@@ -263,11 +263,11 @@ def test_a_key_of_the_reference_lands_where_ours_is(path, value, place, expected
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("model_params.common_params.num_kps", 5, "has the key model_params.common_params.num_kps, which no config"),
-        ("model_params.generator_params.skips", True, "has the key model_params.generator_params.skips"),
-        ("model_params.audio_params.layers", 3, "has the key model_params.audio_params.layers"),
-        ("model_params.generator_params", None, "has the key model_params.generator_params, which no config"),
-        ("model_params", 5, "has the key model_params, which no config"),
+        ("model_params.common_params.num_kps", 5, "has the unknown key model_params.common_params.num_kps; remove it"),
+        ("model_params.generator_params.skips", True, "has the unknown key model_params.generator_params.skips"),
+        ("model_params.audio_params.layers", 3, "has the unknown key model_params.audio_params.layers"),
+        ("model_params.generator_params", None, "has the unknown key model_params.generator_params; remove it"),
+        ("model_params", 5, "has the unknown key model_params; remove it"),
         ("model_params.common_params.num_channels", 1, "num_channels is 1; only images of 3 channels"),
         ("model_params.common_params.num_kp", "ten", "model.num_keypoints must be int; got 'ten'"),
         ("model_params.common_params.num_kp", 0, "model.num_keypoints must be at least 1; got 0"),
@@ -277,30 +277,30 @@ def test_a_key_of_the_reference_lands_where_ours_is(path, value, place, expected
         ("train_params.num_epochs", 1.5, "train.epochs must be int; got 1.5"),
     ],
 )
-def test_a_config_of_the_reference_that_we_cannot_follow_is_refused(path, value, message):
+def test_from_yaml_rejects_unsupported_configs(path, value, message):
     tree = config.read_yaml(DATA / "tiny.yaml")
     change(tree, path, value)
     with pytest.raises(errors.UserError, match=f"^tiny.yaml:? .*{message}|^tiny.yaml: {message}"):
-        reference_config.from_yaml(tree, "tiny.yaml")
+        configs.from_yaml(tree, "tiny.yaml")
 
 
-def test_a_config_is_a_file_of_either_kind_or_a_recipe(tmp_path):
+def test_choose_config_accepts_both_kinds_of_files_and_recipes(tmp_path):
     (tmp_path / "ours.yaml").write_text(config.dump(read("wide")))
-    assert torch_import.pick_config({}, str(tmp_path / "ours.yaml"), "x") == read("wide")
+    assert torch_import.choose_config({}, str(tmp_path / "ours.yaml"), "x") == read("wide")
     recipes = config.recipes()
-    assert torch_import.pick_config({}, "vox-adv-256", "x") == config.load(recipes["vox-adv-256"])
+    assert torch_import.choose_config({}, "vox-adv-256", "x") == config.load(recipes["vox-adv-256"])
     with pytest.raises(errors.UserError) as caught:
-        torch_import.pick_config({}, "vox", "x")
+        torch_import.choose_config({}, "vox", "x")
     assert str(caught.value) == (
-        f"--config vox is neither a file nor a recipe; the recipes are {', '.join(recipes)}."
+        f"`reference_config` vox is neither a file nor a recipe; the recipes are {', '.join(recipes)}."
     )  # fmt: skip
 
 
-# Sizes told from the tensors ----------------------------------------------------------------------------------------
+# Configs inferred from tensors ----------------------------------------------------------------------------------------
 
 
 class Tensor:
-    """Something with a shape, for what looks at shapes alone."""
+    """An object that has only a shape."""
 
     def __init__(self, *shape):
         self.shape = shape
@@ -330,8 +330,8 @@ def make_released(keypoints=10, jacobian=True, occlusion=True):
 @pytest.mark.parametrize("keypoints", [1, 10, 15])
 @pytest.mark.parametrize("jacobian", [True, False])
 @pytest.mark.parametrize("occlusion", [True, False])
-def test_a_released_architecture_is_told_from_its_tensors(keypoints, jacobian, occlusion):
-    found = torch_import.pick_config(make_released(keypoints, jacobian, occlusion), None, "cpk").model
+def test_choose_config_infers_released_architecture(keypoints, jacobian, occlusion):
+    found = torch_import.choose_config(make_released(keypoints, jacobian, occlusion), None, "cpk").model
     assert (found.num_keypoints, found.jacobian, found.occlusion) == (keypoints, jacobian, occlusion)
     assert (found.frame_size, found.motion_scale, found.keypoint_detector.scale) == ((256, 256), 0.25, 0.25)
     assert found.keypoint_detector == config.KeypointDetectorConfig()
@@ -340,13 +340,13 @@ def test_a_released_architecture_is_told_from_its_tensors(keypoints, jacobian, o
 
 
 @pytest.mark.slow
-def test_what_is_told_from_the_tensors_builds_these_tensors():
+def test_inferred_config_builds_the_same_tensors():
     tree = make_released(15)
-    run = checkpoint.build(torch_import.pick_config(tree, None, "cpk"))
+    run = checkpoint.build(torch_import.choose_config(tree, None, "cpk"))
     detector, dense_motion, generator = run.model.layers
     for part, entries in (
-        ("kp_detector", names.detector_entries(detector)),
-        ("generator", names.generator_entries(dense_motion, generator)),
+        ("kp_detector", tensor_names.detector_entries(detector)),
+        ("generator", tensor_names.generator_entries(dense_motion, generator)),
     ):
         expected = {name: tensor.shape for name, tensor in tree[part].items()}
         assert {entry.name: entry.torch_shape for entry in entries} == expected
@@ -360,15 +360,15 @@ def test_what_is_told_from_the_tensors_builds_these_tensors():
         ("taichi-256", config.DiscriminatorConfig()),
     ],
 )
-def test_a_discriminator_is_told_from_its_tensors(recipe, expected):
+def test_choose_config_infers_discriminator(recipe, expected):
     shapes = RELEASED[recipe]["discriminator"]
     tree = make_released() | {"discriminator": {name: Tensor(*shape) for name, shape in shapes.items()}}
-    assert torch_import.pick_config(tree, None, "cpk").model.discriminator == expected
+    assert torch_import.choose_config(tree, None, "cpk").model.discriminator == expected
 
 
-def test_a_discriminator_of_two_scales_is_told_from_its_tensors():
+def test_choose_config_infers_discriminator_of_two_scales():
     tree = make_released() | load("tiny-disc2")
-    assert torch_import.pick_config(tree, None, "cpk").model.discriminator == config.DiscriminatorConfig(
+    assert torch_import.choose_config(tree, None, "cpk").model.discriminator == config.DiscriminatorConfig(
         scales=(1.0, 0.5), block_expansion=8, max_features=24, num_blocks=3
     )
 
@@ -400,55 +400,60 @@ def put(part, name, *shape):
             put("generator", "dense_motion_network.down.weight", 3, 1, 5, 5),
             "its dense motion network is not that of the released models",
         ),
-        (drop("kp_detector", "kp."), "the sizes of the networks cannot be told from its tensors ('kp.weight')"),
-        (put("kp_detector", "kp.weight"), "the sizes of the networks cannot be told from its tensors"),
-        (put("kp_detector", "down.weight", 3, 1, 12, 12), "cannot be told from its tensors (down.weight of 12 pixels)"),
-        (drop("kp_detector", ""), "the sizes of the networks cannot be told from its tensors"),
-        (drop("generator", "first"), "the sizes of the networks cannot be told from its tensors"),
-        (drop("generator", "dense_motion_network"), "the sizes of the networks cannot be told from its tensors"),
+        (drop("kp_detector", "kp."), "the sizes of the networks cannot be inferred from its tensors ('kp.weight')"),
+        (put("kp_detector", "kp.weight"), "the sizes of the networks cannot be inferred from its tensors"),
+        (
+            put("kp_detector", "down.weight", 3, 1, 12, 12),
+            "cannot be inferred from its tensors (down.weight of 12 pixels)",
+        ),
+        (drop("kp_detector", ""), "the sizes of the networks cannot be inferred from its tensors"),
+        (drop("generator", "first"), "the sizes of the networks cannot be inferred from its tensors"),
+        (drop("generator", "dense_motion_network"), "the sizes of the networks cannot be inferred from its tensors"),
     ],
 )
-def test_other_architectures_are_refused_without_a_config_and_the_cure_is_named(edit, message):
+def test_choose_config_rejects_other_architectures_without_config(edit, message):
     tree = make_released()
     edit(tree)
     with pytest.raises(errors.UserError) as caught:
-        torch_import.pick_config(tree, None, "cpk.pth.tar")
+        torch_import.choose_config(tree, None, "cpk.pth.tar")
     assert str(caught.value).startswith("cpk.pth.tar: ") and message in str(caught.value)
-    assert "give --config" in str(caught.value)
+    assert "`reference_config`" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["tiny", "wide", "zero-order", "single-jacobian"])
-def test_the_small_reference_models_need_a_config(name):
-    with pytest.raises(errors.UserError, match=r"its keypoint detector is not that of the rel.*; give --config"):
+def test_import_of_small_models_needs_config(name):
+    with pytest.raises(
+        errors.UserError, match=r"its keypoint detector is not that of the rel.*; give as `reference_config`"
+    ):
         torch_import.import_checkpoint(load(name), None, True, name)
 
 
-# What is refused ----------------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def tiny_run():
-    return bring_in(load("tiny"))
+    return import_tree(load("tiny"))
 
 
 @pytest.mark.parametrize("part", STATES)
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda state, name: state.pop(name), "lacks tensor {name};"),
-        (lambda state, name: state.update(extra=np.zeros(3, "f4")), "has the surplus tensor extra;"),
-        (lambda state, name: state.update({name: state[name][..., :-1]}), "{name} must be {shape}; got {cut}:"),
+        (lambda state, name: state.pop(name), "has no tensor {name},"),
+        (lambda state, name: state.update(extra=np.zeros(3, "f4")), "has the unexpected tensor extra,"),
+        (lambda state, name: state.update({name: state[name][..., :-1]}), "{name} must be {shape}; got {cut};"),
         (lambda state, name: state.update({name: state[name][None]}), "{name} must be {shape}; got [1, "),
-        (lambda state, name: state.update({name: "weights"}), "{name} must be {shape}; got str:"),
-        (lambda state, name: state.update({name: None}), "{name} must be {shape}; got NoneType:"),
+        (lambda state, name: state.update({name: "weights"}), "{name} must be {shape}; got str;"),
+        (lambda state, name: state.update({name: None}), "{name} must be {shape}; got NoneType;"),
     ],
 )
-def test_a_wrong_tensor_is_named_and_nothing_is_assigned(part, edit, message, tiny_run):
+def test_restore_state_names_wrong_tensor_and_assigns_nothing(part, edit, message, tiny_run):
     detector, dense_motion, generator = tiny_run.model.layers
     entries = {
-        "generator": lambda: names.generator_entries(dense_motion, generator),
-        "kp_detector": lambda: names.detector_entries(detector),
-        "discriminator": lambda: names.discriminator_entries(tiny_run.discriminator),
+        "generator": lambda: tensor_names.generator_entries(dense_motion, generator),
+        "kp_detector": lambda: tensor_names.detector_entries(detector),
+        "discriminator": lambda: tensor_names.discriminator_entries(tiny_run.discriminator),
     }[part]()
     before = [entry.variable.numpy() for entry in entries]
     state = {name: array + 1 for name, array in load("tiny")[part].items()}
@@ -459,62 +464,62 @@ def test_a_wrong_tensor_is_named_and_nothing_is_assigned(part, edit, message, ti
     with pytest.raises(errors.UserError) as caught:
         torch_import.restore_state(entries, state, f"cpk.pth.tar: {part}")
     assert str(caught.value).startswith(f"cpk.pth.tar: {part}") and expected in str(caught.value)
-    assert "give --config of this" in str(caught.value)
+    assert "give another `reference_config`" in str(caught.value)
     for entry, array in zip(entries, before, strict=True):
         np.testing.assert_array_equal(entry.variable.numpy(), array)
 
 
-def test_many_missing_tensors_are_counted(built_once):
+def test_import_counts_missing_tensors(built_once):
     tree = load("tiny")
     missing = [name for name in tree["generator"] if name.startswith("bottleneck.r1")]
     for name in missing:
         del tree["generator"][name]
-    assert f"generator lacks tensor {missing[0]} and {len(missing) - 1} more;" in refuse(tree)
+    assert f"generator has no tensor {missing[0]} and {len(missing) - 1} more," in import_error(tree)
 
 
-def test_the_config_of_another_model_is_refused_with_a_tensor_s_name(built_once):
-    message = refuse(load("zero-order"), "tiny")
-    assert "generator lacks tensor dense_motion_network.occlusion.weight and 1 more" in message
-    message = refuse(load("tiny"), "zero-order")
-    assert "generator has the surplus tensor dense_motion_network.occlusion.weight and 1 more" in message
-    message = refuse(load("tiny"), "single-jacobian")
-    assert "must be [16, 20, 3, 3]; got [16, 24, 3, 3]: give --config of this model" in message
+def test_import_rejects_config_of_another_model(built_once):
+    message = import_error(load("zero-order"), "tiny")
+    assert "generator has no tensor dense_motion_network.occlusion.weight and 1 more" in message
+    message = import_error(load("tiny"), "zero-order")
+    assert "generator has the unexpected tensor dense_motion_network.occlusion.weight and 1 more" in message
+    message = import_error(load("tiny"), "single-jacobian")
+    assert "must be [16, 20, 3, 3]; got [16, 24, 3, 3]; give another `reference_config`" in message
 
 
 @pytest.mark.parametrize("part", ["kp_detector", "generator"])
 @pytest.mark.parametrize("value", [None, 5, "weights"])
-def test_a_checkpoint_without_a_network_is_refused(part, value):
+def test_import_rejects_checkpoint_without_network(part, value):
     tree = load("tiny-legacy-cuda")
     if value is None:
         del tree[part]
     else:
         tree[part] = value
-    assert f"holds no state dictionary '{part}'; it holds " in refuse(tree)
-    with pytest.raises(errors.UserError, match="holds no state dictionary"):
+    assert f"has no state dictionary '{part}'; it has " in import_error(tree)
+    with pytest.raises(errors.UserError, match="has no state dictionary"):
         torch_import.import_checkpoint(tree, None, True, "cpk.pth.tar")
 
 
-def test_a_discriminator_alone_and_an_empty_file_are_refused():
-    assert "holds no state dictionary 'kp_detector'; it holds discriminator, epoch." in refuse(load("tiny-disc2"))
-    assert "holds no state dictionary 'kp_detector'; it holds nothing." in refuse({})
+def test_import_rejects_discriminator_alone_and_empty_file():
+    assert "has no state dictionary 'kp_detector'; it has discriminator, epoch." in import_error(load("tiny-disc2"))
+    assert "has no state dictionary 'kp_detector'; it has nothing." in import_error({})
 
 
-def test_a_discriminator_that_is_no_state_dictionary_is_left_out(built_once):
+def test_import_ignores_discriminator_that_is_not_a_state_dictionary(built_once):
     tree = load("tiny-legacy-cuda") | {"discriminator": None}
-    assert bring_in(tree).discriminator is None
-    with pytest.raises(errors.UserError, match="give --config"):
-        torch_import.pick_config(tree, None, "tiny")
+    assert import_tree(tree).discriminator is None
+    with pytest.raises(errors.UserError, match="`reference_config`"):
+        torch_import.choose_config(tree, None, "tiny")
 
 
 @pytest.mark.parametrize("epoch", [-1, 0.5, float("nan"), float("inf"), 2**63, 2**70, None, "five", True, [5], {}])
-def test_an_epoch_that_is_no_whole_number_is_refused(epoch):
-    message = refuse(load("tiny-legacy-cuda") | {"epoch": epoch})
+def test_import_rejects_epoch_that_is_not_a_whole_number(epoch):
+    message = import_error(load("tiny-legacy-cuda") | {"epoch": epoch})
     assert "cpk.pth.tar: epoch must be a whole number; got " in message
 
 
 @pytest.mark.parametrize("epoch", [np.array(7), np.float32(7), 7.0, np.array(7, "i4")])
-def test_an_epoch_may_be_any_kind_of_number(epoch, built_once):
-    assert bring_in(load("tiny-legacy-cuda") | {"epoch": epoch}).epoch == 7
+def test_import_accepts_any_numeric_type_for_epoch(epoch, built_once):
+    assert import_tree(load("tiny-legacy-cuda") | {"epoch": epoch}).epoch == 7
 
 
 @pytest.fixture(scope="module")
@@ -522,7 +527,7 @@ def stepped():
     return load("tiny-step5")
 
 
-def cut_moment(name):
+def truncate_moment(name):
     def edit(adam):
         adam["state"][3][name] = adam["state"][3][name][..., :-1]
 
@@ -540,11 +545,14 @@ def rename_states(adam):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (cut_moment("exp_avg"), "exp_avg of predictor.encoder.down_blocks.0.norm.bias must be [16]"),
-        (cut_moment("exp_avg_sq"), "exp_avg_sq of predictor.encoder.down_blocks.0.norm.bias must be [16]"),
+        (truncate_moment("exp_avg"), "exp_avg of predictor.encoder.down_blocks.0.norm.bias must be [16]"),
+        (truncate_moment("exp_avg_sq"), "exp_avg_sq of predictor.encoder.down_blocks.0.norm.bias must be [16]"),
         (lambda adam: adam["state"][3].pop("exp_avg"), "exp_avg of predictor.encoder.down_blocks.0.norm.bias must be"),
         (lambda adam: adam["state"][3].update(exp_avg=5), "exp_avg of predictor.encoder.down_blocks.0.norm.bias must"),
-        (lambda adam: adam["state"][3].update(step=6), "must hold 28 parameters after one number of steps; got 28 aft"),
+        (
+            lambda adam: adam["state"][3].update(step=6),
+            "must have 28 parameters with the same number of steps; got 28 ",
+        ),
         (lambda adam: adam["state"][3].update(step=-1), "is not the state of torch's Adam"),
         (lambda adam: adam["state"][3].update(step="five"), "is not the state of torch's Adam"),
         (lambda adam: adam["state"][3].pop("step"), "is not the state of torch's Adam (KeyError('step'))"),
@@ -558,13 +566,13 @@ def rename_states(adam):
         (group_of(lr=None), "is not the state of torch's Adam"),
         (group_of(params=5), "is not the state of torch's Adam"),
         (group_of(params=[[0]] * 28), "is not the state of torch's Adam"),
-        (group_of(params=list(range(27))), "must hold 28 parameters after one number of steps; got 27 after [5]"),
-        (rename_states, "has moments of 28 parameters that its param_groups do not name"),
+        (group_of(params=list(range(27))), "must have 28 parameters with the same number of steps; got 27 with [5]"),
+        (rename_states, "has moments of 28 parameters that are not in its param_groups"),
     ],
 )
-def test_a_wrong_optimizer_state_is_refused(edit, message, stepped, built_once):
+def test_import_rejects_wrong_optimizer_state(edit, message, stepped, built_once):
     tree = {**stepped, "optimizer_kp_detector": copy.deepcopy(stepped["optimizer_kp_detector"])}
     edit(tree["optimizer_kp_detector"])
-    found = refuse(tree)
+    found = import_error(tree)
     assert found.startswith("cpk.pth.tar: optimizer_kp_detector ") or "optimizer_kp_detector: " in found
     assert message in found

@@ -79,7 +79,7 @@ def test_run_directory_holds_the_documented_files(make_config, one_replica, tmp_
     names = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
     assert names == {
         *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
-        *("config", "events", "history", "images"),
+        *("config", "events", "history", "samples"),
     }
     assert "python train.py small.yaml" in (tmp_path / "run" / "README.txt").read_text()
     loaded = checkpoint.load(tmp_path / "run", training=True)
@@ -139,10 +139,10 @@ def test_nan_gradient_stops_the_run_and_keeps_the_last_checkpoint(make_config, o
 
 
 def test_run_rejects_used_directory_and_keeps_it(make_config, one_replica, tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(errors.UserError, match="already exists; continue it with --resume, or give another --run"):
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(errors.UserError, match="already exists; continue it with `resume`, or give another `folder`"):
         train(make_config(), tmp_path, one_replica)
-    assert os.listdir(tmp_path) == ["thesis.txt"]
+    assert os.listdir(tmp_path) == ["notes.txt"]
 
 
 def test_resume_rejects_another_model(plain, make_config, one_replica, tmp_path):
@@ -156,8 +156,8 @@ def test_adversarial_fine_tuning_starts_from_a_plain_run(plain, make_config, one
     lines = train(settings, tmp_path / "adv", one_replica, init_from=plain[0])
     assert any("has no discriminator: randomly initialized" in line for line in lines)
     before, after = (checkpoint.load(folder).model for folder in (plain[0], tmp_path / "adv"))
-    for mine, theirs in zip(after.detector.trainable_weights, before.detector.trainable_weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    for resumed, original in zip(after.detector.trainable_weights, before.detector.trainable_weights, strict=True):
+        np.testing.assert_array_equal(resumed, original)
     assert not np.array_equal(after.generator.final.kernel, before.generator.final.kernel)
 
 
@@ -205,14 +205,14 @@ def result(process, out):
     return json.loads((out / "history.json").read_text()), list(np.load(out / "weights.npz").values())
 
 
-def assert_same(one, other):
+def assert_same(actual, expected):
     """Losses and updated weights to 1e-5 relative."""
-    assert len(one[0]) == 3
-    for mine, theirs in zip(one[0], other[0], strict=True):
+    assert len(actual[0]) == 3
+    for mine, theirs in zip(actual[0], expected[0], strict=True):
         for name, value in theirs.items():
             if not name.startswith("gradient_norm"):
                 assert mine[name] == pytest.approx(value, rel=1e-5), name
-    for mine, theirs in zip(one[1], other[1], strict=True):
+    for mine, theirs in zip(actual[1], expected[1], strict=True):
         norm = np.linalg.norm(np.float64(theirs))
         # Variables that start from 0 (heads of Jacobians, offsets of norms) are sums of gradients, for which float32
         # allows 1e-3 (here five times that); all others are dominated by their initial values.

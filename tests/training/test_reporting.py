@@ -68,10 +68,10 @@ def test_tensorboard_logger_writes_scalars_images_and_png_files(tmp_path):
     logger.log_scalars(4, {"loss/perceptual": 1.25})
     values = events(tmp_path)
     assert values["loss/perceptual"] == {3: 1.5, 4: 1.25} and values["images_per_second"] == {3: 9.0}
-    width, height, encoded = values["images"][3]
+    width, height, encoded = values["samples"][3]
     assert (int(width), int(height)) == (12, 8)
     assert np.array_equal(tf.io.decode_png(encoded), grid)
-    assert np.array_equal(video.read_image(tmp_path / "images" / "0000003.png"), grid)
+    assert np.array_equal(video.read_image(tmp_path / "samples" / "0000003.png"), grid)
 
 
 def test_history_add_returns_whether_the_score_is_the_best(tmp_path):

@@ -52,8 +52,8 @@ def test_prepare_skips_and_names_unusable_videos(make_config, one_replica, puppe
     video.write_image(root / "train" / "single" / "0.png", np.zeros([32, 32, 3], np.uint8))
     with pytest.warns(UserWarning, match="skipped") as caught:
         session, lines = prepare(make_config(f"data.root={root}"), one_replica)
-    messages = [str(warning.message) for warning in caught if "skipped" in str(warning.message)]
-    assert len(messages) == 2 and "broken.mp4" in messages[0] and "single has one frame" in messages[1]
+    skipped = [str(warning.message) for warning in caught if "skipped" in str(warning.message)]
+    assert len(skipped) == 2 and "broken.mp4" in skipped[0] and "single has one frame" in skipped[1]
     assert len(session.train) == 6 and "6 clips of 6 identities, 36 frames (2 skipped) to train on" in lines[0]
 
 

@@ -1,7 +1,8 @@
-"""What the backbones share: normalisation of images, convolutions that never train, tensors of torch's files."""
+"""What the backbones share: normalization, frozen convolutions, checked tensors, calibration, a random network."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -12,23 +13,24 @@ from fomm_tf.models import execution
 from fomm_tf.ops import tensors
 
 LAYERS = 5
+_RANDOM_CHANNELS = (8, 16, 32, 32, 32)
 
 
 class Backbone(tf.Module):
-    """A network that gives the features of five depths.
+    """A network that returns the features of five layers.
 
     Args:
-      stages: five functions, each from the features of one depth to those of the next; the first one's are the
-        normalised images.
-      name: what errors call it; default, the class.
+      stages: five functions, each from the features of one layer to those of the next; the input of the first is the
+        normalized images.
+      name: its name in error messages; by default that of the class.
 
     Attributes:
-      relative: the weights of the perceptual loss mean something only for features divided by their mean size
+      relative: the weights of the perceptual loss are meaningful only for features divided by their mean magnitude
         (`fomm_tf.losses.backbones.Scaled`).
-      smallest_side: of the images, in pixels.
-      mean: what is taken off the channels red, green and blue.
-      std: what they are divided by then.
-      recompute: keep the features alone for the gradient; see `fomm_tf.models.execution`.
+      smallest_side: minimum side of the images, in pixels.
+      mean: subtracted from the channels red, green and blue.
+      std: what the channels are then divided by.
+      recompute: store only the features for the gradient; see `fomm_tf.models.execution`.
     """
 
     relative = True
@@ -42,7 +44,7 @@ class Backbone(tf.Module):
         self._stages = list(stages)
 
     def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """Features of five depths.
+        """Computes the features of five layers.
 
         Args:
           images: `[B, H, W, 3]` float in [0, 1].
@@ -56,24 +58,25 @@ class Backbone(tf.Module):
         images = tensors.at_least_float32(images)
         if any(side is not None and side < self.smallest_side for side in images.shape[1:3]):
             raise errors.UserError(
-                f"The backbone {self.name} needs images of {self.smallest_side} pixels a side at least; got "
-                f"{images.shape[1]} x {images.shape[2]}: leave out the smallest of train.pyramid_scales, or take "
-                "another train.backbone."
+                f"The backbone {self.name} needs images of at least {self.smallest_side} pixels a side; got "
+                f"{images.shape[1]} x {images.shape[2]}: remove the smallest of train.pyramid_scales, or use another "
+                "train.backbone."
             )
-        taps = [(images - tf.constant(self.mean, images.dtype)) / tf.constant(self.std, images.dtype)]
+        features = [(images - tf.constant(self.mean, images.dtype)) / tf.constant(self.std, images.dtype)]
         for stage in self._stages:
-            taps.append(execution.recompute_in_gradient(stage, taps[-1]) if self.recompute else stage(taps[-1]))
-        return taps[1:]
+            last = features[-1]
+            features.append(execution.recompute_in_gradient(stage, last) if self.recompute else stage(last))
+        return features[1:]
 
 
 class Convolution(tf.Module):
-    """A convolution with zero padding to ceil(size / stride), as TensorFlow's SAME; its weights never train.
+    """A convolution with TensorFlow's SAME padding and frozen weights.
 
     Args:
-      kernel: `(O, I, h, w)`, `(C, 1, h, w)` if depthwise.
+      kernel: `(O, I, h, w)`, or `(C, 1, h, w)` if depthwise.
       bias: `(O,)` or `(C,)`.
-      stride: pixels from one output to the next.
-      depthwise: each channel by itself.
+      stride: of the convolution, in pixels.
+      depthwise: convolve each channel separately.
     """
 
     def __init__(self, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, depthwise: bool = False) -> None:
@@ -90,13 +93,13 @@ class Convolution(tf.Module):
 
 
 class TorchState:
-    """The tensors of a state dictionary, each checked when it is asked for.
+    """The tensors of a PyTorch state dictionary; each is checked when it is read.
 
     Args:
-      state: by torch's names.
-      source: where it is from.
-      network: whose it ought to be.
-      cure: what to do if it is not, for the errors.
+      state: arrays by PyTorch's names.
+      source: the file, for error messages.
+      network: the expected network, for error messages.
+      cure: what to do about a wrong file, for error messages.
     """
 
     def __init__(self, state: Mapping[str, np.ndarray], source: str, network: str, cure: str) -> None:
@@ -106,7 +109,7 @@ class TorchState:
         """Reads one tensor.
 
         Raises:
-          errors.UserError: if it is missing or misshapen.
+          errors.UserError: if it is missing or has another shape.
         """
         array = self._state.get(name)
         if getattr(array, "shape", None) != shape:
@@ -115,3 +118,75 @@ class TorchState:
                 f"{self._source} is not {self._network}: {name} must be {list(shape)}; got {got}; {self._cure}."
             )
         return array
+
+
+def measure(backbone: Backbone, images: tf.Tensor) -> tuple[float, ...]:
+    """Measures the mean absolute feature of each layer; deterministic.
+
+    Args:
+      backbone: the network.
+      images: `[B, H, W, 3]` float in [0, 1], real frames to calibrate on.
+
+    Returns:
+      One number per layer.
+
+    Raises:
+      errors.UserError: if the images are too small, or if a layer is 0 everywhere or not finite.
+    """
+    scales = tuple(float(np.abs(features.numpy()).mean(dtype=np.float64)) for features in backbone(images))
+    for layer, scale in enumerate(scales, 1):
+        if not 0.0 < scale < math.inf:
+            raise errors.UserError(
+                f"Layer {layer} of the backbone {backbone.name} has mean magnitude {scale:g} on the calibration "
+                "frames; it must be positive and finite. Check the training set for black or damaged frames."
+            )
+    return scales
+
+
+class Scaled(tf.Module):
+    """A backbone with the features of each layer divided by a scale.
+
+    Args:
+      backbone: the network.
+      scales: one per layer, as returned by `measure`.
+
+    Raises:
+      errors.UserError: if there are not as many scales as layers, or one is not a positive number.
+    """
+
+    def __init__(self, backbone: Backbone, scales: Sequence[float]) -> None:
+        super().__init__(name=backbone.name)
+        if len(scales) != LAYERS or not all(0.0 < scale < math.inf for scale in scales):
+            raise errors.UserError(
+                f"train.feature_scales must be {LAYERS} positive numbers, one per layer of the backbone; got "
+                f"{list(scales)}."
+            )
+        self._backbone, self._scales = backbone, tuple(scales)
+
+    def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
+        """Computes the scaled features; see `Backbone.__call__`."""
+        return [features / scale for features, scale in zip(self._backbone(images), self._scales, strict=True)]
+
+
+class RandomBackbone(Backbone):
+    """Five 3x3 convolutions with fixed random kernels and max pooling in between; for tests only."""
+
+    def __init__(self) -> None:
+        random, channels, stages = np.random.default_rng(0), 3, []
+        for width in _RANDOM_CHANNELS:
+            kernel = random.normal(0.0, np.sqrt(2.0 / (9 * channels)), (width, channels, 3, 3))
+            stages.append(_RandomStage(Convolution(kernel, np.zeros(width)), pool=bool(stages)))
+            channels = width
+        super().__init__(stages, name="random")
+
+
+class _RandomStage(tf.Module):
+    """Max pooling if `pool`, convolution, ReLU."""
+
+    def __init__(self, convolution: Convolution, pool: bool) -> None:
+        super().__init__()
+        self._convolution, self._pool = convolution, pool
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        pooled = tf.nn.max_pool2d(inputs, 2, 2, "SAME") if self._pool else inputs
+        return tf.nn.relu(self._convolution(pooled))

