@@ -59,3 +59,28 @@ def test_run_reports_an_interruption(capsys):
 
     assert console.run("clips", command) == 130
     assert capsys.readouterr().err == "clips: interrupted; nothing is left half-written.\n"
+
+
+def test_requires_extra_names_the_missing_package():
+    expected = r'^onnx is not installed; install it with: pip install "fomm-tf\[export\]"$'
+    with pytest.raises(errors.UserError, match=expected), console.requires_extra("export"):
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+
+def test_requires_extra_leaves_missing_modules_of_the_package_alone():
+    with pytest.raises(ModuleNotFoundError), console.requires_extra("export"):
+        raise ModuleNotFoundError("No module named 'fomm_tf.absent'", name="fomm_tf.absent")
+
+
+def test_parser_takes_options_between_positional_arguments():
+    parser = console.Parser(prog="fomm")
+    clips = parser.add_subparsers().add_parser("clips")
+    clips.add_argument("first")
+    clips.add_argument("others", nargs="*")
+    clips.add_argument("--jobs", type=int, required=True)
+    for line in ("clips a b c --jobs 2", "clips a --jobs 2 b c", "clips --jobs 2 a b c", "clips a b --jobs 2 c"):
+        arguments = parser.parse_args(line.split())
+        assert (arguments.first, arguments.others, arguments.jobs) == ("a", ["b", "c"], 2)
+    for line in ("clips --jobs 2", "clips a", "clips a --jobs 2 --depth 3"):
+        with pytest.raises(errors.UserError):
+            parser.parse_args(line.split())

@@ -19,7 +19,7 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
         ([], "CONFIG is missing: give a recipe, or --run and --resume"),
         (
             ["{small}", "--resume", "--init-from", "runs/x"],
-            "--resume continues with the run's own weights: it does not go with --init-from",
+            "--resume cannot be combined with --init-from",
         ),
         (["absent.yaml"], "Cannot read the config absent.yaml"),
         (["{small}", "train.speed=3"], "train has no key speed; the known ones are epochs, "),

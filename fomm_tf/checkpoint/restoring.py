@@ -109,7 +109,7 @@ def read_config(folder: str | pathlib.Path) -> config.Config:
     if not path.is_file():
         reason = "does not exist" if not path.parent.exists() else "has no config.yaml"
         raise errors.UserError(
-            f"{folder} is not a run directory: it {reason}; create one with `fomm convert` or train."
+            f"{folder} is not a run directory: it {reason}; create one with `fomm convert` or `fomm train`."
         )
     return config.load(path)
 

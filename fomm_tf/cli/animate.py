@@ -15,19 +15,7 @@ if TYPE_CHECKING:
 
 
 def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", metavar="IMAGE", required=True, help="the image to animate")
-    parser.add_argument(
-        "--driving",
-        metavar="VIDEO",
-        required=True,
-        help="the driving video: a file, a directory of frames, or a stacked png",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="OUT",
-        required=True,
-        help=f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames",
-    )
+    add_file_arguments(parser)
     _add_shared_arguments(parser)
     parser.add_argument(
         "--visualize", metavar="DIR", help="write keypoints, deformed source, occlusion and masks to this directory"
@@ -65,6 +53,36 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
         help="index of the driving frame whose pose is closest to the image's, from which relative motion starts "
         "(default: off, the first frame)",
     )
+    parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
+    parser.add_argument(
+        "--precision",
+        choices=config.PRECISIONS,
+        default="float32",
+        help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that support it)",
+    )
+    parser.add_argument("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
+    add_video_arguments(parser)
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the source, the driving video and the output."""
+    parser.add_argument("--source", metavar="IMAGE", required=True, help="the image to animate")
+    parser.add_argument(
+        "--driving",
+        metavar="VIDEO",
+        required=True,
+        help="the driving video: a file, a directory of frames, or a stacked png",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="OUT",
+        required=True,
+        help=f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames",
+    )
+
+
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares how the driving video is read and the output is written."""
     parser.add_argument(
         "--fit",
         choices=("crop", "pad", "stretch"),
@@ -74,15 +92,12 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=float, metavar="SECONDS", help="where to start in the driving video")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="how much of the driving video to use")
     parser.add_argument("--fps", type=float, help="frames per second (default: the driving video's)")
-    parser.add_argument("--audio", action=yes_or_no, default=True, help="copy the driving video's audio (default: yes)")
-    parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
     parser.add_argument(
-        "--precision",
-        choices=config.PRECISIONS,
-        default="float32",
-        help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that support it)",
+        "--audio",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="copy the driving video's audio (default: yes)",
     )
-    parser.add_argument("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
     parser.add_argument(
         "--no-tag", action="store_true", help='omit "animated with fomm-tf" from the metadata of the output'
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fomm_tf import console, errors, video
+from fomm_tf.cli import animate as local
 from fomm_tf.serving import base_client
 
 _ANIMATE = "animate an image with the motion of a video, through a server"
@@ -14,21 +15,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     animate = commands.add_parser("animate", help=_ANIMATE, description=f"{_ANIMATE[0].upper()}{_ANIMATE[1:]}.")
     animate.set_defaults(act=_animate, parser=animate)
-    yes_or_no = argparse.BooleanOptionalAction
     animate.add_argument("--server", metavar="HOST:PORT", required=True, help="address of the model server")
-    animate.add_argument("--source", metavar="IMAGE", required=True, help="the image to animate")
-    animate.add_argument(
-        "--driving",
-        metavar="VIDEO",
-        required=True,
-        help="the video whose motion is used: a file, a directory of frames, or a stacked png",
-    )
-    animate.add_argument(
-        "--out",
-        metavar="OUT",
-        required=True,
-        help=f"output: a file ({', '.join(video.SUFFIXES)}) or a directory of png frames",
-    )
+    local.add_file_arguments(animate)
     animate.add_argument(
         "--protocol", choices=base_client.PROTOCOLS, default="rest", help="protocol of that port (default: rest)"
     )
@@ -44,21 +32,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     animate.add_argument(
         "--adapt-scale",
-        action=yes_or_no,
+        action=argparse.BooleanOptionalAction,
         default=False,
         help="scale relative motion by the ratio of the two objects' sizes (default: no)",
-    )
-    animate.add_argument(
-        "--fit",
-        choices=("crop", "pad", "stretch"),
-        default="crop",
-        help="how images are fitted to the model's frame size (default: crop)",
-    )
-    animate.add_argument("--start", type=float, metavar="SECONDS", help="start time in the driving video")
-    animate.add_argument("--duration", type=float, metavar="SECONDS", help="duration to use of the driving video")
-    animate.add_argument("--fps", type=float, help="frames per second (default: the driving video's)")
-    animate.add_argument(
-        "--audio", action=yes_or_no, default=True, help="keep the driving video's audio (default: yes)"
     )
     animate.add_argument(
         "--batch-size",
@@ -81,10 +57,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=base_client.RETRY_TIMEOUT,
         help="how long to retry while the server is unavailable (default: %(default)g)",
     )
-    animate.add_argument(
-        "--no-tag", action="store_true", help='do not write the comment "animated with fomm-tf" to the metadata'
-    )
-    animate.add_argument("--quiet", action="store_true", help="print errors only")
+    local.add_video_arguments(animate)
 
 
 def _animate(arguments: argparse.Namespace) -> None:

@@ -16,8 +16,8 @@ examples:
   tensorboard --logdir runs                                             curves and sample images
 
 run directory: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run directory itself), history.csv
-(each test), samples/, events.* (TensorBoard). fomm animate --run takes it at any time.
-exit code: 0 done, 2 user error or full disk, 130 stopped and saved
+(validation results), samples/, events.* (TensorBoard). fomm animate --run accepts it at any time.
+exit code: 0 done, 2 user error or full disk, 130 interrupted and saved
 """
 
 
@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if name is None and not (arguments.resume and folder):
         raise errors.UserError("`config` is missing: give a recipe, or `folder` and `resume`; see fomm train --help.")
     if arguments.resume and arguments.init_from:
-        raise errors.UserError("`resume` continues with the run's own weights: it does not go with `init_from`.")
+        raise errors.UserError("`resume` cannot be combined with `init_from`: it continues with the run's own weights.")
     recipes = config.recipes()
     settings = config.override(config.load(recipes.get(name, name)), arguments.overrides) if name else None
 

@@ -36,13 +36,12 @@ from fomm_tf.data import layout
 Result = TypeVar("Result")
 
 _CONTENTS = (
-    f"it may hold videos ({', '.join(layout.SUFFIXES)}; an image holds square frames side by side) and directories of "
-    "frames"
+    f"it may hold {layout.VIDEOS}, animated images, images of square frames side by side, and directories of frames"
 )
 
 # The end of a cache file: stamp of the clip, number of frames, and a magic number that changes with the format.
 _FOOTER = struct.Struct("<32sq8s")
-_MAGIC = b"fommjpg1"
+_MAGIC = b"fommjpg2"
 _THREADS = 16
 
 
@@ -139,7 +138,8 @@ def load(
       seed: of that split.
 
     Warns:
-      UserWarning: for each skipped clip, because it cannot be read or has only one frame.
+      UserWarning: for each skipped clip, because it cannot be read or has only one frame; and if there are files of
+        other kinds.
 
     Raises:
       UserError: if there is no usable clip, or the cache cannot be written.
@@ -148,6 +148,8 @@ def load(
     if not root.is_dir():
         raise errors.UserError(f"data.root {root} is not a directory; {_CONTENTS}.")
     directory, paths = find(root, split, test_share, seed)
+    if directory != root or split == layout.SPLITS[0]:
+        warn_passed_over(directory)
     cache = _cache_directory(root, cache, frame_size)
     clips, skipped = [], []
     stamps = [files.fingerprint(path, tuple(frame_size)) for path in paths]
@@ -191,8 +193,15 @@ def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0) -> tupl
 
 def clips_in(folder: Path) -> list[Path]:
     """Paths that may be clips, sorted by name."""
-    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in visible if path.is_dir() or path.suffix.lower() in layout.SUFFIXES)
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and layout.may_be_clip(path))
+
+
+def warn_passed_over(folder: Path) -> None:
+    """Warns if a directory of clips holds files of other kinds."""
+    if folder.is_dir():
+        visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        if others := [path for path in visible if not layout.may_be_clip(path)]:
+            warnings.warn(layout.describe_passed_over(folder, others), video.VideoNote, stacklevel=3)
 
 
 def _cache_directory(root: Path, cache: str | Path | None, frame_size: tuple[int, int]) -> Path:

@@ -14,13 +14,21 @@ import pathlib
 from typing import NamedTuple
 
 from fomm_tf import errors
+from fomm_tf.video import formats
 
 SPLITS = ("train", "test")
-IMAGE_SUFFIXES = (".apng", ".jpeg", ".jpg", ".png")
-SUFFIXES = (
-    *(".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"),
-    *IMAGE_SUFFIXES,
-)
+# For messages.
+VIDEOS = f"videos ({', '.join(formats.COMMON_SUFFIXES)} and others that FFmpeg reads)"
+
+
+def may_be_clip(path: pathlib.Path) -> bool:
+    """Whether a path is a directory, or named like a video or an image, which may be animated or stacked."""
+    return path.is_dir() or formats.is_video_name(path) or formats.is_image_name(path)
+
+
+def describe_passed_over(folder: pathlib.Path, paths: list[pathlib.Path]) -> str:
+    """One line for files of `folder` that are no clips and belong to none."""
+    return f"{folder}: passed over {formats.list_names(paths)}, neither videos nor frames of one."
 
 
 def identity_of(path: pathlib.Path) -> str:

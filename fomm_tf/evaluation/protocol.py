@@ -234,9 +234,9 @@ def list_clips(root: Path, trained_on: config.DataConfig) -> Dataset:
         note = f"all clips of {root}"
     if not paths:
         raise errors.UserError(
-            f"{folder} holds no clips: give a directory of videos ({', '.join(layout.SUFFIXES)}) or of directories of "
-            "frames."
+            f"{folder} holds no clips: give a directory of {layout.VIDEOS} or of directories of frames."
         )
+    frames.warn_passed_over(folder)
     names = [path.name if path.is_dir() else path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [path.name for path in paths]

@@ -16,14 +16,12 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, config, errors, files, image_grid, video, workers
-from fomm_tf.data import layout
 from fomm_tf.evaluation import protocol, report, scoring
 from fomm_tf.evaluation.protocol import Detectors, Sample, Settings
 from fomm_tf.inference import animate, animator, stream
 
 # Increased when the same settings would give other values or another format.
 _FORMAT = 2
-_VIDEO_SUFFIXES = frozenset(layout.SUFFIXES) - frozenset(layout.IMAGE_SUFFIXES)
 # Videos on the contact sheet.
 _SHEET_VIDEOS = 8
 
@@ -280,6 +278,6 @@ def _transfer(sample: Sample, settings: config.Config) -> config.AnimateConfig:
 
 def _first_frame(sample: Sample) -> np.ndarray:
     path = sample.source
-    if path.is_dir() or path.suffix.lower() in _VIDEO_SUFFIXES or path == sample.driving:
+    if path.is_dir() or video.is_video_name(path) or path == sample.driving:
         return next(iter(video.open_video(path)))
     return video.read_image(path)

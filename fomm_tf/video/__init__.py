@@ -1,16 +1,18 @@
 """Image and video files <-> uint8 RGB NumPy frames, streaming. No TensorFlow.
 
 Convention:
-  * a frame or image is `[H, W, 3]` uint8, RGB, upright (rotation metadata and EXIF orientation are applied), with
-    square pixels; transparent areas are white, as in most viewers;
+  * a frame or image is `[H, W, 3]` uint8, sRGB, upright, with square pixels, progressive; transparent areas are white,
+    as in most viewers: `color`, `profiles` and `filters` say how;
   * a size is `(H, W)`; times are seconds from the first frame of the video track;
-  * a video has a constant frame rate: `fomm_tf.video.decoding` says how a variable one is converted;
+  * a video has a constant frame rate: `timing` says how a variable one is converted;
   * output files are written atomically: they appear complete or not at all.
 
 PyAV reads and writes videos; Pillow reads and writes images (it reads their size before decoding, EXIF, palettes and
-16 bits); OpenCV resizes.
+16 bits) and reads animated WebP, PNG and AVIF; OpenCV resizes.
 """
 
+from fomm_tf.video.animations import is_animated_file as is_animated
+from fomm_tf.video.formats import is_image_name, is_video_name
 from fomm_tf.video.images import (
     MAX_PIXELS,
     ImageLike,
@@ -22,7 +24,7 @@ from fomm_tf.video.images import (
     to_uint8,
     write_image,
 )
-from fomm_tf.video.reading import DEFAULT_FPS, Video, open_video
+from fomm_tf.video.reading import DEFAULT_FPS, Video, VideoNote, open_video
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 
 __all__ = [
@@ -31,11 +33,15 @@ __all__ = [
     "SUFFIXES",
     "ImageLike",
     "Video",
+    "VideoNote",
     "VideoWriter",
     "as_frame",
     "check_image_output",
     "check_output",
     "draw_text",
+    "is_animated",
+    "is_image_name",
+    "is_video_name",
     "open_video",
     "read_image",
     "resize",

@@ -1,10 +1,6 @@
 """Video containers: metadata, and frames at a constant rate.
 
-Convention:
-  * times are seconds from the container's `origin`, the start of its video track;
-  * a frame whose time is off the constant grid by less than a frame is used as it is, so that a constant rate yields
-    every stored frame once, in spite of jitter. Where a variable rate falls behind by more, the last frame is
-    repeated; where it runs ahead, frames are dropped. Motion keeps its speed, and audio stays in sync.
+Convention: times are seconds from the container's `origin`, the start of its video track.
 """
 
 import contextlib
@@ -12,7 +8,7 @@ import itertools
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -21,15 +17,14 @@ import av
 import numpy as np
 
 from fomm_tf import errors
-
-DEFAULT_FPS = Fraction(25)
-# ffmpeg starts new scaler threads for every frame, which takes several times as long as scaling a small frame.
-SCALER_THREADS = 1
+from fomm_tf.video import color, filters, images, timing
 
 # Enough packets to measure the frame rate of a recording whose header has none; a few seconds.
 _PROBED_PACKETS = 300
 # If a track ends earlier than its header says by more than this, in seconds, it counts as truncated.
 _SHORTFALL = 0.5
+# FFmpeg's own VP8 and VP9 decoders ignore the second stream that holds the alpha channel.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 class Probe(NamedTuple):
@@ -37,18 +32,19 @@ class Probe(NamedTuple):
 
     Attributes:
       fps: frames per second of the constant grid.
-      width, height: of a frame before rotation, in square pixels.
-      turns: quarter turns, counter-clockwise, that put it upright.
+      size: `(H, W)` of an upright frame, in square pixels.
+      orientation: the filters that put it upright.
       end: seconds until the end, from the header; None if the header has no duration.
       has_audio: whether there is an audio track.
+      hdr: the kind of HDR, or None.
     """
 
     fps: Fraction
-    width: int
-    height: int
-    turns: int
+    size: tuple[int, int]
+    orientation: tuple[filters.Filter, ...]
     end: float | None
     has_audio: bool
+    hdr: str | None
 
 
 def open_container(path: Path) -> av.container.InputContainer:
@@ -97,38 +93,33 @@ def probe(path: Path) -> Probe:
             raise errors.UnreadableError(f"{path} holds {contents}; give a video.")
         if stream.codec_context is None:
             raise errors.UnreadableError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
-        first, stamps = None, []
-        for time, frames, _ in _packets(container, stream):
-            first = first or next(iter(frames), None)
+        declared = color.read_tags(stream.codec_context)
+        decoded, stamps = [], []
+        for time, frames, _ in _packets(container, stream, lambda packet: [] if decoded else packet.decode()):
+            decoded.extend(frames)
             if time is not None:
                 stamps.append(time)
-            if first is not None and len(stamps) >= _PROBED_PACKETS:
+            if decoded and len(stamps) >= _PROBED_PACKETS:
                 break
-        if first is None:
+        if not decoded:
             message = f"{path} has a video track, but no frame can be decoded: it is empty, damaged or truncated."
             raise errors.UnreadableError(message)
+        first = decoded[0]
+        color.complete_tags(first, declared)
+        orientation = filters.orientation_filters(first)
+        size = (first.height, max(1, round(first.width * (stream.sample_aspect_ratio or 1))))
+        if size[0] * size[1] > images.MAX_PIXELS:
+            raise errors.UnreadableError(
+                f"{path} has frames of {size[1]} x {size[0]}; the limit is {images.MAX_PIXELS:,} pixels."
+            )
         return Probe(
-            fps=_rate(stream.average_rate, stamps),
-            width=max(1, round(first.width * (stream.sample_aspect_ratio or 1))),
-            height=first.height,
-            turns=round(first.rotation / 90),
+            fps=timing.measure_rate(stream.average_rate, stamps),
+            size=size[::-1] if filters.is_transposed(orientation) else size,
+            orientation=orientation,
             end=_end(container, stream),
             has_audio=bool(container.streams.audio),
+            hdr=color.hdr_kind(first),
         )
-
-
-def _rate(declared: Fraction | None, stamps: list[float]) -> Fraction:
-    """The declared rate, unless it drifts away from the time stamps by a frame; long pauses are ignored.
-
-    It is far off for browser recordings (1000 frames per second) and for gifs that hold their last frame.
-    """
-    gaps = np.diff(np.unique(stamps))
-    if not len(gaps):
-        return declared or DEFAULT_FPS
-    gaps = gaps[gaps < 1.9 * np.median(gaps)]
-    if declared and abs(gaps.sum() * declared - len(gaps)) < 1:
-        return declared
-    return Fraction(len(gaps) / gaps.sum()).limit_denominator(100)
 
 
 def _end(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
@@ -147,66 +138,61 @@ def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[n
     Warns:
       UserWarning: if the file is damaged or truncated; the iteration then ends where the file does.
     """
-    # At the video's own rate every frame is used; at another rate each place takes the nearest frame.
-    tolerance = 1 if fps == probed.fps else 0.5
-    shown, last, end = 0, None, start
-    for time, duration, frame in _read_near(path, probed, start):
-        place = (time - start) * fps
-        if shown or place > -0.5:
-            while place >= shown + tolerance:
-                yield _upright(last or frame, probed)
-                shown += 1
-            if place > shown - tolerance:
-                yield _upright(frame, probed)
-                shown += 1
-        last, end = frame, time + duration
-    while last is not None and (end - start) * fps >= shown + tolerance:
-        yield _upright(last, probed)
-        shown += 1
+    convert = color.RgbConverter(probed.size)
+    frames = filters.apply(_read_near(path, probed, start), probed.orientation)
+    yield from map(convert, timing.resample(frames, probed.fps, fps, start))
 
 
-def _upright(frame: av.VideoFrame, probed: Probe) -> np.ndarray:
-    image = frame.reformat(probed.width, probed.height, "rgb24", threads=SCALER_THREADS).to_ndarray()
-    return np.ascontiguousarray(np.rot90(image, probed.turns)) if probed.turns else image
-
-
-_TimedFrame = tuple[float, float, av.VideoFrame]  # time, duration, frame
-
-
-def _read_near(path: Path, probed: Probe, start: float) -> Iterator[_TimedFrame]:
+def _read_near(path: Path, probed: Probe, start: float) -> Iterator[timing.TimedFrame]:
     """Yields frames, beginning with the one at `start` or an earlier one."""
     if start > 0:
         frames = _read(path, probed, start)
         first = next(frames, None)
         # Not every container can seek, and some seek too far.
-        if first is not None and first[0] <= start:
+        if first is not None and first.time <= start:
             return itertools.chain([first], frames)
         frames.close()
     return _read(path, probed)
 
 
-def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[_TimedFrame]:
+def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.TimedFrame]:
     with open_container(path) as container:
         stream, zero = video_stream(container), origin(container)
-        stream.thread_type = "AUTO"
         if seek_to > 0:
             with contextlib.suppress(av.FFmpegError):
                 container.seek(int((zero + seek_to) / stream.time_base), stream=stream)
+        declared = color.read_tags(stream.codec_context)
         count, end, damaged = 0, 0.0, False
-        for _, frames, intact in _packets(container, stream):
+        for _, frames, intact in _packets(container, stream, _decoder(path, stream).decode):
             damaged = damaged or not intact
             for frame in frames:
                 time = end if frame.time is None else frame.time - zero
                 duration = float(frame.duration * frame.time_base) if frame.duration else float(1 / probed.fps)
                 count, end = count + 1, time + duration
-                yield time, duration, frame
+                color.complete_tags(frame, declared)
+                yield timing.TimedFrame(time, duration, frame)
     if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
         of = f" of {probed.end:.1f}" if probed.end is not None else ""
         warnings.warn(f"{path} is damaged or truncated: it could be read up to {end:.1f}{of} s.", stacklevel=2)
 
 
+def _decoder(path: Path, stream: av.VideoStream) -> av.VideoCodecContext:
+    """The stream's decoder, or the one that decodes its alpha channel too."""
+    stream.thread_type = "AUTO"
+    name = _ALPHA_DECODERS.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return stream.codec_context
+    try:
+        return av.CodecContext.create(name, "r")
+    except av.codec.codec.UnknownCodecError:
+        warnings.warn(f"{path} has transparent areas, which this ffmpeg cannot decode; they are opaque.", stacklevel=2)
+        return stream.codec_context
+
+
 def _packets(
-    container: av.container.InputContainer, stream: av.VideoStream
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    decode: Callable[[av.Packet], list[av.VideoFrame]],
 ) -> Iterator[tuple[float | None, list[av.VideoFrame], bool]]:
     """Yields time stamp, decoded frames and whether the packet was intact, for each packet; never raises."""
     try:
@@ -214,7 +200,7 @@ def _packets(
             stamp = packet.dts if packet.pts is None else packet.pts
             time = None if stamp is None else float(stamp * packet.time_base)
             try:
-                frames = packet.decode()
+                frames = decode(packet)
             except av.error.InvalidDataError:
                 yield time, [], False
             else:

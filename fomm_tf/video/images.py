@@ -5,9 +5,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from fomm_tf import errors, files
+from fomm_tf.video import heif, profiles
 
 # 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
 MAX_PIXELS = 100_000_000
@@ -24,8 +25,11 @@ _TEXT_COLOR = (30, 30, 30)
 def read_image(path: str | Path) -> np.ndarray:
     """Reads an image in any format that Pillow knows.
 
-    Grayscale and palette images become RGB, 16 bits become 8, transparent areas become white, and EXIF orientation is
-    applied. An animation yields its first frame.
+    Grayscale and palette images become RGB, 16 bits become 8, transparent areas become white; ICC profile and EXIF
+    orientation are applied. An animation yields its first frame.
+
+    Warns:
+      UserWarning: if the ICC profile cannot be used.
 
     Returns:
       `[H, W, 3]` uint8 RGB.
@@ -62,8 +66,16 @@ def open_image(path: Path) -> Image.Image | None:
     """Reads the header of an image; returns None if the file is not an image.
 
     Raises:
-      UnreadableError: if it declares more than `MAX_PIXELS` pixels.
+      UnreadableError: if it declares more than `MAX_PIXELS` pixels, or if it is HEIC and pillow-heif is missing.
     """
+    image = _open(path)
+    if image is None and heif.is_heif(path):
+        heif.register(path)
+        image = _open(path)
+    return image
+
+
+def _open(path: Path) -> Image.Image | None:
     too_large = f"{path} declares more than {MAX_PIXELS:,} pixels, which is the limit; make it smaller first."
     try:
         with warnings.catch_warnings():
@@ -83,23 +95,42 @@ def open_image(path: Path) -> Image.Image | None:
 def decode_image(path: Path, image: Image.Image) -> np.ndarray:
     """Decodes an image that `open_image` opened; `path` is for error messages."""
     try:
+        transparent, is_deep = image.info.get("transparency"), "16B" in str(getattr(image, "tile", ""))
+        if is_deep and isinstance(transparent, tuple):
+            # Pillow reduces the colors to 8 bits, but not the one that is transparent.
+            image.info["transparency"] = tuple(value >> 8 for value in transparent)
         image.load()
-        return _rgb(ImageOps.exif_transpose(image))
+        return _rgb(path, ImageOps.exif_transpose(image))
     except errors.UserError as error:
         raise errors.UnreadableError(f"{path}: {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises any of these, depending on the format
         raise errors.UnreadableError(f"{path} is damaged or truncated ({error}); save it again.") from error
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def displayed_size(image: Image.Image) -> tuple[int, int]:
+    """`(H, W)` of an opened image after its EXIF orientation is applied."""
+    width, height = image.size
+    # Of a TIFF, Pillow reports the size after that.
+    is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (width, height) if is_turned else (height, width)
+
+
+def _rgb(path: Path, image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit grayscale; Pillow's own conversion clips at 255
-        return _gray(np.clip(np.asarray(image), 0, 65535) >> 8)
+        values = np.clip(np.asarray(image), 0, 65535)
+        return _gray(np.where(values == image.info.get("transparency"), 255, values >> 8))
     if image.mode == "F":
         return _gray(to_uint8(np.asarray(image)))
+    image = profiles.to_srgb(path, image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return over_white(image.convert("RGBA"))
     return np.array(image.convert("RGB"))
+
+
+def over_white(image: np.ndarray | Image.Image) -> np.ndarray:
+    """Puts an RGBA image, `[H, W, 4]` uint8 or of Pillow, on white."""
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
 
 def _gray(values: np.ndarray) -> np.ndarray:

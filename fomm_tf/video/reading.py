@@ -1,21 +1,23 @@
-"""Opens videos of every kind: a container, a directory of frames, or frames side by side in one image."""
+"""Opens videos of every kind: a container, an animated image, a directory of frames, or frames side by side."""
 
 import dataclasses
 import itertools
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from fomm_tf import errors, files
-from fomm_tf.video import decoding, images
-from fomm_tf.video.decoding import DEFAULT_FPS
+from fomm_tf.video import animations, decoding, formats, images
+from fomm_tf.video.timing import DEFAULT_FPS
 
-_FRAME_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+class VideoNote(UserWarning):
+    """Something about a video that users should know and that is not a fault."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Video:
       path: the file or directory.
       fps: frames per second.
       size: `(H, W)` of a frame, after rotation.
-      frame_count: expected number of frames: exact for a directory or a stacked image, from the header for a
-        container; None if the header has no duration.
+      frame_count: expected number of frames: from the header for a container, None if the header has no duration;
+        exact for a stacked image, and for a directory whose images can all be read.
       has_audio: whether there is an audio track.
     """
 
@@ -48,6 +50,10 @@ class Video:
             yield from self._read()
 
 
+# Animations that FFmpeg reads.
+_FFMPEG_FORMATS = {"GIF", "MPEG"}
+
+
 def open_video(
     path: str | Path,
     start: float | None = None,
@@ -57,11 +63,15 @@ def open_video(
     """Opens a video; the file itself is open only during iteration.
 
     Args:
-      path: any video that ffmpeg reads, including gif; a directory of frames, in natural order of their names; or a
-        stacked image: square frames side by side.
+      path: any video that ffmpeg reads, including gif; an animated WebP, PNG or AVIF; a directory of frames, in natural
+        order of their names; or a stacked image: square frames side by side.
       start: seconds from the first frame; the frame nearest to it is the first.
       duration: seconds to read from there; at least one frame is read.
       fps: a directory or a stacked image has this rate, by default 25; a video is resampled to it.
+
+    Warns:
+      UserWarning: if the video is HDR, or if a directory holds files that are passed over. Iterating warns if the video
+        is damaged, or if frames of a directory are left out since they cannot be read.
 
     Raises:
       UnreadableError: if `path` is not a video.
@@ -80,8 +90,11 @@ def open_video(
         image = images.open_image(path)
         if image is not None:
             with image:
-                if not _is_animated(image):
-                    return _open_stacked(path, image.size[::-1], start or 0, duration, fps or DEFAULT_FPS)
+                if animations.is_animated(image):
+                    return _open_animation(path, start or 0, duration, fps)
+                if image.format not in _FFMPEG_FORMATS:
+                    size = images.displayed_size(image)
+                    return _open_stacked(path, size, start or 0, duration, fps or DEFAULT_FPS)
         return _open_container(path, start or 0, duration, fps)
 
 
@@ -96,12 +109,27 @@ def frame_rate(fps: float | Fraction) -> Fraction:
     return Fraction(fps).limit_denominator(1001)
 
 
-def _is_animated(image: Image.Image) -> bool:
-    return image.format in ("GIF", "MPEG") or (image.format == "PNG" and image.is_animated)
-
-
 def _open_container(path: Path, start: float, duration: float | None, fps: Fraction | None) -> Video:
     probed = decoding.probe(path)
+    if probed.hdr:
+        warnings.warn(f"{path} is HDR ({probed.hdr}); it is tone-mapped to SDR.", VideoNote, stacklevel=3)
+    return _timed_video(path, probed, probed.has_audio, decoding.decode, start, duration, fps)
+
+
+def _open_animation(path: Path, start: float, duration: float | None, fps: Fraction | None) -> Video:
+    return _timed_video(path, animations.probe(path), False, animations.decode, start, duration, fps)
+
+
+def _timed_video(
+    path: Path,
+    probed: decoding.Probe | animations.Probe,
+    has_audio: bool,
+    decode: Callable[..., Iterator[np.ndarray]],
+    start: float,
+    duration: float | None,
+    fps: Fraction | None,
+) -> Video:
+    """A video whose frames have time stamps; `decode` takes path, probe, rate and start."""
     fps = fps or probed.fps
     if start > 0 and probed.end is not None and start >= probed.end:
         raise _start_error(path, start, probed.end)
@@ -110,7 +138,7 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
     count = min((number for number in (limit, declared) if number is not None), default=None)
 
     def read() -> Iterator[np.ndarray]:
-        frames = itertools.islice(decoding.decode(path, probed, fps, start), limit)
+        frames = itertools.islice(decode(path, probed, fps, start), limit)
         first = next(frames, None)
         if first is None:
             if start:
@@ -119,28 +147,43 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
         yield first
         yield from frames
 
-    size = (probed.width, probed.height) if probed.turns % 2 else (probed.height, probed.width)
-    return Video(path, fps, size, count, probed.has_audio, read)
+    return Video(path, fps, probed.size, count, has_audio, read)
 
 
 def _open_directory(path: Path, start: float, duration: float | None, fps: Fraction) -> Video:
-    names = [file for file in path.iterdir() if file.suffix.lower() in _FRAME_SUFFIXES and file.name[0] != "."]
+    visible = sorted((file for file in path.iterdir() if not formats.is_hidden(file)), key=_natural)
+    names = [file for file in visible if formats.is_image_name(file)]
     if not names:
         raise errors.UnreadableError(
             f"{path} is a directory without images; give a video or a directory of png or jpg frames."
         )
-    names = _clip(path, sorted(names, key=_natural), start, duration, fps)
-    size = images.read_image(names[0]).shape[:2]
+    if others := [file for file in visible if not formats.is_image_name(file)]:
+        warnings.warn(f"{path}: passed over {formats.list_names(others)}, no images.", VideoNote, stacklevel=3)
+    names = _clip(path, names, start, duration, fps)
+    size = next(_read_frames(path, names)).shape[:2]
+    return Video(path, fps, size, len(names), False, lambda: _read_frames(path, names))
 
-    def read() -> Iterator[np.ndarray]:
-        for name in names:
+
+def _read_frames(path: Path, names: list[Path]) -> Iterator[np.ndarray]:
+    """Yields the images that can be read, and warns about the others; raises if there is none, or if sizes differ."""
+    first, unreadable = None, []
+    for name in names:
+        try:
             frame = images.read_image(name)
-            if frame.shape[:2] != size:
-                got = f"{frame.shape[1]} x {frame.shape[0]}, but {names[0].name} is {size[1]} x {size[0]}"
-                raise errors.UnreadableError(f"{name} is {got}; all frames must have the same size.")
-            yield frame
-
-    return Video(path, fps, size, len(names), False, read)
+        except errors.UnreadableError as error:
+            unreadable.append((name, error))
+            continue
+        first = first or (name.name, frame.shape[:2])
+        if frame.shape[:2] != first[1]:
+            got = f"{frame.shape[1]} x {frame.shape[0]}, but {first[0]} is {first[1][1]} x {first[1][0]}"
+            raise errors.UnreadableError(f"{name} is {got}; all frames must have the same size.")
+        yield frame
+    if first is None:
+        raise unreadable[0][1]
+    if unreadable:
+        left_out = formats.list_names([name for name, _ in unreadable])
+        reason = str(unreadable[0][1]).rstrip(".")
+        warnings.warn(f"{path}: left out {left_out} that cannot be read: {reason}.", stacklevel=2)
 
 
 def _natural(file: Path) -> list[int | str]:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.video import audio, decoding, images, reading
+from fomm_tf.video import audio, color, images, reading
 
 
 class _Format(NamedTuple):
@@ -48,10 +48,6 @@ _VP9 = _Format(
 )
 _CONTAINERS = {".mp4": _H264, ".mov": _H264, ".webm": _VP9}
 SUFFIXES = (*_CONTAINERS, ".gif")
-
-# H.264 and VP9 in BT.709, and tagged as such: players guess the matrix of an untagged file from its size.
-_BT709 = 1
-_LIMITED_RANGE = 1
 
 # Viewers show gif frames of 1/100 s for 1/10 s.
 _GIF_MAX_FPS = 50
@@ -130,9 +126,10 @@ class _ContainerWriter(VideoWriter):
         self._stream = self._container.add_stream(self._format.codec, rate=self._fps, options=self._format.options)
         self._stream.height, self._stream.width = height + self._padding[0], width + self._padding[1]
         self._stream.pix_fmt = "yuv420p"
+        # H.264 and VP9 in BT.709, and tagged as such: players guess the matrix of an untagged file from its size.
         context = self._stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED_RANGE
+        context.colorspace = context.color_primaries = context.color_trc = color.BT709
+        context.color_range = color.LIMITED_RANGE
         if self._audio_from is not None:
             self._audio = audio.AudioTrack(
                 self._audio_from, self._audio_start, self._container, self._format.copied, self._format.audio
@@ -143,7 +140,10 @@ class _ContainerWriter(VideoWriter):
             frame = np.pad(frame, [(0, padding) for padding in (*self._padding, 0)], mode="edge")
         encoded = av.VideoFrame.from_ndarray(frame, "rgb24")
         encoded = encoded.reformat(
-            format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE, threads=decoding.SCALER_THREADS
+            format="yuv420p",
+            dst_colorspace=color.BT709,
+            dst_color_range=color.LIMITED_RANGE,
+            threads=color.SCALER_THREADS,
         )
         encoded.pts, encoded.time_base = self.count, 1 / self._fps
         self._container.mux(self._stream.encode(encoded))

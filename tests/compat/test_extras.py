@@ -17,6 +17,7 @@ PURPOSES = {
         "fomm_tf.export.verify",
         "fomm_tf.export.report",
     ),
+    "heic": ("pillow_heif",),
     "people": ("embreex.rtcore_scene", "fomm_tf.data.people.__main__"),
     "serving": (
         "fomm_tf.serving.client",

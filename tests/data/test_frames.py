@@ -149,13 +149,16 @@ def test_load_skips_and_reports_bad_clips(tmp_path, write_clip):
     (train / ".hidden.mp4").write_bytes(b"x")
     with pytest.warns(UserWarning, match="skipped") as caught:
         index = frames.load(tmp_path, "train", SIZE)
-    assert names(index) == ["a", "z.mp4"]
-    assert len(index.skipped) == 6
-    for name in ("broken.mp4", "empty.mp4", "no frames", "still", "damaged", "nowhere"):
+    assert names(index) == ["a", "damaged", "z.mp4"]
+    assert len(index.clips[1]) == len(index.clips[0]) - 1
+    assert len(index.skipped) == 5
+    for name in ("damaged: left out 1 file (00004.png)", "train: passed over 1 file (notes.txt)"):
+        assert any(name in str(warning.message) for warning in caught), name
+    for name in ("broken.mp4", "empty.mp4", "no frames", "still", "nowhere"):
         assert any(name in str(warning.message) for warning in caught), name
         assert any(name in line for line in index.skipped), name
     assert any("still has one frame; a pair needs two" in line for line in index.skipped)
-    assert not [path for path in kept_files(tmp_path) if path.name.startswith(("broken", "damaged"))]
+    assert not [path for path in kept_files(tmp_path) if path.name.startswith("broken")]
 
 
 def test_load_uses_truncated_video_and_warns(tmp_path, write_clip):

@@ -1,8 +1,9 @@
 """Discovery of videos: names, identities, splits."""
 
 import pytest
+from PIL import Image
 
-from fomm_tf import errors
+from fomm_tf import errors, video
 from fomm_tf.data.prepare import run, settings
 from fomm_tf.data.prepare.settings import Settings
 
@@ -19,8 +20,9 @@ def _find(root, **assigned):
 
 def test_find_sources_names_are_unique_and_contain_identity(tmp_path):
     _touch(tmp_path, "ann.mp4", "bob#1.mov", "cid/a.mp4", "cid/deep/b.webm", "dan/00001.png", "dan/00002.png")
-    _touch(tmp_path, "notes.txt", ".hidden.mp4", "out/train/ann#1.mp4")
-    videos = {source.name: (source.identity, source.split) for source in _find(tmp_path)}
+    _touch(tmp_path, "notes.txt", "cid/cover.jpg", ".hidden.mp4", "out/train/ann#1.mp4")
+    with pytest.warns(video.VideoNote, match=r"passed over 2 files \(cover\.jpg, notes\.txt\)"):
+        videos = {source.name: (source.identity, source.split) for source in _find(tmp_path)}
     assert videos == {
         "ann": ("ann", None),
         "bob#1": ("bob", None),
@@ -28,6 +30,34 @@ def test_find_sources_names_are_unique_and_contain_identity(tmp_path):
         "cid#deep#b": ("cid", None),
         "dan": ("dan", None),
     }
+
+
+@pytest.mark.parametrize(
+    "suffix", ["3gp", "MTS", "m2ts", "ogv", "vob", "wmv", "flv", "ts", "mpg", "mkv", "avi", "m4v", "gif", "webm"]
+)
+def test_find_sources_accepts_suffixes_that_ffmpeg_reads(tmp_path, suffix):
+    _touch(tmp_path, f"ann.{suffix}")
+    assert [source.name for source in _find(tmp_path)] == ["ann"]
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "webp", "tif", "tiff", "avif", "heic", "HEIC", "jpeg", "jpg", "png"])
+def test_find_sources_accepts_directories_of_any_images(tmp_path, suffix):
+    _touch(tmp_path, f"ann/1.{suffix}", f"ann/2.{suffix}")
+    assert [source.name for source in _find(tmp_path)] == ["ann"]
+
+
+def test_find_sources_takes_animated_images_for_videos(tmp_path):
+    images = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    for name in ("ann/a.webp", "ann/b.png", "bob.webp"):
+        _touch(tmp_path, name)
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+    assert [source.name for source in _find(tmp_path)] == ["ann#a", "ann#b", "bob"]
+
+
+def test_find_sources_ignores_still_beside_its_video(tmp_path):
+    _touch(tmp_path, "train/IMG_1.HEIC", "train/IMG_1.MOV", "ann/IMG_2.HEIC", "ann/IMG_2.MOV")
+    with pytest.warns(video.VideoNote, match=r"passed over 2 files \(IMG_2\.HEIC, IMG_1\.HEIC\)"):
+        assert [source.name for source in _find(tmp_path)] == ["IMG_1", "ann#IMG_2"]
 
 
 def test_find_sources_keeps_train_and_test_directories_apart(tmp_path):

@@ -35,7 +35,7 @@ def test_loss_accumulator_names_the_first_nan_or_infinite_term(name, value, mess
     finite = {"perceptual": 1.0, "gradient_norm_detector": 1.0}
     with pytest.raises(errors.UserError) as caught:
         collect(False, finite, finite | {name: value}, dict.fromkeys(finite, NAN)).result()
-    assert str(caught.value).startswith(message) and "--resume" in str(caught.value)
+    assert str(caught.value).startswith(message) and "`resume`" in str(caught.value)
 
 
 def test_loss_accumulator_accepts_overflowing_gradients_under_a_loss_scale():

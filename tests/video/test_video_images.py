@@ -57,12 +57,13 @@ def test_read_image_shows_transparent_palette_color_as_white(tmp_path):
     np.testing.assert_array_equal(video.read_image(tmp_path / "p.png"), [[[255, 255, 255], [200, 100, 50]]])
 
 
-def _png(width, height, depth, color, rows: bytes) -> bytes:
+def _png(width, height, depth, color, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    parts = ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 @pytest.mark.parametrize(("color", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
@@ -75,11 +76,17 @@ def test_read_image_converts_16_bits_to_8(tmp_path, color, channels):
     np.testing.assert_array_equal(video.read_image(tmp_path / "a.png")[0, :, 0], [0, 0, 1, 128, 255])
 
 
-def test_read_image_applies_exif_orientation(tmp_path, rgb):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held so that the first row is the right-hand side
-    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(video.read_image(tmp_path / "a.png"), np.rot90(rgb, -1))
+@pytest.mark.parametrize(
+    ("color", "values", "transparent"),
+    [(0, [[1000], [1001], [40000]], [1000]), (2, [[999, 5, 65535], [7, 7, 7]], [999, 5, 65535])],
+)
+def test_read_image_shows_transparent_16_bit_color_as_white(tmp_path, color, values, transparent):
+    pixels = np.array([values], ">u2")
+    transparency = np.array(transparent, ">u2").tobytes()
+    data = _png(pixels.shape[1], 1, 16, color, b"\x00" + pixels.tobytes(), (b"tRNS", transparency))
+    (tmp_path / "a.png").write_bytes(data)
+    expected = [(255, 255, 255), *(np.broadcast_to(np.array(value) >> 8, 3) for value in values[1:])]
+    np.testing.assert_array_equal(video.read_image(tmp_path / "a.png")[0], expected)
 
 
 def test_read_image_reads_first_frame_of_an_animation(tmp_path):

@@ -56,7 +56,7 @@ class Row(NamedTuple):
       first: index of the first frame.
       frames: number of frames; 0 if the row is about the whole video.
       left, top, side: of the crop, in pixels; 0 if there is none.
-      end: why the segment ends.
+      end: why the segment ends; in a row about the whole video, a remark that is not a fault.
       reason: why it is dropped; empty if it is kept.
     """
 
@@ -176,8 +176,8 @@ def _plan_rows(source: Source, settings: Settings, is_test: bool, detect: Detect
             row = row._replace(split=split, clip=f"{source.name}#{segment.first:06d}-{last:06d}")
             number += 1
         yield row
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        yield Row(path, reason=message)
+    for message, is_note in {str(warning.message): warning.category is video.VideoNote for warning in caught}.items():
+        yield Row(path, end=message) if is_note else Row(path, reason=message)
 
 
 def _place_crop(

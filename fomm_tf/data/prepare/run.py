@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fomm_tf import detectors, errors, files, workers
+from fomm_tf import detectors, errors, files, video, workers
 from fomm_tf.data import layout
 from fomm_tf.data.prepare import clips
 from fomm_tf.data.prepare.settings import WHOLE, Settings
@@ -65,6 +65,9 @@ def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[c
       settings: `identity`.
       out: directory to ignore.
 
+    Warns:
+      UserWarning: if files of other kinds are passed over.
+
     Raises:
       UserError: if a path does not exist or has no videos, or if two videos would get the same name.
     """
@@ -72,14 +75,17 @@ def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[c
     for path in paths:
         if not path.exists():
             raise errors.UserError(f"{path} does not exist; give videos, or directories with videos.")
+        passed_over = []
         is_clip = not path.is_dir() or _is_clip(path)
         videos = (
             [(path, Path(path.resolve().name))]
             if is_clip
-            else [(file, file.relative_to(path)) for file in _walk(path, out.resolve())]
+            else [(file, file.relative_to(path)) for file in _walk(path, out.resolve(), passed_over)]
         )
+        if passed_over:
+            warnings.warn(layout.describe_passed_over(path, passed_over), video.VideoNote, stacklevel=3)
         if not videos:
-            raise errors.UserError(f"{path} has no videos ({', '.join(layout.SUFFIXES)}) and no directories of frames.")
+            raise errors.UserError(f"{path} has no {layout.VIDEOS} and no directories of frames.")
         for file, below in videos:
             source = _describe(file, below, settings.identity)
             others = named.setdefault(source.name, [])
@@ -92,24 +98,34 @@ def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[c
     return [source for name in sorted(named) for source in named[name]]
 
 
-def _walk(folder: Path, out: Path) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.resolve() == out:
-            continue
-        if not entry.is_dir():
-            if entry.suffix.lower() in layout.SUFFIXES:
-                yield entry
-        elif _is_clip(entry):
+def _walk(folder: Path, out: Path, passed_over: list[Path]) -> Iterator[Path]:
+    """Yields the clips; appends all other visible files to `passed_over`."""
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".") and entry.resolve() != out]
+    video_stems = {entry.stem for entry in entries if video.is_video_name(entry)}
+    for entry in entries:
+        if entry.is_dir() and not _is_clip(entry):
+            yield from _walk(entry, out, passed_over)
+        elif (
+            entry.is_dir()
+            or video.is_video_name(entry)
+            or (_is_image_clip(entry) and entry.stem not in video_stems)  # a phone's still beside its video is no clip
+        ):
             yield entry
         else:
-            yield from _walk(entry, out)
+            passed_over.append(entry)
 
 
 def _is_clip(folder: Path) -> bool:
-    """Whether a directory holds the frames of a clip; images in `train` and `test` are stacked, one clip each."""
-    return folder.name not in layout.SPLITS and any(
-        file.suffix.lower() in layout.IMAGE_SUFFIXES and not file.name.startswith(".") for file in folder.iterdir()
-    )
+    """Whether a directory holds the frames of a clip: images, but no videos; never `train` and `test`."""
+    visible = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+    images = [file for file in visible if video.is_image_name(file)]
+    has_videos = any(video.is_video_name(file) for file in visible)
+    return folder.name not in layout.SPLITS and bool(images) and not has_videos and not video.is_animated(images[0])
+
+
+def _is_image_clip(file: Path) -> bool:
+    """Whether an image is a clip: stacked frames, in `train` and `test`, or an animation."""
+    return video.is_image_name(file) and (file.parent.name in layout.SPLITS or video.is_animated(file))
 
 
 def _describe(path: Path, below: Path, pattern: str | None) -> clips.Source:
@@ -238,7 +254,7 @@ def _prepare_all(
         num_clips += len(plan.clips)
         for row in plan.rows:
             if not row.frames:
-                warnings.warn(row.reason, stacklevel=2)
+                warnings.warn(row.reason or row.end, stacklevel=2)
 
     workers.run(
         functools.partial(_prepare_source, out=out, settings=settings, test_identities=test_identities),

@@ -1,0 +1,112 @@
+"""Animated WebP, PNG and AVIF, and TIFF with several pages, by Pillow; FFmpeg reads gif.
+
+Pillow composes the frames, and applies transparency, ICC profile and orientation as to a single image.
+"""
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from fomm_tf import errors, files
+from fomm_tf.video import images, timing
+
+_FORMATS = {"AVIF", "PNG", "TIFF", "WEBP"}
+# What viewers make of a duration of 0.
+_LEAST_DURATION = 0.1
+# Enough frames to measure the rate.
+_PROBED_FRAMES = 100
+
+
+class Probe(NamedTuple):
+    """Metadata of an animation.
+
+    Attributes:
+      fps: frames per second of the constant grid.
+      size: `(H, W)` of a frame.
+      end: seconds until the end; estimated if there are many frames.
+    """
+
+    fps: Fraction
+    size: tuple[int, int]
+    end: float
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Whether an opened image has several frames that this module reads."""
+    return image.format in _FORMATS and getattr(image, "is_animated", False)
+
+
+def is_animated_file(path: Path) -> bool:
+    """Whether a file is an animated image, gif included; False if it cannot be read."""
+    try:
+        with files.convert_read_errors(path):
+            image = images.open_image(path)
+    except errors.UnreadableError:
+        return False
+    if image is None:
+        return False
+    with image:
+        return image.format == "GIF" or is_animated(image)
+
+
+def probe(path: Path) -> Probe:
+    """Decodes the first frames.
+
+    Raises:
+      UnreadableError: if the first frame cannot be decoded.
+    """
+    timed = list(itertools.islice(_read(path), _PROBED_FRAMES))
+    with images.open_image(path) as image:
+        count = image.n_frames - _skipped(image)
+    measured = timed[-1].time + timed[-1].duration
+    return Probe(
+        fps=timing.measure_rate(None, [frame.time for frame in timed]),
+        size=timed[0].frame.shape[:2],
+        end=measured * count / len(timed),
+    )
+
+
+def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[np.ndarray]:
+    """Yields the frames from `start` on, at a constant rate of `fps`.
+
+    Warns:
+      UserWarning: if a frame is damaged; the iteration then ends before it.
+    """
+    for frame in timing.resample(_read(path), probed.fps, fps, start):
+        yield frame.copy()
+
+
+def _skipped(image: Image.Image) -> int:
+    """An APNG may start with an image for programs that do not animate."""
+    return int(image.info.get("default_image", False))
+
+
+def _read(path: Path) -> Iterator[timing.TimedFrame]:
+    time, size = 0.0, None
+    with images.open_image(path) as image:
+        for number in range(_skipped(image), image.n_frames):
+            try:
+                image.seek(number)
+                frame = images.decode_image(path, image)
+            except (EOFError, OSError, SyntaxError, ValueError) as error:  # see `images.decode_image`
+                if size is None:
+                    raise errors.UnreadableError(f"{path} has no frame that can be decoded ({error}).") from error
+                message = f"{path} is damaged or truncated: it could be read up to {time:.1f} s."
+                warnings.warn(message, stacklevel=2)
+                return
+            size = size or frame.shape[:2]
+            if frame.shape[:2] != size:
+                raise errors.UnreadableError(
+                    f"{path}: frame {number} is {frame.shape[1]} x {frame.shape[0]}, but the first is {size[1]} x "
+                    f"{size[0]}; all frames must have the same size."
+                )
+            milliseconds = image.info.get("duration", float(1000 / timing.DEFAULT_FPS))
+            duration = milliseconds / 1000 or _LEAST_DURATION
+            yield timing.TimedFrame(time, duration, frame)
+            time += duration
