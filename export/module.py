@@ -143,7 +143,7 @@ class Module:
         moving = dense_motion(source["reduced"], keypoints_of(source, "source_"), keypoints_of(inputs))
         features = tf.cast(source["features"], generator.compute_dtype)
         found = {
-            "prediction": generator.decode(generator.warp_features(features, moving)),
+            "prediction": generator.render(source["image"], features, moving),
             "deformed": generator.warp_image(source["image"], moving.deformation),
             "deformation": moving.deformation,
             "mask": moving.mask,

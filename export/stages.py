@@ -4,8 +4,8 @@
     once a clip:         detector(first driving frame) -> initial_*
     each driving frame:  detector(frame) -> driving_*
                          motion(reduced, source_*, driving_*, initial_*, switches) -> deformation, occlusion
-                         warp(features, deformation, occlusion) -> warped
-                         renderer(warped) -> prediction
+                         warp(features, deformation, occlusion[, source]) -> warped[, warped_source]
+                         renderer(warped[, warped_source]) -> prediction
 
 or in one call, which encodes the source anew:
 
@@ -13,7 +13,7 @@ or in one call, which encodes the source anew:
 
 Convention: every tensor is float32, whatever the networks compute in, but the two switches, relative and adapt_scale,
 with a batch axis of 1, or of any number of driving frames to one source. A model of zeroth order has no Jacobians, one
-without occlusion map no `occlusion`.
+without occlusion map no `occlusion`; the tensors in brackets exist only with `generator.blend_source`.
 """
 
 from __future__ import annotations
@@ -67,12 +67,15 @@ class Stages:
         features, reduced = (encoder.structured_outputs[name].shape for name in ("features", "reduced"))
         motion = concrete(self._motion, _specs({"reduced": reduced} | keypoints) | switches)
         moving = {name: tensor.shape for name, tensor in motion.structured_outputs.items()}
+        source_image = {"source": [1, *frame]} if model.generator.blend_source else {}
+        warp = concrete(self._warp, _specs({"features": features} | moving | source_image))
+        warped = {name: [batch, *tensor.shape[1:]] for name, tensor in warp.structured_outputs.items()}
         self.functions = {
             "source_encoder": encoder,
             "detector": concrete(self._detect, _specs({"frame": [batch, *frame]})),
             "motion": motion,
-            "warp": concrete(self._warp, _specs({"features": features} | moving)),
-            "renderer": concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
+            "warp": warp,
+            "renderer": concrete(self._render, _specs(warped)),
         }
         if whole:
             pictures = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
@@ -107,11 +110,16 @@ class Stages:
 
     def _warp(self, inputs: Tensors) -> Tensors:
         moving = DenseMotion(inputs["deformation"], inputs.get("occlusion"), None, None)
-        return {"warped": self.networks.generator.warp_features(inputs["features"], moving)}
+        generator = self.networks.generator
+        outputs = {"warped": generator.warp_features(inputs["features"], moving)}
+        if generator.blend_source:
+            outputs["warped_source"] = generator.warp_image(inputs["source"], moving.deformation)
+        return outputs
 
     def _render(self, inputs: Tensors) -> Tensors:
         generator = self.networks.generator
-        return {"prediction": generator.decode(tf.cast(inputs["warped"], generator.compute_dtype))}
+        warped = tf.cast(inputs["warped"], generator.compute_dtype)
+        return {"prediction": generator.decode(warped, inputs.get("warped_source"))}
 
     def _animate(self, inputs: Tensors) -> Tensors:
         state = inputs | self._encode(inputs)

@@ -77,12 +77,14 @@ class GeneratorConfig:
       max_features: upper bound of the channels.
       num_down_blocks: halvings before the features are warped.
       num_residual_blocks: residual blocks after that.
+      blend_source: blend the warped source image into the result by a predicted alpha; not in the paper.
     """
 
     block_expansion: int = 64
     max_features: int = 512
     num_down_blocks: int = 2
     num_residual_blocks: int = 6
+    blend_source: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -191,8 +191,8 @@ class Animator:
     def _render_details(self, source: EncodedSource, keypoints: keypoint_ops.Keypoints) -> Rendering:
         _, dense_motion, generator = self.networks
         motion = dense_motion(source.lowres, source.keypoints, keypoints)
-        prediction = generator.decode(generator.warp_features(source.features, motion))
         deformed = generator.warp_image(source.image, motion.deformation)
+        prediction = generator.decode(generator.warp_features(source.features, motion), deformed)
         return Rendering(
             prediction, deformed, motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed
         )
