@@ -67,6 +67,8 @@ async def run(core: Core, host: str, grpc_port: int, rest_port: int, quiet: bool
             raise errors.UserError(error.message) from None
         watching = asyncio.create_task(core.versions.watch(_LOOK_SECONDS))
         await rpc_server.start()
+        # The task below has not run when the ports are announced; who connects by then waits for it.
+        listener.listen()
         rest_server = _RestServer(
             uvicorn.Config(
                 rest.application(core),

@@ -9,9 +9,10 @@ import pytest
 from fomm_tf import video
 
 
-@pytest.fixture(scope="session")
+# Fixtures of the package, so that networks and frames (600 MB) are released with its last test.
+@pytest.fixture(scope="package")
 def detector():
-    """Makes a detector of a class; each once a session."""
+    """Makes a detector of a class, once."""
 
     @functools.cache
     def make(kind):
@@ -21,7 +22,7 @@ def detector():
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def frames():
     """Reads `count` frames of a video at most, every `step`-th."""
 

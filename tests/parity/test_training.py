@@ -116,6 +116,7 @@ def test_two_adam_steps_match_reference(align_corners):
         np.testing.assert_allclose(summed(exact[index].get), expected, rtol=total_tolerance)
 
 
+@pytest.mark.conformance
 @STEPS_CORNERS
 def test_five_gradient_descent_steps_match_reference(align_corners):
     run, losses = training_vectors.load(align_corners, tf.float64)
