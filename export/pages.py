@@ -122,7 +122,8 @@ def _chart(description: dict) -> str:
         nodes["source" if once else "driving"].append(f'{stage}["{stage}"]')
         for name in told["inputs"]:
             owned = _split(name)
-            start = f"{owned[0]}_detector" if owned else made_by.get(name, "source_picture" if once else "switches")
+            outside = "source_picture" if name == "source" else "switches"
+            start = f"{owned[0]}_detector" if owned else made_by.get(name, outside)
             arrows.setdefault((start, stage), []).append(name)
     nodes["driving"] += ['switches(["switches"])', 'result(["animated frame"])']
     arrows["renderer", "result"] = list(description["stages"]["renderer"]["outputs"])

@@ -65,7 +65,9 @@ class Pipeline:
         """
         source = self._frame("the source", picture)
         found = self.run("detector", {"frame": source})
-        return self.run("source_encoder", {"source": source}) | _prefixed("source_", found)
+        encoded = self.run("source_encoder", {"source": source})
+        # The warp stage of a model with blend_source takes the source itself.
+        return {"source": source} | encoded | _prefixed("source_", found)
 
     def detect(self, frame: np.ndarray) -> Arrays:
         """The keypoints of a frame, `[H, W, 3]` uint8 or float in [0, 1].

@@ -13,7 +13,6 @@ from fomm_tf import config
 from fomm_tf.models import blocks, dense_motion
 from fomm_tf.ops import dtypes, resample, shapes, warp
 
-
 # Added to the logit of alpha: a randomly initialized generator mostly keeps the warped source (alpha 0.73).
 _ALPHA_BIAS = 1.0
 
@@ -81,9 +80,7 @@ class Generator(tf.keras.Model):
         _, height, width, _ = shapes.sizes(image)
         return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
 
-    def decode(
-        self, features: tf.Tensor, warped_source: tf.Tensor | None = None, training: bool = False
-    ) -> tf.Tensor:
+    def decode(self, features: tf.Tensor, warped_source: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """Decodes warped features to an image.
 
         Args:

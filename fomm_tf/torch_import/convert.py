@@ -81,7 +81,16 @@ def import_checkpoint(tree: Mapping, wanted: str | None, align_corners: bool, so
 
 
 def export_checkpoint(run: checkpoint.Run) -> dict:
-    """A run as the tree of a reference checkpoint, for `fomm_tf.weights.save`."""
+    """Returns a run as the tree of a reference checkpoint, for `fomm_tf.weights.save`.
+
+    Raises:
+      errors.UserError: if the reference has no such model.
+    """
+    if run.config.model.generator.blend_source:
+        raise errors.UserError(
+            "model.generator.blend_source: got true; expected false, since the PyTorch reference has no such generator; "
+            "keep the run directory, or use `python -m export`."
+        )
     entries = _entries(run)
     tree: dict = {
         name: {entry.name: entry.to_torch(entry.variable.numpy()) for entry in table} for name, table in entries.items()

@@ -43,7 +43,13 @@ MODELS = {
 }
 
 # One of each architecture: what `make test` builds; `make conformance` builds the others.
-REPRESENTATIVES = ("tiny", "zeroth-order-no-occlusion", "single-jacobian-map", "blend-source", "two-scale-discriminator")
+REPRESENTATIVES = (
+    "tiny",
+    "zeroth-order-no-occlusion",
+    "single-jacobian-map",
+    "blend-source",
+    "two-scale-discriminator",
+)
 
 # The reference's models of `variants.npz`, by the name of their checkpoint, each under one meaning of align_corners; a
 # model of the list above meets both.

@@ -17,7 +17,7 @@ _GRAMMARS = {"kotlin": tree_sitter_kotlin, "swift": tree_sitter_swift}
 _LANGUAGES = dict(zip(pages.NAMES, _GRAMMARS, strict=True))
 
 
-def described(jacobian=True, occlusion=True, batch=1, size=(64, 96), variants=None, **animate):
+def described(jacobian=True, occlusion=True, blend=False, batch=1, size=(64, 96), variants=None, **animate):
     """What `pipeline.json` says of such a model."""
     height, width = size
     points = {"value": [5, 2]} | ({"jacobian": [5, 2, 2]} if jacobian else {})
@@ -29,12 +29,14 @@ def described(jacobian=True, occlusion=True, batch=1, size=(64, 96), variants=No
     }
     features, reduced = [1, 16, 24, 32], [1, 16, 24, 3]
     frames = [batch, height, width, 3]
+    source = {"source": [1, height, width, 3]} if blend else {}
+    warped = {"warped": [batch, *features[1:]]} | ({"warped_source": frames} if blend else {})
     shapes = {
         "source_encoder": ({"source": [1, *frames[1:]]}, {"features": features, "reduced": reduced}),
         "detector": ({"frame": frames}, {part: [batch, *shape] for part, shape in points.items()}),
         "motion": ({"reduced": reduced, "relative": [1], "adapt_scale": [1]} | keypoints, moving),
-        "warp": ({"features": features} | moving, {"warped": [batch, *features[1:]]}),
-        "renderer": ({"warped": [batch, *features[1:]]}, {"prediction": frames}),
+        "warp": ({"features": features} | moving | source, warped),
+        "renderer": (warped, {"prediction": frames}),
     }
 
     def told(tensors):
@@ -59,6 +61,7 @@ DESCRIPTIONS = {
     "zeroth-order": described(jacobian=False),
     "no-occlusion": described(occlusion=False),
     "zeroth-order-no-occlusion": described(jacobian=False, occlusion=False),
+    "blend-source": described(blend=True),
     "any-batch": described(batch=None),
     "one-variant": described(variants=tflite.files(["int8"])),
 }
@@ -124,6 +127,10 @@ def test_every_file_is_named_where_it_is_listed_and_where_it_is_loaded(descripti
         "int8": "detector",
     }
     assert {variant: row[5] for variant, row in rows.items()} == {variant: gpu[variant] for variant in rows}
+
+
+def test_chart_takes_the_warp_stage_s_source_from_the_source_image(page):
+    assert 'source_picture -->|"source"| warp' in pages.make(DESCRIPTIONS["blend-source"])[page]
 
 
 @pytest.mark.parametrize("part", ["jacobian", "occlusion"])

@@ -11,7 +11,7 @@ from fomm_tf import checkpoint, cli, video
 
 pytestmark = pytest.mark.slow
 CONFORMANCE = pytest.mark.conformance
-TINY = ["tiny", "zeroth-order-no-occlusion"]
+TINY = ["tiny", "zeroth-order-no-occlusion", "blend-source"]
 OTHERS = ["align-corners-false", "tall", "one-keypoint"]
 FORMS = {"tflite": ["--to", "tflite"], "onnx": ["--to", "onnx"], "gathers": ["--to", "onnx", "--no-grid-sample"]}
 LINES = [
