@@ -21,7 +21,7 @@ def build(blend_source=True):
 def motion_by(offset):
     """Every pixel comes from `offset` further right, in [-1, 1]; nothing is occluded."""
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 16), np.linspace(-1, 1, 16)), -1)[np.newaxis]
-    deformation = tf.constant(grid + [offset, 0.0], tf.float32)
+    deformation = tf.constant(np.add(grid, [offset, 0.0]), tf.float32)
     return models.DenseMotion(deformation, tf.ones([1, 16, 16, 1]), None, None)
 
 
