@@ -32,7 +32,7 @@ conformance: .venv/all
 lint: .venv/all
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest -q tests/test_rooms.py
+	$(BIN)/lint-imports --no-cache
 
 bench: .venv/all
 	$(BIN)/python tests/bench/animator.py

@@ -1,4 +1,4 @@
-"""`python -m export`."""
+"""Command line of `python -m export`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from export import VARIANTS
 from fomm_tf import config, console
 
-_TEXT = "Writes a run's model for servers, phones and other runtimes, compared with the Keras model first."
+_TEXT = "Exports the model of a run for servers, phones and other runtimes; verifies it against the Keras model."
 _MORE = """\
 examples:
   python -m export --to saved_model --out models/fomm                      the bundled model
@@ -21,11 +21,11 @@ examples:
 
 saved_model, for TF-Serving: OUT/1, the next time OUT/2, ...: OUT is a base_path. Signatures: detect, encode_source,
 animate, each for floats, _uint8 and _jpeg; transfer, render, render_details, metadata. Every input has a batch axis;
-saved_model_cli show --all --dir OUT/1 lists them. OUT/1/assets.extra holds metadata.json and TF-Serving's warm-up.
-tflite, for phones: five stages in four variants, pipeline.json, which chains them, report.md, and runner.py, which runs
-them with ai-edge-litert and numpy alone; android.md and ios.md, which show how an app does.
-onnx: the same five stages and all in one, animate, in two variants; runner.py takes onnxruntime and numpy.
-exit code: 0 done, 2 a mistake, a full disk or a difference over tolerance (nothing is left then), 130 stopped
+saved_model_cli show --all --dir OUT/1 lists them. OUT/1/assets.extra has metadata.json and warm-up requests.
+tflite, for phones: five stages in four variants; pipeline.json, which describes them; report.md; runner.py, which runs
+them with ai-edge-litert and numpy only; sources for Android and iOS with android.md and ios.md.
+onnx: the same five stages, and animate in one file, in two variants; runner.py needs onnxruntime and numpy only.
+exit code: 0 done, 2 user error, full disk or difference over tolerance (nothing is left then), 130 interrupted
 """
 
 
@@ -38,31 +38,31 @@ def _parser() -> console.Parser:
     parser = console.Parser(
         prog="python -m export", description=_TEXT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", metavar="RUN", help="run folder (default: the bundled model)")
+    parser.add_argument("--run", metavar="RUN", help="run directory (default: the bundled model)")
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--to", choices=("saved_model", "tflite", "onnx"), help="the form to write")
-    task.add_argument("--check", metavar="VERSION", help="compare a SavedModel that was written before")
-    parser.add_argument("--out", metavar="DIR", help="folder of the versions, or of the files; --to needs it")
+    task.add_argument("--to", choices=("saved_model", "tflite", "onnx"), help="the format to write")
+    task.add_argument("--check", metavar="VERSION", help="compare an existing SavedModel with the run")
+    parser.add_argument("--out", metavar="DIR", help="output directory; required with --to")
     parser.add_argument(
         "--precision",
         choices=config.PRECISIONS,
         default="float32",
-        help="what a SavedModel's networks compute in (default: float32); the other forms have variants",
+        help="what the networks of a SavedModel compute in (default: float32); other formats have variants",
     )
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="driving frames a call of TFLite files (default: 1; 0: any)"
+        "--batch", type=int, default=1, metavar="N", help="driving frames per call of TFLite files (default: 1; 0: any)"
     )
     parser.add_argument(
         "--variants",
         nargs="+",
         metavar="NAME",
-        help="; ".join(f"of {form} files {' '.join(names)}" for form, names in VARIANTS.items()) + " (default: all)",
+        help="; ".join(f"for {form}: {' '.join(names)}" for form, names in VARIANTS.items()) + " (default: all)",
     )
     parser.add_argument(
         "--grid-sample",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="a warp in ONNX files is one GridSample node (default: yes), else gathers",
+        help="export a warp in ONNX files as one GridSample node (default: yes), else as gathers",
     )
     parser.add_argument(
         "--verify",
@@ -78,7 +78,7 @@ def _run(argv: Sequence[str]) -> None:
     parser = _parser()
     options = parser.parse_args(argv)
     if options.to and not options.out:
-        parser.error("--to needs --out DIR, the folder to write")
+        parser.error("--to needs --out DIR, the output directory")
     if options.batch < 0:
         parser.error(f"--batch is {options.batch}; give 1 or more, or 0 for any")
     offered = VARIANTS.get(options.to, ())

@@ -1,4 +1,4 @@
-"""What `pipeline.json` says, and the same chain of stages on the Keras networks."""
+"""`pipeline.json`, which describes the exported files, and the same chain of stages on the Keras networks."""
 
 from __future__ import annotations
 
@@ -14,54 +14,66 @@ import tqdm
 from export import runner, stages
 
 NAME = "pipeline.json"
+# variant -> stage -> what the stage's file stores its weights as, or computes in
+Quantization = Mapping[str, Mapping[str, str]]
 
 
 def write(
-    folder: pathlib.Path, built: stages.Stages, run: str | pathlib.Path, variants: Mapping[str, dict[str, str]]
+    folder: pathlib.Path, built: stages.Stages, run: str | pathlib.Path, quantization: Quantization, suffix: str
 ) -> None:
-    """Puts `pipeline.json` and the runner beside a model's files.
+    """Writes `pipeline.json` and `runner.py` beside the exported files.
 
     Args:
       folder: of the files.
-      built: the stages that they came from.
-      run: the run folder that those came from.
-      variants: variant -> stage -> the name of its file.
+      built: the stages that the files were converted from.
+      run: the run directory that the stages were loaded from.
+      quantization: variant -> stage -> kind.
+      suffix: of the files, `.tflite` or `.onnx`.
     """
-    described = describe(built, pathlib.Path(run).resolve().name, variants)
-    (folder / NAME).write_text(json.dumps(described, indent=2) + "\n")
+    description = describe(built, pathlib.Path(run).resolve().name, quantization, suffix)
+    (folder / NAME).write_text(json.dumps(description, indent=2) + "\n")
     shutil.copyfile(runner.__file__, folder / "runner.py")
 
 
-def describe(built: stages.Stages, name: str, variants: Mapping[str, dict[str, str]]) -> dict:
-    """What `pipeline.json` says."""
+def file_name(stage: str, kind: str, suffix: str) -> str:
+    """The file of a stage; variants that store a stage alike share it."""
+    return f"{stage}-{kind}{suffix}"
 
-    def told(tensors: dict[str, tf.Tensor | tf.TensorSpec]) -> dict[str, dict]:
-        return {
-            key: {"shape": tensor.shape.as_list(), "dtype": tensor.dtype.name}
-            for key, tensor in sorted(tensors.items())
-        }
 
+def describe(built: stages.Stages, name: str, quantization: Quantization, suffix: str) -> dict:
+    """The contents of `pipeline.json`."""
     settings = built.config
     return {
         "name": name,
         "frame_size": list(settings.model.frame_size),
         "num_keypoints": settings.model.num_keypoints,
         "animate": {"mode": settings.animate.mode, "adapt_scale": settings.animate.adapt_scale},
-        "once_a_source": ["source_encoder", "detector"],
-        "each_driving_frame": ["detector", "motion", "warp", "renderer"],
+        "source_stages": ["source_encoder", "detector"],
+        "frame_stages": ["detector", "motion", "warp", "renderer"],
+        "convolution_stages": list(stages.CONVOLUTIONS),
         "stages": {
             stage: {
-                "inputs": told(function.structured_input_signature[1]),
-                "outputs": told(function.structured_outputs),
+                "inputs": _describe_tensors(function.structured_input_signature[1]),
+                "outputs": _describe_tensors(function.structured_outputs),
             }
             for stage, function in built.functions.items()
         },
-        "variants": variants,
+        "variants": {
+            variant: {stage: file_name(stage, kind, suffix) for stage, kind in kinds.items()}
+            for variant, kinds in quantization.items()
+        },
+        "quantization": quantization,
+    }
+
+
+def _describe_tensors(tensors: Mapping[str, tf.Tensor | tf.TensorSpec]) -> dict[str, dict]:
+    return {
+        name: {"shape": tensor.shape.as_list(), "dtype": tensor.dtype.name} for name, tensor in sorted(tensors.items())
     }
 
 
 class KerasPipeline(runner.Pipeline):
-    """The chain on the functions that the files are made of.
+    """The chain of stages on the functions that the files are converted from.
 
     Args:
       built: the stages.
@@ -71,22 +83,22 @@ class KerasPipeline(runner.Pipeline):
     """
 
     def __init__(self, built: stages.Stages) -> None:
-        self.description = describe(built, "", {})
+        self.description = describe(built, "", {}, "")
         self.calls: list[tuple[str, runner.Arrays, runner.Arrays]] = []
         self._functions = built.functions
 
     def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> runner.Arrays:
-        """One stage, noted in `calls`."""
+        """Runs one stage and records it in `calls`."""
         function = self._functions[name]
         inputs = {key: tensors[key] for key in function.structured_input_signature[1]}
-        found = function(**{key: tf.constant(value) for key, value in inputs.items()})
-        outputs = {key: value.numpy() for key, value in found.items()}
+        results = function(**{key: tf.constant(value) for key, value in inputs.items()})
+        outputs = {key: value.numpy() for key, value in results.items()}
         self.calls.append((name, inputs, outputs))
         return outputs
 
 
-def samples(built: stages.Stages, clips: list[np.ndarray]) -> dict[str, list[runner.Arrays]]:
-    """What each stage is given while the clips are animated, each by its own first frame."""
+def collect_inputs(built: stages.Stages, clips: list[np.ndarray]) -> dict[str, list[runner.Arrays]]:
+    """Inputs of each stage while every clip animates its own first frame: stage -> one dictionary per call."""
     chain = KerasPipeline(built)
     for clip in tqdm.tqdm(clips, unit="clip", desc="calibration", disable=None):
         for _ in chain.animate(clip[0], clip):

@@ -1,10 +1,10 @@
-"""Runs what `python -m export --to tflite` or `--to onnx` wrote: copy it where you like.
+"""Runs files that `python -m export --to tflite` or `--to onnx` wrote; works without this project.
 
 pipeline = Pipeline("models/phone", "dynamic")
-for frame in pipeline.animate(picture, driving_frames):
+for frame in pipeline.animate(source, driving_frames):
     ...
 
-Needs numpy and, for TFLite files, ai-edge-litert, for ONNX files onnxruntime; nothing else.
+Requires numpy, and ai-edge-litert for TFLite files or onnxruntime for ONNX files; nothing else.
 """
 
 import functools
@@ -18,15 +18,15 @@ Arrays = dict[str, np.ndarray]
 
 
 class Pipeline:
-    """The stages of one variant, chained as `pipeline.json` says.
+    """The stages of one variant, chained as `pipeline.json` describes.
 
     Args:
-      folder: what the export wrote.
-      variant: one of the `variants` of its `pipeline.json`.
-      threads: how many a stage computes with; default, what the runtime thinks best.
+      folder: the output directory of the export.
+      variant: one of the `variants` in `pipeline.json`.
+      threads: CPU threads per stage; None leaves the number to the runtime.
 
     Attributes:
-      description: `pipeline.json`.
+      description: the contents of `pipeline.json`.
 
     Raises:
       ValueError: if there is no such variant.
@@ -37,45 +37,52 @@ class Pipeline:
         folder = pathlib.Path(folder)
         self.description = json.loads((folder / "pipeline.json").read_text())
         if variant not in self.description["variants"]:
-            raise ValueError(f"variant is {variant!r}; {folder} has {', '.join(self.description['variants'])}.")
+            variants = ", ".join(self.description["variants"])
+            raise ValueError(f"variant: got {variant!r}; expected one of {variants} in {folder}.")
         self._files = {name: folder / file for name, file in self.description["variants"][variant].items()}
         self._open = functools.cache(lambda name: _RUNTIMES[self._files[name].suffix](self._files[name], name, threads))
 
     def run(self, name: str, tensors: Mapping[str, np.ndarray]) -> Arrays:
-        """One stage.
+        """Runs one stage.
 
         Args:
           name: of the stage.
-          tensors: by name; those that the stage does not take are passed over.
+          tensors: by name; tensors that are not inputs of the stage are ignored.
 
         Returns:
-          Its outputs by name.
+          The outputs by name.
 
         Raises:
-          ValueError: if its file, opened the first time, is missing or is none.
+          ValueError: on the first call, if the file of the stage is missing or cannot be read.
         """
         inputs = self.description["stages"][name]["inputs"]
         return self._open(name)({key: tensors[key] for key in inputs})
 
-    def encode_source(self, picture: np.ndarray) -> Arrays:
-        """All that depends on the picture alone, `[H, W, 3]` uint8 or float in [0, 1].
+    def encode_source(self, source: np.ndarray) -> Arrays:
+        """Computes everything that depends on the source image only, once for any number of driving frames.
+
+        Args:
+          source: `[H, W, 3]` uint8, or float in [0, 1].
+
+        Returns:
+          Features, keypoints and the downsampled image, for `render`.
 
         Raises:
-          ValueError: if it is not such.
+          ValueError: if shape, dtype or range differ.
         """
-        source = self._frame("the source", picture)
-        found = self.run("detector", {"frame": source})
-        encoded = self.run("source_encoder", {"source": source})
-        # The warp stage of a model with blend_source takes the source itself.
-        return {"source": source} | encoded | _prefixed("source_", found)
+        image = self._image("source", source)
+        keypoints = self.run("detector", {"frame": image})
+        encoded = self.run("source_encoder", {"source": image})
+        # The warp stage of a model with `blend_source` takes the source image itself.
+        return {"source": image} | encoded | _prefixed("source_", keypoints)
 
     def detect(self, frame: np.ndarray) -> Arrays:
-        """The keypoints of a frame, `[H, W, 3]` uint8 or float in [0, 1].
+        """Detects the keypoints of a frame, `[H, W, 3]` uint8 or float in [0, 1].
 
         Raises:
-          ValueError: if it is not such.
+          ValueError: if shape, dtype or range differ.
         """
-        return self.run("detector", {"frame": self._frame("the driving frame", frame)})
+        return self.run("detector", {"frame": self._image("driving frame", frame)})
 
     def render(
         self,
@@ -85,7 +92,15 @@ class Pipeline:
         relative: bool = True,
         adapt_scale: bool = False,
     ) -> np.ndarray:
-        """One frame, `[H, W, 3]` float32 in [0, 1]."""
+        """Renders one frame, `[H, W, 3]` float32 in [0, 1].
+
+        Args:
+          encoded: from `encode_source`.
+          driving: keypoints of the driving frame, from `detect`.
+          initial: keypoints of the first driving frame.
+          relative: transfer the motion since the first driving frame; else take the driving keypoints as they are.
+          adapt_scale: scale relative motion by the sizes of the two objects.
+        """
         state = dict(encoded) | _prefixed("driving_", driving) | _prefixed("initial_", initial)
         state |= {"relative": np.array([relative]), "adapt_scale": np.array([adapt_scale])}
         for name in ("motion", "warp", "renderer"):
@@ -94,44 +109,44 @@ class Pipeline:
 
     def animate(
         self,
-        picture: np.ndarray,
+        source: np.ndarray,
         driving_frames: Iterable[np.ndarray],
         relative: bool | None = None,
         adapt_scale: bool | None = None,
     ) -> Iterator[np.ndarray]:
-        """Moves a picture as the frames do, one after the other.
+        """Animates a source image with the motion of driving frames.
 
         Args:
-          picture: `[H, W, 3]` uint8 or float in [0, 1].
-          driving_frames: likewise, each.
-          relative: carry the motion from the first driving frame over; default, as that of the next, the run's.
-          adapt_scale: scale relative motion by the sizes of the two objects.
+          source: `[H, W, 3]` uint8, or float in [0, 1].
+          driving_frames: each of the same shape and range.
+          relative: as in `render`; None takes the value from `pipeline.json`.
+          adapt_scale: as in `render`; None takes the value from `pipeline.json`.
 
         Yields:
-          Frames `[H, W, 3]`, uint8 where the driving frame was, else float32 in [0, 1].
+          One frame `[H, W, 3]` per driving frame: uint8 if the driving frame is uint8, else float32 in [0, 1].
 
         Raises:
-          ValueError: if a picture is not such.
+          ValueError: if shape, dtype or range of an image differ.
         """
         defaults = self.description["animate"]
         relative = defaults["mode"] == "relative" if relative is None else relative
         adapt_scale = defaults["adapt_scale"] if adapt_scale is None else adapt_scale
-        encoded, initial = self.encode_source(picture), None
+        encoded, initial = self.encode_source(source), None
         for frame in driving_frames:
             driving = self.detect(frame)
             initial = initial or driving
-            made = self.render(encoded, driving, initial, relative, adapt_scale)
-            yield np.rint(made * 255).astype(np.uint8) if np.asarray(frame).dtype == np.uint8 else made
+            image = self.render(encoded, driving, initial, relative, adapt_scale)
+            yield np.rint(image * 255).astype(np.uint8) if np.asarray(frame).dtype == np.uint8 else image
 
-    def _frame(self, name: str, frame: np.ndarray) -> np.ndarray:
-        frame, size = np.asarray(frame), [*self.description["frame_size"], 3]
-        if list(frame.shape) != size:
-            raise ValueError(f"{name} must be {size}; got {list(frame.shape)}. Resize it.")
-        if frame.dtype == np.uint8:
-            return np.float32(frame)[np.newaxis] / np.float32(255)
-        if frame.dtype.kind != "f" or not (frame.min() >= 0 and frame.max() <= 1):
-            raise ValueError(f"{name} must be uint8, or float in [0, 1] without NaN; got {frame.dtype}.")
-        return np.float32(frame)[np.newaxis]
+    def _image(self, name: str, image: np.ndarray) -> np.ndarray:
+        image, shape = np.asarray(image), [*self.description["frame_size"], 3]
+        if list(image.shape) != shape:
+            raise ValueError(f"{name}: got shape {list(image.shape)}; expected {shape}; resize it.")
+        if image.dtype == np.uint8:
+            return np.float32(image)[np.newaxis] / np.float32(255)
+        if image.dtype.kind != "f" or not (image.min() >= 0 and image.max() <= 1):
+            raise ValueError(f"{name}: got {image.dtype}; expected uint8, or float in [0, 1] without NaN.")
+        return np.float32(image)[np.newaxis]
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, np.ndarray]) -> Arrays:
@@ -150,7 +165,7 @@ def _onnx(file: pathlib.Path, name: str, threads: int | None) -> Callable[[Array
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    # The stages take turns on the same cores: threads that wait busily take them from each other.
+    # The stages take turns on the same cores: spinning threads of one stage would slow the next one down.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     stage = onnxruntime.InferenceSession(str(file), options, onnxruntime.get_available_providers())
     names = [output.name for output in stage.get_outputs()]

@@ -1,4 +1,4 @@
-"""SavedModels for TF-Serving: a versioned folder that appears when it is whole and has been checked."""
+"""SavedModels for TF-Serving: version directories that appear only when they are complete and verified."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from export import examples, module
 from fomm_tf import checkpoint, errors
 
-# Where TF-Serving looks for requests to answer before it says that a version is ready.
+# TF-Serving reads warm-up requests from here before it reports a version as ready.
 EXTRA = "assets.extra"
 WARMUP = "tf_serving_warmup_requests"
 METADATA = "metadata.json"
@@ -19,26 +19,26 @@ METADATA = "metadata.json"
 def write(
     model: module.Module, output: str | pathlib.Path, check: Callable[[pathlib.Path], None] | None = None
 ) -> pathlib.Path:
-    """Writes the next version below a folder: `OUTPUT/1`, `OUTPUT/2`, ...
+    """Writes the next version of a model: `OUTPUT/1`, `OUTPUT/2`, ...
 
     Args:
-      model: what to write.
-      output: the model's folder, TF-Serving's `base_path`; made if need be.
-      check: called with what was written before it gets its name; what it raises leaves nothing behind.
+      model: the model to write.
+      output: directory of the model, TF-Serving's `base_path`; created if it does not exist.
+      check: called with the temporary directory before it is renamed; if it raises, nothing is left.
 
     Returns:
-      The version's folder.
+      The directory of the version.
 
     Raises:
-      errors.UserError: if the folder cannot be written, or if tensorflow-serving-api is not installed.
+      errors.UserError: if `output` cannot be written, or if tensorflow-serving-api is not installed.
     """
     warmup = _warmup_requests(model, pathlib.Path(output).name)
     output = pathlib.Path(output)
     versions = [int(path.name) for path in output.glob("*") if path.name.isdigit()]
     version = output / str(1 + max(versions, default=0))
-    # Until it is whole its name begins with a dot: TF-Serving passes over names that are no number.
+    # Until it is complete its name starts with a dot: TF-Serving ignores names that are not numbers.
     with checkpoint.new_folder(version) as work:
-        module.save(model.networks, model.signatures, work)
+        module.save(model.model, model.signatures, work)
         extra = work / EXTRA
         extra.mkdir()
         (extra / METADATA).write_text(model.metadata + "\n")
@@ -51,13 +51,12 @@ def write(
 
 
 def _warmup_requests(model: module.Module, name: str) -> list[bytes]:
-    """A `PredictionLog` for each signature: two driving frames of one source."""
+    """A serialized `PredictionLog` per signature: two driving frames of one source."""
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ModuleNotFoundError:
         raise errors.UserError(
-            "tensorflow-serving-api is not installed, which the warm-up requests are written with; "
-            "run: pip install -e '.[export]'"
+            "tensorflow-serving-api is not installed; the warm-up requests need it; run: pip install -e '.[export]'"
         ) from None
     logs = []
     for signature, inputs in examples.make(model.signatures, count=2).items():

@@ -1,8 +1,9 @@
-"""TFLite files of the five stages, in variants."""
+"""TFLite files of the five stages, in variants, with sources for Android and iOS."""
 
 from __future__ import annotations
 
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 
@@ -10,13 +11,13 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from export import equalise, examples, module, pages, pipeline, runner, stages
+from export import cross_layer_equalization, examples, loading, module, pipeline, runner, stages
 from fomm_tf import checkpoint
-from fomm_tf.models import fold
 
-# What each stage of a variant is written as: `dynamic` has 8-bit weights and activations that are made 8-bit for each
-# convolution, `int8` is 8-bit throughout. Keypoints from 8-bit convolutions are off by up to a pixel of 256, so the
-# detector stays float; 8 bits tell a place to 1/256 of its range only, so what moves and reads places does too.
+SUFFIX = ".tflite"
+# The kind of each stage by variant. `dynamic` stores 8-bit weights and quantizes activations at run time, `int8` is
+# 8-bit throughout. Keypoints from 8-bit convolutions are off by up to a pixel of 256, so the detector stays float. 8
+# bits resolve a position to 1/256 of its range only, so the stages that compute positions and read at them do too.
 VARIANTS = {
     "float32": dict.fromkeys(stages.NAMES, "float32"),
     "float16": dict.fromkeys(stages.NAMES, "float16") | {"warp": "float32"},
@@ -29,6 +30,8 @@ VARIANTS = {
         "renderer": "int8",
     },
 }
+# Copied beside the files: sources for apps, which read pipeline.json at run time, and their documentation.
+CLIENT_SOURCES = ("android", "android.md", "ios", "ios.md", "pipeline.md")
 
 
 def write(
@@ -41,11 +44,12 @@ def write(
     """Writes a run's model.
 
     Args:
-      folder: the run folder.
-      output: folder for the files; new or empty.
-      variants: which, of `VARIANTS`.
-      batch: driving frames a call; None leaves it to the caller, who resizes the inputs.
-      check: called with what was written, and the stages that it came from, before it gets its name.
+      folder: the run directory.
+      output: directory for the files; new or empty.
+      variants: names from `VARIANTS`.
+      batch: driving frames per call; None leaves the size open, and the caller resizes the inputs.
+      check: called with the temporary directory of the files and the stages that they were converted from, before the
+        directory is renamed to `output`.
 
     Returns:
       `output`.
@@ -53,62 +57,64 @@ def write(
     Raises:
       errors.UserError: if the run cannot be read or `output` cannot be written.
     """
-    exact = _stages(folder, batch)
-    kinds = {(stage, kind) for name in variants for stage, kind in VARIANTS[name].items()}
-    samples, sources = {}, {"exact": exact}
-    if any(kind == "int8" for _, kind in kinds):
-        samples = pipeline.samples(exact, examples.calibration(exact.config))
-        # A third of the frames, at all moments of their clips, measures as well and takes less memory.
-        warped = np.concatenate([inputs["warped"] for inputs in samples["renderer"][1::3]])
-        sources["even"] = _stages(folder, batch, warped)
+    quantization = {name: VARIANTS[name] for name in variants}
+    exact = _load_stages(folder, batch)
+    files = {(stage, kind) for kinds in quantization.values() for stage, kind in kinds.items()}
+    calibration, saved = {}, {"exact": exact}
+    if any(kind == "int8" for _, kind in files):
+        calibration = pipeline.collect_inputs(exact, examples.calibration(exact.config))
+        # A third of the frames, from all parts of the clips, measures the ranges as well and takes less memory.
+        features = np.concatenate([inputs["warped"] for inputs in calibration["renderer"][1::3]])
+        saved["equalized"] = _load_stages(folder, batch, features)
     with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
-        for name, built in sources.items():
-            module.save(built.networks, built.functions, pathlib.Path(scratch) / name)
-        for stage, kind in tqdm.tqdm(sorted(kinds), unit="file", disable=None):
-            source = pathlib.Path(scratch) / ("even" if kind == "int8" else "exact")
+        for name, built in saved.items():
+            module.save(built.model, built.functions, pathlib.Path(scratch) / name)
+        for stage, kind in tqdm.tqdm(sorted(files), unit="file", disable=None):
+            source = pathlib.Path(scratch) / ("equalized" if kind == "int8" else "exact")
             converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
-            (work / _name(stage, kind)).write_bytes(_convert(converter, kind, samples.get(stage, [])))
-        pipeline.write(work, exact, folder, files(variants))
-        pages.write(work)
+            model = _convert(converter, kind, calibration.get(stage, []))
+            (work / pipeline.file_name(stage, kind, SUFFIX)).write_bytes(model)
+        pipeline.write(work, exact, folder, quantization, SUFFIX)
+        copy_client_sources(work)
         if check is not None:
             check(work, exact)
     return pathlib.Path(output)
 
 
-def files(variants: Sequence[str] = tuple(VARIANTS)) -> dict[str, dict[str, str]]:
-    """variant -> stage -> the name of its file."""
-    return {name: {stage: _name(stage, kind) for stage, kind in VARIANTS[name].items()} for name in variants}
+def copy_client_sources(folder: pathlib.Path) -> None:
+    """Copies `CLIENT_SOURCES` to a directory."""
+    for name in CLIENT_SOURCES:
+        source = pathlib.Path(__file__).parent / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+        else:
+            shutil.copyfile(source, folder / name)
 
 
-def _name(stage: str, kind: str) -> str:
-    return f"{stage}-{kind}.tflite"
+def _load_stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None) -> stages.Stages:
+    """The stages of a run; equalized for 8 bits if warped features are given.
 
-
-def _stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None) -> stages.Stages:
-    """A run's stages; with warped features, for 8 bits throughout.
-
-    Then channels are given like ranges, and convolutions end with their activation: one rounding less than by phases.
+    The up blocks of equalized stages end with their activation: one rounding less than with subpixel convolution.
     """
-    run = checkpoint.load(folder)
-    fold.fold(*run.networks)
+    run, _ = loading.load(folder)
     if features is not None:
-        equalise.equalise(run.networks.generator, tf.constant(features))
-    return stages.Stages(run.config, run.networks, batch, use_subpixel_conv=features is None)
+        cross_layer_equalization.equalize_decoder(run.model.generator, tf.constant(features))
+    return stages.Stages(run.config, run.model, batch, use_subpixel_conv=features is None)
 
 
-def _convert(converter: tf.lite.TFLiteConverter, kind: str, samples: list[runner.Arrays]) -> bytes:
+def _convert(converter: tf.lite.TFLiteConverter, kind: str, calibration: list[runner.Arrays]) -> bytes:
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if kind != "int8":
         return converter.convert()
-    converter.representative_dataset = lambda: iter(samples)
+    converter.representative_dataset = lambda: iter(calibration)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     lite = tf.lite.experimental
-    # The sums of the residual blocks, and what scales them, are float: every block would round them once more.
+    # The sums of the residual blocks, and their scales, stay float: every block would round them once more.
     options = lite.QuantizationDebugOptions(denylisted_ops=["ADD", "MUL"])
     debugger = lite.QuantizationDebugger(
-        converter=converter, debug_dataset=lambda: iter(samples[:1]), debug_options=options
+        converter=converter, debug_dataset=lambda: iter(calibration[:1]), debug_options=options
     )
     return debugger.get_nondebug_quantized_model()

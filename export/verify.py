@@ -1,4 +1,4 @@
-"""What was written, loaded anew and compared with the run's Keras networks on drawn frames."""
+"""Verification of an exported SavedModel against the run's Keras networks, on drawn frames."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from export.module import keypoints_of, named
 from fomm_tf import checkpoint, errors
 from fomm_tf.ops import motion
 
-# The largest difference allowed; the rest is rounding that adds up through the decoder.
+# The largest allowed differences; rounding adds up through the decoder.
 _TOLERANCES = {"prediction": 2e-4, "deformed": 2e-4}
 _TOLERANCE = 1e-5
-_LEAST_PSNR = 45.0
+_MIN_PSNR_DB = 45.0
 _FRAMES = 4
 
 
 class Difference(NamedTuple):
-    """How far an output is from the Keras networks' own.
+    """Difference of one output from the Keras networks.
 
     Attributes:
-      name: of the output, `signature.output`.
-      worst: the largest absolute difference, in shares of the output's largest value where that is above 1: Jacobians
-        and places outside of the frame.
-      allowed: the largest that passes.
+      name: `signature.output`.
+      worst: the largest absolute difference, relative to the largest absolute value of the output where that is above
+        1 (Jacobians, and positions outside the frame).
+      allowed: the largest `worst` that passes.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Difference(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a comparison found.
+    """Result of a comparison.
 
     Attributes:
-      differences: one an output, keypoints and masks as well as pictures.
-      psnr: of the whole animation against the Keras networks', in dB.
+      differences: one per output: keypoints and masks as well as images.
+      psnr: PSNR of the whole animation against the Keras networks, in dB.
     """
 
     differences: list[Difference]
@@ -49,36 +49,31 @@ class Report(NamedTuple):
 
 
 def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
-    """Compares a SavedModel with the run that it came from.
+    """Compares a SavedModel with the run that it was exported from.
 
     Args:
-      run: the run folder.
-      saved: the version's folder.
+      run: the run directory.
+      saved: the version directory.
 
     Raises:
       errors.UserError: if the run cannot be read.
     """
-    kept = checkpoint.load(run)
-    (detector, dense_motion, generator), settings = kept.networks, kept.config
+    original = checkpoint.load(run)
+    model, settings = original.model, original.config
     signatures = tf.saved_model.load(str(saved)).signatures
     requests = examples.make(signatures, _FRAMES)
     answers = {name: signatures[name](**requests[name]) for name in ("detect", "transfer", "render_details", "animate")}
     driving, source = requests["detect"]["frames"], requests["encode_source"]["source"]
 
-    found, source_points = detector(driving), detector(source)
+    found, encoded = model.detect(driving), model.encode_source(source)
     initial = type(found)(*(None if part is None else part[:1] for part in found))
-    moved = motion.transfer(source_points, found, initial, relative_jacobian=settings.animate.relative_jacobian)
-    reduced = dense_motion.downsample(source)
-    prediction = generator(source, dense_motion(reduced, source_points, moved))
-    # A stage is given the very keypoints that the signature was: rounding before it is not its own.
+    moved = motion.transfer(encoded.keypoints, found, initial, relative_jacobian=settings.animate.relative_jacobian)
+    prediction = model.render(encoded, moved).prediction
+    # `render` gets the same keypoints as the signature, so that earlier rounding does not count.
     given = requests["render_details"]
     posed = {name: given[name][0] for name in named(found)}
-    moving = dense_motion(reduced, keypoints_of(given, "source_"), keypoints_of(posed))
-    expected = {
-        "prediction": generator(source, moving),
-        "deformed": generator.warp_image(source, moving.deformation),
-        **{name: part for name, part in moving._asdict().items() if name != "sparse_deformed" and part is not None},
-    }
+    same_source = encoded._replace(keypoints=keypoints_of(given, "source_"))
+    expected = model.render(same_source, keypoints_of(posed), details=True)._asdict()
     pairs = {f"detect.{name}": (tensor, named(found)[name]) for name, tensor in answers["detect"].items()}
     pairs |= {f"transfer.{name}": (tensor[0], named(moved)[name]) for name, tensor in answers["transfer"].items()}
     pairs |= {f"render.{name}": (tensor[0], expected[name]) for name, tensor in answers["render_details"].items()}
@@ -94,47 +89,47 @@ def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Report:
 
 
 def check(run: str | pathlib.Path, saved: str | pathlib.Path) -> None:
-    """Compares and prints what it found.
+    """Compares, prints the differences, and fails if they exceed the tolerances.
 
     Args:
-      run: the run folder.
-      saved: the version's folder.
+      run: the run directory.
+      saved: the version directory.
 
     Raises:
-      errors.UserError: over tolerance, or if either cannot be read.
+      errors.UserError: if a tolerance is exceeded, or if either directory cannot be read.
     """
     saved = pathlib.Path(saved)
     try:
         precision = json.loads((saved / saved_model.EXTRA / saved_model.METADATA).read_text())["precision"]
         report = compare(run, saved)
     except (OSError, ValueError, KeyError) as error:
-        raise errors.UserError(f"{saved} is no version that `python -m export` wrote: {error}") from error
+        raise errors.UserError(f"{saved} is not a version that `python -m export` wrote: {error}") from error
     for each in report.differences:
-        print(f"{each.name}: {each.worst:.1e} from the Keras model's at the most")
+        print(f"{each.name}: differs by at most {each.worst:.1e} from the Keras model")
     print(f"animation: {report.psnr:.1f} dB")
-    judge(report, precision)
+    check_tolerances(report, precision)
 
 
-def judge(report: Report, precision: str) -> None:
-    """Fails over tolerance: each output's in float32, the animation's PSNR in a lower precision.
+def check_tolerances(report: Report, precision: str) -> None:
+    """Checks each output in float32, the PSNR of the animation in a lower precision.
 
     Raises:
-      errors.UserError: that names the worst output.
+      errors.UserError: if a tolerance is exceeded; names the worst output.
     """
     if precision != "float32":
-        if report.psnr < _LEAST_PSNR:
+        if report.psnr < _MIN_PSNR_DB:
             raise errors.UserError(
-                f"The {precision} model's frames are {report.psnr:.1f} dB from the Keras model's; {_LEAST_PSNR:.0f} at "
-                "least are asked for. Export another --precision, or accept it with --no-verify."
+                f"{precision}: PSNR against the Keras model is {report.psnr:.1f} dB; expected at least "
+                f"{_MIN_PSNR_DB:.0f}; export another precision, or skip the verification."
             )
         return
     worst = max(report.differences, key=lambda each: each.worst / each.allowed if each.worst == each.worst else np.inf)
     if not worst.worst <= worst.allowed:
         raise errors.UserError(
-            f"{worst.name} is {worst.worst:.2g} from the Keras model's, over {worst.allowed:g}; this is a bug in the "
-            "export, or numbers too large for float32 in the run."
+            f"{worst.name}: differs by {worst.worst:.2g} from the Keras model; expected at most {worst.allowed:g}; "
+            "this is a bug in the export, or the run has values too large for float32."
         )
 
 
-def _worst(mine: tf.Tensor, other: tf.Tensor) -> float:
-    return float(tf.reduce_max(tf.abs(mine - other)) / tf.maximum(tf.reduce_max(tf.abs(other)), 1.0))
+def _worst(actual: tf.Tensor, expected: tf.Tensor) -> float:
+    return float(tf.reduce_max(tf.abs(actual - expected)) / tf.maximum(tf.reduce_max(tf.abs(expected)), 1.0))

@@ -1,6 +1,6 @@
 """First Order Motion Model for image animation in TensorFlow/Keras.
 
-The public names are loaded when they are first used: importing this package loads no TensorFlow.
+The public names are loaded on first use: importing this package does not load TensorFlow.
 """
 
 import importlib.util
@@ -15,16 +15,29 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Animator": "fomm_tf.inference.animator",
-    "EncodedSource": "fomm_tf.inference.animator",
+    "EncodedSource": "fomm_tf.models",
+    "FirstOrderMotionModel": "fomm_tf.models",
     "Keypoints": "fomm_tf.ops.keypoints",
-    "Rendering": "fomm_tf.inference.animator",
+    "Rendering": "fomm_tf.models",
     "UserError": "fomm_tf.errors",
     "transfer": "fomm_tf.ops.motion",
 }
-__all__ = ["Animator", "EncodedSource", "Keypoints", "Rendering", "UserError", "__version__", "transfer"]
+__all__ = [
+    "Animator",
+    "EncodedSource",
+    "FirstOrderMotionModel",
+    "Keypoints",
+    "Rendering",
+    "UserError",
+    "__version__",
+    "transfer",
+]
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # TensorFlow's messages about GPU libraries and CPU instructions are noise to who imports a model; the user's own
+    # setting stays.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return getattr(importlib.import_module(_HOMES[name]), name)

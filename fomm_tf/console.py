@@ -1,7 +1,10 @@
-"""What every command of the project does alike: one-line errors, exit codes, an end that leaves nothing half-written.
+"""What every command does: one-line errors, exit codes, signals, TensorFlow's log level. For command entry points only.
 
 A user's mistake or a full disk is one line on stderr and exit code 2; Ctrl-C and SIGTERM end with 130; a bug keeps its
 traceback.
+
+Libraries name parameters in their messages, in backquotes: "`batch_size` must be at least 1; got 0". The command line
+replaces each by the option that sets it, which is the one with that `dest`.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -20,44 +23,61 @@ from fomm_tf import errors
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is a `UserError`, one line."""
+    """An argument parser that raises a `UserError` of one line, and knows which option sets which parameter."""
 
     def error(self, message: str) -> None:
         raise errors.UserError(f"{message}; see {self.prog} --help.")
 
+    def name_options(self, message: str) -> str:
+        """Replaces parameters in backquotes by the options that set them; leaves other names as they are."""
+        names = {}
+        for action in self._actions:
+            options = [option for option in action.option_strings if option.startswith("--")]
+            names[action.dest] = options[0] if options else str(action.metavar or action.dest)
+        return re.sub(r"`(\w+)`", lambda match: names.get(match[1], match[0]), message)
+
+    @contextlib.contextmanager
+    def options_in_errors(self) -> Iterator[None]:
+        """Applies `name_options` to each `UserError` that leaves the block."""
+        try:
+            yield
+        except errors.UserError as error:
+            error.args = (self.name_options(str(error)),)
+            raise
+
 
 def run(name: str, command: Callable[[], None]) -> int:
-    """Runs a command and says how it ended.
+    """Runs a command and reports how it ended.
 
     Args:
-      name: what begins a line on stderr.
+      name: prefix of each line on stderr.
       command: the whole command, parsing of its arguments included.
 
     Returns:
       The exit code.
     """
     try:
-        with _terminable():
+        with _sigterm_as_interrupt():
             command()
     except errors.UserError as error:
-        return _end(2, name, str(error))
+        return _fail(2, name, str(error))
     except OSError as error:
         if error.errno not in errors.DISK_FULL:
             raise
         place = error.filename or "the output"
-        return _end(2, name, f"{place} cannot be written: {error.strerror}; make room first.")
+        return _fail(2, name, f"{place} cannot be written: {error.strerror}; free some space first.")
     except KeyboardInterrupt:
-        return _end(130, name, "interrupted; nothing is left half-written.")
+        return _fail(130, name, "interrupted; nothing is left half-written.")
     return 0
 
 
 def prepare_tensorflow(verbose: bool) -> None:
-    """Says how TensorFlow, not loaded yet, behaves in a command; variables that the user has set stay.
+    """Configures TensorFlow before it is loaded; environment variables that the user has set are kept.
 
-    It takes a GPU's memory as it needs it, and keeps its messages to itself.
+    GPU memory is allocated as needed, and log messages below errors are hidden.
 
     Args:
-      verbose: let it talk.
+      verbose: show all log messages.
     """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if not verbose:
@@ -65,37 +85,14 @@ def prepare_tensorflow(verbose: bool) -> None:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def begin_worker() -> None:
-    """Sets up a process that works for a command: Ctrl-C is the command's to handle.
-
-    Nothing goes on without the command, not even after `kill -9`.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    command = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (command.join(), os._exit(1)), daemon=True).start()
-
-
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Keeps what is written to the process' stderr to itself: TensorFlow Lite greets there, whatever it is told."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _end(code: int, name: str, message: str) -> int:
+def _fail(code: int, name: str, message: str) -> int:
     print(f"{name}: {message}", file=sys.stderr)
     return code
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that what is half-written goes."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Makes SIGTERM end a command as Ctrl-C does, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -15,11 +15,11 @@ from fomm_tf.data import puppets
 SHOWN, DRIVING, _MOTION = 5, 7, 3
 
 
-def draw_picture(size: int) -> np.ndarray:
+def draw_image(size: int) -> np.ndarray:
     """A drawn head, in the pose with which `draw_clip` begins, as relative motion wants it.
 
     Args:
-      size: side of the picture in pixels, at least 32.
+      size: side of the image in pixels, at least 32.
 
     Returns:
       `[size, size, 3]` uint8 RGB.
@@ -28,7 +28,7 @@ def draw_picture(size: int) -> np.ndarray:
 
 
 def draw_clip(size: int, count: int = 50, who: int = DRIVING) -> Iterator[np.ndarray]:
-    """A head that moves: the one that drives, or with `SHOWN` what a model should make of the picture by it.
+    """A head that moves: the one that drives, or with `SHOWN` what a model should make of the image by it.
 
     Args:
       size: side of the frames in pixels, at least 32.
@@ -44,7 +44,7 @@ def draw_clip(size: int, count: int = 50, who: int = DRIVING) -> Iterator[np.nda
 
 
 def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
-    """Animates a drawn picture by a drawn clip and shows the keypoints that the model finds.
+    """Animates a drawn image by a drawn clip and shows the keypoints that the model finds.
 
     Args:
       folder: run folder of the model; None for the bundled one.
@@ -62,9 +62,9 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     model = animator.Animator.load(folder or checkpoint.BUNDLED)
     yield f"device: {animator.describe_device()}"
     height, width = model.config.model.frame_size
-    picture = draw_picture(max(height, width))
+    image = draw_image(max(height, width))
     source, driving, animated = output / "source.png", output / "driving.mp4", output / "animated.mp4"
-    video.write_image(source, picture)
+    video.write_image(source, image)
     with video.write_video(driving, 25) as writer:
         for frame in draw_clip(max(height, width)):
             writer.write(frame)
@@ -75,13 +75,13 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
         animate.Output(str(animated), side_by_side=True, visualize=str(output / "visualize")),
         model.config.animate,
     )
-    yield f"{animated}: the drawn picture, the clip that drives it and the result, {count} frames"
+    yield f"{animated}: the drawn image, the clip that drives it and the result, {count} frames"
 
-    keypoints = model.detect(video.resize(picture, (height, width))[np.newaxis])
+    keypoints = model.detect(video.resize(image, (height, width))[np.newaxis])
     value, jacobian = (None if part is None else part[0].numpy() for part in keypoints)
-    large = video.resize(picture, (4 * height, 4 * width))
+    large = video.resize(image, (4 * height, 4 * width))
     video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, value, jacobian))
     numbers = {"value": value.tolist(), "jacobian": None if jacobian is None else jacobian.tolist()}
     (output / "keypoints.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    yield f"{output / 'keypoints.png'}: the picture with its {len(value)} keypoints ({output / 'keypoints.json'})"
+    yield f"{output / 'keypoints.png'}: the image with its {len(value)} keypoints ({output / 'keypoints.json'})"
     yield f"{output / 'visualize'}: what the model saw (overview.png first)"

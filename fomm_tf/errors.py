@@ -14,4 +14,4 @@ class UserError(ValueError):
 
 
 class UnreadableError(UserError):
-    """A picture or video is missing, damaged or not what it should be; one of many can be left out and told of."""
+    """An image or video is missing, damaged or not what it should be; one of many can be left out and told of."""

@@ -1,1 +1,1 @@
-"""Serving: config files for TF-Serving, a client of its protocols, and a small server of them. Not installed."""
+"""Serving: TF-Serving configuration, a client of its protocols, and a small server that implements them."""

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from fomm_tf import console
 from serving import animate, local
 
-_TEXT = "Serves an exported SavedModel by TF-Serving's protocols, and animates through such a server."
-_MORE = """\
+_DESCRIPTION = "Serve an exported SavedModel over TF-Serving's protocols, or animate through such a server."
+_EPILOG = """\
 examples:
   python -m export --to saved_model --out models/fomm
   python -m serving local --model models/fomm
-  python -m serving animate --server localhost:8501 --source face.jpg --driving clip.mp4 --out moved.mp4
+  python -m serving animate --server localhost:8501 --source face.jpg --driving clip.mp4 --out animated.mp4
 
-exit code: 0 done, 2 a mistake, a full disk or a server that does not answer, 130 stopped
+exit codes: 0 done, 2 user error, full disk or unavailable server, 130 interrupted
 """
 _COMMANDS = {"local": local, "animate": animate}
 
@@ -33,7 +33,10 @@ def _run(argv: Sequence[str]) -> None:
 
 def _parser() -> console.Parser:
     parser = console.Parser(
-        prog="python -m serving", description=_TEXT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m serving",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():

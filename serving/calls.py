@@ -1,6 +1,6 @@
-"""Stage by stage: which requests make a result, without I/O.
+"""The requests that each client method consists of, without I/O.
 
-Each function is a generator that yields calls, is sent their answers, and returns the result.
+Each function is a generator: it yields calls, receives their answers, and returns the result.
 """
 
 from __future__ import annotations
@@ -13,113 +13,118 @@ import numpy as np
 from serving import arguments, failures
 from serving.arguments import Keypoints
 from serving.signatures import Call, Model, Tensors
-from serving.target import Room
+from serving.target import MessageBudget
 
-# Rows of `detect`, frames of `transfer` and `render` in a request: what batching.config lets a request have.
-LARGEST = 8
+# Most rows of `detect`, and frames of `transfer` and `render`, in a request: batching.config's max_batch_size.
+MAX_ROWS = 8
 
 Result = TypeVar("Result")
 Steps = Generator[Call, Tensors, Result]
 
 
-class Encoded(NamedTuple):
-    """All that is computed from the source picture alone; made by `encode`, used by `transfer` and `render`.
+class EncodedSource(NamedTuple):
+    """Everything that depends on the source image alone: computed by `encode_source`, used by `transfer` and `render`.
 
     Attributes:
-      image, features, reduced: the networks', of batch 1.
-      keypoints: of batch 1.
+      image, features, source_lowres: tensors of the networks, with batch size 1.
+      keypoints: of the source, with batch size 1.
     """
 
     image: np.ndarray
     features: np.ndarray
-    reduced: np.ndarray
+    source_lowres: np.ndarray
     keypoints: Keypoints
 
 
-def detect(model: Model, room: Room, frames: np.ndarray) -> Steps[Keypoints]:
-    """Keypoints of `[N, H, W, 3]` frames."""
-    frames = arguments.frames(frames, model.frame_size, "frames")
-    count = fit(min(LARGEST, len(frames)), room.beside({}), room.size(frames[0]))
-    found = []
+def detect(model: Model, budget: MessageBudget, frames: np.ndarray) -> Steps[Keypoints]:
+    """Detects the keypoints of `[N, H, W, 3]` frames."""
+    frames = arguments.check_frames(frames, model.frame_size, "frames")
+    count = fit(min(MAX_ROWS, len(frames)), budget.remaining({}), budget.size(frames[0]))
+    answers = []
     for start in range(0, len(frames), count):
-        found.append((yield Call("detect" + _suffix(frames), {"frames": frames[start : start + count]})))
-    return _keypoints({name: np.concatenate([part[name] for part in found]) for name in found[0]})
+        answers.append((yield Call("detect" + _suffix(frames), {"frames": frames[start : start + count]})))
+    return _keypoints({name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]})
 
 
-def encode(model: Model, room: Room, image: np.ndarray) -> Steps[Encoded]:
-    """What is computed from one source picture."""
-    image = arguments.image(image, model.frame_size, "image")
-    found = yield Call("encode_source" + _suffix(image), {"source": image})
-    return Encoded(found["image"], found["features"], found["reduced"], _keypoints(found, "source_"))
+def encode_source(model: Model, budget: MessageBudget, image: np.ndarray) -> Steps[EncodedSource]:
+    """Computes what depends on the source image alone."""
+    image = arguments.check_image(image, model.frame_size, "image")
+    answer = yield Call("encode_source" + _suffix(image), {"source": image})
+    return EncodedSource(answer["image"], answer["features"], answer["source_lowres"], _keypoints(answer, "source_"))
 
 
 def transfer(
     model: Model,
-    room: Room,
-    encoded: Encoded,
+    budget: MessageBudget,
+    source: EncodedSource,
     driving: Keypoints,
     initial: Keypoints,
     relative: bool,
     adapt_scale: bool,
 ) -> Steps[Keypoints]:
-    """Keypoints of `driving`, of N frames, as the source takes them; `initial` is of one frame."""
-    driving = arguments.keypoints(driving, model, "driving")
-    initial = arguments.keypoints(initial, model, "initial")
+    """Transfers the motion of `driving`, keypoints of N frames, to the source; `initial` is of one frame."""
+    driving = arguments.check_keypoints(driving, model, "driving")
+    initial = arguments.check_keypoints(initial, model, "initial")
     if len(initial.value) != 1:
-        raise failures.ArgumentError(f"initial is of {len(initial.value)} frames; give those of one.")
-    fixed = encoded.keypoints.named("source_") | initial.named("initial_") | switches(relative, adapt_scale)
-    return _keypoints((yield from _posed("transfer", room, fixed, driving.named("driving_"), answer_size=1)))
+        raise failures.ArgumentError(f"initial: got keypoints of {len(initial.value)} frames; expected one.")
+    constant = source.keypoints.as_inputs("source_") | initial.as_inputs("initial_")
+    constant |= motion_options(relative, adapt_scale)
+    return _keypoints((yield from _split("transfer", budget, constant, driving.as_inputs("driving_"), answer_size=1)))
 
 
-def render(model: Model, room: Room, encoded: Encoded, keypoints: Keypoints) -> Steps[np.ndarray]:
-    """The source in the poses of N frames: `[N, H, W, 3]` float32 in [0, 1]."""
-    keypoints = arguments.keypoints(keypoints, model, "keypoints")
-    fixed = {"image": encoded.image, "features": encoded.features, "reduced": encoded.reduced}
-    fixed |= encoded.keypoints.named("source_")
-    frame_size = room.size(np.empty((*model.frame_size, 3), np.float32))
-    found = yield from _posed("render", room, fixed, keypoints.named(""), answer_size=frame_size)
-    return found["prediction"]
+def render(model: Model, budget: MessageBudget, source: EncodedSource, keypoints: Keypoints) -> Steps[np.ndarray]:
+    """Renders the source in the poses of N frames: `[N, H, W, 3]` float32 in [0, 1]."""
+    keypoints = arguments.check_keypoints(keypoints, model, "keypoints")
+    constant = {"image": source.image, "features": source.features, "source_lowres": source.source_lowres}
+    constant |= source.keypoints.as_inputs("source_")
+    frame_size = budget.size(np.empty((*model.frame_size, 3), np.float32))
+    answer = yield from _split("render", budget, constant, keypoints.as_inputs(""), answer_size=frame_size)
+    return answer["prediction"]
 
 
-def switches(relative: bool, adapt_scale: bool) -> Tensors:
-    """How motion is carried over, as a signature takes it."""
+def motion_options(relative: bool, adapt_scale: bool) -> Tensors:
+    """The options of motion transfer as signature inputs."""
     return {"relative": np.array([relative], bool), "adapt_scale": np.array([adapt_scale], bool)}
 
 
-def fit(most: int, left: int, each: int) -> int:
-    """How many of `each` bytes go into those left: at least one, whose request is measured when it is written."""
-    return max(1, min(most, left // each))
+def fit(maximum: int, available: int, item_size: int) -> int:
+    """How many items of `item_size` bytes fit into `available` bytes, from 1 to `maximum`.
+
+    It is 1 even where one item does not fit: the request's size is checked when it is serialized.
+    """
+    return max(1, min(maximum, available // item_size))
 
 
-def _posed(signature: str, room: Room, fixed: Tensors, poses: Tensors, answer_size: int) -> Steps[Tensors]:
-    """Calls with a part of the poses each, all parts of one length.
+def _split(
+    signature: str, budget: MessageBudget, constant: Tensors, poses: Tensors, answer_size: int
+) -> Steps[Tensors]:
+    """Yields calls with a chunk of the poses each; all chunks have the same length.
 
     Args:
-      signature: which.
-      room: of a message.
-      fixed: inputs that go along with each part.
-      poses: of N frames, on axis 0.
-      answer_size: bytes of a frame in the answer.
+      signature: its name.
+      budget: of a message.
+      constant: inputs that every call has.
+      poses: inputs of N frames, on axis 0.
+      answer_size: bytes per frame in the answer.
 
     Returns:
-      The answers for N frames, on axis 0.
+      The outputs of N frames, on axis 0.
     """
     total = len(next(iter(poses.values())))
-    each = sum(room.size(tensor[:1]) for tensor in poses.values())
-    count = fit(min(LARGEST, total), room.beside(fixed), each)
-    count = fit(count, room.beside({}), answer_size)
-    found = []
+    pose_size = sum(budget.size(tensor[:1]) for tensor in poses.values())
+    count = fit(min(MAX_ROWS, total), budget.remaining(constant), pose_size)
+    count = fit(count, budget.remaining({}), answer_size)
+    answers = []
     for start in range(0, total, count):
         rows = np.minimum(np.arange(start, start + count), total - 1)
-        found.append(
-            (yield Call(signature, fixed | {name: tensor[np.newaxis, rows] for name, tensor in poses.items()}))
-        )
-    return {name: np.concatenate([part[name][0] for part in found])[:total] for name in found[0]}
+        chunk = {name: tensor[np.newaxis, rows] for name, tensor in poses.items()}
+        answers.append((yield Call(signature, constant | chunk)))
+    return {name: np.concatenate([answer[name][0] for answer in answers])[:total] for name in answers[0]}
 
 
 def _suffix(frames: np.ndarray) -> str:
     return "_uint8" if frames.dtype == np.uint8 else ""
 
 
-def _keypoints(found: Tensors, prefix: str = "") -> Keypoints:
-    return Keypoints(found[f"{prefix}value"], found.get(f"{prefix}jacobian"))
+def _keypoints(tensors: Tensors, prefix: str = "") -> Keypoints:
+    return Keypoints(tensors[f"{prefix}value"], tensors.get(f"{prefix}jacobian"))

@@ -2,10 +2,10 @@
 
 Convention:
   * frames are `[H, W, 3]`, of the model's size: uint8, or float in [0, 1]; JPEG and PNG bytes may be of any size;
-  * long inputs are cut into requests that fit `max_message_bytes`; a long clip is animated as if it were sent at once;
-  * a request that meets no server is repeated until `patience` is over: predictions are pure, so it does no harm.
+  * long inputs are split into requests that fit `max_message_bytes`, with the result of a single request;
+  * while the server is unavailable, a request is retried for `retry_timeout` seconds; predictions have no side effects.
 
-REST needs numpy and httpx alone; gRPC loads TensorFlow.
+REST needs only numpy and httpx, and is faster with orjson; gRPC imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from typing import Any
 
 import numpy as np
 
-from serving import calls, clips, connection, failures, signatures
+from serving import base_client, calls, clips, failures, signatures
 from serving.arguments import Keypoints
-from serving.calls import Encoded
+from serving.calls import EncodedSource
 from serving.failures import ArgumentError, ServerError
 
-__all__ = ["ArgumentError", "AsyncClient", "Client", "Encoded", "Keypoints", "ServerError"]
+__all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
 
-DEFAULT_BATCH = 8
+DEFAULT_BATCH_SIZE = 8
 
 
-class Client(connection.Connection):
-    """The client; threads may share it.
+class Client(base_client.BaseClient):
+    """A synchronous client; thread-safe.
 
     Args:
-      server: `HOST:PORT`, of REST or gRPC as the protocol is.
-      model: the name that it is served by.
-      version: its number.
-      label: a version's label, such as `stable`; with neither the server takes its highest version.
+      server: `HOST:PORT`, the port of the chosen protocol.
+      model: the name it is served under.
+      version: its version number.
+      label: a version label, such as `stable`; without version and label the server uses its highest version.
       protocol: `rest` or `grpc`.
-      timeout: seconds that a request may take.
-      patience: seconds for which a request is repeated while the server is unavailable.
-      max_message_bytes: of a request, and of an answer as far as it can be told beforehand.
+      timeout: deadline of a request, in seconds.
+      retry_timeout: seconds for which a request is retried while the server is unavailable.
+      max_message_bytes: limit of a request, and of an answer as far as its size is known in advance.
 
     Raises:
-      ArgumentError: for arguments that will not do, here and in each method; nothing is sent then.
+      ArgumentError: for invalid arguments, here and in each method; nothing is sent then.
       ImportError: if the protocol's packages are not installed.
-      ServerError: in each method, if there is no answer.
+      ServerError: in each method, if a request fails.
     """
 
     def __enter__(self) -> Client:
@@ -69,38 +69,38 @@ class Client(connection.Connection):
         return self._model().num_keypoints
 
     def detect(self, frames: np.ndarray) -> Keypoints:
-        """Finds the keypoints of `[N, H, W, 3]` frames."""
-        return self._follow(calls.detect, frames)
+        """Detects the keypoints of `[N, H, W, 3]` frames."""
+        return self._run(calls.detect, frames)
 
-    def encode(self, image: np.ndarray) -> Encoded:
-        """Computes what depends on the source picture alone, `[H, W, 3]` or `[1, H, W, 3]`."""
-        return self._follow(calls.encode, image)
+    def encode_source(self, image: np.ndarray) -> EncodedSource:
+        """Computes what depends on the source image alone: `[H, W, 3]` or `[1, H, W, 3]`."""
+        return self._run(calls.encode_source, image)
 
     def transfer(
         self,
-        encoded: Encoded,
+        source: EncodedSource,
         driving: Keypoints,
         initial: Keypoints,
         relative: bool = True,
         adapt_scale: bool = False,
     ) -> Keypoints:
-        """Carries motion over to the source (Eq. 14-15).
+        """Transfers motion to the source (Eq. 14-15).
 
         Args:
-          encoded: the source.
+          source: from `encode_source`.
           driving: keypoints of N driving frames.
-          initial: keypoints of the one from which relative motion starts.
-          relative: carry over the motion from there, not the pose itself.
-          adapt_scale: scale it by the sizes of the two objects.
+          initial: keypoints of the driving frame that relative motion starts from.
+          relative: transfer the motion since that frame, not the pose itself.
+          adapt_scale: scale it by the ratio of the two objects' sizes.
 
         Returns:
-          N keypoints for `render`.
+          Keypoints of N frames for `render`.
         """
-        return self._follow(calls.transfer, encoded, driving, initial, relative, adapt_scale)
+        return self._run(calls.transfer, source, driving, initial, relative, adapt_scale)
 
-    def render(self, encoded: Encoded, keypoints: Keypoints) -> np.ndarray:
+    def render(self, source: EncodedSource, keypoints: Keypoints) -> np.ndarray:
         """Renders the source in N poses: `[N, H, W, 3]` float32 in [0, 1]."""
-        return self._follow(calls.render, encoded, keypoints)
+        return self._run(calls.render, source, keypoints)
 
     def animate(
         self,
@@ -108,21 +108,21 @@ class Client(connection.Connection):
         driving: Iterable[np.ndarray],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> Iterator[np.ndarray]:
-        """Animates a picture by a clip, as a stream that keeps no frame.
+        """Animates an image with a clip, as a stream with constant memory.
 
         Args:
-          source: the picture.
-          driving: its frames; a part at a time is taken.
-          relative: carry over the motion from the first frame, not the pose itself.
-          adapt_scale: scale it by the sizes of the two objects.
-          batch_size: frames a request, fewer where `max_message_bytes` cannot hold so many.
+          source: the image.
+          driving: the frames; consumed one request at a time.
+          relative: transfer the motion since the first frame, not the pose itself.
+          adapt_scale: scale it by the ratio of the two objects' sizes.
+          batch_size: frames per request, fewer where `max_message_bytes` cannot hold so many.
 
         Returns:
           An iterator of `[H, W, 3]` uint8 frames, as many as in `driving`.
         """
-        return self._animate(clips.LEVELS, driving, source, relative, adapt_scale, batch_size)
+        return self._animate(clips.UINT8, driving, source, relative, adapt_scale, batch_size)
 
     def animate_jpeg(
         self,
@@ -130,51 +130,51 @@ class Client(connection.Connection):
         driving: Iterable[bytes],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> Iterator[bytes]:
-        """As `animate`, from bytes of JPEG or PNG pictures to those of JPEG pictures."""
-        return self._animate(clips.PICTURES, driving, source, relative, adapt_scale, batch_size)
+        """Like `animate`, with JPEG or PNG bytes as inputs and JPEG bytes as outputs."""
+        return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)
 
-    def _animate(self, form: clips.Form, driving: Iterable, *options: Any) -> Iterator:
-        return self._stream(clips.Clip(self._model(), self._room, form, *options), driving)
+    def _animate(self, frame_format: clips.FrameFormat, driving: Iterable, *arguments: Any) -> Iterator:
+        return self._stream(clips.Clip(self._model(), self._budget, frame_format, *arguments), driving)
 
     def _stream(self, clip: clips.Clip, driving: Iterable) -> Iterator:
-        for ready in itertools.chain(map(clip.add, driving), [clip.end()]):
-            for call in ready:
+        for clip_calls in itertools.chain(map(clip.add, driving), [clip.end()]):
+            for call in clip_calls:
                 yield from clip.read(self._predict(call))
 
-    def _follow(self, steps: Callable[..., calls.Steps], *given: Any) -> Any:
-        following = steps(self._model(), self._room, *given)
+    def _run(self, method: Callable[..., calls.Steps], *arguments: Any) -> Any:
+        steps = method(self._model(), self._budget, *arguments)
         answer = None
         while True:
             try:
-                call = following.send(answer)
+                call = steps.send(answer)
             except StopIteration as end:
                 return end.value
             answer = self._predict(call)
 
     def _predict(self, call: signatures.Call) -> signatures.Tensors:
-        return self._understand(self._send(self._codec.ask(call)), call)
+        return self._read_outputs(self._send(self._codec.predict_request(call)), call)
 
     def _model(self) -> signatures.Model:
-        return self._known or self._learn(self._send(self._codec.ask_metadata()))
+        return self._cached_model or self._read_model(self._send(self._codec.metadata_request()))
 
     def _send(self, request: Any) -> Any:
-        retries = failures.Retries(self._target.patience)
+        backoff = failures.Backoff(self._target.retry_timeout)
         while True:
             try:
                 return self._transport.send(request)
             except ServerError as error:
-                time.sleep(retries.after(error))
+                time.sleep(backoff.next_delay(error))
 
-    def _connect(self, wire: types.ModuleType) -> Any:
-        return wire.Transport(self._target)
+    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
+        return protocol_module.Transport(self._target)
 
 
-class AsyncClient(connection.Connection):
-    """`Client` for asyncio: its methods as coroutines, `animate` and `animate_jpeg` as asynchronous generators.
+class AsyncClient(base_client.BaseClient):
+    """`Client` for asyncio: methods are coroutines, `animate` and `animate_jpeg` are asynchronous generators.
 
-    Properties are awaited too: `await client.frame_size`. A plain `driving` is read in the event loop.
+    Properties are awaited too: `await client.frame_size`. A synchronous `driving` is iterated in the event loop.
     """
 
     async def __aenter__(self) -> AsyncClient:
@@ -199,26 +199,26 @@ class AsyncClient(connection.Connection):
 
     async def detect(self, frames: np.ndarray) -> Keypoints:
         """See `Client.detect`."""
-        return await self._follow(calls.detect, frames)
+        return await self._run(calls.detect, frames)
 
-    async def encode(self, image: np.ndarray) -> Encoded:
-        """See `Client.encode`."""
-        return await self._follow(calls.encode, image)
+    async def encode_source(self, image: np.ndarray) -> EncodedSource:
+        """See `Client.encode_source`."""
+        return await self._run(calls.encode_source, image)
 
     async def transfer(
         self,
-        encoded: Encoded,
+        source: EncodedSource,
         driving: Keypoints,
         initial: Keypoints,
         relative: bool = True,
         adapt_scale: bool = False,
     ) -> Keypoints:
         """See `Client.transfer`."""
-        return await self._follow(calls.transfer, encoded, driving, initial, relative, adapt_scale)
+        return await self._run(calls.transfer, source, driving, initial, relative, adapt_scale)
 
-    async def render(self, encoded: Encoded, keypoints: Keypoints) -> np.ndarray:
+    async def render(self, source: EncodedSource, keypoints: Keypoints) -> np.ndarray:
         """See `Client.render`."""
-        return await self._follow(calls.render, encoded, keypoints)
+        return await self._run(calls.render, source, keypoints)
 
     def animate(
         self,
@@ -226,10 +226,10 @@ class AsyncClient(connection.Connection):
         driving: Iterable[np.ndarray] | AsyncIterable[np.ndarray],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> AsyncIterator[np.ndarray]:
         """See `Client.animate`."""
-        return self._animate(clips.LEVELS, driving, source, relative, adapt_scale, batch_size)
+        return self._animate(clips.UINT8, driving, source, relative, adapt_scale, batch_size)
 
     def animate_jpeg(
         self,
@@ -237,47 +237,49 @@ class AsyncClient(connection.Connection):
         driving: Iterable[bytes] | AsyncIterable[bytes],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> AsyncIterator[bytes]:
         """See `Client.animate_jpeg`."""
-        return self._animate(clips.PICTURES, driving, source, relative, adapt_scale, batch_size)
+        return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)
 
-    async def _animate(self, form: clips.Form, driving: Iterable | AsyncIterable, *options: Any) -> AsyncIterator:
-        clip = clips.Clip(await self._model(), self._room, form, *options)
-        async for ready in _parts(clip, driving):
-            for call in ready:
+    async def _animate(
+        self, frame_format: clips.FrameFormat, driving: Iterable | AsyncIterable, *arguments: Any
+    ) -> AsyncIterator:
+        clip = clips.Clip(await self._model(), self._budget, frame_format, *arguments)
+        async for clip_calls in _clip_calls(clip, driving):
+            for call in clip_calls:
                 for frame in clip.read(await self._predict(call)):
                     yield frame
 
-    async def _follow(self, steps: Callable[..., calls.Steps], *given: Any) -> Any:
-        following = steps(await self._model(), self._room, *given)
+    async def _run(self, method: Callable[..., calls.Steps], *arguments: Any) -> Any:
+        steps = method(await self._model(), self._budget, *arguments)
         answer = None
         while True:
             try:
-                call = following.send(answer)
+                call = steps.send(answer)
             except StopIteration as end:
                 return end.value
             answer = await self._predict(call)
 
     async def _predict(self, call: signatures.Call) -> signatures.Tensors:
-        return self._understand(await self._send(self._codec.ask(call)), call)
+        return self._read_outputs(await self._send(self._codec.predict_request(call)), call)
 
     async def _model(self) -> signatures.Model:
-        return self._known or self._learn(await self._send(self._codec.ask_metadata()))
+        return self._cached_model or self._read_model(await self._send(self._codec.metadata_request()))
 
     async def _send(self, request: Any) -> Any:
-        retries = failures.Retries(self._target.patience)
+        backoff = failures.Backoff(self._target.retry_timeout)
         while True:
             try:
                 return await self._transport.send(request)
             except ServerError as error:
-                await asyncio.sleep(retries.after(error))
+                await asyncio.sleep(backoff.next_delay(error))
 
-    def _connect(self, wire: types.ModuleType) -> Any:
-        return wire.AsyncTransport(self._target)
+    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
+        return protocol_module.AsyncTransport(self._target)
 
 
-async def _parts(clip: clips.Clip, driving: Iterable | AsyncIterable) -> AsyncIterator[Iterator[signatures.Call]]:
+async def _clip_calls(clip: clips.Clip, driving: Iterable | AsyncIterable) -> AsyncIterator[Iterator[signatures.Call]]:
     if isinstance(driving, AsyncIterable):
         async for frame in driving:
             yield clip.add(frame)

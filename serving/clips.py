@@ -1,8 +1,8 @@
-"""A clip in parts, animated as if it were sent at once, without I/O.
+"""A clip animated in chunks, with the result of a single request, without I/O.
 
-All parts have one length T, since TF-Serving joins requests of one T only: the last frame fills the last part up, and
-the answer's surplus is dropped. The keypoints of the clip's first frame come back with the first part's answer and go
-along with the further ones.
+All chunks have the same length T, since TF-Serving can only batch requests of equal T: the last chunk is padded with
+its last frame, and the surplus outputs are dropped. The keypoints of the clip's first frame come back with the first
+answer and are sent with every later chunk.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 
 from serving import arguments, calls, failures
 from serving.signatures import Call, Model, Tensors
-from serving.target import Room
+from serving.target import MessageBudget
 
 
-class Form(NamedTuple):
-    """What frames come and go as.
+class FrameFormat(NamedTuple):
+    """The format of input and output frames.
 
     Attributes:
-      signature: that takes and gives them.
-      output: its name for the animated frames.
-      check: makes a given frame, of a name for messages, the tensor that is sent.
-      largest: a frame of the answer, no smaller than any.
+      signature: the signature for this format.
+      output: the name of its output with the animated frames.
+      check: converts an input frame to the tensor that is sent; takes its name for messages.
+      largest: an output frame that is at least as large as any.
     """
 
     signature: str
@@ -33,103 +33,107 @@ class Form(NamedTuple):
     largest: Callable[[Model], np.ndarray]
 
 
-def _check_levels(given: np.ndarray, model: Model, name: str) -> np.ndarray:
-    frame = arguments.image(given, model.frame_size, name)[0]
+def _check_uint8(frame: np.ndarray, model: Model, name: str) -> np.ndarray:
+    frame = arguments.check_image(frame, model.frame_size, name)[0]
     return frame if frame.dtype == np.uint8 else np.rint(frame * 255).astype(np.uint8)
 
 
-def _check_picture(given: bytes, model: Model, name: str) -> np.ndarray:
-    return np.array(arguments.picture_bytes(given, name), np.object_)
+def _check_jpeg(frame: bytes, model: Model, name: str) -> np.ndarray:
+    return np.array(arguments.check_image_bytes(frame, name), np.object_)
 
 
-def _black(model: Model) -> np.ndarray:
+def _black_frame(model: Model) -> np.ndarray:
     return np.zeros((*model.frame_size, 3), np.uint8)
 
 
-LEVELS = Form("animate_uint8", "frames", _check_levels, _black)
-PICTURES = Form(
-    "animate_jpeg", "frames_bytes", _check_picture, lambda model: np.array(_black(model).tobytes(), np.object_)
-)
+def _uncompressed_bytes(model: Model) -> np.ndarray:
+    return np.array(_black_frame(model).tobytes(), np.object_)
+
+
+UINT8 = FrameFormat("animate_uint8", "frames", _check_uint8, _black_frame)
+JPEG = FrameFormat("animate_jpeg", "frames_bytes", _check_jpeg, _uncompressed_bytes)
 
 
 class Clip:
-    """One source under one clip: takes driving frames, gives calls, takes their answers, gives frames.
+    """One source animated by one clip: takes driving frames, yields calls, takes their answers, returns frames.
 
     Args:
-      model: the server's.
-      room: of a message.
-      form: of the frames.
-      source: the picture.
-      relative: carry over the motion from the first driving frame, not the pose itself.
-      adapt_scale: scale it by the sizes of the two objects.
-      batch_size: frames of a part, T; fewer where a message cannot hold so many.
+      model: the served model.
+      budget: of a message.
+      frame_format: of source, driving frames and results.
+      source: the source image.
+      relative: transfer the motion relative to the first driving frame, not the pose itself.
+      adapt_scale: scale it by the ratio of the two objects' sizes.
+      batch_size: frames per chunk, T; fewer where a message cannot hold so many.
 
     Raises:
-      failures.ArgumentError: for a source that will not do, or a batch size below 1.
+      failures.ArgumentError: for an invalid source, or a batch size below 1.
     """
 
     def __init__(
         self,
         model: Model,
-        room: Room,
-        form: Form,
+        budget: MessageBudget,
+        frame_format: FrameFormat,
         source: np.ndarray | bytes,
         relative: bool,
         adapt_scale: bool,
         batch_size: int,
     ) -> None:
         if batch_size < 1:
-            raise failures.ArgumentError(f"batch_size is {batch_size}; give 1 or more.")
-        self._model, self._room, self._form = model, room, form
-        self._fixed = {"source": form.check(source, model, "source")[np.newaxis]}
-        self._fixed |= calls.switches(relative, adapt_scale)
+            raise failures.ArgumentError(f"batch_size: got {batch_size}; expected at least 1.")
+        self._model, self._budget, self._format = model, budget, frame_format
+        self._constant = {"source": frame_format.check(source, model, "source")[np.newaxis]}
+        self._constant |= calls.motion_options(relative, adapt_scale)
         unknown = arguments.Keypoints(
             np.zeros((1, model.num_keypoints, 2), np.float32),
-            np.zeros((1, model.num_keypoints, 2, 2), np.float32) if model.jacobian else None,
+            np.zeros((1, model.num_keypoints, 2, 2), np.float32) if model.has_jacobian else None,
         )
-        self._initial = unknown.named("initial_") | {"use_initial": np.array([False])}
-        self._whole = self._left = room.beside(self._fixed | self._initial)
-        self._length = calls.fit(batch_size, room.beside({}), room.size(form.largest(model)))
-        self._part: list[np.ndarray] = []
-        self._taken = self._asked = 0
+        self._initial = unknown.as_inputs("initial_") | {"use_initial": np.array([False])}
+        self._available = self._remaining = budget.remaining(self._constant | self._initial)
+        self._length = calls.fit(batch_size, budget.remaining({}), budget.size(frame_format.largest(model)))
+        self._chunk: list[np.ndarray] = []
+        self._frame_count = self._sent_count = 0
 
     def add(self, frame: np.ndarray | bytes) -> Iterator[Call]:
-        """Takes the next driving frame; the answer to a call is read before the next call is asked for.
+        """Adds the next driving frame and yields the calls that are now complete.
+
+        The answer to a call must be given to `read` before the next call is requested.
 
         Raises:
-          failures.ArgumentError: for a frame that will not do.
+          failures.ArgumentError: for an invalid frame.
         """
-        frame = self._form.check(frame, self._model, f"driving frame {self._taken}")
-        size = self._room.size(frame)
-        if self._part and size > self._left:
-            self._length = len(self._part)
-            yield self._ask()
-        self._part.append(frame)
-        self._taken, self._left = self._taken + 1, self._left - size
-        if len(self._part) == self._length:
-            yield self._ask()
+        frame = self._format.check(frame, self._model, f"driving frame {self._frame_count}")
+        size = self._budget.size(frame)
+        if self._chunk and size > self._remaining:
+            self._length = len(self._chunk)
+            yield self._call()
+        self._chunk.append(frame)
+        self._frame_count, self._remaining = self._frame_count + 1, self._remaining - size
+        if len(self._chunk) == self._length:
+            yield self._call()
 
     def end(self) -> Iterator[Call]:
-        """There is no further frame.
+        """Yields the call for the remaining frames, if there are any.
 
         Raises:
-          failures.ArgumentError: if there was none.
+          failures.ArgumentError: if no frame was added.
         """
-        if not self._taken:
-            raise failures.ArgumentError("driving has no frame; give at least one.")
-        if self._part:
-            yield self._ask()
+        if not self._frame_count:
+            raise failures.ArgumentError("driving: got no frames; expected at least one.")
+        if self._chunk:
+            yield self._call()
 
     def read(self, answer: Tensors) -> list[np.ndarray | bytes]:
-        """The animated frames of the last call's answer."""
+        """Returns the animated frames in the answer to the last call."""
         initial = {name: tensor for name, tensor in answer.items() if name.startswith("initial_")}
         self._initial = initial | {"use_initial": np.array([True])}
-        return list(answer[self._form.output][0][: self._asked])
+        return list(answer[self._format.output][0][: self._sent_count])
 
-    def _ask(self) -> Call:
-        """With the frames taken, filled up as far as the message has room."""
-        self._asked, last = len(self._part), self._part[-1]
-        missing = min(self._length - self._asked, self._left // self._room.size(last))
-        driving = np.stack(self._part + [last] * missing)[np.newaxis]
-        self._part, self._left = [], self._whole
-        return Call(self._form.signature, self._fixed | self._initial | {"driving": driving})
+    def _call(self) -> Call:
+        """Makes a call of the chunk, padded to the common length as far as the message has room."""
+        self._sent_count, last = len(self._chunk), self._chunk[-1]
+        padding = min(self._length - self._sent_count, self._remaining // self._budget.size(last))
+        driving = np.stack(self._chunk + [last] * padding)[np.newaxis]
+        self._chunk, self._remaining = [], self._available
+        return Call(self._format.signature, self._constant | self._initial | {"driving": driving})

@@ -1,4 +1,4 @@
-"""How a request fails, and when it is sent again."""
+"""The client's exceptions, and its retries with exponential backoff."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import time
 
 UNAVAILABLE = "UNAVAILABLE"
 
-# Seconds before the second try, doubled with each further one.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_FIRST_DELAY, _MAX_DELAY = 0.1, 2.0
 
 
 class ArgumentError(ValueError):
-    """What a server would refuse, or could not be sent: nothing was."""
+    """An argument that the server would reject, or that cannot be sent. Nothing was sent."""
 
 
 class ServerError(Exception):
-    """A server gave no answer.
+    """A request failed.
 
     Attributes:
-      code: gRPC's name of the reason, such as `NOT_FOUND`, whatever the protocol.
+      code: name of the gRPC status code, such as `NOT_FOUND`, for both protocols.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -27,27 +26,27 @@ class ServerError(Exception):
         self.code = code
 
 
-class Retries:
-    """When one request is sent again: while the server is unavailable, at growing intervals that differ by chance.
+class Backoff:
+    """Exponential backoff with jitter for the retries of one request, while the server is unavailable.
 
     Args:
-      patience: seconds from the first failure to the last try.
+      retry_timeout: seconds from the first failure to the last retry.
     """
 
-    def __init__(self, patience: float) -> None:
-        self._patience, self._pause, self._end = patience, _FIRST_PAUSE, None
+    def __init__(self, retry_timeout: float) -> None:
+        self._retry_timeout, self._delay, self._end = retry_timeout, _FIRST_DELAY, None
 
-    def after(self, error: ServerError) -> float:
-        """Seconds to wait before the next try.
+    def next_delay(self, error: ServerError) -> float:
+        """Returns the seconds to wait before the next retry.
 
         Raises:
-          ServerError: the given one, if there is no next try.
+          ServerError: `error` itself, if the request must not be retried.
         """
         now = time.monotonic()
         if self._end is None:
-            self._end = now + self._patience
+            self._end = now + self._retry_timeout
         if error.code != UNAVAILABLE or now >= self._end:
             raise error
-        pause = random.uniform(0.5, 1.0) * self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        return min(pause, self._end - now)
+        delay = random.uniform(0.5, 1.0) * self._delay
+        self._delay = min(2 * self._delay, _MAX_DELAY)
+        return min(delay, self._end - now)

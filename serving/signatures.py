@@ -1,4 +1,4 @@
-"""What a server tells of its model: sizes, and the types of what the signatures give."""
+"""The served model's metadata: sizes, and the types of the signatures' outputs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _TYPES = {"DT_FLOAT": np.float32, "DT_UINT8": np.uint8, "DT_BOOL": np.bool_, "DT
 
 
 class Call(NamedTuple):
-    """A request without its protocol.
+    """A request, independent of the protocol.
 
     Attributes:
       signature: its name.
-      inputs: by name; strings are arrays of bytes objects.
+      inputs: tensors by name; strings are object arrays of bytes.
     """
 
     signature: str
@@ -30,34 +30,34 @@ class Model(NamedTuple):
     Attributes:
       frame_size: (H, W).
       num_keypoints: K.
-      jacobian: whether its keypoints have Jacobians.
-      outputs: signature -> output -> type; not of the SavedModel's own signatures, which give no tensors.
+      has_jacobian: whether its keypoints have Jacobians.
+      outputs: signature -> output -> type; without the SavedModel's internal signatures.
     """
 
     frame_size: tuple[int, int]
     num_keypoints: int
-    jacobian: bool
+    has_jacobian: bool
     outputs: dict[str, dict[str, type]]
 
 
 def read(metadata: Mapping) -> Model:
-    """The model that metadata describe.
+    """Reads the model's metadata.
 
     Args:
       metadata: SignatureDefMap as JSON: `{"signature_def": {signature: {"inputs": ..., "outputs": ...}}}`.
 
     Raises:
-      KeyError, TypeError, ValueError: if it is not a model of ours.
+      KeyError, TypeError, ValueError: if this is not a model exported by `python -m export`.
     """
     signatures = metadata["signature_def"]
     _, height, width, _ = _shape(signatures["detect"]["inputs"]["frames"])
-    points = signatures["transfer"]["inputs"]
+    keypoints = signatures["transfer"]["inputs"]
     outputs = {
-        signature: {name: _TYPES[tensor["dtype"]] for name, tensor in parts["outputs"].items()}
-        for signature, parts in signatures.items()
-        if all(tensor.get("dtype") in _TYPES for tensor in parts["outputs"].values())
+        signature: {name: _TYPES[tensor["dtype"]] for name, tensor in definition["outputs"].items()}
+        for signature, definition in signatures.items()
+        if all(tensor.get("dtype") in _TYPES for tensor in definition["outputs"].values())
     }
-    return Model((height, width), _shape(points["source_value"])[1], "source_jacobian" in points, outputs)
+    return Model((height, width), _shape(keypoints["source_value"])[1], "source_jacobian" in keypoints, outputs)
 
 
 def _shape(tensor: Mapping) -> list[int]:

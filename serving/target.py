@@ -1,4 +1,4 @@
-"""Whom a client asks, and what one message may hold."""
+"""The server and model that a client talks to, and the size limit of its messages."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import numpy as np
 from serving import failures
 
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#\[\]]+):[0-9]{1,5}")
-# Names, shapes and brackets of a message.
+# Bytes for the names, shapes and brackets of a message.
 _ENVELOPE = 4096
 
-_CURES = {
+_ADVICE = {
     "CANCELLED": "send it again",
-    "DEADLINE_EXCEEDED": "give a longer timeout or a smaller batch",
-    "FAILED_PRECONDITION": "give the server a model that was exported by python -m export",
-    "INVALID_ARGUMENT": "give what the model's signature takes",
-    "NOT_FOUND": "name a model, a version or a label that it serves",
-    "RESOURCE_EXHAUSTED": "send less at once, or later",
+    "DEADLINE_EXCEEDED": "use a longer timeout or a smaller batch",
+    "FAILED_PRECONDITION": "serve a model that was exported by python -m export",
+    "INVALID_ARGUMENT": "send what the model's signature expects",
+    "NOT_FOUND": "name a model, version or label that is served",
+    "RESOURCE_EXHAUSTED": "send smaller requests, or retry later",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A model behind a server.
+    """A model on a server.
 
     Attributes:
       server: `HOST:PORT`.
       model: its name.
       version: its number, or None.
-      label: a version's label, or None; with neither the server takes its highest version.
-      timeout: seconds that a request may take.
-      patience: seconds for which a request is repeated while the server is unavailable.
-      max_message_bytes: of a request, and of an answer as far as it can be told beforehand.
+      label: a version label, or None; without both the server uses its highest version.
+      timeout: deadline of a request, in seconds.
+      retry_timeout: seconds for which a request is retried while the server is unavailable.
+      max_message_bytes: limit of a request, and of an answer as far as its size is known in advance.
     """
 
     server: str
@@ -43,70 +43,74 @@ class Target:
     version: int | None
     label: str | None
     timeout: float
-    patience: float
+    retry_timeout: float
     max_message_bytes: int
 
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
-            raise failures.ArgumentError(f"server is {self.server!r}; give HOST:PORT, such as localhost:8501.")
+            raise failures.ArgumentError(f"server: got {self.server!r}; expected HOST:PORT, such as localhost:8501.")
         if not self.model:
-            raise failures.ArgumentError("model has no name; give the one that it is served by, such as fomm.")
+            raise failures.ArgumentError("model: got an empty name; expected the name it is served under, e.g. fomm.")
         if self.version is not None and self.label is not None:
-            raise failures.ArgumentError(f"both version {self.version} and label {self.label!r} are named; give one.")
-        if self.version is not None and self.version < 0:
-            raise failures.ArgumentError(f"version is {self.version}; give 0 or more.")
-        if not self.timeout > 0 or not self.patience >= 0:
             raise failures.ArgumentError(
-                f"timeout is {self.timeout:g} s and patience {self.patience:g} s; give more than 0, and 0 or more."
+                f"version and label: got {self.version} and {self.label!r}; expected at most one of them."
             )
+        if self.version is not None and self.version < 0:
+            raise failures.ArgumentError(f"version: got {self.version}; expected at least 0.")
+        if not self.timeout > 0:
+            raise failures.ArgumentError(f"timeout: got {self.timeout:g} s; expected more than 0.")
+        if not self.retry_timeout >= 0:
+            raise failures.ArgumentError(f"retry_timeout: got {self.retry_timeout:g} s; expected at least 0.")
 
-    def failure(self, code: str, details: str, asked: str) -> failures.ServerError:
-        """What is raised when there is no answer.
+    def failure(self, code: str, details: str, request_name: str) -> failures.ServerError:
+        """Returns the exception for a failed request.
 
         Args:
-          code: gRPC's name of it.
-          details: what the server or the network said.
-          asked: a signature's name, or `metadata`.
+          code: name of the gRPC status code.
+          details: message of the server or the network.
+          request_name: a signature's name, or `metadata`.
         """
         details = " ".join(details.split()).rstrip(".") or "no details"
-        which = f"model {self.model}"
-        which += "" if self.version is None else f" version {self.version}"
-        which += "" if self.label is None else f" label {self.label}"
+        model = f"model {self.model}"
+        model += "" if self.version is None else f" version {self.version}"
+        model += "" if self.label is None else f" label {self.label}"
         if code == failures.UNAVAILABLE:
             return failures.ServerError(
                 code,
-                f"No server answers at {self.server} ({asked} of {which}: {details}); start one there, as by python -m "
-                f"serving local --model DIR, name the port of the right protocol, or wait longer than "
-                f"{self.patience:g} s.",
+                f"Server {self.server} is unavailable ({request_name} of {model}: {details}); start one, e.g. with "
+                f"python -m serving local --model DIR, check that the port is that of the protocol, or use a retry "
+                f"timeout longer than {self.retry_timeout:g} s.",
             )
-        cure = _CURES.get(code, "see the server's log")
-        return failures.ServerError(code, f"{self.server} refuses {asked} of {which}: {code}: {details}; {cure}.")
+        advice = _ADVICE.get(code, "see the server's log")
+        return failures.ServerError(
+            code, f"Server {self.server} failed {request_name} of {model}: {code}: {details}; {advice}."
+        )
 
-    def check_size(self, size: int, asked: str) -> None:
-        """Refuses a request that is too large.
+    def check_size(self, size: int, request_name: str) -> None:
+        """Checks the size of a serialized request.
 
         Raises:
           failures.ArgumentError: if it has more bytes than `max_message_bytes`.
         """
         if size > self.max_message_bytes:
             raise failures.ArgumentError(
-                f"a request to {asked} has {size:,} bytes, more than max_message_bytes {self.max_message_bytes:,}; "
-                "raise that, up to what the server takes, or send less by JPEG or by protocol grpc."
+                f"request to {request_name}: got {size:,} bytes; expected at most max_message_bytes "
+                f"{self.max_message_bytes:,}; raise it up to the server's limit, send JPEG, or use protocol grpc."
             )
 
 
 @dataclasses.dataclass(frozen=True)
-class Room:
-    """What one message may hold.
+class MessageBudget:
+    """The size limit of one message.
 
     Attributes:
-      size: bytes of a tensor in the protocol, at most.
+      size: returns an upper bound of a tensor's bytes in the protocol.
       limit: bytes of a message.
     """
 
     size: Callable[[np.ndarray], int]
     limit: int
 
-    def beside(self, tensors: Mapping[str, np.ndarray]) -> int:
-        """Bytes that are left beside these."""
+    def remaining(self, tensors: Mapping[str, np.ndarray]) -> int:
+        """Returns the bytes that remain for further tensors in a message with these."""
         return self.limit - _ENVELOPE - sum(map(self.size, tensors.values()))

@@ -24,7 +24,7 @@ _EFFICIENTNET = (
 
 
 def efficientnet(seed: int = 0) -> dict[str, np.ndarray]:
-    """EfficientNet-Lite0 without its head; no statistic or scale of the normalisations is trivial."""
+    """EfficientNet-Lite0 without its head; no statistic or scale of the normalizations is trivial."""
     random, state = np.random.RandomState(seed), {}
 
     def convolution(name, *shape):

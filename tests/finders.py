@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 
-from fomm_tf.data.prepare import run, work
+from fomm_tf import workers
+from fomm_tf.data.prepare import clips
 
 SECONDS = 120  # no test waits so long, unless it fails
 
@@ -24,16 +25,16 @@ def find_white(frames):
     if wait := os.environ.get("FINDER_WAITS"):
         print("looking", flush=True)
         if wait == "stop":
-            assert run._pulse.stop.wait(SECONDS), "the command did not stop its workers"
+            assert workers._shared.stop.wait(SECONDS), "the command did not stop its workers"
         else:
             with open(wait) as file:
                 fcntl.flock(file, fcntl.LOCK_SH)
-    if "FINDER_HANGS" in os.environ and work.cropping.cut is not _cut_some:
-        work.cropping.cut = _cut_some
+    if "FINDER_HANGS" in os.environ and clips.segments.crop is not _cut_some:
+        clips.segments.crop = _cut_some
     return [_find(frame[::4, ::4, 1] > 240) for frame in frames]
 
 
-_cut, _left = work.cropping.cut, int(os.environ.get("FINDER_HANGS", "0"))
+_cut, _left = clips.segments.crop, int(os.environ.get("FINDER_HANGS", "0"))
 
 
 def _cut_some(*arguments):

@@ -32,9 +32,9 @@ def run_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory):
-    """A drawn picture and a drawn clip of 20 frames without sound."""
+    """A drawn image and a drawn clip of 20 frames without sound."""
     folder = tmp_path_factory.mktemp("footage")
-    video.write_image(folder / "source.png", demo.draw_picture(96))
+    video.write_image(folder / "source.png", demo.draw_image(96))
     with video.write_video(folder / "driving.mp4", 25) as writer:
         for frame in demo.draw_clip(96, 20):
             writer.write(frame)
@@ -83,7 +83,7 @@ def test_the_command_animates_in_a_process_of_its_own_without_noise(arguments, t
     assert video.read_image(tmp_path / "sights" / "overview.png").shape[1] == 6 * 64
 
 
-def test_every_option_at_once_and_the_result_beside_picture_and_frame(arguments, tmp_path):
+def test_every_option_at_once_and_the_result_beside_image_and_frame(arguments, tmp_path):
     options = "--mode absolute --no-adapt-scale --fit pad --start 0.2 --duration 0.4 --batch-size 3 --side-by-side"
     assert cli.main([*arguments(), *options.split(), "--no-audio", "--no-tag", "--quiet", "--best-frame", "2"]) == 0
     clip = video.open_video(tmp_path / "out.mp4")
@@ -176,12 +176,12 @@ def test_a_truncated_video_is_animated_as_far_as_it_goes(arguments, footage, cap
     assert 10 < len(list(video.open_video(tmp_path / "out.mp4"))) < 100
 
 
-def test_a_picture_of_one_pixel_is_animated(arguments, tmp_path):
+def test_a_image_of_one_pixel_is_animated(arguments, tmp_path):
     Image.new("RGB", (1, 1), (200, 10, 10)).save(tmp_path / "dot.png")
     assert cli.main([*arguments(source=tmp_path / "dot.png"), "--duration", "0.1"]) == 0
 
 
-def test_a_huge_picture_is_refused_before_it_is_decoded(arguments, capsys, tmp_path, monkeypatch):
+def test_a_huge_image_is_refused_before_it_is_decoded(arguments, capsys, tmp_path, monkeypatch):
     huge_png(tmp_path / "huge.png")
     for decode in (ImageFile.ImageFile, Image.Image):
         monkeypatch.setattr(decode, "load", lambda _: pytest.fail("it was decoded"))
@@ -206,7 +206,7 @@ def test_wrong_options_are_refused_in_one_line(arguments, capsys, tmp_path):
     for options, word in (
         (["--best-frame", "auto"], "counted from 0"),
         (["--best-frame", "99"], "there are 20 driving frames"),
-        (["--batch-size", "0"], "batch size"),
+        (["--batch-size", "0"], "--batch-size must"),
         (["--start", "99"], "99"),
         (["--duration", "-1"], "duration"),
         (["--fps", "0"], "fps"),
@@ -306,7 +306,7 @@ def test_animate_set_animates_every_pair_it_can(run_folder, footage, capsys, tmp
 
 @pytest.mark.parametrize(
     ("table", "word"),
-    [("a,b\n1,2\n", "it has a, b"), ("source,driving\n", "row below"), ("source,driving\na,b\na,b\n", "two pairs")],
+    [("a,b\n1,2\n", "got a, b"), ("source,driving\n", "at least one row"), ("source,driving\na,b\na,b\n", "two pairs")],
 )
 def test_a_bad_list_of_pairs_is_refused(run_folder, table, word, capsys, tmp_path):
     (tmp_path / "pairs.csv").write_text(table)
@@ -359,8 +359,8 @@ def test_a_portrait_is_driven_by_a_talking_face(model, footage_name, seconds, so
     assert (result.size, result.fps, len(list(result))) == ((size, size), fps, count)
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio"][: 1 + sound]
-        picture = container.streams.video[0]
-        assert (picture.codec_context.name, picture.pix_fmt) == ("h264", "yuv420p")
+        image = container.streams.video[0]
+        assert (image.codec_context.name, image.pix_fmt) == ("h264", "yuv420p")
         for track in container.streams.audio:
             assert abs(float(track.duration * track.time_base) - seconds) < 0.1
     assert video.read_image(tmp_path / "sights" / "overview.png").shape[1] == 6 * size

@@ -106,9 +106,9 @@ def test_a_file_survives_loading_and_dumping(tmp_path):
 
 @pytest.mark.parametrize(("path", "section"), sections(), ids=lambda value: value if isinstance(value, str) else "")
 def test_an_unknown_key_is_refused_with_the_known_ones(path, section):
-    tree = nest(path, {"colour": 1}) if path else {"colour": 1}
+    tree = nest(path, {"color": 1}) if path else {"color": 1}
     known = ", ".join(field.name for field in dataclasses.fields(section))
-    assert refuse(tree) == f"{path or 'the config'} has no key colour; the known ones are {known}."
+    assert refuse(tree) == f"{path or 'the config'} has no key color; the known ones are {known}."
 
 
 def test_several_unknown_keys_are_named_together():
@@ -504,3 +504,19 @@ ABLATION = {
     "no-jacobian-equivariance": (True, True, 4, False),
     "full": (True, True, 4, True),
 }
+
+
+def test_load_extends_another_file_section_by_section(tmp_path):
+    (tmp_path / "base.yaml").write_text("train:\n  steps: 5\n  batch_size: 3\nmodel:\n  jacobian: false\n")
+    (tmp_path / "child.yaml").write_text("extends: base.yaml\ntrain:\n  steps: 7\n")
+    loaded = config.load(tmp_path / "child.yaml")
+    assert (loaded.train.steps, loaded.train.batch_size, loaded.model.jacobian) == (7, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"), [("missing.yaml", "missing.yaml"), ("child.yaml", "extends child.yaml, which extends another")]
+)
+def test_load_rejects_a_bad_base(tmp_path, base, message):
+    (tmp_path / "child.yaml").write_text(f"extends: {base}\n")
+    with pytest.raises(errors.UserError, match=message):
+        config.load(tmp_path / "child.yaml")

@@ -222,7 +222,7 @@ def test_a_directory_is_refused(tmp_path, capfd):
         f"{tmp_path}/cpk.pth.tar is a folder; give the checkpoint itself: a .pth.tar is no archive to unpack."
     )
     line = fail(capfd, "info", tmp_path / "cpk.pth.tar")
-    assert line.startswith(f"{tmp_path}/cpk.pth.tar is not a run folder: it holds no config.yaml")
+    assert line.startswith(f"{tmp_path}/cpk.pth.tar is not a run directory: it has no config.yaml")
     assert os.listdir(tmp_path) == ["cpk.pth.tar"] and not os.listdir(tmp_path / "cpk.pth.tar")
 
 
@@ -241,7 +241,7 @@ def test_a_folder_that_exists_is_not_overwritten(tmp_path, capfd):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     line = fail(capfd, "convert", TINY, "--config", YAML, "--out", tmp_path / "run")
-    assert line == f"{tmp_path}/run exists already; give another --out, or delete it first."
+    assert line == f"{tmp_path}/run already exists; give another --out, or delete it first."
     assert os.listdir(tmp_path) == ["run"] and (tmp_path / "run" / "thesis.txt").read_text() == "mine"
 
 
@@ -304,19 +304,19 @@ def test_a_run_is_packed_to_be_passed_on(tmp_path, capfd):
     assert cli.main(["info", str(packed)]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == f"{packed}: run folder, epoch 5" and "Adam moments: no" in lines
-    assert "exists already" in fail(capfd, "convert", run, "--pack", packed)
+    assert "already exists" in fail(capfd, "convert", run, "--pack", packed)
 
 
 def test_the_way_back_needs_a_run_folder_and_a_new_name(tmp_path, capfd):
     out = tmp_path / "back.pth.tar"
-    assert "absent is not a run folder: it does not exist" in fail(
+    assert "absent is not a run directory: it does not exist" in fail(
         capfd, "convert", tmp_path / "absent", "--to-torch", out
     )
-    assert "is not a run folder: it holds no config.yaml" in fail(capfd, "convert", tmp_path, "--to-torch", out)
-    assert "is not a run folder: it" in fail(capfd, "convert", TINY, "--to-torch", out)
+    assert "is not a run directory: it has no config.yaml" in fail(capfd, "convert", tmp_path, "--to-torch", out)
+    assert "is not a run directory: it" in fail(capfd, "convert", TINY, "--to-torch", out)
     out.write_text("mine")
     line = fail(capfd, "convert", tmp_path / "absent", "--to-torch", out)
-    assert line == f"{out} exists already; give another name, or delete it first."
+    assert line == f"{out} already exists; give another name, or delete it first."
     assert os.listdir(tmp_path) == ["back.pth.tar"] and out.read_text() == "mine"
 
 

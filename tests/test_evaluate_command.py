@@ -10,11 +10,10 @@ import faces
 import numpy as np
 import pytest
 
-from fomm_tf import checkpoint, cli, config, video
-from fomm_tf.inference import evaluation
+from fomm_tf import checkpoint, cli, config, evaluation, video
 
 SMALL = pathlib.Path(__file__).parent / "training" / "small.yaml"
-OWN = ("--detector", "judges:find_brightest", "--embedding", "judges:embed_colour")
+OWN = ("--detector", "custom_detectors:find_brightest", "--embedding", "custom_detectors:embed_color")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +24,9 @@ def run_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def footage(tmp_path_factory):
+def videos(tmp_path_factory):
     """Two clips of 9 frames of 40x48, which are cropped to the model's size, and one of a single frame."""
-    folder = tmp_path_factory.mktemp("footage")
+    folder = tmp_path_factory.mktemp("videos")
     random = np.random.default_rng(0)
     for name, count in (("a", 9), ("b", 9), ("single", 1)):
         with video.write_video(folder / f"{name}.mp4", 25) as writer:
@@ -37,7 +36,7 @@ def footage(tmp_path_factory):
 
 
 def call(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent)}  # of the module judges
+    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent)}  # of the module custom_detectors
     command = [sys.executable, "-m", "fomm_tf", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -45,35 +44,35 @@ def call(*arguments):
 
 
 @pytest.mark.slow
-def test_reconstruct_writes_each_video_and_its_frames_and_prints_l1(run_folder, footage, tmp_path):
+def test_reconstruct_writes_videos_and_frames_and_prints_l1(run_folder, videos, tmp_path):
     out = tmp_path / "out"
-    done = call("reconstruct", "--run", run_folder, "--data", footage, "--out", out)
+    done = call("reconstruct", "--run", run_folder, "--data", videos, "--out", out)
     assert done.stderr.splitlines() == [
-        f"fomm: warning: {footage}/single.mp4 has one frame, which is the source: there is nothing to rebuild."
+        f"fomm: warning: {videos}/single.mp4 has a single frame, which is the source: there is nothing to reconstruct."
     ]
     found = json.loads((out / "report.json").read_text())
-    l1, copying = (found["overall"]["l1"][who]["value"]["value"] for who in ("model", "copying"))
-    for told in (
+    l1, source_copy = (found["overall"]["l1"][who]["value"]["value"] for who in ("model", "source_copy"))
+    for expected in (
         f"L1 {l1:.4f} (",
-        f"copying the source {copying:.4f} (",
-        f"share {l1 / copying:.3f} (",
+        f"source-copy baseline {source_copy:.4f} (",
+        f"ratio {l1 / source_copy:.3f} (",
         "2 videos, 18",
     ):
-        assert told in done.stdout.splitlines()[0]
+        assert expected in done.stdout.splitlines()[0]
     assert sorted(path.name for path in out.iterdir()) == [
         *("a.mp4", "b.mp4", "png", "report.json", "report.md", "results", "sheet.png"),
     ]
     clip = video.open_video(out / "a.mp4")
     assert (clip.size, clip.fps, len(list(clip))) == ((32, 32), 25, 9)
     lossless = np.stack(list(video.open_video(out / "png" / "a"))) / 255
-    truth = np.stack([video.resize(frame, (32, 32)) for frame in video.open_video(footage / "a.mp4")]) / 255
+    truth = np.stack([video.resize(frame, (32, 32)) for frame in video.open_video(videos / "a.mp4")]) / 255
     per_video = next(one for one in found["videos"] if one["name"] == "a")["model"]["l1"]
     assert np.abs(lossless - truth).mean() == pytest.approx(per_video["total"] / per_video["frames"], abs=1e-3)
 
 
 @pytest.mark.slow
-def test_evaluate_prints_the_table_and_goes_on_where_it_was(run_folder, footage, tmp_path, capsys):
-    line = ["evaluate", "--run", run_folder, "--data", footage, "--out", tmp_path / "out", *OWN, "--metrics"]
+def test_evaluate_prints_the_table_and_resumes(run_folder, videos, tmp_path, capsys):
+    line = ["evaluate", "--run", run_folder, "--data", videos, "--out", tmp_path / "out", *OWN, "--metrics"]
     first = call(*line, "l1, akd,mkr,aed,psnr,ssim")
     assert "| L1 |" in first.stdout and "| MKR |" in first.stdout
     assert "2 videos, 18 frames; 1 of 3 could not be evaluated." in first.stdout
@@ -84,8 +83,8 @@ def test_evaluate_prints_the_table_and_goes_on_where_it_was(run_folder, footage,
     assert (tmp_path / "out" / "results" / "reconstruction" / "a.json").stat().st_mtime_ns == written
 
 
-def test_quiet_prints_nothing_and_side_by_side_shows_three(run_folder, footage, tmp_path, capsys):
-    argv = ["reconstruct", "--run", run_folder, "--data", footage, "--out", tmp_path, "--no-png", "--side-by-side"]
+def test_reconstruct_quiet_and_side_by_side(run_folder, videos, tmp_path, capsys):
+    argv = ["reconstruct", "--run", run_folder, "--data", videos, "--out", tmp_path, "--no-png", "--side-by-side"]
     assert cli.main([*map(str, argv), "--quiet"]) == 0
     assert capsys.readouterr().out == ""
     assert video.open_video(tmp_path / "a.mp4").size == (32, 96)
@@ -95,21 +94,24 @@ def test_quiet_prints_nothing_and_side_by_side_shows_three(run_folder, footage, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"--run": "nowhere"}, ["nowhere is not a run folder"]),
-        ({"--data": "nowhere"}, ["--data nowhere is no folder"]),
+        ({"--run": "nowhere"}, ["nowhere is not a run directory"]),
+        ({"--data": "nowhere"}, ["--data nowhere is not a directory"]),
         ({"--metrics": "l1,fid"}, ["'fid'", "some of l1, akd"]),
-        ({"--metrics": "motion,identity"}, ["Of reconstructions there is no motion or identity: give --animate"]),
-        ({"--jobs": "0"}, ["--jobs is 0"]),
-        ({"--batch-size": "0"}, ["--batch-size is 0"]),
+        ({"--metrics": "motion,identity"}, ["motion, identity cannot be measured for reconstructions; give --animate"]),
+        ({"--jobs": "0"}, ["--jobs must be at least 1; got 0"]),
+        ({"--batch-size": "0"}, ["--batch-size must be at least 1; got 0"]),
         ({"--detector": "hands"}, ["There is no detector 'hands'"]),
-        ({"--detector": "judges:find_nonsense"}, ["judges:find_nonsense must give", "[N, P, 2]"]),
-        ({"--animate": "nowhere.csv"}, ["Cannot read the pairs nowhere.csv"]),
-        ({"--out": __file__}, ["is a file; name a folder"]),
+        (
+            {"--detector": "custom_detectors:return_wrong_type"},
+            ["custom_detectors:return_wrong_type must give", "[N, P, 2]"],
+        ),
+        ({"--animate": "nowhere.csv"}, ["cannot read the pairs nowhere.csv"]),
+        ({"--out": __file__}, ["is a file; name a directory"]),
     ],
 )
-def test_a_mistake_is_one_line(run_folder, footage, tmp_path, capsys, change, words):
-    given = {"--run": run_folder, "--data": footage, "--out": tmp_path / "out", "--metrics": "l1,akd"}
-    given |= {"--detector": "judges:find_brightest"} | change
+def test_evaluate_reports_a_user_error_in_one_line(run_folder, videos, tmp_path, capsys, change, words):
+    given = {"--run": run_folder, "--data": videos, "--out": tmp_path / "out", "--metrics": "l1,akd"}
+    given |= {"--detector": "custom_detectors:find_brightest"} | change
     assert cli.main(["evaluate", *(str(part) for pair in given.items() for part in pair)]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
@@ -117,7 +119,7 @@ def test_a_mistake_is_one_line(run_folder, footage, tmp_path, capsys, change, wo
     assert not list(tmp_path.rglob("report.*"))
 
 
-def test_a_folder_without_clips_and_one_of_faulty_ones_are_refused(run_folder, tmp_path, capsys):
+def test_evaluate_rejects_a_directory_without_usable_clips(run_folder, tmp_path, capsys):
     (tmp_path / "data").mkdir()
     argv = ["evaluate", "--run", run_folder, "--data", tmp_path / "data", "--out", tmp_path / "out", "--metrics", "l1"]
     assert cli.main(list(map(str, argv))) == 2
@@ -127,16 +129,16 @@ def test_a_folder_without_clips_and_one_of_faulty_ones_are_refused(run_folder, t
     assert "None of 1 videos could be evaluated" in capsys.readouterr().err
 
 
-def test_the_help_names_every_metric(capsys):
+def test_evaluate_help_names_every_metric(capsys):
     with pytest.raises(SystemExit):
         cli.main(["evaluate", "--help"])
-    told = "".join(capsys.readouterr().out.split())
-    assert all(name in told for name in evaluation.METRICS)
+    text = "".join(capsys.readouterr().out.split())
+    assert all(name in text for name in evaluation.METRICS)
 
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_a_talking_face_is_judged_by_the_fetched_networks(tmp_path, capsys):
+def test_evaluate_a_talking_face_with_the_fetched_networks(tmp_path, capsys):
     faces.fetched("detectors")
     faces.fetched("backbone")
     (tmp_path / "data").mkdir()
@@ -147,7 +149,12 @@ def test_a_talking_face_is_judged_by_the_fetched_networks(tmp_path, capsys):
     assert cli.main(["evaluate", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     assert "| AKD, pixels |" in capsys.readouterr().out
     overall = json.loads((tmp_path / "out" / "report.json").read_text())["overall"]
-    assert overall["akd"]["copying"]["frames"] == overall["aed"]["copying"]["frames"] == 12
-    assert 0 < overall["akd_script"]["copying"]["value"]["value"] < overall["akd"]["copying"]["value"]["value"] < 20
-    assert 0 < overall["aed"]["copying"]["value"]["value"] < 0.6
-    assert 0 < overall["perceptual"]["copying"]["value"]["value"] < 1.5
+    assert overall["akd"]["source_copy"]["frames"] == overall["aed"]["source_copy"]["frames"] == 12
+    assert (
+        0
+        < overall["akd_script"]["source_copy"]["value"]["value"]
+        < overall["akd"]["source_copy"]["value"]["value"]
+        < 20
+    )
+    assert 0 < overall["aed"]["source_copy"]["value"]["value"] < 0.6
+    assert 0 < overall["perceptual"]["source_copy"]["value"]["value"] < 1.5

@@ -466,7 +466,7 @@ def test_the_talking_faces_are_the_videos_they_should_be(name, width, height, fp
     assert (footage.size, footage.fps, footage.frame_count) == ((height, width), fps, frame_count)
     frame = next(iter(footage))
     assert frame.shape == (height, width, 3)
-    assert frame.std() > 20, "a picture, not a blank"
+    assert frame.std() > 20, "an image, not a blank"
 
 
 @pytest.mark.network

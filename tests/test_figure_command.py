@@ -18,7 +18,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figure")
     recipe = ["--config", str(DATA / "tiny.yaml"), "--out", str(folder / "tiny")]
     assert cli.main(["convert", str(DATA / "tiny-checkpoint.pth.tar"), *recipe]) == 0
-    video.write_image(folder / "source.png", demo.draw_picture(96))
+    video.write_image(folder / "source.png", demo.draw_image(96))
     with video.write_video(folder / "clip", 25) as writer:
         for frame in demo.draw_clip(96, 7):
             writer.write(frame)
@@ -35,7 +35,7 @@ def figure(files, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_makes_a_figure_in_a_process_of_its_own_without_noise(files, tmp_path):
+def test_figure_runs_without_noise_in_its_own_process(files, tmp_path):
     out = tmp_path / "new" / "motion.png"
     options = ["--run", files / "tiny", "--source", files / "source.png", "--driving", files / "clip", "--frames", "2"]
     command = [
@@ -58,32 +58,32 @@ def test_the_command_makes_a_figure_in_a_process_of_its_own_without_noise(files,
     assert [path.name for path in out.parent.iterdir()] == ["motion.png"]
 
 
-def test_an_animation_shows_what_animate_makes(figure, files, tmp_path):
+def test_figure_animation_matches_animate(figure, files, tmp_path):
     run = files / "tiny"
     options = ["--run", run, "--source", files / "source.png", "--frames", "1", "--size", "64", "--mode", "absolute"]
     assert figure("animation", *options) == 0
     model = animator.Animator.load(run)
     size = model.config.model.frame_size
-    picture, frame = (video.resize(each, size) for each in (demo.draw_picture(96), list(demo.draw_clip(96, 7))[-1]))
-    (expected,) = model.animate(picture, [frame], mode="absolute")
+    image, frame = (video.resize(each, size) for each in (demo.draw_image(96), list(demo.draw_clip(96, 7))[-1]))
+    (expected,) = model.animate(image, [frame], mode="absolute")
     shown = video.read_image(tmp_path / "figure.png")
     # The last cell ends two gaps from the corner.
     np.testing.assert_allclose(np.int32(shown[-64 - 4 : -4, -64 - 4 : -4]), expected, atol=1)
 
 
 @pytest.mark.slow
-def test_two_runs_are_two_rows_of_a_reconstruction(figure, files, tmp_path):
+def test_figure_reconstruction_has_one_row_per_run(figure, files, tmp_path):
     options = ["--frames", "2", "--size", "64", "--quiet", "--run"]
     assert figure("reconstruction", *options, files / "tiny", out=tmp_path / "one.png") == 0
     again = [files / "tiny", "--run", f"Second={files / 'tiny'}"]
     assert figure("reconstruction", *options, *again, out=tmp_path / "two.png") == 0
     one, two = (video.read_image(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert two.shape[0] == one.shape[0] + 64 + 2 and two.shape[1] == one.shape[1]
-    # The same model twice: the same pictures, below each other.
+    # The same model twice: the same images, below each other.
     np.testing.assert_array_equal(two[-68:-4, -68:-4], two[-134:-70, -68:-4])
 
 
-def test_keypoints_need_no_clip_and_jacobians_are_drawn_on_demand(figure, files, tmp_path):
+def test_figure_keypoints_without_a_clip_and_with_jacobians(figure, files, tmp_path):
     options = ["--run", files / "tiny", "--source", files / "source.png", "--size", "64", "--quiet"]
     assert figure("keypoints", *options, driving=None, out=tmp_path / "dots.jpg") == 0
     assert figure("keypoints", *options, "--jacobians", driving=None, out=tmp_path / "crosses.jpg") == 0
@@ -98,14 +98,14 @@ def test_keypoints_need_no_clip_and_jacobians_are_drawn_on_demand(figure, files,
         ("animation", [], ["shows sources", "--source IMAGE"]),
         ("reconstruction", ["--source", "x.png"], ["first frame as its source", "leave --source out"]),
         ("animation", ["--source", "gone.png"], ["gone.png does not exist"]),
-        ("keypoints", ["--run", "gone"], ["--run gone is no folder"]),
+        ("keypoints", ["--run", "gone"], ["--run gone is not a directory"]),
         ("keypoints", ["--run", "."], ["config.yaml"]),
-        ("keypoints", ["--frames", "0"], ["--frames is 0"]),
-        ("keypoints", ["--size", "8"], ["--size is 8; give 16 to 1024"]),
-        ("keypoints", ["--start", "9"], ["start 9 s lies behind the last frame"]),
+        ("keypoints", ["--frames", "0"], ["--frames must be at least 1; got 0"]),
+        ("keypoints", ["--size", "8"], ["--size must be 16 to 1024 pixels; got 8"]),
+        ("keypoints", ["--start", "9"], ["--start 9 s is after the last frame"]),
     ],
 )
-def test_what_cannot_be_shown_is_refused_in_one_line_and_leaves_nothing(
+def test_figure_reports_a_user_error_in_one_line_and_writes_nothing(
     figure, tmp_path, capsys, monkeypatch, kind, options, words
 ):
     monkeypatch.chdir(tmp_path)
@@ -116,16 +116,16 @@ def test_what_cannot_be_shown_is_refused_in_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("out", "word"), [("figure.pdf", ".png, .jpg"), ("figure", ".png"), ("folder.png", "a folder")]
+    ("out", "word"), [("figure.pdf", ".png, .jpg"), ("figure", ".png"), ("folder.png", "is a directory")]
 )
-def test_an_output_that_cannot_be_is_refused_first(figure, tmp_path, capsys, out, word):
+def test_figure_checks_the_output_name_first(figure, tmp_path, capsys, out, word):
     (tmp_path / "folder.png").mkdir()
     assert figure("keypoints", "--run", "gone", out=tmp_path / out) == 2
     assert word in capsys.readouterr().err
 
 
-def test_nothing_to_show_is_refused(figure, capsys):
+def test_figure_rejects_missing_inputs(figure, capsys):
     assert figure("keypoints", driving=None) == 2
-    assert "nothing to show; give --source" in capsys.readouterr().err
+    assert "figure would be empty; give --source" in capsys.readouterr().err
     assert figure("motion", "--source", "x.png", driving=None) == 2
     assert "shows driving frames; give --driving" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`fomm study` in a process of its own: build, answer, score."""
+"""`fomm study` in its own process: build, answer, score."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def run(*arguments):
     return done.stdout
 
 
-def test_a_study_from_pairs_to_a_table(tmp_path):
+def test_study_from_pairs_to_a_table(tmp_path):
     (tmp_path / "pairs.csv").write_text("source,driving\none.png,walk\ntwo.png,walk\n")
     frames = np.zeros((6, 32, 32, 3), np.uint8)
     for name in ("one", "two"):

@@ -29,9 +29,9 @@ def train(monkeypatch):
         (["{small}", "train.speed=3"], "train has no key speed; the known ones are epochs, "),
         (["{small}", "train.steps"], "An override reads section.key=value; got 'train.steps'"),
         (["{small}", "train.batch_size=0"], "train.batch_size must be at least 1; got 0"),
-        (["{small}", "data.root={folder}/absent", "--run", "{folder}/run"], "absent is not a folder"),
-        (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run folder: it does not exist"),
-        (["{small}", "--run", "{folder}"], "exists already; go on with it by --resume"),
+        (["{small}", "data.root={folder}/absent", "--run", "{folder}/run"], "absent is not a directory"),
+        (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run directory: it does not exist"),
+        (["{small}", "--run", "{folder}"], "already exists; continue it with --resume"),
         (["{small}", "--sped"], "unrecognized arguments: --sped"),
     ],
 )
@@ -60,7 +60,8 @@ def test_a_run_through_the_command_trains_resumes_and_animates(tmp_path):
     puppets = [f"data.puppets.{key}" for key in ("identities=4", "test_identities=1", "clips=1", "frames=4")]
     done = call(SMALL, f"data.root={tmp_path / 'data'}", *puppets, "train.steps=2", "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and "step 2 of 2: perceptual " in done.stdout and "of copying the source" in done.stdout
+    assert done.stderr == "" and "step 2 of 2: perceptual " in done.stdout
+    assert "of the source-copy baseline" in done.stdout
     assert "train.steps=2" in (tmp_path / "run" / "README.txt").read_text()
     done = call("--run", tmp_path / "run", "--resume")
     assert done.returncode == 0 and checkpoint.read_count(tmp_path / "run", "step") == 2

@@ -139,7 +139,7 @@ def test_shapes_are_those_of_torch():
     assert tree["kp_detector"]["predictor.encoder.down_blocks.0.norm.num_batches_tracked"].shape == ()
 
 
-def test_optimiser_state_is_read_with_its_moments():
+def test_optimizer_state_is_read_with_its_moments():
     tree = weights.load(DATA / "tiny-step5-checkpoint.pth.tar")
     for name, count in (("generator", 66), ("discriminator", 16), ("kp_detector", 28)):
         optimizer = tree[f"optimizer_{name}"]

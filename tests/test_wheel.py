@@ -37,6 +37,6 @@ def test_the_wheel_holds_the_package_and_its_recipes(tmp_path):
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "fomm_tf").rglob("*.py")}
     recipes = {f"fomm_tf/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
     model = {f"fomm_tf/assets/puppets-128/{name}" for name in ("config.yaml", "weights.npz", "README.txt")}
-    page = {f"fomm_tf/study/page.{suffix}" for suffix in ("html", "css", "js")}
+    page = {f"fomm_tf/experiments/assets/page.{suffix}" for suffix in ("html", "css", "js")}
     assert sources | recipes | model | page <= names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"fomm_tf"}

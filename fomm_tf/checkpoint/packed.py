@@ -1,4 +1,4 @@
-"""Run folders to pass on: weights alone, float16, all in one `weights.npz` in place of checkpoints."""
+"""Packaged models: float16 weights in one `weights.npz` instead of checkpoints, for distribution."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from fomm_tf import errors
 from fomm_tf.checkpoint import run as runs
 
 NAME = "weights.npz"
-# The model that comes with the package.
+# The default model, which is part of the package.
 BUNDLED = pathlib.Path(__file__).parents[1] / "assets" / "puppets-128"
 
 
 def is_packed(folder: str | pathlib.Path) -> bool:
-    """Whether a folder's weights are packed."""
+    """Whether a directory holds a packaged model."""
     return (pathlib.Path(folder) / NAME).is_file()
 
 
 def write(folder: str | pathlib.Path, run: runs.Run) -> None:
-    """Writes the three networks that animate, each variable by its path, such as `detector/keypoint_head/kernel`.
+    """Writes the model's variables by their paths, such as `detector/keypoint_head/kernel`.
 
     Raises:
-      errors.UserError: if a weight is too large for float16, or no number.
+      errors.UserError: if a weight is NaN, infinite or too large for float16.
     """
     arrays = {name: np.int64(getattr(run, name)) for name in runs.COUNTS}
     for name, variable in _variables(run):
@@ -34,15 +34,17 @@ def write(folder: str | pathlib.Path, run: runs.Run) -> None:
         with np.errstate(over="ignore"):
             arrays[name] = value.astype(np.float16) if value.dtype == np.float32 else value
         if not np.isfinite(arrays[name]).all():
-            raise errors.UserError(f"{name} holds values that float16 does not: this run cannot be packed.")
+            raise errors.UserError(
+                f"{name} holds NaN or values beyond the range of float16; this run cannot be packed."
+            )
     np.savez_compressed(pathlib.Path(folder) / NAME, **arrays)
 
 
 def load(folder: str | pathlib.Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Arrays of a folder by their names.
+    """Reads the arrays of a packaged model by their names.
 
     Args:
-      folder: the run folder.
+      folder: the model's directory.
       names: which to read; None is all.
 
     Raises:
@@ -53,14 +55,14 @@ def load(folder: str | pathlib.Path, names: Collection[str] | None = None) -> di
         with np.load(path) as stored:
             return {name: stored[name] for name in (stored.files if names is None else names)}
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise errors.UserError(f"{path} cannot be read: {error}; get it anew.") from error
+        raise errors.UserError(f"{path} cannot be read: {error}; download or copy it again.") from error
 
 
 def restore(run: runs.Run, folder: str | pathlib.Path) -> None:
-    """Fills a run's three networks and its counts.
+    """Assigns the weights and counts of a packaged model to a run.
 
     Raises:
-      errors.UserError: if the weights cannot be read or are another model's.
+      errors.UserError: if the weights cannot be read or belong to another model.
     """
     arrays, wrong = load(folder), f"{folder}/{NAME} does not hold the model of {folder}/config.yaml"
     for name in runs.COUNTS:
@@ -72,16 +74,16 @@ def restore(run: runs.Run, folder: str | pathlib.Path) -> None:
             raise errors.UserError(f"{wrong}: {name} {found}.")
         variable.assign(value.astype(variable.dtype.as_numpy_dtype))
     if arrays:
-        raise errors.UserError(f"{wrong}: {min(arrays)} is one too many.")
+        raise errors.UserError(f"{wrong}: {min(arrays)} is unexpected.")
 
 
 def _variables(run: runs.Run) -> Iterator[tuple[str, tf.Variable]]:
-    for name, network in zip(runs.NETWORKS, run.networks, strict=True):
-        yield from _below(name, network, set())
+    for name in runs.NETWORKS:
+        yield from _below(name, getattr(run.model, name), set())
 
 
 def _below(path: str, trackable: object, seen: set[int]) -> Iterator[tuple[str, tf.Variable]]:
-    """The variables below an object, each once, by the attributes that lead to it, as in a checkpoint."""
+    """Yields the variables below an object, each once, by attribute path as in a checkpoint."""
     if id(trackable) in seen:
         return
     seen.add(id(trackable))

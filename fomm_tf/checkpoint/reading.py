@@ -1,4 +1,4 @@
-"""Reading a run folder."""
+"""Restores runs from run directories."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ import tensorflow as tf
 from fomm_tf import config, errors
 from fomm_tf.checkpoint import packed
 from fomm_tf.checkpoint import run as runs
+from fomm_tf.models import execution
 
 # What TensorFlow raises for a damaged checkpoint; a file that is cut short is an IndexError.
 _UNREADABLE = (IndexError, ValueError, tf.errors.OpError)
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def load(folder: str | pathlib.Path, training: bool = False) -> runs.Run:
-    """Reads a run folder's newest checkpoint.
+def load(folder: str | pathlib.Path, training: bool = False, precision: str = "float32") -> runs.Run:
+    """Loads the newest checkpoint of a run directory, or a packaged model.
 
     Args:
-      folder: the run folder.
-      training: read the discriminator and the optimisers too, where the run has them.
+      folder: the run directory.
+      training: load the discriminator and the optimizers too, where the run has them.
+      precision: what the networks compute in, one of `config.PRECISIONS`.
 
     Raises:
-      errors.UserError: if the folder is no run folder or its checkpoint does not fit its config.
+      errors.UserError: if the directory is not a run directory, its checkpoint does not fit its config, or the
+        precision is unknown.
     """
-    settings = read_config(folder)
-    stored = stored_parts(folder) if training else ()
-    run = runs.build(settings, "discriminator" in stored, "optimizers" in stored)
-    restore(run, folder)
+    with execution.mixed_precision_scope(precision):
+        settings = read_config(folder)
+        stored = stored_parts(folder) if training else ()
+        run = runs.build(settings, "discriminator" in stored, "optimizers" in stored)
+        restore(run, folder)
     return run
 
 
@@ -40,13 +44,13 @@ def restore(
     parts: Collection[str] = runs.PARTS,
     optimizers: Collection[str] | None = None,
 ) -> None:
-    """Fills a run, or parts of it, from a run folder's newest checkpoint.
+    """Restores a run, or parts of it, from the newest checkpoint of a run directory.
 
     Args:
-      run: built as the checkpoint's was.
-      folder: the run folder.
-      parts: which of the networks to fill.
-      optimizers: which of the optimisers; None is all.
+      run: built with the checkpoint's config.
+      folder: the run directory.
+      parts: which of the networks to restore.
+      optimizers: which of the optimizers; None is all.
 
     Raises:
       errors.UserError: if the checkpoint cannot be read or does not fit.
@@ -73,7 +77,7 @@ def restore(
 
 
 def stored_parts(folder: str | pathlib.Path) -> frozenset[str]:
-    """The parts of a run folder's newest checkpoint, such as `generator`; `optimizers` and `optimizers/NAME` too.
+    """The parts of the newest checkpoint, such as `generator`, `optimizers` and `optimizers/NAME`.
 
     Raises:
       errors.UserError: if there is no readable checkpoint.
@@ -83,32 +87,32 @@ def stored_parts(folder: str | pathlib.Path) -> frozenset[str]:
 
 
 def read_config(folder: str | pathlib.Path) -> config.Config:
-    """The config of a run folder.
+    """Reads the config of a run directory.
 
     Raises:
-      errors.UserError: if there is none.
+      errors.UserError: if it has none.
     """
     path = pathlib.Path(folder) / "config.yaml"
     if not path.is_file():
-        found = "does not exist" if not path.parent.exists() else "holds no config.yaml"
-        raise errors.UserError(f"{folder} is not a run folder: it {found}; `fomm convert` and train.py make one.")
+        found = "does not exist" if not path.parent.exists() else "has no config.yaml"
+        raise errors.UserError(f"{folder} is not a run directory: it {found}; `fomm convert` and train.py make one.")
     return config.load(path)
 
 
 def newest(folder: str | pathlib.Path) -> str:
-    """The prefix of the newest checkpoint in a run folder.
+    """The prefix of the newest checkpoint in a run directory.
 
     Raises:
       errors.UserError: if there is none.
     """
     prefix = tf.train.latest_checkpoint(str(folder))
     if prefix is None:
-        raise errors.UserError(f"{folder} holds no checkpoint (ckpt-*.index and the file `checkpoint`).")
+        raise errors.UserError(f"{folder} has no checkpoint (ckpt-*.index and the file `checkpoint`).")
     return prefix
 
 
 def stored_shapes(folder: str | pathlib.Path) -> dict[str, tuple[int, ...]]:
-    """The tensors of a run folder's newest checkpoint, `part/path/to/it` -> shape, without reading them.
+    """The tensors of the newest checkpoint, `part/path/to/it` -> shape, without reading them.
 
     Raises:
       errors.UserError: if there is no readable checkpoint.
@@ -125,7 +129,7 @@ def stored_shapes(folder: str | pathlib.Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_count(folder: str | pathlib.Path, name: str) -> int:
-    """The `epoch` or the `step` of a run folder's newest checkpoint.
+    """Reads the `epoch` or the `step` of the newest checkpoint.
 
     Raises:
       errors.UserError: if there is no readable checkpoint.

@@ -17,46 +17,46 @@ COUNTS = ("epoch", "step")
 
 @dataclasses.dataclass
 class Run:
-    """What a run folder holds, in memory.
+    """The content of a run directory.
 
     Attributes:
       config: the whole resolved config.
-      networks: the three networks that animate.
+      model: the model that animates.
       discriminator: None if the run has none.
-      optimizers: `generator`, `detector` and, with a discriminator, `discriminator` -> its optimiser; empty if the run
-        cannot go on training where it stopped.
+      optimizers: `generator`, `detector` and, with a discriminator, `discriminator` -> its optimizer; empty if training
+        cannot be resumed.
       epoch: how many epochs the weights were trained.
-      step: how many steps; 0 if they were not trained here.
+      step: how many steps; 0 if they were converted.
     """
 
     config: config.Config
-    networks: models.Networks
+    model: models.FirstOrderMotionModel
     discriminator: models.Discriminator | None = None
     optimizers: dict[str, optimizer.Adam] = dataclasses.field(default_factory=dict)
     epoch: int = 0
     step: int = 0
 
     def trainable(self, name: str) -> list[tf.Variable]:
-        """The variables that the optimiser `name` steps, in the order of its moments."""
+        """The variables that the optimizer `name` updates, in the order of its moments."""
         if name == "generator":
-            return self.networks.dense_motion.trainable_variables + self.networks.generator.trainable_variables
-        return {"detector": self.networks.detector, "discriminator": self.discriminator}[name].trainable_variables
+            return self.model.dense_motion.trainable_variables + self.model.generator.trainable_variables
+        return {"detector": self.model.detector, "discriminator": self.discriminator}[name].trainable_variables
 
     def parts(self) -> dict[str, tf.keras.Model]:
-        """The networks by name, the discriminator among them if there is one."""
-        parts = dict(zip(NETWORKS, self.networks, strict=True))
+        """The networks by name, including the discriminator if there is one."""
+        parts = {name: getattr(self.model, name) for name in NETWORKS}
         return parts if self.discriminator is None else parts | {"discriminator": self.discriminator}
 
 
 def build(settings: config.Config, discriminator: bool = False, optimizers: bool = False) -> Run:
-    """A run with freshly drawn weights.
+    """Builds a run with randomly initialized weights.
 
     Args:
       settings: the config.
       discriminator: build the discriminator too.
-      optimizers: build the optimisers with their moments too.
+      optimizers: build the optimizers with their moments too.
     """
-    run = Run(settings, models.build(settings.model))
+    run = Run(settings, models.FirstOrderMotionModel(settings.model))
     if discriminator:
         run.discriminator = models.build_discriminator(settings.model)
     if optimizers:
@@ -74,17 +74,17 @@ def build(settings: config.Config, discriminator: bool = False, optimizers: bool
 def trackable(
     run: Run, parts: Collection[str] = PARTS, optimizers: Collection[str] | None = None
 ) -> tf.train.Checkpoint:
-    """The object whose checkpoints a run folder holds.
+    """The object whose TensorFlow checkpoints a run directory holds.
 
     Args:
-      run: what to hold.
+      run: what to save or restore.
       parts: which of its networks.
-      optimizers: which of its optimisers; None is all.
+      optimizers: which of its optimizers; None is all.
     """
-    held: dict = {name: network for name, network in run.parts().items() if name in parts}
-    chosen = {name: found for name, found in run.optimizers.items() if optimizers is None or name in optimizers}
+    objects: dict = {name: network for name, network in run.parts().items() if name in parts}
+    chosen = {name: stepper for name, stepper in run.optimizers.items() if optimizers is None or name in optimizers}
     if chosen:
-        held["optimizers"] = tf.train.Checkpoint(**chosen)
+        objects["optimizers"] = tf.train.Checkpoint(**chosen)
     for name in COUNTS:
-        held[name] = tf.Variable(getattr(run, name), dtype=tf.int64, trainable=False)
-    return tf.train.Checkpoint(**held)
+        objects[name] = tf.Variable(getattr(run, name), dtype=tf.int64, trainable=False)
+    return tf.train.Checkpoint(**objects)

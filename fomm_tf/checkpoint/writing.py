@@ -1,4 +1,4 @@
-"""Writing run folders: a whole one at once, or a checkpoint after the other while a run trains."""
+"""Writes run directories: a whole one at once, or one checkpoint after the other while a run trains."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from fomm_tf.checkpoint import packed
 from fomm_tf.checkpoint import run as runs
 
 BEST = "best"
-# What is being written; whatever carries these names when a run starts was left by one that was killed.
+# Prefixes and suffix of unfinished files; when a run starts, such files were left by a killed one.
 _SAVING, _REPLACING, _NEW = ".saving-", ".best-", ".new"
 
 
 def refuse_existing(folder: str | pathlib.Path, cure: str = "give another --out, or delete it first") -> None:
-    """Refuses a name that is taken; to be asked before long work.
+    """Raises if a new directory cannot get this name; to be called before long work.
 
     Args:
       folder: the name.
-      cure: what to do about it.
+      cure: what the user can do, for the error.
 
     Raises:
-      errors.UserError: if there is a file or a folder that is not empty.
+      errors.UserError: if the name is that of a file or of a non-empty directory.
     """
     folder = pathlib.Path(folder)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise errors.UserError(f"{folder} exists already; {cure}.")
+        raise errors.UserError(f"{folder} already exists; {cure}.")
 
 
 @contextlib.contextmanager
 def new_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder to fill, which gets the name `folder` only when the block ends without an exception.
+    """A directory that gets the name `folder` only when the block ends without an exception.
 
     Raises:
-      errors.UserError: if `folder` exists and is not empty, or cannot be made.
+      errors.UserError: if `folder` exists and is not empty, or cannot be created.
     """
     folder = pathlib.Path(folder)
     refuse_existing(folder)
@@ -49,7 +49,7 @@ def new_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise errors.UserError(f"Cannot make the folder {folder}: {error}; give another --out.") from error
+        raise errors.UserError(f"Cannot create the directory {folder}: {error}; give another --out.") from error
     try:
         yield work
         work.chmod(0o755)
@@ -62,19 +62,19 @@ def new_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def save(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
-    """Writes a new run folder; nothing is left if that fails.
+def save(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
+    """Writes a new run directory; nothing is left if that fails.
 
     Args:
       folder: must not exist, or be empty.
       run: what to write.
-      story: how the weights came about, for README.txt.
+      provenance: where the weights come from, for README.txt.
 
     Raises:
-      errors.UserError: if `folder` exists already or cannot be written.
+      errors.UserError: if `folder` already exists or cannot be written.
     """
     with new_folder(folder) as work:
-        describe(work, run.config, story)
+        describe(work, run.config, provenance)
         try:
             name = _write_checkpoint(work, run)
         except tf.errors.OpError as error:
@@ -82,44 +82,44 @@ def save(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
         _write_state(work, [name])
 
 
-def pack(folder: str | pathlib.Path, run: runs.Run, story: str) -> None:
-    """Writes a new run folder with float16 weights alone, to be passed on; nothing is left if that fails.
+def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
+    """Writes a packaged model: float16 weights only, for distribution; nothing is left if that fails.
 
-    Its config.yaml forgets where data and backbone lay on this machine.
+    Its config.yaml has no paths of data and backbone on this machine.
 
     Args:
       folder: must not exist, or be empty.
-      run: what to write; its discriminator and optimisers are left out.
-      story: how the weights came about, for README.txt.
+      run: what to write; its discriminator and optimizers are omitted.
+      provenance: where the weights come from, for README.txt.
 
     Raises:
-      errors.UserError: if `folder` exists already or cannot be written, or float16 does not hold a weight.
+      errors.UserError: if `folder` already exists or cannot be written, or a weight exceeds float16.
     """
-    settings, anywhere = run.config, config.Config()
+    settings, defaults = run.config, config.Config()
     settings = dataclasses.replace(
         settings,
-        data=dataclasses.replace(settings.data, root=anywhere.data.root, cache=anywhere.data.cache),
-        train=dataclasses.replace(settings.train, backbone_file=anywhere.train.backbone_file),
+        data=dataclasses.replace(settings.data, root=defaults.data.root, cache=defaults.data.cache),
+        train=dataclasses.replace(settings.train, backbone_file=defaults.train.backbone_file),
     )
     with new_folder(folder) as work:
-        describe(work, settings, story)
+        describe(work, settings, provenance)
         packed.write(work, run)
 
 
-def describe(folder: pathlib.Path, settings: config.Config, story: str) -> None:
-    """Writes config.yaml and README.txt into a folder; each appears whole."""
+def describe(folder: pathlib.Path, settings: config.Config, provenance: str) -> None:
+    """Writes config.yaml and README.txt into a run directory, each atomically."""
     _write_text(folder / "config.yaml", config.dump(settings))
-    _write_text(folder / "README.txt", story.rstrip() + "\n")
+    _write_text(folder / "README.txt", provenance.rstrip() + "\n")
 
 
-class Keeper:
-    """Keeps the checkpoints of a run that trains: the newest ones, and in `best/`, a run folder itself, the best.
+class CheckpointManager:
+    """Manages the checkpoints of a run that trains: the newest ones, and the best in `best/`, a run directory itself.
 
-    Each appears whole or not at all, and an older one goes only when a newer one is there: a kill or a full disk at any
-    moment leaves the folder with the checkpoint that it had.
+    Checkpoints are written atomically, and an older one is deleted only when a newer one is complete: a kill or a full
+    disk at any moment leaves the previous checkpoint intact.
 
     Args:
-      folder: the run folder, with its config.yaml and README.txt.
+      folder: the run directory, with its config.yaml and README.txt.
       run: what to save.
       keep: how many of the newest to keep.
     """
@@ -136,10 +136,10 @@ class Keeper:
         self._kept = [name for name in map(os.path.basename, paths) if (folder / f"{name}.index").exists()]
 
     def save(self) -> None:
-        """Writes the run as it is.
+        """Writes a checkpoint of the run.
 
         Raises:
-          errors.UserError: if it cannot be written; the checkpoint before it is still there.
+          errors.UserError: if it cannot be written; the previous checkpoint remains.
         """
         try:
             name = _write_checkpoint(self._folder, self._run)
@@ -147,10 +147,10 @@ class Keeper:
             _write_state(self._folder, kept[-self._keep :])
         except (tf.errors.OpError, OSError) as error:
             reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
-            last = f"{self._kept[-1]} is the last good one" if self._kept else "there is none before it"
+            last = f"the last good one is {self._kept[-1]}" if self._kept else "there is no earlier one"
             raise errors.UserError(
-                f"Cannot write the checkpoint of step {self._run.step} to {self._folder}: {reason}; {last}. Make room, "
-                "then go on with --resume."
+                f"Cannot write the checkpoint of step {self._run.step} to {self._folder}: {reason}; {last}. Free "
+                "disk space, then continue with --resume."
             ) from error
         for stale in kept[: -self._keep]:
             for path in self._folder.glob(f"{stale}.*"):
@@ -158,24 +158,24 @@ class Keeper:
         self._kept = kept[-self._keep :]
 
     def mark_best(self) -> None:
-        """Makes the newest checkpoint the one in `best/`, without a second copy where the file system has links."""
+        """Makes the newest checkpoint the one in `best/`, by hard links where the file system has them."""
         name, target = self._kept[-1], self._folder / BEST
         with tempfile.TemporaryDirectory(prefix=_REPLACING, dir=self._folder) as work:
-            made = pathlib.Path(work) / "made"
-            made.mkdir()
+            best = pathlib.Path(work) / "best"
+            best.mkdir()
             for path in [self._folder / "config.yaml", self._folder / "README.txt", *self._folder.glob(f"{name}.*")]:
                 try:
-                    os.link(path, made / path.name)
+                    os.link(path, best / path.name)
                 except OSError:
-                    shutil.copy2(path, made / path.name)
-            _write_state(made, [name])
+                    shutil.copy2(path, best / path.name)
+            _write_state(best, [name])
             if target.exists():
                 target.rename(pathlib.Path(work) / "replaced")
-            made.rename(target)
+            best.rename(target)
 
 
 def _write_checkpoint(folder: pathlib.Path, run: runs.Run) -> str:
-    """Writes `ckpt-N`, its index last: without the index it is none."""
+    """Writes `ckpt-N`, its index last: without the index it is no checkpoint."""
     name = f"ckpt-{run.step or run.epoch}"
     with tempfile.TemporaryDirectory(prefix=_SAVING, dir=folder) as work:
         runs.trackable(run).write(str(pathlib.Path(work) / name))
@@ -187,19 +187,18 @@ def _write_checkpoint(folder: pathlib.Path, run: runs.Run) -> str:
 
 
 def _write_state(folder: pathlib.Path, names: Sequence[str]) -> None:
-    """Says which checkpoints there are, by relative names: TensorFlow's manager notes absolute ones, and a run folder
-    may be moved."""
+    """Lists the checkpoints by relative names, as a run directory may be moved; TensorFlow writes absolute ones."""
     lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
     _write_text(folder / "checkpoint", "\n".join(lines) + "\n")
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}{_NEW}")
+    temporary = path.with_name(f".{path.name}{_NEW}")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

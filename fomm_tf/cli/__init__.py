@@ -1,4 +1,4 @@
-"""`fomm ...`: files in, files out; a module a command. How commands end: see `fomm_tf.console`."""
+"""The `fomm` command line: one module per command, which maps options to parameters and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, animate_set, convert, demo, evaluate, fetch, figure, info, prepare, reconstruct, study
+from fomm_tf.cli import (
+    ablation,
+    animate,
+    animate_set,
+    convert,
+    demo,
+    evaluate,
+    fetch,
+    figure,
+    info,
+    prepare,
+    reconstruct,
+    study,
+)
 
 _COMMANDS = {
     "animate": animate,
@@ -22,6 +35,7 @@ _COMMANDS = {
     "prepare": prepare,
     "study": study,
     "figure": figure,
+    "ablation": ablation,
     "demo": demo,
 }
 
@@ -30,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-      argv: the arguments; default those of the process.
+      argv: the arguments; by default those of the process.
 
     Returns:
       The exit code.
@@ -41,13 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
     console.prepare_tensorflow(arguments.verbose)
-    with _one_line_warnings():
+    parser = arguments.parser
+    with _one_line_warnings(parser), parser.options_in_errors():
         arguments.run(arguments)
 
 
 def _parser() -> console.Parser:
     parser = console.Parser(
-        prog="fomm", description="First Order Motion Model: makes a still picture move as the object in a video does."
+        prog="fomm", description="First Order Motion Model: makes a still image move as the object in a video does."
     )
     parser.add_argument("--version", action="version", version=f"fomm-tf {fomm_tf.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -56,14 +71,17 @@ def _parser() -> console.Parser:
         command = subparsers.add_parser(name, help=module.TEXT, description=description)
         module.add_arguments(command)
         command.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages too")
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     return parser
 
 
 @contextlib.contextmanager
-def _one_line_warnings() -> Iterator[None]:
+def _one_line_warnings(parser: console.Parser) -> Iterator[None]:
+    def show(message: Warning | str, *_: object) -> None:
+        print(f"fomm: warning: {parser.name_options(str(message))}", file=sys.stderr)
+
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"fomm: warning: {message}", file=sys.stderr)
+        warnings.showwarning = show
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         yield

@@ -11,12 +11,12 @@ from fomm_tf import config, video
 if TYPE_CHECKING:
     from fomm_tf.inference import animator
 
-TEXT = "make a still picture move as the object in a video does"
+TEXT = "make a still image move as the object in a video does"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--source", metavar="IMAGE", required=True, help="the picture that is to move")
+    parser.add_argument("--source", metavar="IMAGE", required=True, help="the image that is to move")
     parser.add_argument(
         "--driving",
         metavar="VIDEO",
@@ -55,14 +55,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_best_frame,
         default=0,
         metavar="off|N",
-        help="number, from 0, of the driving frame whose pose is closest to the picture's: relative motion starts from "
+        help="number, from 0, of the driving frame whose pose is closest to the image's: relative motion starts from "
         "it (default: off, the first)",
     )
     parser.add_argument(
         "--fit",
         choices=("crop", "pad", "stretch"),
         default="crop",
-        help="how pictures get the model's size (default: crop)",
+        help="how images get the model's size (default: crop)",
     )
     parser.add_argument("--start", type=float, metavar="SECONDS", help="where in the driving video to begin")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="how much of it to take")
@@ -75,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that have it)",
     )
-    parser.add_argument("--side-by-side", action="store_true", help="show picture, driving frame and result in a row")
+    parser.add_argument("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
     parser.add_argument(
         "--no-tag", action="store_true", help='leave the note "animated with fomm-tf" out of the metadata'
     )
@@ -83,7 +83,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Animates one picture.
+    """Animates one image.
 
     Raises:
       errors.UserError: for input that cannot be read or output that cannot be written.

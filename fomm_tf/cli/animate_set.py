@@ -9,7 +9,7 @@ from fomm_tf import errors
 from fomm_tf.cli import animate
 from fomm_tf.data import pairlist
 
-TEXT = "animate many pairs of picture and video, listed in a CSV file"
+TEXT = "animate many pairs of image and video, listed in a CSV file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align-corners",
         choices=("true", "false"),
         default="true",
-        help="what a warp takes -1 and +1 for: pixel centres, as the released weights learnt (true, the default), or "
+        help="what a warp takes -1 and +1 for: pixel centers, as the released weights learnt (true, the default), or "
         "edges, as the reference computes under torch 1.3 and newer (false)",
     )
     parser.add_argument("--to-torch", metavar="OUT.pth.tar", help="the way back: write the run folder's checkpoint")
@@ -105,7 +105,7 @@ def _convert_to_torch(folder: str, output: pathlib.Path) -> None:
     from fomm_tf import checkpoint, torch_import, weights
 
     if output.exists():
-        raise errors.UserError(f"{output} exists already; give another name, or delete it first.")
+        raise errors.UserError(f"{output} already exists; give another name, or delete it first.")
     tree = torch_import.export_checkpoint(checkpoint.load(folder, training=True))
     weights.save(output, tree)
     print(f"{output}: {', '.join(str(part) for part in tree)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-TEXT = "draw a picture and a clip and animate the one by the other"
+TEXT = "draw an image and a clip and animate the one by the other"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

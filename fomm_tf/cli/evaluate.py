@@ -6,24 +6,24 @@ import argparse
 
 from fomm_tf.cli import reconstruct
 
-TEXT = "judge a model on a test set by the paper's protocol, beside copying the source: tables and pictures"
+TEXT = "evaluate a model on a test set by the paper's protocol, beside the source-copy baseline: tables and images"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    reconstruct.add_options(parser, "the folder for report.md, report.json and sheet.png")
+    reconstruct.add_options(parser, "directory for report.md, report.json and sheet.png")
     parser.add_argument(
         "--metrics",
         metavar="NAMES",
         type=lambda text: tuple(name.strip() for name in text.split(",")),
-        help="some of l1,akd,mkr,aed,psnr,ssim,perceptual and, of animations, identity,motion (default: all)",
+        help="some of l1,akd,mkr,aed,psnr,ssim,perceptual and, for animations, identity,motion (default: all)",
     )
     parser.add_argument(
         "--detector",
         metavar="faces|bodies|auto",
         default="auto",
-        help="what AKD, MKR, AED, identity and motion look for; or module:function for points of your own (default: "
-        "auto, by the first frames)",
+        help="what AKD, MKR, AED, identity and motion detect; or module:function for custom points (default: auto, by "
+        "the first frames)",
     )
     parser.add_argument(
         "--embedding",
@@ -33,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--animate",
         metavar="CSV",
-        help="judge animations instead: a table with the columns source and driving, and truth where it is known, "
-        "paths that start from --data",
+        dest="pairs",
+        help="evaluate animations instead: a table with the columns source and driving, and truth where ground truth "
+        "is known; paths are relative to --data",
     )
 
 
@@ -42,24 +43,24 @@ def run(arguments: argparse.Namespace) -> None:
     """Evaluates and prints the table.
 
     Raises:
-      errors.UserError: see `fomm_tf.inference.evaluation.evaluate`.
+      errors.UserError: see `fomm_tf.evaluation.evaluate`.
     """
-    from fomm_tf.inference import evaluation
+    from fomm_tf import evaluation
 
-    given = {} if arguments.metrics is None else {"metrics": arguments.metrics}
+    metrics = {} if arguments.metrics is None else {"metrics": arguments.metrics}
     settings = evaluation.Settings(
         detector=arguments.detector,
         embedding=arguments.embedding,
         fit=arguments.fit,
         batch_size=arguments.batch_size,
-        **given,
+        **metrics,
     )
     report = evaluation.evaluate(
         arguments.folder,
         arguments.data,
         arguments.out,
         settings,
-        arguments.animate,
+        arguments.pairs,
         arguments.jobs,
         progress=not arguments.quiet,
     )

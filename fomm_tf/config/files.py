@@ -18,12 +18,19 @@ from fomm_tf.config.sections import Config
 
 
 def load(path: str | pathlib.Path) -> Config:
-    """Reads a config file.
+    """Reads a config file; one with the key `extends: OTHER.yaml` holds only what differs from that file beside it.
 
     Raises:
-      errors.UserError: if it cannot be read, is no YAML, or holds an unknown key or a bad value.
+      errors.UserError: if it cannot be read, is not YAML, or holds an unknown key or a bad value.
     """
-    return parse(read_yaml(path), source=str(path))
+    tree = read_yaml(path)
+    base = tree.pop("extends", None)
+    if base is not None:
+        base_tree = read_yaml(pathlib.Path(path).parent / str(base))
+        if "extends" in base_tree:
+            raise errors.UserError(f"{path} extends {base}, which extends another file; extend that one directly.")
+        tree = _merge(base_tree, tree)
+    return parse(tree, source=str(path))
 
 
 def read_yaml(path: str | pathlib.Path) -> dict:
@@ -101,6 +108,15 @@ def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _merge(base: dict, changes: dict) -> dict:
+    """`base` with `changes`, section by section."""
+    sections = {
+        key: _merge(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in changes.items()
+    }
+    return base | sections
 
 
 def recipes() -> dict[str, pathlib.Path]:

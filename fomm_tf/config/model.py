@@ -59,7 +59,7 @@ class DenseMotionConfig:
       block_expansion: as in `KeypointDetectorConfig`.
       max_features: as in `KeypointDetectorConfig`.
       num_blocks: halvings of the hourglass.
-      heatmap_variance: sigma of Eq. 6, in normalised units squared.
+      heatmap_variance: sigma of Eq. 6, in normalized units squared.
     """
 
     block_expansion: int = 64
@@ -92,7 +92,7 @@ class DiscriminatorConfig:
     """The patch discriminators of the adversarial fine-tuning.
 
     Attributes:
-      scales: one discriminator a scale of the picture.
+      scales: one discriminator a scale of the image.
       block_expansion: half the channels of the first block.
       max_features: upper bound of the channels.
       num_blocks: blocks of each.

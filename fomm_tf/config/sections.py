@@ -25,7 +25,7 @@ class AugmentConfig:
       brightness: largest relative change of brightness, 0 for none.
       contrast: likewise of contrast.
       saturation: likewise of saturation.
-      hue: largest shift of hue, as a share of the colour circle, at most 0.5.
+      hue: largest shift of hue, as a share of the color circle, at most 0.5.
       resize: range of the random enlargement, or None.
       crop: cut a random window of the frame's size after resizing.
     """

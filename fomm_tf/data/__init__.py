@@ -1,1 +1,1 @@
-"""Training data: an index of videos, pairs drawn from it, how a pair is varied, and drawn puppets."""
+"""Training data: an index of clips, pairs of frames, augmentation, preparation of videos, and synthetic characters."""

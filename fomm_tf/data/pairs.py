@@ -1,13 +1,12 @@
-"""Training pairs: two frames of one clip, every batch a function of (seed, step).
+"""Training pairs: two frames of one clip; every batch is a function of (seed, step).
 
 Convention:
-  * step s of a run trains on batch s, and row r of it is pair number s * batch_size + r of an endless sequence, which
-    goes through the clips (or identities) again and again, each time in another order: nothing is left out between
-    epochs;
-  * all decisions of a batch are drawn by numpy from (seed, step) before anything is read, so that they depend neither
-    on threads nor on the number of replicas; only pictures are worked on in parallel, in TensorFlow;
+  * step s of a run trains on batch s; its row r is pair number s * batch_size + r of an infinite sequence, which
+    repeats the clips (or identities) in another order each time: no remainder is dropped between epochs;
+  * NumPy samples everything random in a batch from (seed, step) before any file is read, so that it depends neither on
+    threads nor on the number of replicas; only images are processed in parallel, in TensorFlow;
   * the source is the earlier of two distinct random frames, unless the pair is reversed, as in the reference (which
-    also lets both be the same frame).
+    also allows the same frame twice).
 """
 
 from __future__ import annotations
@@ -21,38 +20,38 @@ import tensorflow as tf
 from fomm_tf import config, errors
 from fomm_tf.data import augment, frames
 
-# Names of independent random streams of one seed.
+# Independent random streams of one seed.
 _PAIRS, _ORDER = 0, 1
-# Uniform numbers a pair beside those of its variation: clip of an identity, first frame, second frame.
+# Uniform random numbers per pair besides the augmentation's: clip of an identity, first frame, second frame.
 _NUMBERS = 3
-# Batches ready ahead of time; each of 40 pairs at 256x256 takes 63 MB.
-_AHEAD = 2
+# Batches to prefetch; one of 40 pairs at 256x256 takes 63 MB.
+_PREFETCH = 2
 
 
 class Draws(NamedTuple):
-    """What was decided for N pairs, before any frame is read.
+    """Random choices for N pairs.
 
     Attributes:
-      clip: `[N]` int, which clip of the index.
-      source: `[N]` int, which frame of it; the exchange of reversed pairs is done.
-      driving: likewise.
-      variation: of shape `[N]`.
+      clip: `[N]` int, indices of clips.
+      source: `[N]` int, frame indices; reversed pairs are swapped already.
+      driving: `[N]` int, frame indices.
+      params: augmentation, of shape `[N]`.
     """
 
     clip: np.ndarray
     source: np.ndarray
     driving: np.ndarray
-    variation: augment.Variation
+    params: augment.AugmentParams
 
 
 class Sampler:
-    """Decides which pairs make up each batch.
+    """Samples the pairs of each batch.
 
     Args:
       index: the clips.
-      data_config: whether an identity is drawn first, and what may vary.
-      batch_size: pairs a step, over all replicas.
-      seed: not negative.
+      data_config: whether identities are sampled first, and the augmentation.
+      batch_size: pairs per step, over all replicas.
+      seed: 0 or more.
     """
 
     def __init__(self, index: frames.Index, data_config: config.DataConfig, batch_size: int, seed: int) -> None:
@@ -62,11 +61,11 @@ class Sampler:
         self._order = functools.lru_cache(maxsize=8)(self._shuffle)
 
     def draw(self, step: int) -> Draws:
-        """Draws the batch of `step`, counted from 0."""
+        """Samples the batch of `step`, counted from 0."""
         count = self._batch_size
-        numbers = self._random(_PAIRS, step).random((count, _NUMBERS + augment.NUMBERS))
+        numbers = self._random(_PAIRS, step).random((count, _NUMBERS + augment.NUM_UNIFORMS))
         chosen, first, second = numbers[:, :_NUMBERS].T
-        variation = augment.draw(self._augment, numbers[:, _NUMBERS:])
+        params = augment.sample(self._augment, numbers[:, _NUMBERS:])
         rounds, places = np.divmod(step * count + np.arange(count), len(self._groups))
         groups = [self._groups[self._order(turn)[place]] for turn, place in zip(rounds, places, strict=True)]
         clip = np.array([group[int(share * len(group))] for group, share in zip(groups, chosen, strict=True)])
@@ -74,8 +73,8 @@ class Sampler:
         other = (second * (self._lengths[clip] - 1)).astype(int)
         other += other >= one
         early, late = np.minimum(one, other), np.maximum(one, other)
-        reverse = variation.reverse > 0
-        return Draws(clip, np.where(reverse, late, early), np.where(reverse, early, late), variation)
+        reverse = params.reverse > 0
+        return Draws(clip, np.where(reverse, late, early), np.where(reverse, early, late), params)
 
     def _shuffle(self, turn: int) -> np.ndarray:
         return self._random(_ORDER, turn).permutation(len(self._groups))
@@ -85,33 +84,33 @@ class Sampler:
 
 
 def _groups(index: frames.Index, data_config: config.DataConfig) -> tuple[tuple[int, ...], ...]:
-    """The clips that one place of an epoch chooses from."""
+    """Groups of clips; an epoch takes one clip of each group, `repeats` times."""
     if data_config.sample_by_identity:
         return index.by_identity()
     return tuple((number,) for number in range(len(index)))
 
 
 def steps_per_epoch(index: frames.Index, data_config: config.DataConfig, batch_size: int) -> int:
-    """Steps in which each clip comes up `repeats` times; with `sample_by_identity` each identity, as in the reference.
+    """Steps that use each clip (with `sample_by_identity` each identity, as in the reference) `repeats` times.
 
-    Rounded down, and at least one; what is left over comes in the next epoch.
+    Rounded down, at least 1; the remainder is part of the next epoch.
     """
     return max(1, len(_groups(index, data_config)) * data_config.repeats // batch_size)
 
 
 def check_batch(batch_size: int, replicas: int) -> None:
-    """Refuses a batch that replicas cannot share evenly.
+    """Checks that the batch can be split evenly between replicas.
 
     Raises:
-      UserError: with what would do.
+      UserError: if it cannot; the message names a valid size.
     """
     if batch_size < 1 or batch_size % replicas:
         raise errors.UserError(
-            f"train.batch_size {batch_size} does not divide by {replicas} replicas; give a multiple of {replicas}."
+            f"train.batch_size must be a multiple of {replicas}, the number of replicas; got {batch_size}."
         )
 
 
-def pairs(
+def make_dataset(
     index: frames.Index,
     data_config: config.DataConfig,
     batch_size: int,
@@ -119,28 +118,28 @@ def pairs(
     start_step: int = 0,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """An endless dataset of batches; one that starts at step k yields what another yields from step k on, bit for bit.
+    """An infinite dataset of batches; starting at step k yields the same bits as skipping the first k batches.
 
-    With replicas, each of n takes batch_size / n rows: replica r of all those of all workers the rows from r * b / n
-    on, so that the rows of all replicas put together are the batch of one:
+    Each of n replicas gets batch_size / n rows: replica r (over all workers) gets those from r * batch_size / n on, so
+    that the concatenated rows of all replicas are the batch of a single one:
 
         strategy.distribute_datasets_from_function(
-            lambda context: pairs.pairs(index, settings.data, batch_size, seed, step, context))
+            lambda context: pairs.make_dataset(index, settings.data, batch_size, seed, step, context))
 
     Args:
-      index: the clips, which must stay as they are while it is read.
-      data_config: how to sample and vary them.
-      batch_size: pairs a step, over all replicas.
-      seed: of everything random, not negative.
-      start_step: the step whose batch comes first, counted from 0.
-      context: which replicas to read for; each element is then the share of one replica, and those of this worker
-        follow each other step by step.
+      index: the clips, which must not change while the dataset is in use.
+      data_config: sampling and augmentation.
+      batch_size: pairs per step, over all replicas.
+      seed: of everything random, 0 or more.
+      start_step: step of the first batch, counted from 0.
+      context: of a distribution strategy; each element is then the part of one replica, and the replicas of this
+        worker follow each other in each step.
 
     Returns:
       A dataset of {source, driving}: `[B, H, W, 3]` float32 in [0, 1].
 
     Raises:
-      UserError: if the replicas cannot share the batch evenly.
+      UserError: if the batch cannot be split evenly between replicas.
     """
     replicas = context.num_replicas_in_sync if context else 1
     check_batch(batch_size, replicas)
@@ -152,28 +151,28 @@ def pairs(
     def read(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         draws = sampler.draw(int(step))
         encoded = [
-            [index.clips[draws.clip[row]].encoded(frame[row]) for frame in (draws.source, draws.driving)]
+            [index.clips[draws.clip[row]].read_encoded(frame[row]) for frame in (draws.source, draws.driving)]
             for row in range(begin, begin + local)
         ]
-        return np.array(encoded, object), np.stack(draws.variation, axis=-1)[begin : begin + local]
+        return np.array(encoded, object), np.stack(draws.params, axis=-1)[begin : begin + local]
 
     def open_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        encoded, variations = tf.numpy_function(read, [step], [tf.string, tf.float32])
-        return tf.ensure_shape(encoded, [local, 2]), tf.ensure_shape(variations, [local, augment.NUMBERS])
+        encoded, params = tf.numpy_function(read, [step], [tf.string, tf.float32])
+        return tf.ensure_shape(encoded, [local, 2]), tf.ensure_shape(params, [local, augment.NUM_UNIFORMS])
 
-    def make_pair(encoded: tf.Tensor, variation: tf.Tensor) -> dict[str, tf.Tensor]:
-        variation = augment.Variation(*tf.unstack(variation))
-        made = {}
+    def make_pair(encoded: tf.Tensor, params: tf.Tensor) -> dict[str, tf.Tensor]:
+        params = augment.AugmentParams(*tf.unstack(params))
+        pair = {}
         for place, name in enumerate(("source", "driving")):
             frame = tf.ensure_shape(frames.decode(encoded[place]), [*index.frame_size, 3])
             frame = tf.image.convert_image_dtype(frame, tf.float32)
-            made[name] = augment.apply(data_config.augment, variation, frame)
-        return made
+            pair[name] = augment.apply(data_config.augment, params, frame)
+        return pair
 
     dataset = tf.data.Dataset.counter(start_step)
     dataset = dataset.map(open_batch, num_parallel_calls=2, deterministic=True).unbatch()
     dataset = dataset.map(make_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     options = tf.data.Options()
-    # One thread an operation: a sum over pixels must not depend on how many cores there are.
+    # One thread per operation: a sum over pixels must not depend on the number of cores.
     options.threading.max_intra_op_parallelism = 1
-    return dataset.batch(share, drop_remainder=True).prefetch(_AHEAD * local // share).with_options(options)
+    return dataset.batch(share, drop_remainder=True).prefetch(_PREFETCH * local // share).with_options(options)

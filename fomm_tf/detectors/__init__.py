@@ -4,7 +4,7 @@ Convention:
   * a detector is a function of N frames, a sequence of `[H, W, 3]` uint8 RGB or one array of them; what it finds in a
     frame does not depend on the others: the same frame gives the same bytes in any batch;
   * places are (x, y) in pixels of the frame, counted from its upper left corner: the frame reaches from (0, 0) to
-    (W, H), its first pixel's centre is (0.5, 0.5);
+    (W, H), its first pixel's center is (0.5, 0.5);
   * what is not found is NaN, with visibility 0 or `found` false; a point counts as found from visibility 0.5 on;
   * an object holds its networks and serves one thread at a time; nothing is global. The first loads TensorFlow.
 

@@ -15,7 +15,7 @@ from fomm_tf.detectors.results import Boxes, Points
 
 # Points of what the network finds; the circle around the first through the second holds the whole body.
 _HIPS, _RIM = 0, 1
-# Coloured blots and drawn shapes score up to 0.67, one in a thousand above 0.6; people down to 0.73.
+# Colored blots and drawn shapes score up to 0.67, one in a thousand above 0.6; people down to 0.73.
 _LAYOUT = boxes.Layout("pose_detection.tflite", grids=((28, 2), (14, 2), (7, 6)), certain=0.6)
 # How much larger than the box the points' region is.
 _MARGIN = 1.25

@@ -51,8 +51,8 @@ class BoxNetwork:
     def __call__(self, frame: np.ndarray) -> Boxes:
         """The objects in one frame."""
         region = regions.whole(frame)
-        picture = regions.cut(frame, region, self._model.side)
-        raw, logits = self._model(picture.astype(np.float32) / 127.5 - 1)
+        image = regions.cut(frame, region, self._model.side)
+        raw, logits = self._model(image.astype(np.float32) / 127.5 - 1)
         score = lite.sigmoid(logits[:, 0])
         sure = score >= self._certain
         corners, points = decode(raw[sure] / self._model.side, self._anchors[sure])
@@ -61,7 +61,7 @@ class BoxNetwork:
 
 
 def place_anchors(grids: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The centres of the anchors: row by row, those of a cell one after another.
+    """The centers of the anchors: row by row, those of a cell one after another.
 
     Args:
       grids: cells a side and anchors a cell.
@@ -69,26 +69,26 @@ def place_anchors(grids: Sequence[tuple[int, int]]) -> np.ndarray:
     Returns:
       `[A, 2]` (x, y) in [0, 1].
     """
-    centres = []
+    centers = []
     for cells, per_cell in grids:
         rows, columns = np.mgrid[:cells, :cells]
-        centres.append(np.repeat((np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5) / cells, per_cell, axis=0))
-    return np.concatenate(centres)
+        centers.append(np.repeat((np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5) / cells, per_cell, axis=0))
+    return np.concatenate(centers)
 
 
 def decode(raw: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and points from what the network says of each anchor.
 
     Args:
-      raw: `[A, 4 + 2 Q]`: offset (x, y) of the box's centre from the anchor, width, height, offsets of the points.
+      raw: `[A, 4 + 2 Q]`: offset (x, y) of the box's center from the anchor, width, height, offsets of the points.
       anchors: `[A, 2]`.
 
     Returns:
       Upper left and lower right corners `[A, 2, 2]`, and points `[A, Q, 2]`, in the unit of the anchors.
     """
     raw = raw.reshape(len(raw), raw.shape[1] // 2, 2)
-    centre, half = raw[:, 0] + anchors, raw[:, 1] / 2
-    return np.stack([centre - half, centre + half], axis=1), raw[:, 2:] + anchors[:, np.newaxis]
+    center, half = raw[:, 0] + anchors, raw[:, 1] / 2
+    return np.stack([center - half, center + half], axis=1), raw[:, 2:] + anchors[:, np.newaxis]
 
 
 def suppress(candidates: Boxes) -> Boxes:
@@ -118,13 +118,13 @@ def _group(candidates: Boxes) -> Iterator[Boxes]:
     """Splits candidates by object, each sorted by score."""
     order = np.argsort(-candidates.score, kind="stable")
     while len(order):
-        same = share(candidates.box[order[0]], candidates.box[order]) >= _SAME
+        same = iou(candidates.box[order[0]], candidates.box[order]) >= _SAME
         same[0] = True
         yield Boxes(*(part[order[same]] for part in candidates))
         order = order[~same]
 
 
-def share(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union of a box `[4]` with others `[M, 4]`; 0 where there is no area."""
     overlap = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     both = np.prod(np.maximum(overlap, 0), axis=1)

@@ -16,7 +16,7 @@ from fomm_tf.detectors.results import Boxes, Points
 
 # Points of a face box: the eyes first, right and left as the person has them.
 _RIGHT_EYE, _LEFT_EYE = 0, 1
-# Coloured blots and drawn shapes score up to 0.72, faces of people down to 0.77.
+# Colored blots and drawn shapes score up to 0.72, faces of people down to 0.77.
 _LAYOUT = boxes.Layout("face_detection_short_range.tflite", grids=((16, 2), (8, 6)), certain=0.75)
 # How much larger than the box the landmarks' region is.
 _MARGIN = 1.5

@@ -22,7 +22,7 @@ SAME_PERSON = 0.6
 _SIDE = 150
 _SIZE = 128
 # Corners of the eyes (right eye first), tip of the nose, corners of the mouth: numbers in the face mesh, and where they
-# belong in the picture, in its pixels.
+# belong in the image, in its pixels.
 _LANDMARKS = (33, 133, 362, 263, 1, 61, 291)
 _PLACES = np.array(
     [[34.6, 47.5], [58.9, 48.0], [89.0, 48.1], [112.6, 47.7], [75.2, 77.1], [50.9, 105.0], [96.6, 104.7]]
@@ -107,7 +107,7 @@ def unpack(entries: Sequence[Mapping], data: bytes) -> dict[str, np.ndarray]:
 
 
 def build_network(weights: Mapping[str, np.ndarray]):
-    """The network as a function of pictures `[N, 150, 150, 3]`, float32 from 0 to 255, to embeddings `[N, 128]`."""
+    """The network as a function of images `[N, 150, 150, 3]`, float32 from 0 to 255, to embeddings `[N, 128]`."""
     import tensorflow as tf
 
     def convolve(hidden: tf.Tensor, name: str, stride: int) -> tf.Tensor:
@@ -130,8 +130,8 @@ def build_network(weights: Mapping[str, np.ndarray]):
         return tf.nn.relu(pad_to(hidden, shape) + pad_to(shortcut, shape))
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, _SIDE, _SIDE, 3])])
-    def embed(pictures: tf.Tensor) -> tf.Tensor:
-        hidden = tf.nn.relu(convolve((pictures - _MEAN) / 256, "conv32_down", 2))
+    def embed(images: tf.Tensor) -> tf.Tensor:
+        hidden = tf.nn.relu(convolve((images - _MEAN) / 256, "conv32_down", 2))
         hidden = tf.nn.max_pool2d(hidden, 3, 2, "VALID")
         for name in _BLOCKS:
             hidden = block(hidden, name)

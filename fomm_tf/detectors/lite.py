@@ -1,9 +1,12 @@
-"""The fetched TensorFlow Lite models as functions of one picture."""
+"""The fetched TensorFlow Lite models as functions of one image."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,7 +27,7 @@ def read(name: str) -> bytes:
 
 
 class LiteModel:
-    """A model with one picture as its input; not for several threads of the caller at a time.
+    """A model with one image as its input; not for several threads of the caller at a time.
 
     Args:
       name: the file.
@@ -40,24 +43,39 @@ class LiteModel:
     def __init__(self, name: str, threads: int) -> None:
         import tensorflow as tf
 
-        self._interpreter = tf.lite.Interpreter(model_content=read(name), num_threads=threads)
-        self._interpreter.allocate_tensors()
+        content = read(name)
+        with _suppress_stderr():
+            self._interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
         (entry,) = self._interpreter.get_input_details()
         self._entry, self.side = entry["index"], int(entry["shape"][1])
         self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
 
-    def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, image: np.ndarray) -> list[np.ndarray]:
         """Runs it.
 
         Args:
-          picture: `[side, side, 3]` float32, in the model's range.
+          image: `[side, side, 3]` float32, in the model's range.
 
         Returns:
           The outputs without their batch axis, float32.
         """
-        self._interpreter.set_tensor(self._entry, picture[np.newaxis])
+        self._interpreter.set_tensor(self._entry, image[np.newaxis])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+
+
+@contextlib.contextmanager
+def _suppress_stderr() -> Iterator[None]:
+    """Discards what the process writes to stderr: TensorFlow Lite logs its delegates there, at any log level."""
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

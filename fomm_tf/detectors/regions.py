@@ -18,12 +18,12 @@ class Region(NamedTuple):
     """A square of a frame; it may reach beyond it.
 
     Attributes:
-      centre: (x, y).
+      center: (x, y).
       side: in pixels.
       angle: in radians, how far the square is turned clockwise.
     """
 
-    centre: tuple[float, float]
+    center: tuple[float, float]
     side: float
     angle: float = 0.0
 
@@ -37,7 +37,7 @@ def whole(frame: np.ndarray) -> Region:
 def to_frame(points: np.ndarray, region: Region) -> np.ndarray:
     """Places in the frame, `[..., 2]`, of those in a region, `[..., 2]`."""
     cosine, sine = math.cos(region.angle) * region.side, math.sin(region.angle) * region.side
-    return (points - 0.5) @ np.array([[cosine, sine], [-sine, cosine]]) + region.centre
+    return (points - 0.5) @ np.array([[cosine, sine], [-sine, cosine]]) + region.center
 
 
 def fit(points: np.ndarray, places: np.ndarray) -> Region:
@@ -51,17 +51,17 @@ def fit(points: np.ndarray, places: np.ndarray) -> Region:
     inside, outside = points @ (1, 1j), places @ (1, 1j)
     spread = inside - inside.mean()
     factor = np.vdot(spread, outside - outside.mean()) / np.vdot(spread, spread).real
-    centre = factor * (0.5 + 0.5j - inside.mean()) + outside.mean()
-    return Region((centre.real, centre.imag), abs(factor), float(np.angle(factor)))
+    center = factor * (0.5 + 0.5j - inside.mean()) + outside.mean()
+    return Region((center.real, center.imag), abs(factor), float(np.angle(factor)))
 
 
 def cut(frame: np.ndarray, region: Region, side: int) -> np.ndarray:
-    """The picture in a region; what lies beyond the frame is black.
+    """The image in a region; what lies beyond the frame is black.
 
     Args:
       frame: `[H, W, 3]` uint8.
       region: of the frame.
-      side: of the picture, in pixels; details that it cannot show are averaged out, not skipped.
+      side: of the image, in pixels; details that it cannot show are averaged out, not skipped.
 
     Returns:
       `[side, side, 3]` uint8.
@@ -76,7 +76,7 @@ def cut(frame: np.ndarray, region: Region, side: int) -> np.ndarray:
     scale = size / frame.shape[1::-1]
     if shrink < 1:
         frame = cv2.resize(frame, size.tolist(), interpolation=cv2.INTER_AREA)
-    # Where the centres of the picture's pixels (0, 0), (1, 0) and (0, 1) lie; OpenCV counts from the first centre.
+    # Where the centers of the image's pixels (0, 0), (1, 0) and (0, 1) lie; OpenCV counts from the first center.
     corners = (np.array([[0, 0], [1, 0], [0, 1]]) + 0.5) / side
     origin, right, down = to_frame(corners, region) * scale - 0.5
     matrix = np.stack([right - origin, down - origin, origin], axis=1)

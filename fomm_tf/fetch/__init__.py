@@ -9,7 +9,7 @@ Convention:
 
 The cache is `$FOMM_TF_CACHE`, else `$XDG_CACHE_HOME/fomm-tf`, else `~/.cache/fomm-tf`, with a folder per set.
 
-The packages are under open licences, but those do not always cover what is inside: see `Assets.terms` of each set.
+The packages are under open licenses, but those do not always cover what is inside: see `Assets.terms` of each set.
 Nothing of it is part of this project.
 """
 

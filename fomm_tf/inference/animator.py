@@ -1,129 +1,109 @@
-"""The animator: composes the networks, encodes a source once and renders it many times."""
+"""The animator: a trained model that takes images of any size and kind, compiled for inference."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import pathlib
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config, errors, models
-from fomm_tf.inference import animate
-from fomm_tf.models import fold
-from fomm_tf.models.precision import mixed_precision_scope
+from fomm_tf import checkpoint, config, errors, models, video
+from fomm_tf.inference import stream
+from fomm_tf.models import folding
 from fomm_tf.ops import keypoints as keypoint_ops
 
-
-class EncodedSource(NamedTuple):
-    """All that is computed from the source picture alone.
-
-    Attributes:
-      image: `[1, H, W, 3]` float32 in [0, 1].
-      features: `[1, h, w, C]`, the generator's.
-      keypoints: of batch 1.
-      lowres: `[1, h', w', 3]`, the picture at the dense motion network's size.
-    """
-
-    image: tf.Tensor
-    features: tf.Tensor
-    keypoints: keypoint_ops.Keypoints
-    lowres: tf.Tensor
-
-
-class Rendering(NamedTuple):
-    """N frames and how they came about; the last four only where details were asked for.
-
-    Attributes:
-      prediction: `[N, H, W, 3]` float32 in [0, 1].
-      deformed: `[N, H, W, 3]`, the source warped, without inpainting.
-      occlusion: `[N, h, w, 1]`, 1 = visible, or None.
-      deformation: `[N, h, w, 2]`, (x, y) in the source, or None.
-      mask: `[N, h, w, K + 1]`, or None.
-      sparse_deformed: `[N, K + 1, h, w, 3]`, or None.
-    """
-
-    prediction: tf.Tensor
-    deformed: tf.Tensor
-    occlusion: tf.Tensor | None = None
-    deformation: tf.Tensor | None = None
-    mask: tf.Tensor | None = None
-    sparse_deformed: tf.Tensor | None = None
+Image = tf.Tensor | video.ImageLike
 
 
 class Animator:
     """A trained model, ready to animate.
 
-    Frames are NHWC, uint8 or float in [0, 1], of any size that the networks divide; NumPy or tensors.
+    Images are `[H, W, 3]` arrays or tensors (RGB, uint8 or float in [0, 1]), PIL images or paths of image files. They
+    may be of any size: like `fomm animate`, the methods fit them to the model's `frame_size` as the argument `fit` says
+    (`crop`, `pad` or `stretch`, see `fomm_tf.video.resize`). Results are of the model's size.
 
     Args:
-      settings: the run's config.
-      networks: built and restored.
+      model: the model.
+      settings: the run's whole config; its `animate` section holds the defaults of `animate`. Default: that of `model`
+        with all other sections at their defaults.
+
+    Attributes:
+      config: the whole config.
+      model: the model.
     """
 
-    def __init__(self, settings: config.Config, networks: models.Networks) -> None:
-        self.config = settings
-        self.networks = networks
-        # One trace a frame size: the batch is generalised when it first changes, as in a video's last batch.
-        self._detect = tf.function(networks.detector, reduce_retracing=True, autograph=False)
-        self._encode = tf.function(self._encode_source, reduce_retracing=True, autograph=False)
+    def __init__(self, model: models.FirstOrderMotionModel, settings: config.Config | None = None) -> None:
+        self.model = model
+        self.config = config.Config(model=model.config) if settings is None else settings
+        # One trace per frame size: the batch axis is generalized when it first changes, as in a video's last batch.
+        self._detect = tf.function(model.detect, reduce_retracing=True, autograph=False)
+        self._encode = tf.function(model.encode_source, reduce_retracing=True, autograph=False)
         self._render = tf.function(self._render_details, reduce_retracing=True, autograph=False)
 
     @classmethod
     def load(cls, folder: str | pathlib.Path, precision: str = "float32") -> Animator:
-        """The model of a run folder, its normalisations folded: it animates, but does not train.
+        """Loads a run directory with normalizations folded: the model animates, but cannot be trained.
 
         Args:
-          folder: the run folder.
+          folder: the run directory.
           precision: what the networks compute in, one of `config.PRECISIONS`; keypoints and motion stay float32.
 
         Raises:
-          errors.UserError: if it is no run folder, its checkpoint does not fit its config, or there is no such
-            precision.
+          errors.UserError: if it is not a run directory, its checkpoint does not fit its config, or the precision is
+            unknown.
         """
-        if precision not in config.PRECISIONS:
-            raise errors.UserError(f"The precision is {precision!r}; give {', '.join(config.PRECISIONS)}.")
-        with mixed_precision_scope(precision):
-            run = checkpoint.load(folder)
-        fold.fold(*run.networks)
-        return cls(run.config, run.networks)
+        run = checkpoint.load(folder, precision=precision)
+        folding.fold_batch_norms(run.model)
+        return cls(run.model, run.config)
 
     @classmethod
     def bundled(cls, precision: str = "float32") -> Animator:
-        """The model that comes with the package: drawn characters, see its README.
+        """Loads the model that is part of the package: drawn characters, see its README.txt.
 
         Args:
           precision: see `load`.
         """
         return cls.load(checkpoint.BUNDLED, precision)
 
-    def detect(self, frames: np.ndarray | tf.Tensor) -> keypoint_ops.Keypoints:
-        """Keypoints of N frames, `[N, H, W, 3]`.
+    def detect(self, frames: Image | Sequence[Image], fit: str = "crop") -> keypoint_ops.Keypoints:
+        """Finds the keypoints of N frames.
+
+        Args:
+          frames: `[N, H, W, 3]`, or a sequence of N images, or one image that is a PIL image or a path (N = 1).
+          fit: how frames are brought to the model's size.
+
+        Returns:
+          `Keypoints` of N frames, in the coordinates of the fitted frames.
 
         Raises:
-          errors.UserError: if the frames are not such.
+          errors.UserError: if the frames are of another shape or type, or a file cannot be read.
         """
-        return self._detect(self._as_frames(frames))
+        return self._detect(self._as_batch(frames, fit))
 
-    def encode_source(self, image: np.ndarray | tf.Tensor) -> EncodedSource:
+    def encode_source(self, image: Image, fit: str = "crop") -> models.EncodedSource:
         """Computes what depends on the source alone.
 
         Args:
-          image: `[H, W, 3]` or `[1, H, W, 3]`.
+          image: the source; an array may also be `[1, H, W, 3]`.
+          fit: how the image is brought to the model's size.
 
         Raises:
-          errors.UserError: if it is not such.
+          errors.UserError: if it is not one image, or the file cannot be read.
         """
+        image = video.as_frame(image)
         image = image[np.newaxis] if len(image.shape) == 3 else image
         if len(image.shape) != 4 or image.shape[0] != 1:
-            raise errors.UserError(f"The source must be one picture, [H, W, 3]; got shape {list(image.shape)}.")
-        return self._encode(self._as_frames(image))
+            raise errors.UserError(f"The source must be one image, [H, W, 3]; got shape {list(image.shape)}.")
+        return self._encode(self._as_batch(image, fit))
 
-    def render(self, source: EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False) -> Rendering:
-        """The source as N driving frames have it.
+    def render(
+        self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
+    ) -> models.Rendering:
+        """Generates the source in the pose of N driving frames.
 
         Args:
           source: from `encode_source`.
@@ -136,81 +116,93 @@ class Animator:
         keypoints = keypoint_ops.Keypoints(
             *(None if part is None else tf.convert_to_tensor(part) for part in keypoints)
         )
-        count = self.config.model.num_keypoints
-        if keypoints.value.shape.rank != 3 or keypoints.value.shape[1:] != (count, 2):
-            raise errors.UserError(f"This model's keypoints are [N, {count}, 2]; got {list(keypoints.value.shape)}.")
-        if (keypoints.jacobian is None) == self.config.model.jacobian:
-            needs = "needs keypoints with" if self.config.model.jacobian else "takes keypoints without"
-            raise errors.UserError(f"This model {needs} Jacobians.")
+        self.model.check_keypoints(keypoints)
         rendering = self._render(source, keypoints)
-        return rendering if details else Rendering(*rendering[:2])
+        return rendering if details else models.Rendering(*rendering[:2])
 
     def animate(
         self,
-        source_image: np.ndarray | tf.Tensor,
-        driving_frames: Iterable[np.ndarray | tf.Tensor],
+        source_image: Image,
+        driving_frames: Iterable[Image] | str | os.PathLike,
         mode: str | None = None,
         adapt_scale: bool | None = None,
         relative_jacobian: bool | None = None,
         best_frame: int = 0,
-        batch_size: int = animate.DEFAULT_BATCH,
+        batch_size: int = stream.DEFAULT_BATCH_SIZE,
+        fit: str = "crop",
     ) -> Iterator[np.ndarray]:
-        """Moves a picture as a video does; memory does not grow with the video's length.
+        """Moves an image as a video does; memory does not grow with the length of the video.
 
         Args:
-          source_image: `[H, W, 3]`.
-          driving_frames: any iterable of frames `[H, W, 3]`, read once.
-          mode: `relative` or `absolute`; default, as that of the next two, the config's.
+          source_image: the source.
+          driving_frames: an iterable of images, read once, or the path of a video.
+          mode: `relative` or `absolute`; default, as for the next two arguments: the config's.
           adapt_scale: see `fomm_tf.transfer`.
           relative_jacobian: see `fomm_tf.transfer`.
-          best_frame: number of the driving frame whose pose is closest to the source's; relative motion starts there.
+          best_frame: index of the driving frame whose pose is closest to the source's; relative motion starts from it.
           batch_size: driving frames a batch.
+          fit: how source and driving frames are brought to the model's size.
 
         Yields:
-          Frames `[H, W, 3]`: float32 in [0, 1] where the first driving frame was float, else uint8.
+          Frames `[H, W, 3]` of the model's size: float32 in [0, 1] if the first driving frame is float, else uint8.
 
         Raises:
-          errors.UserError: if there is no frame, the frames are not such, or there is no best frame.
+          errors.UserError: if there are no driving frames, an image is not valid, or `best_frame` is out of range.
         """
         chosen = {"mode": mode, "adapt_scale": adapt_scale, "relative_jacobian": relative_jacobian}
         chosen = {name: value for name, value in chosen.items() if value is not None}
         transfer = dataclasses.replace(self.config.animate, **chosen)
-        stream = iter(driving_frames)
-        first = list(itertools.islice(stream, 1))
-        floating = bool(first) and tf.convert_to_tensor(first[0]).dtype.is_floating
-        source = self.encode_source(source_image)
-        driving = itertools.chain(first, stream)
-        for _, rendering in animate.render_stream(self, source, driving, transfer, best_frame, batch_size):
-            frames = rendering.prediction.numpy()
-            yield from frames if floating else np.rint(frames * 255).astype(np.uint8)
+        if isinstance(driving_frames, str | os.PathLike):
+            driving_frames = video.open_video(driving_frames)
+        frames = map(video.as_frame, driving_frames)
+        first = list(itertools.islice(frames, 1))
+        is_float = bool(first) and tf.convert_to_tensor(first[0]).dtype.is_floating
+        source = self.encode_source(source_image, fit)
+        driving = (self._fit(frame, fit) for frame in itertools.chain(first, frames))
+        for _, rendering in stream.render_stream(self, source, driving, transfer, best_frame, batch_size):
+            predictions = rendering.prediction.numpy()
+            yield from predictions if is_float else np.rint(predictions * 255).astype(np.uint8)
 
-    def _encode_source(self, image: tf.Tensor) -> EncodedSource:
-        detector, dense_motion, generator = self.networks
-        return EncodedSource(image, generator.encode(image), detector(image), dense_motion.downsample(image))
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.model!r}>"
 
-    def _render_details(self, source: EncodedSource, keypoints: keypoint_ops.Keypoints) -> Rendering:
-        _, dense_motion, generator = self.networks
-        motion = dense_motion(source.lowres, source.keypoints, keypoints)
-        deformed = generator.warp_image(source.image, motion.deformation)
-        prediction = generator.decode(generator.warp_features(source.features, motion), deformed)
-        return Rendering(
-            prediction, deformed, motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed
-        )
+    def _render_details(self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints) -> models.Rendering:
+        return self.model.render(source, keypoints, details=True)
 
-    def _as_frames(self, frames: np.ndarray | tf.Tensor) -> tf.Tensor:
+    def _as_batch(self, frames: Image | Sequence[Image], fit: str) -> tf.Tensor:
+        """Validates frames and fits them: `[N, *frame_size, 3]` float32 in [0, 1]."""
+        if not hasattr(frames, "shape"):
+            image = video.as_frame(frames)
+            images = [image] if isinstance(image, np.ndarray) else image
+            frames = [self._fit(video.as_frame(each), fit) for each in images]
+            frames = np.stack(frames) if frames else np.zeros([0, *self.config.model.frame_size, 3])
         if len(frames.shape) != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
             raise errors.UserError(f"Frames must be [N, H, W, 3] and not empty; got shape {list(frames.shape)}.")
-        self.config.model.check_frame_size(*frames.shape[1:3])
         frames = tf.convert_to_tensor(frames)
-        if frames.dtype == tf.uint8:
-            return tf.cast(frames, tf.float32) / 255.0
-        if not frames.dtype.is_floating:
-            raise errors.UserError(f"Frames must be uint8 or float in [0, 1]; got {frames.dtype.name}.")
-        frames = tf.cast(frames, tf.float32)
-        low, high = float(tf.reduce_min(frames)), float(tf.reduce_max(frames))
-        if not (low >= 0.0 and high <= 1.0):
-            raise errors.UserError(f"Float frames must lie in [0, 1] without NaN; got {low:g} to {high:g}.")
-        return frames
+        if frames.dtype != tf.uint8:
+            if not frames.dtype.is_floating:
+                raise errors.UserError(f"Frames must be uint8 or float in [0, 1]; got {frames.dtype.name}.")
+            frames = tf.cast(frames, tf.float32)
+            low, high = float(tf.reduce_min(frames)), float(tf.reduce_max(frames))
+            if not (low >= 0.0 and high <= 1.0):
+                raise errors.UserError(f"Float frames must lie in [0, 1] without NaN; got {low:g} to {high:g}.")
+        if tuple(frames.shape[1:3]) != tuple(self.config.model.frame_size):
+            frames = tf.convert_to_tensor(np.stack([self._fit(frame, fit) for frame in frames.numpy()]))
+        return tf.cast(frames, tf.float32) / 255.0 if frames.dtype == tf.uint8 else frames
+
+    def _fit(self, frame: np.ndarray | tf.Tensor, fit: str) -> np.ndarray | tf.Tensor:
+        """Brings one frame to the model's size; what is not a frame is left to `_as_batch` to refuse."""
+        size = tuple(self.config.model.frame_size)
+        if len(frame.shape) != 3 or frame.shape[-1] != 3 or 0 in frame.shape or tuple(frame.shape[:2]) == size:
+            return frame
+        pixels = np.asarray(frame)
+        if pixels.dtype == np.uint8:
+            return video.resize(pixels, size, fit)
+        if not np.issubdtype(pixels.dtype, np.floating):
+            return frame
+        pixels = pixels.astype(np.float32)
+        # The interpolation may leave the frame's own range by a rounding error.
+        return video.resize(pixels, size, fit).clip(min(pixels.min(), 0.0), max(pixels.max(), 1.0))
 
 
 def describe_device() -> str:

@@ -1,4 +1,4 @@
-"""`--visualize`: what the model saw, as videos and one overview picture, in the paper's manner."""
+"""Intermediate results as videos and one overview image, in the style of the paper's figures (`--visualize`)."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fomm_tf import errors, video, visualize
-
-if TYPE_CHECKING:
-    from fomm_tf.inference import animator
-    from fomm_tf.ops import keypoints as keypoint_ops
+from fomm_tf import errors, models, video, visualize
+from fomm_tf.ops import keypoints as keypoint_ops
 
 _ROWS = 6
 
 
 class Visualizer:
-    """Writes a video a panel, and an overview whose rows are frames spread over the clip.
+    """Writes one video per panel, and an overview image whose rows are frames spread over the clip.
 
-    A row is the source and the driving frame with their keypoints, the prediction, and the other panels.
+    A row shows the source and the driving frame with their keypoints, the prediction, and the other panels.
 
     Args:
-      writers: panel -> its video's writer.
+      writers: panel -> the writer of its video.
     """
 
     def __init__(self, writers: dict[str, video.VideoWriter]) -> None:
@@ -39,7 +35,7 @@ class Visualizer:
         source_keypoints: keypoint_ops.Keypoints,
         driving: np.ndarray,
         driving_keypoints: keypoint_ops.Keypoints,
-        rendering: animator.Rendering,
+        rendering: models.Rendering,
     ) -> None:
         """Adds a frame.
 
@@ -64,11 +60,11 @@ class Visualizer:
         self._keep(visualize.row(panels, video.to_uint8(rendering.prediction[0])))
 
     def overview(self) -> np.ndarray:
-        """The rows that were kept, below each other, uint8."""
+        """The sampled rows below each other, uint8."""
         return np.concatenate(self._rows[:_ROWS])
 
     def _keep(self, row: np.ndarray) -> None:
-        """Every `step`-th row; each time there are twice as many as wanted, every other one goes."""
+        """Samples every `step`-th row; when twice as many as needed have accumulated, drops every other one."""
         if self._count % self._step == 0:
             self._rows.append(row)
         if len(self._rows) == 2 * _ROWS:
@@ -78,27 +74,27 @@ class Visualizer:
 
 @contextlib.contextmanager
 def open_visualizer(folder: str, fps: Fraction, occlusion: bool, tag: str | None) -> Iterator[Visualizer]:
-    """A `Visualizer` that writes `keypoints.mp4`, `deformed.mp4`, ... and `overview.png` into `folder`.
+    """Opens a `Visualizer` that writes `keypoints.mp4`, `deformed.mp4`, ... and `overview.png` into `folder`.
 
     Args:
-      folder: is made if need be; files of the same names are replaced when the block ends well.
+      folder: created if missing; files of the same names are replaced when the block ends without an exception.
       fps: frames a second.
       occlusion: whether the model has an occlusion map to show.
-      tag: text for the files' comments, or None.
+      tag: text for the comment in the files' metadata, or None.
 
     Raises:
-      errors.UserError: if the folder or a file cannot be written.
+      errors.UserError: if the directory or a file cannot be written.
     """
     target = pathlib.Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise errors.UserError(
-            f"Cannot make the folder {target}: {error.strerror}; give another --visualize."
+            f"visualize: cannot create the directory {target}: {error.strerror}; give another one."
         ) from error
     names = [name for name in visualize.PANELS if occlusion or name != "occlusion"]
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(video.write_video(target / f"{name}.mp4", fps, tag=tag)) for name in names}
-        sights = Visualizer(writers)
-        yield sights
-        video.write_image(target / "overview.png", sights.overview(), tag=tag)
+        visualizer = Visualizer(writers)
+        yield visualizer
+        video.write_image(target / "overview.png", visualizer.overview(), tag=tag)

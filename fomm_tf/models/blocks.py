@@ -7,14 +7,28 @@ the square root of the fan-in), which the learning rates of the paper belong to.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf.models import recompute
+from fomm_tf.models import execution
 from fomm_tf.ops import dtypes, resample
 
 layers = tf.keras.layers
+
+
+def create_variables(forward: Callable[[tf.Tensor], object], frame_size: tuple[int, int]) -> None:
+    """Creates the variables of networks, whose shapes depend on the channels of their inputs; computes nothing.
+
+    Args:
+      forward: calls the networks with a frame, `[1, H, W, 3]`.
+      frame_size: (H, W).
+    """
+    dtype = tf.keras.mixed_precision.global_policy().variable_dtype
+    # As Keras builds a model; a `tf.function` would trace twice, the second time without variables to create.
+    with tf.__internal__.FuncGraph("build").as_default():
+        tf.autograph.experimental.do_not_convert(forward)(tf.compat.v1.placeholder(dtype, [1, *frame_size, 3]))
 
 
 class Convolution(layers.Conv2D):
@@ -85,7 +99,7 @@ class BatchNorm(layers.Layer):
         else:
             # The fused kernel returns the unbiased variance; Keras' unfused and synchronised ones the biased one.
             outputs, mean, variance = self._fused(inputs, None, None, training=True)
-        if not recompute.is_recomputing():
+        if not execution.is_recomputing():
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.MOMENTUM + tf.stop_gradient(batch) * (1.0 - self.MOMENTUM))
             self.batches.assign_add(1)
@@ -138,7 +152,7 @@ class Block(layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if training and self.recompute:
-            return recompute.recomputed(functools.partial(self.compute, training=True), inputs)
+            return execution.recompute_in_gradient(functools.partial(self.compute, training=True), inputs)
         return self.compute(inputs, training=training)
 
 

@@ -14,10 +14,10 @@ layers = tf.keras.layers
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What the discriminator of one scale says.
+    """Output of the discriminator of one scale.
 
     Attributes:
-      features: `[B, h_i, w_i, C_i]` a block, for the feature matching.
+      features: `[B, h_i, w_i, C_i]` of each block, for the feature matching.
       prediction: `[B, h, w, 1]`, one value a patch; 1 = real.
     """
 
@@ -66,7 +66,7 @@ def _normalise(vector: tf.Tensor) -> tf.Tensor:
 
 
 class InstanceNorm(layers.Layer):
-    """Each picture's channel to mean 0 and variance 1, then an affine map."""
+    """Normalizes each channel of each image to mean 0 and variance 1, then applies an affine map."""
 
     EPSILON = 1e-5
 
@@ -145,12 +145,12 @@ class Discriminator(tf.keras.Model):
     def call(
         self, pyramid: dict[float, tf.Tensor], keypoint_values: tf.Tensor | None = None, training: bool = False
     ) -> dict[float, DiscriminatorOutput]:
-        """Judges pictures at each scale.
+        """Scores images at each scale.
 
         Args:
           pyramid: scale -> `[B, h, w, 3]`, from `fomm_tf.ops.resample.pyramid`.
           keypoint_values: `[B, K, 2]` driving keypoints, needed if the config says `use_keypoints`.
-          training: do a power iteration of the spectral norm.
+          training: make a power iteration of the spectral norm.
 
         Returns:
           scale -> `DiscriminatorOutput`.
@@ -159,16 +159,27 @@ class Discriminator(tf.keras.Model):
           ValueError: if keypoints are needed and missing.
         """
         if self.use_keypoints and keypoint_values is None:
-            raise ValueError("This discriminator sees keypoints (use_keypoints): keypoint_values is needed.")
+            raise ValueError("keypoint_values is None; this discriminator (use_keypoints) expects `[B, K, 2]`.")
         outputs = {}
-        for scale, judge in zip(self.scales, self.by_scale, strict=True):
-            picture = pyramid[scale]
+        for scale, discriminator in zip(self.scales, self.by_scale, strict=True):
+            image = pyramid[scale]
             if self.use_keypoints:
-                _, height, width, _ = shapes.sizes(picture)
+                _, height, width, _ = shapes.sizes(image)
                 heatmaps = keypoints.gaussian_heatmaps(keypoint_values, height, width, self.variance)
-                picture = tf.concat([picture, tf.cast(heatmaps, picture.dtype)], axis=-1)
-            outputs[scale] = judge(picture, training=training)
+                image = tf.concat([image, tf.cast(heatmaps, image.dtype)], axis=-1)
+            outputs[scale] = discriminator(image, training=training)
         return outputs
+
+
+def build_discriminator(settings: config.ModelConfig) -> Discriminator:
+    """The discriminator with all its variables, randomly initialized."""
+    discriminator = Discriminator(settings, name="discriminator")
+
+    def forward(frame: tf.Tensor) -> dict[float, DiscriminatorOutput]:
+        return discriminator(dict.fromkeys(discriminator.scales, frame), tf.zeros([1, settings.num_keypoints, 2]))
+
+    blocks.create_variables(forward, settings.frame_size)
+    return discriminator
 
 
 def _convolution(spectral_norm: bool) -> type[blocks.Convolution]:

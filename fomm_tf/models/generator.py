@@ -85,8 +85,8 @@ class Generator(tf.keras.Model):
 
         Args:
           features: `[B, h, w, C]` from `warp_features`.
-          warped_source: `[B, H, W, 3]`, the source image from `warp_image`; read only with `blend_source`.
-          training: normalise with the batch's statistics and move the running ones.
+          warped_source: `[B, H, W, 3]`, the source image from `warp_image`; used only with `blend_source`.
+          training: normalize with the batch's statistics and update the moving ones.
 
         Returns:
           `[B, H, W, 3]` float32 in [0, 1].
@@ -104,23 +104,7 @@ class Generator(tf.keras.Model):
         alpha = tf.sigmoid(outputs[..., 3:] + _ALPHA_BIAS)
         return alpha * tf.cast(warped_source, outputs.dtype) + (1.0 - alpha) * tf.sigmoid(outputs[..., :3])
 
-    def render(
-        self, source: tf.Tensor, features: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False
-    ) -> tf.Tensor:
-        """Renders the source under a motion.
-
-        Args:
-          source: `[B, H, W, 3]` float in [0, 1]; with a static batch of 1 it serves every frame of `motion`.
-          features: of `source`, from `encode`.
-          motion: of B frames.
-          training: normalise with the batch's statistics and move the running ones.
-
-        Returns:
-          `[B, H, W, 3]` float32 in [0, 1].
-        """
-        warped_source = self.warp_image(source, motion.deformation) if self.blend_source else None
-        return self.decode(self.warp_features(features, motion), warped_source, training)
-
     def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
-        """The source as the motion has it: `encode`, then `render`."""
-        return self.render(source, self.encode(source, training), motion, training)
+        """The source as the motion has it: `encode`, `warp_features` and `warp_image`, `decode`."""
+        features = self.warp_features(self.encode(source, training), motion)
+        return self.decode(features, self.warp_image(source, motion.deformation), training)

@@ -45,7 +45,7 @@ def pick_config(tree: Mapping, wanted: str | None, source: str) -> config.Config
 
 
 def import_checkpoint(tree: Mapping, wanted: str | None, align_corners: bool, source: str) -> checkpoint.Run:
-    """A reference checkpoint as a run: weights and, where present, discriminator, optimiser moments, epoch.
+    """A reference checkpoint as a run: weights and, where present, discriminator, optimizer moments, epoch.
 
     Args:
       tree: what `fomm_tf.weights.load` read.
@@ -136,7 +136,7 @@ def restore_state(entries: list[names.Entry], state: Mapping, source: str) -> No
 
 
 def _entries(run: checkpoint.Run) -> dict[str, list[names.Entry]]:
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     entries = {
         "generator": names.generator_entries(dense_motion, generator),
         "kp_detector": names.detector_entries(detector),

@@ -92,7 +92,7 @@ def discriminator_entries(discriminator: models.Discriminator) -> list[Entry]:
 
 
 def parameters(entries: list[Entry]) -> list[Entry]:
-    """The entries that an optimiser steps: what is left without the buffers, in torch's order."""
+    """The entries that an optimizer steps: what is left without the buffers, in torch's order."""
     return [entry for entry in entries if entry.variable.trainable]
 
 

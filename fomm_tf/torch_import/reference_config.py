@@ -96,7 +96,7 @@ def from_yaml(tree: Mapping, source: str) -> config.Config:
         if path.split(".")[0] == "model_params" and path not in _KEYS:
             raise errors.UserError(f"{source} has the key {path}, which no config of the reference has; take it out.")
         if path.endswith(".num_channels") and value != 3:
-            raise errors.UserError(f"{source}: {path} is {value}; only pictures of 3 channels are supported.")
+            raise errors.UserError(f"{source}: {path} is {value}; only images of 3 channels are supported.")
         place = _KEYS.get(path)
         if place is None or value is None:
             continue

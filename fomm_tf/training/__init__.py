@@ -1,1 +1,1 @@
-"""The training step: forward pass, losses, gradients, optimisers."""
+"""Training: the objective, the step, the loop, and what they report."""

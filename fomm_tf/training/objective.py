@@ -1,4 +1,4 @@
-"""The forward pass of a training step and its losses, a value an example (sec. 3.3)."""
+"""The forward pass of a training step and its losses, one value per example (sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,20 @@ import tensorflow as tf
 
 from fomm_tf import config, models
 from fomm_tf.losses import adversarial, equivariance, perceptual
-from fomm_tf.models import recompute
+from fomm_tf.models import execution
 from fomm_tf.ops import keypoints, resample, tps
 
 
 class Forward(NamedTuple):
-    """What the networks make of a batch.
+    """The outputs of the networks for a batch.
 
     Attributes:
-      source_keypoints: of the sources.
-      driving_keypoints: of the driving frames.
-      motion: from the driving frames back to the sources.
-      prediction: `[B, H, W, 3]`, the driving frames rebuilt.
+      reconstruction: of the driving frames; see `fomm_tf.models.Reconstruction`.
       transformed_frame: `[B, H, W, 3]`, the driving frames deformed; None without equivariance losses.
-      transformed_keypoints: of those.
+      transformed_keypoints: of the deformed frames; None without equivariance losses.
     """
 
-    source_keypoints: keypoints.Keypoints
-    driving_keypoints: keypoints.Keypoints
-    motion: models.DenseMotion
-    prediction: tf.Tensor
+    reconstruction: models.Reconstruction
     transformed_frame: tf.Tensor | None
     transformed_keypoints: keypoints.Keypoints | None
 
@@ -38,15 +32,15 @@ class Objective:
 
     Args:
       settings: the run's config.
-      networks: the three networks that animate.
-      discriminator: the fourth; used only if `train.loss_weights.generator_gan` is not 0.
+      model: the model that trains.
+      discriminator: used only if `train.loss_weights.generator_gan` is not 0.
       features: the backbone of the perceptual loss.
     """
 
     def __init__(
         self,
         settings: config.Config,
-        networks: models.Networks,
+        model: models.FirstOrderMotionModel,
         discriminator: models.Discriminator | None,
         features: Callable[[tf.Tensor], list[tf.Tensor]],
     ) -> None:
@@ -56,77 +50,70 @@ class Objective:
         self._align_corners = settings.model.align_corners
         self._equivariance_of_jacobians = settings.model.jacobian and self.weights.equivariance_jacobian != 0
         self._equivariance = self._equivariance_of_jacobians or self.weights.equivariance_value != 0
-        self._networks, self._discriminator, self._features = networks, discriminator, features
+        self._model, self._discriminator, self._features = model, discriminator, features
         if settings.train.recompute:
-            recompute.switch_on(features, *networks)
+            execution.enable_recompute(features, model)
 
     def forward(self, source: tf.Tensor, driving: tf.Tensor, transform: tps.Transform) -> Forward:
-        """Runs the networks in training mode, in the order in which the reference moves its running statistics.
+        """Runs the networks in training mode, in the order in which the reference updates its moving statistics.
 
         Args:
           source: `[B, H, W, 3]` float in [0, 1].
           driving: `[B, H, W, 3]`, other frames of the same videos.
           transform: B deformations for the equivariance losses.
-
-        Returns:
-          `Forward`.
         """
-        detector, dense_motion, generator = self._networks
-        source_keypoints = detector(source, training=True)
-        driving_keypoints = detector(driving, training=True)
-        motion = dense_motion(dense_motion.downsample(source), source_keypoints, driving_keypoints, training=True)
-        prediction = generator(source, motion, training=True)
-        transformed_frame = transformed_keypoints = None
-        if self._equivariance:
-            transformed_frame = tps.warp_image(transform, driving, self._align_corners)
-            transformed_keypoints = detector(transformed_frame, training=True)
-        return Forward(
-            source_keypoints, driving_keypoints, motion, prediction, transformed_frame, transformed_keypoints
-        )
+        reconstruction = self._model({"source": source, "driving": driving}, training=True)
+        if not self._equivariance:
+            return Forward(reconstruction, None, None)
+        transformed_frame = tps.warp_image(transform, driving, self._align_corners)
+        return Forward(reconstruction, transformed_frame, self._model.detect(transformed_frame, training=True))
 
-    def generator_losses(self, driving: tf.Tensor, made: Forward, transform: tps.Transform) -> dict[str, tf.Tensor]:
-        """The weighted terms that the generator, the dense motion network and the detector minimise the sum of.
+    def generator_losses(self, driving: tf.Tensor, forward: Forward, transform: tps.Transform) -> dict[str, tf.Tensor]:
+        """The weighted terms of the total loss (Eq. 9, 11, 13 and the adversarial ones), which the model minimizes.
 
         Args:
           driving: `[B, H, W, 3]`.
-          made: from `forward`.
-          transform: the one that `forward` was given.
+          forward: from `forward`.
+          transform: the one that `forward` got.
 
         Returns:
-          name -> `[B]`.
+          name -> `[B]`; the total loss is their sum.
         """
-        generated = resample.pyramid(made.prediction, self._scales)
-        real = resample.pyramid(driving, self._scales)
-        losses = {"perceptual": perceptual.perceptual_loss(self._features, generated, real, self.weights.perceptual)}
+        prediction = forward.reconstruction.prediction
+        generated, real = resample.pyramid(prediction, self._scales), resample.pyramid(driving, self._scales)
+        losses = {  # Eq. 9
+            "perceptual": perceptual.perceptual_loss(self._features, generated, real, self.weights.perceptual)
+        }
         if self.adversarial:
-            fake_outputs = self._judge(made.prediction, made)
-            real_outputs = self._judge(driving, made)
+            fake_outputs = self._discriminate(prediction, forward)
+            real_outputs = self._discriminate(driving, forward)
             losses["gen_gan"] = self.weights.generator_gan * adversarial.generator_loss(fake_outputs)
             losses["feature_matching"] = adversarial.feature_matching_loss(
                 real_outputs, fake_outputs, self.weights.feature_matching
             )
-        if self.weights.equivariance_value:
-            value = equivariance.value_loss(made.driving_keypoints, made.transformed_keypoints, transform)
-            losses["equivariance_value"] = self.weights.equivariance_value * value
-        if self._equivariance_of_jacobians:
-            jacobian = equivariance.jacobian_loss(made.driving_keypoints, made.transformed_keypoints, transform)
-            losses["equivariance_jacobian"] = self.weights.equivariance_jacobian * jacobian
+        both = forward.reconstruction.driving_keypoints, forward.transformed_keypoints
+        if self.weights.equivariance_value:  # Eq. 11
+            losses["equivariance_value"] = self.weights.equivariance_value * equivariance.value_loss(*both, transform)
+        if self._equivariance_of_jacobians:  # Eq. 13
+            jacobian_loss = equivariance.jacobian_loss(*both, transform)
+            losses["equivariance_jacobian"] = self.weights.equivariance_jacobian * jacobian_loss
         return losses
 
-    def discriminator_losses(self, driving: tf.Tensor, made: Forward) -> dict[str, tf.Tensor]:
-        """The weighted terms that the discriminator minimises, on the same generated frames, detached.
+    def discriminator_losses(self, driving: tf.Tensor, forward: Forward) -> dict[str, tf.Tensor]:
+        """The weighted terms that the discriminator minimizes, on the same generated frames, detached.
 
         Args:
           driving: `[B, H, W, 3]`.
-          made: from `forward`.
+          forward: from `forward`.
 
         Returns:
           name -> `[B]`.
         """
-        fake = self._judge(tf.stop_gradient(made.prediction), made)
-        real = self._judge(driving, made)
+        fake = self._discriminate(tf.stop_gradient(forward.reconstruction.prediction), forward)
+        real = self._discriminate(driving, forward)
         return {"disc_gan": self.weights.discriminator_gan * adversarial.discriminator_loss(real, fake)}
 
-    def _judge(self, frames: tf.Tensor, made: Forward) -> dict[float, models.DiscriminatorOutput]:
+    def _discriminate(self, frames: tf.Tensor, forward: Forward) -> dict[float, models.DiscriminatorOutput]:
         pyramid = resample.pyramid(frames, self._discriminator.scales)
-        return self._discriminator(pyramid, tf.stop_gradient(made.driving_keypoints.value), training=True)
+        driving_keypoints = forward.reconstruction.driving_keypoints
+        return self._discriminator(pyramid, tf.stop_gradient(driving_keypoints.value), training=True)

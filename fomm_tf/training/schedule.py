@@ -1,4 +1,4 @@
-"""How long a run trains and with which learning rates."""
+"""The length of a run and its learning rates."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Schedule:
     decay_steps: tuple[int, ...]
 
     def factor(self, step: int) -> float:
-        """What the learning rates are multiplied by at `step`, counted from 0."""
+        """The factor of the learning rates at `step`, counted from 0."""
         return 0.1 ** bisect.bisect_right(self.decay_steps, step)
 
 
 def plan(settings: config.TrainConfig, epoch: int) -> Schedule:
-    """The schedule that a config asks for: in steps as the paper has it, or in epochs as the reference has it.
+    """The schedule of a config: in steps as in the paper, or in epochs as in the reference.
 
     Args:
       settings: `steps` and `lr_decay_fractions`, or `epochs` and `milestones`.

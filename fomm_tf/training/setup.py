@@ -1,8 +1,9 @@
-"""Everything that a run needs before its first step: data, networks, losses, and what it goes on from."""
+"""Everything that a run needs before its first step: devices, data, networks, losses, starting weights."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -10,22 +11,22 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors
 from fomm_tf.data import frames, pairs
-from fomm_tf.data.puppets import command as puppets
+from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
-from fomm_tf.models import precision
-from fomm_tf.training import objective, schedule, strategies
+from fomm_tf.models import execution
+from fomm_tf.training import objective, schedule
 
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """A run that is ready to step.
+    """A run that is ready for its first step.
 
     Attributes:
-      settings: the config, resolved.
-      strategy: where it trains.
-      run: networks and optimisers.
+      settings: the resolved config.
+      strategy: the devices.
+      run: networks and optimizers.
       objective: the losses.
-      schedule: how long.
+      schedule: length and learning rates.
       train: the training clips.
       test: the test clips, or None.
     """
@@ -50,52 +51,52 @@ def prepare(
 
     Args:
       settings: the config.
-      strategy: where to train.
-      resume_from: run folder to go on from; it may hold no checkpoint yet.
-      init_from: run folder whose weights to begin with.
-      report: takes lines for the user.
+      strategy: the devices to train on.
+      resume_from: run directory to resume, with a checkpoint; None starts a new run.
+      init_from: run directory whose weights to start from, or None.
+      report: receives lines for the user.
 
     Raises:
-      errors.UserError: for data, weights or settings that will not do.
+      errors.UserError: for data, weights or settings that cannot be used.
     """
     train = settings.train
     pairs.check_batch(train.batch_size, strategy.num_replicas_in_sync)
     if train.xla and strategy.num_replicas_in_sync > 1:
         raise errors.UserError(
             f"train.xla compiles the step of one replica; got {strategy.num_replicas_in_sync}, which exchange "
-            "statistics within it: set train.xla to false, or show TensorFlow one device."
+            "statistics within it: set train.xla to false, or make one device visible to TensorFlow."
         )
     tf.keras.utils.set_random_seed(train.seed)
-    training, test = _load_data(settings, strategies.count_workers(strategy) == 1, report)
+    training, test = _load_data(settings, count_workers(strategy) == 1, report)
     backbone, settings = _load_backbone(settings, training, report)
     plan = schedule.plan(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
-    with strategy.scope(), precision.mixed_precision_scope(train.precision):
+    with strategy.scope(), execution.mixed_precision_scope(train.precision):
         if resume_from is not None:
-            run, anew = checkpoint.resume(resume_from, settings, adversarial)
+            run, missing = checkpoint.resume(resume_from, settings, adversarial)
             run.step = run.step or run.epoch * plan.epoch
-            _report_anew(resume_from, anew, report)
+            _report_missing(resume_from, missing, report)
         else:
             run = checkpoint.build(settings, adversarial, optimizers=True)
         if init_from is not None:
-            _report_anew(init_from, checkpoint.initialise(run, init_from), report)
+            _report_missing(init_from, checkpoint.initialize(run, init_from), report)
         if train.precision == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
-    losses = objective.Objective(settings, run.networks, run.discriminator, backbone)
+    losses = objective.Objective(settings, run.model, run.discriminator, backbone)
     return Session(settings, strategy, run, losses, plan, training, test)
 
 
 def reconcile(settings: config.Config | None, folder: pathlib.Path, report: Callable[[str], object]) -> config.Config:
-    """The config with which a run goes on: the folder's, with what the user has changed since.
+    """The config of a resumed run: the stored one, updated by the user's.
 
     Args:
-      settings: the user's; None for the folder's as it is.
-      folder: the run folder.
-      report: takes a line a change.
+      settings: the user's; None for the stored one unchanged.
+      folder: the run directory.
+      report: receives one line per change.
 
     Raises:
-      errors.UserError: if `folder` is no run folder, or the model is another one.
+      errors.UserError: if `folder` is not a run directory, or the user's config has another model.
     """
     stored = checkpoint.read_config(folder)
     if settings is None:
@@ -106,22 +107,22 @@ def reconcile(settings: config.Config | None, folder: pathlib.Path, report: Call
     for key, (before, now) in config.differences(stored, settings).items():
         if key.startswith("model."):
             raise errors.UserError(
-                f"{folder} cannot go on with another model: {key} is {before} there and {now} here; begin a new run "
-                "with --init-from."
+                f"{folder} cannot be resumed with another model: {key} is {before} there and {now} here; start a new "
+                "run with --init-from."
             )
-        report(f"{key} is {now} from here on; it was {before}")
+        report(f"{key} is now {now}; it was {before}")
     return settings
 
 
 def _load_data(
-    settings: config.Config, alone: bool, report: Callable[[str], object]
+    settings: config.Config, single_worker: bool, report: Callable[[str], object]
 ) -> tuple[frames.Index, frames.Index | None]:
     data, size = settings.data, settings.model.frame_size
     if data.puppets is not None and not pathlib.Path(data.root).exists():
-        if not alone:
+        if not single_worker:
             raise errors.UserError(
-                f"{data.root} does not exist, and several workers would draw it at once; draw it first, with python -m "
-                "fomm_tf.data.puppets."
+                f"data.root {data.root} does not exist, and several workers would draw it at once; draw it first with "
+                "python -m fomm_tf.data.puppets."
             )
         report(f"{data.root} does not exist: drawing it")
         report(puppets.write(pathlib.Path(data.root), size=size, **dataclasses.asdict(data.puppets)))
@@ -134,7 +135,7 @@ def _load_data(
     try:
         test = load("test")
     except errors.UserError as error:
-        report(f"without a test on unseen clips, and so without a best checkpoint: {error}")
+        report(f"no validation on unseen clips, and no best checkpoint: {error}")
         return training, None
     report(f"{data.root}: {_describe(test)} to test on")
     return training, test
@@ -152,13 +153,43 @@ def _load_backbone(
     backbone = backbones.load(train.backbone, train.backbone_file, report)
     scales = train.feature_scales
     if scales is None and backbone.relative:
-        # The first batch of the whole run, whatever the replicas: all of them must divide by the same.
-        first = next(iter(pairs.pairs(index, settings.data, train.batch_size, train.seed)))
+        # The first batch of the whole run: all replicas must divide by the same scales.
+        first = next(iter(pairs.make_dataset(index, settings.data, train.batch_size, train.seed)))
         scales = backbones.measure(backbone, first["driving"])
         settings = dataclasses.replace(settings, train=dataclasses.replace(train, feature_scales=scales))
     return (backbone if scales is None else backbones.Scaled(backbone, scales)), settings
 
 
-def _report_anew(folder: pathlib.Path, anew: list[str], report: Callable[[str], object]) -> None:
-    if anew:
-        report(f"{folder} does not hold {', '.join(anew)}: begun anew")
+def _report_missing(folder: pathlib.Path, missing: list[str], report: Callable[[str], object]) -> None:
+    if missing:
+        report(f"{folder} has no {', '.join(missing)}: randomly initialized")
+
+
+def choose_strategy() -> tf.distribute.Strategy:
+    """`MultiWorkerMirroredStrategy` if TF_CONFIG is set, else `MirroredStrategy` over all GPUs, or the CPU.
+
+    Raises:
+      errors.UserError: if TF_CONFIG is set and cannot be used.
+    """
+    if os.environ.get("TF_CONFIG"):
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise errors.UserError(
+                f'TF_CONFIG cannot be used: {reason}; expected {{"cluster": {{"worker": ["host:port", ...]}}, '
+                '"task": {"type": "worker", "index": 0}}.'
+            ) from error
+    return tf.distribute.MirroredStrategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or not resolver.task_type or (resolver.task_type, resolver.task_id) == ("worker", 0)
+
+
+def count_workers(strategy: tf.distribute.Strategy) -> int:
+    """How many processes train together."""
+    resolver = strategy.cluster_resolver
+    return len(resolver.cluster_spec().as_dict().get("worker", [])) or 1 if resolver is not None else 1

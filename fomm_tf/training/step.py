@@ -1,28 +1,30 @@
-"""One training step: gradients, the mean over the global batch, the optimisers, in the reference's order."""
+"""One training step: gradients, the mean over the global batch and the optimizers, in the order of the reference."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config
+from fomm_tf import checkpoint, config, errors
 from fomm_tf.ops import tps
 from fomm_tf.training import objective as objectives
 
-# The names under which the norms of the gradients stand among the losses.
-NORM = "gradient_norm_"
+# Prefix of the gradients' norms among the losses.
+GRADIENT_NORM = "gradient_norm_"
 LossScaleOptimizer = tf.keras.mixed_precision.LossScaleOptimizer
 
 
 class TrainStep:
-    """Steps a run's networks; the same code for one replica and for many.
+    """Updates the networks of a run; the same code for one replica and for many.
 
-    Called inside a replica. Losses are divided by the GLOBAL batch here and nowhere else, so the optimisers' sum over
+    Called inside a replica. Losses are divided by the GLOBAL batch here and nowhere else, so the optimizers' sum over
     replicas is the gradient of the mean.
 
     Args:
-      run: with optimisers, and with a discriminator if the objective is adversarial.
+      run: with optimizers, and with a discriminator if the objective is adversarial.
       objective: the losses.
       global_batch: pairs a step, over all replicas.
     """
@@ -31,55 +33,94 @@ class TrainStep:
         self._run, self._objective, self._global_batch = run, objective, global_batch
 
     def __call__(self, source: tf.Tensor, driving: tf.Tensor, transform: tps.Transform) -> dict[str, tf.Tensor]:
-        """Steps once.
+        """Makes one step.
 
         Args:
           source: `[b, H, W, 3]` float in [0, 1], this replica's share.
-          driving: likewise.
+          driving: `[b, H, W, 3]`, other frames of the same videos.
           transform: b deformations for the equivariance losses.
 
         Returns:
-          name -> this replica's share of each weighted loss, and of the norm of each optimiser's gradient: their sum
+          name -> this replica's share of each weighted loss, and of the norm of each optimizer's gradient: their sum
           over replicas is that of the batch.
         """
         with tf.GradientTape() as tape:
-            made = self._objective.forward(source, driving, transform)
-            losses = self._mean(self._objective.generator_losses(driving, made, transform))
-            total = self._scale("generator", losses)
+            forward = self._objective.forward(source, driving, transform)
+            losses = self._mean(self._objective.generator_losses(driving, forward, transform))
+            total = self._total_loss("generator", losses)
         norms = self._apply(tape, total, ("generator", "detector"))
         if self._objective.adversarial:
             with tf.GradientTape() as tape:
-                judged = self._mean(self._objective.discriminator_losses(driving, made))
-                total = self._scale("discriminator", judged)
+                discriminator_losses = self._mean(self._objective.discriminator_losses(driving, forward))
+                total = self._total_loss("discriminator", discriminator_losses)
             norms |= self._apply(tape, total, ("discriminator",))
-            losses |= judged
+            losses |= discriminator_losses
         return losses | norms
 
     def _mean(self, losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {name: tf.reduce_sum(loss) / self._global_batch for name, loss in losses.items()}
 
-    def _scale(self, name: str, losses: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _total_loss(self, name: str, losses: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The total loss, the sum of the weighted terms (sec. 3.3), times the loss scale of the optimizer `name`."""
         total, optimizer = tf.add_n(list(losses.values())), self._run.optimizers[name]
         return optimizer.get_scaled_loss(total) if isinstance(optimizer, LossScaleOptimizer) else total
 
     def _apply(self, tape: tf.GradientTape, total: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
-        """Steps the optimisers `names`, whose gradients come of one backward pass scaled by the first one."""
+        """Steps the optimizers `names` with the gradients of one backward pass; the first one scaled the loss."""
         variables = {name: self._run.trainable(name) for name in names}
         gradients, norms = tape.gradient(total, variables), {}
         first = self._run.optimizers[names[0]]
         for name in names:
-            optimizer, inner, found = self._run.optimizers[name], self._run.optimizers[name], gradients[name]
+            optimizer, inner, unscaled = self._run.optimizers[name], self._run.optimizers[name], gradients[name]
             if isinstance(first, LossScaleOptimizer):
-                inner, found = optimizer.inner_optimizer, first.get_unscaled_gradients(found)
-            summed = inner.aggregate_gradients(list(zip(found, variables[name], strict=True)))
+                inner, unscaled = optimizer.inner_optimizer, first.get_unscaled_gradients(unscaled)
+            summed = inner.aggregate_gradients(list(zip(unscaled, variables[name], strict=True)))
             norm = tf.linalg.global_norm([gradient for gradient, _ in summed])
-            norms[NORM + name] = norm / tf.distribute.get_strategy().num_replicas_in_sync
+            norms[GRADIENT_NORM + name] = norm / tf.distribute.get_strategy().num_replicas_in_sync
             optimizer.apply_gradients(summed, skip_gradients_aggregation=True)
         return norms
 
 
+class LossAccumulator:
+    """Averages the losses of steps, and stops the run at the first that is NaN or infinite.
+
+    Losses stay on the device until `result`, so that a step does not wait for the previous one.
+
+    Args:
+      scaled: whether the losses are scaled for float16. The scale is found by trial, and a step whose gradient
+        overflows is skipped; an infinite gradient is no error then.
+    """
+
+    def __init__(self, scaled: bool) -> None:
+        self._scaled = scaled
+        self._steps: list[tuple[int, Mapping[str, tf.Tensor]]] = []
+
+    def add(self, step: int, losses: Mapping[str, tf.Tensor]) -> None:
+        """Adds the result of step `step`, counted from 1."""
+        self._steps.append((step, losses))
+
+    def result(self) -> dict[str, float]:
+        """Returns the means since the last call, and starts over.
+
+        Raises:
+          errors.UserError: names the first step and term that is NaN or infinite.
+        """
+        steps, self._steps = self._steps, []
+        values = {name: np.array([losses[name].numpy() for _, losses in steps]) for name in steps[0][1]}
+        for position, (step, losses) in enumerate(steps):
+            for name in losses:
+                value, is_norm = float(values[name][position]), name.startswith(GRADIENT_NORM)
+                if not math.isfinite(value) and not (self._scaled and is_norm):
+                    what = f"the gradient of the {name.removeprefix(GRADIENT_NORM)}" if is_norm else f"loss {name}"
+                    raise errors.UserError(
+                        f"{what} is {value} at step {step}, and the weights are lost from there on; check the "
+                        "frames or lower the learning rates, then continue from the last good checkpoint with --resume."
+                    )
+        return {name: float(np.mean(array[np.isfinite(array)])) for name, array in values.items()}
+
+
 def draw_transform(settings: config.TrainConfig, step: tf.Tensor) -> tps.Transform:
-    """The deformations of a step: a function of (seed, step), this replica's rows of those of the global batch.
+    """Draws the deformations of a step: a function of (seed, step), this replica's rows of the global batch.
 
     Args:
       settings: seed, batch size and the sizes of the deformations.
@@ -88,10 +129,10 @@ def draw_transform(settings: config.TrainConfig, step: tf.Tensor) -> tps.Transfo
     Returns:
       As many deformations as this replica has pairs.
     """
-    drawn = settings.transform
+    sizes = settings.transform
     seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int64), step)
-    whole = tps.sample(seed, settings.batch_size, drawn.sigma_affine, drawn.sigma_tps, drawn.points)
+    whole = tps.sample(seed, settings.batch_size, sizes.sigma_affine, sizes.sigma_tps, sizes.points)
     replica = tf.distribute.get_replica_context()
     share = settings.batch_size // replica.num_replicas_in_sync
-    begin = tf.cast(replica.replica_id_in_sync_group, tf.int32) * share
-    return tps.Transform(*(part[begin : begin + share] for part in whole))
+    start = tf.cast(replica.replica_id_in_sync_group, tf.int32) * share
+    return tps.Transform(*(part[start : start + share] for part in whole))

@@ -1,18 +1,27 @@
-"""Files <-> uint8 RGB numpy frames, streaming: the only user of PyAV, Pillow and OpenCV. No TensorFlow.
+"""Image and video files <-> uint8 RGB NumPy frames, streaming. No TensorFlow.
 
 Convention:
-  * a frame or picture is `[H, W, 3]` uint8, RGB, upright (rotation metadata and EXIF orientation are applied), with
-    square pixels; what is transparent shows white, as in most viewers;
+  * a frame or image is `[H, W, 3]` uint8, RGB, upright (rotation metadata and EXIF orientation are applied), with
+    square pixels; transparent areas are white, as in most viewers;
   * a size is `(H, W)`; times are seconds from the first frame of the video track;
-  * a video has a constant rate: see `fomm_tf.video.decoding` for what becomes of a variable one;
-  * a file that is written appears under its name complete or not at all.
+  * a video has a constant frame rate: `fomm_tf.video.decoding` says how a variable one is converted;
+  * output files are written atomically: they appear complete or not at all.
 
-PyAV reads and writes videos, Pillow pictures (it knows their size before decoding them, EXIF, palettes and 16 bit),
-OpenCV resizes.
+PyAV reads and writes videos; Pillow reads and writes images (it reads their size before decoding, EXIF, palettes and
+16 bits); OpenCV resizes.
 """
 
-from fomm_tf.video.lettering import letter
-from fomm_tf.video.pictures import MAX_PIXELS, check_picture, read_image, resize, to_uint8, write_image
+from fomm_tf.video.images import (
+    MAX_PIXELS,
+    ImageLike,
+    as_frame,
+    check_image_output,
+    draw_text,
+    read_image,
+    resize,
+    to_uint8,
+    write_image,
+)
 from fomm_tf.video.reading import DEFAULT_FPS, Video, open_video
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 
@@ -20,11 +29,13 @@ __all__ = [
     "DEFAULT_FPS",
     "MAX_PIXELS",
     "SUFFIXES",
+    "ImageLike",
     "Video",
     "VideoWriter",
+    "as_frame",
+    "check_image_output",
     "check_output",
-    "check_picture",
-    "letter",
+    "draw_text",
     "open_video",
     "read_image",
     "resize",

@@ -1,4 +1,4 @@
-"""The sound track of one file laid under the frames of another, as far as those reach."""
+"""Copies or transcodes the audio track of one file into another, for as long as that file has frames."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,23 +10,23 @@ from fomm_tf.video import decoding
 
 
 class AudioTrack:
-    """Copies packets where the output can hold their codec, encodes anew where not.
+    """Copies packets where the output can hold their codec, and transcodes them otherwise.
 
-    It is asked to go on frame by frame, so that the sound ends with the picture, neither needs to be kept, and both
-    lie close together in the file.
+    The writer calls `advance` after each frame, so that audio and video are interleaved in the file, the audio ends
+    with the video, and nothing is buffered.
     """
 
     def __init__(
         self, path: Path, start: float, output: av.container.OutputContainer, copied: set[str], encoder: str
     ) -> None:
-        """Adds a track to `output` if the file at `path` has sound after `start`; else nothing comes of it.
+        """Adds a track to `output` if the file at `path` has audio after `start`; otherwise does nothing.
 
         Args:
-          path: a media file; a folder has no sound.
+          path: a media file; a directory has no audio.
           start: seconds from the start of its video track.
-          output: a container that nothing was written to yet.
-          copied: the codecs that `output` holds.
-          encoder: what to encode all others with.
+          output: an empty container.
+          copied: the codecs that `output` can hold.
+          encoder: the encoder for all other codecs.
 
         Raises:
           UserError: if ffmpeg cannot read the file.
@@ -53,7 +53,7 @@ class AudioTrack:
             self._stream = output.add_stream(encoder, rate=48000, layout=layout)
 
     def advance(self, until: float) -> None:
-        """Writes what ends up to `until`, in seconds of the output."""
+        """Writes all audio that ends by `until`, in seconds of the output."""
         if self._stream is None:
             return
         while self._next is not None and self._next[0] <= until:
@@ -66,17 +66,17 @@ class AudioTrack:
             self._next = next(self._pieces, None)
 
     def finish(self) -> None:
-        """Writes what the encoder still holds."""
+        """Flushes the encoder."""
         if self._stream is not None and not self._copies:
             self._output.mux(self._stream.encode(None))
 
     def close(self) -> None:
-        """Lets go of the input."""
+        """Closes the input."""
         if self._input is not None:
             self._input.close()
 
     def _shifted(self, source: av.AudioStream, start: float) -> Iterator[tuple[float, av.Packet | av.AudioFrame]]:
-        """Yields (end in seconds of the output, packet or frame), from `start` on, stamped from 0 in samples."""
+        """Yields (end in seconds of the output, packet or frame) from `start` on; time stamps count samples from 0."""
         begin = decoding.origin(self._input) + start
         rate = source.codec_context.sample_rate
         clock = None
@@ -88,10 +88,10 @@ class AudioTrack:
                     if piece.pts is None:
                         continue
                     place = round((float(piece.pts * piece.time_base) - begin) * rate)
-                    # What lies just before the start of a whole track is the run-up that its decoder needs.
+                    # A decoder needs the packets just before the start of a track.
                     if place < (0 if start > 0 else -rate // 10):
                         continue
-                    # Matroska rounds time stamps to milliseconds; taken at its word, it tears the sound apart.
+                    # Matroska rounds time stamps to milliseconds, which would leave gaps between packets.
                     if clock is not None and abs(place - clock) <= max(1, piece.time_base * rate):
                         place = clock
                     if self._copies:
@@ -104,7 +104,7 @@ class AudioTrack:
                     piece.pts, piece.time_base = place, Fraction(1, rate)
                     clock = place + samples
                     yield clock / rate, piece
-        except av.FFmpegError:  # a damaged track ends early, as the picture does
+        except av.FFmpegError:  # a damaged track ends early, as the video does
             return
 
 

@@ -1,10 +1,10 @@
-"""Video containers: what one holds, and its frames at a constant rate.
+"""Video containers: metadata, and frames at a constant rate.
 
 Convention:
   * times are seconds from the container's `origin`, the start of its video track;
-  * a frame that is off its place on the constant grid by less than a frame is taken as it comes, so that a constant
-    rate gives every stored frame once, jitter or not; where a variable rate falls behind by more, the last frame is
-    repeated, where it runs ahead, frames are left out. Motion keeps its pace and sound stays in step.
+  * a frame whose time is off the constant grid by less than a frame is used as it is, so that a constant rate yields
+    every stored frame once, in spite of jitter. Where a variable rate falls behind by more, the last frame is
+    repeated; where it runs ahead, frames are dropped. Motion keeps its speed, and audio stays in sync.
 """
 
 import contextlib
@@ -23,24 +23,24 @@ import numpy as np
 from fomm_tf import errors
 
 DEFAULT_FPS = Fraction(25)
-# ffmpeg starts the scaler's threads anew for every frame, which takes several times as long as a small frame itself.
+# ffmpeg starts new scaler threads for every frame, which takes several times as long as scaling a small frame.
 SCALER_THREADS = 1
 
-# Enough packets to tell the rate of a recording whose header does not; a few seconds.
+# Enough packets to measure the frame rate of a recording whose header has none; a few seconds.
 _PROBED_PACKETS = 300
-# Seconds that the end of a track may fall short of what the header says before we call it cut off.
+# If a track ends earlier than its header says by more than this, in seconds, it counts as truncated.
 _SHORTFALL = 0.5
 
 
 class Probe(NamedTuple):
-    """What a container holds.
+    """Metadata of a container.
 
     Attributes:
-      fps: frames a second of the constant grid.
+      fps: frames per second of the constant grid.
       width, height: of a frame before rotation, in square pixels.
       turns: quarter turns, counter-clockwise, that put it upright.
-      end: seconds until the end, as the header has it; None if it does not say.
-      has_audio: whether there is a sound track.
+      end: seconds until the end, from the header; None if the header has no duration.
+      has_audio: whether there is an audio track.
     """
 
     fps: Fraction
@@ -55,21 +55,21 @@ def open_container(path: Path) -> av.container.InputContainer:
     """Opens a media file for reading.
 
     Raises:
-      UnreadableError: if ffmpeg cannot make anything of it.
+      UnreadableError: if ffmpeg cannot read it.
     """
     try:
-        # An absolute path, since ffmpeg takes `12:30.mp4` for an address; and no network, whatever a playlist says.
+        # An absolute path, since ffmpeg takes `12:30.mp4` for a URL; and local files only, whatever a playlist says.
         return av.open(os.path.abspath(path), metadata_errors="ignore", options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:
         with path.open("rb") as file:
             if file.read(12)[4:8] == b"ftyp":
-                message = f"{path} lacks its index, so it was cut off or is damaged; copy or download it again."
+                message = f"{path} has no index, so it is truncated or damaged; copy or download it again."
                 raise errors.UnreadableError(message) from error
         raise errors.UnreadableError(f"{path} is not a video that ffmpeg can read ({error.strerror}).") from error
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video track that is no cover picture."""
+    """The first video track that is not a cover image."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             return stream
@@ -77,7 +77,7 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream | Non
 
 
 def origin(container: av.container.InputContainer) -> float:
-    """The container's own time of our second 0: the start of the video track, else of the file."""
+    """The container's time stamp of our second 0: the start of the video track, or of the file if there is none."""
     stream = video_stream(container)
     if stream is not None and stream.start_time is not None:
         return float(stream.start_time * stream.time_base)
@@ -88,13 +88,13 @@ def probe(path: Path) -> Probe:
     """Reads the header and the first packets.
 
     Raises:
-      UnreadableError: if the file is no video, has no video track, or no frame of it can be decoded.
+      UnreadableError: if the file is not a video, has no video track, or has no frame that can be decoded.
     """
     with open_container(path) as container:
         stream = video_stream(container)
         if stream is None:
-            held = "only sound" if container.streams.audio else "no video track"
-            raise errors.UnreadableError(f"{path} holds {held}; give a video.")
+            contents = "only audio" if container.streams.audio else "no video track"
+            raise errors.UnreadableError(f"{path} holds {contents}; give a video.")
         if stream.codec_context is None:
             raise errors.UnreadableError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
         first, stamps = None, []
@@ -105,7 +105,7 @@ def probe(path: Path) -> Probe:
             if first is not None and len(stamps) >= _PROBED_PACKETS:
                 break
         if first is None:
-            message = f"{path} has a video track without a frame that can be decoded: it is empty, damaged or cut off."
+            message = f"{path} has a video track, but no frame can be decoded: it is empty, damaged or truncated."
             raise errors.UnreadableError(message)
         return Probe(
             fps=_rate(stream.average_rate, stamps),
@@ -118,9 +118,9 @@ def probe(path: Path) -> Probe:
 
 
 def _rate(declared: Fraction | None, stamps: list[float]) -> Fraction:
-    """The declared rate, unless it drifts a frame away from the time stamps, holds left out.
+    """The declared rate, unless it drifts away from the time stamps by a frame; long pauses are ignored.
 
-    It is far off for browser recordings (1000 frames a second) and for gifs that hold their last frame.
+    It is far off for browser recordings (1000 frames per second) and for gifs that hold their last frame.
     """
     gaps = np.diff(np.unique(stamps))
     if not len(gaps):
@@ -145,9 +145,9 @@ def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[n
     """Yields the frames from `start` on, at a constant rate of `fps`.
 
     Warns:
-      UserWarning: if the file turns out to be damaged or cut off; the iteration then ends where the file does.
+      UserWarning: if the file is damaged or truncated; the iteration then ends where the file does.
     """
-    # Only the video's own rate asks for every frame; of another one, each place takes the frame nearest to it.
+    # At the video's own rate every frame is used; at another rate each place takes the nearest frame.
     tolerance = 1 if fps == probed.fps else 0.5
     shown, last, end = 0, None, start
     for time, duration, frame in _read_near(path, probed, start):
@@ -166,19 +166,19 @@ def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[n
 
 
 def _upright(frame: av.VideoFrame, probed: Probe) -> np.ndarray:
-    picture = frame.reformat(probed.width, probed.height, "rgb24", threads=SCALER_THREADS).to_ndarray()
-    return np.ascontiguousarray(np.rot90(picture, probed.turns)) if probed.turns else picture
+    image = frame.reformat(probed.width, probed.height, "rgb24", threads=SCALER_THREADS).to_ndarray()
+    return np.ascontiguousarray(np.rot90(image, probed.turns)) if probed.turns else image
 
 
 _TimedFrame = tuple[float, float, av.VideoFrame]  # time, duration, frame
 
 
 def _read_near(path: Path, probed: Probe, start: float) -> Iterator[_TimedFrame]:
-    """Yields frames from the one at `start` or an earlier one on."""
+    """Yields frames, beginning with the one at `start` or an earlier one."""
     if start > 0:
         frames = _read(path, probed, start)
         first = next(frames, None)
-        # Not every container keeps what it takes to seek, and some land behind the place.
+        # Not every container can seek, and some seek too far.
         if first is not None and first[0] <= start:
             return itertools.chain([first], frames)
         frames.close()
@@ -202,13 +202,13 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[_TimedFra
                 yield time, duration, frame
     if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
         of = f" of {probed.end:.1f}" if probed.end is not None else ""
-        warnings.warn(f"{path} is damaged or cut off: it could be read up to {end:.1f}{of} s.", stacklevel=2)
+        warnings.warn(f"{path} is damaged or truncated: it could be read up to {end:.1f}{of} s.", stacklevel=2)
 
 
 def _packets(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[tuple[float | None, list[av.VideoFrame], bool]]:
-    """Yields the time stamp, the frames that came out and whether all was well, packet by packet, whatever happens."""
+    """Yields time stamp, decoded frames and whether the packet was intact, for each packet; never raises."""
     try:
         for packet in container.demux(stream):
             stamp = packet.dts if packet.pts is None else packet.pts

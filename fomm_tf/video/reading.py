@@ -1,4 +1,4 @@
-"""Videos of every kind as one: a container, a folder of frames, a stacked picture."""
+"""Opens videos of every kind: a container, a directory of frames, or frames side by side in one image."""
 
 import dataclasses
 import itertools
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fomm_tf import errors
-from fomm_tf.video import decoding, files, pictures
+from fomm_tf import errors, files
+from fomm_tf.video import decoding, images
 from fomm_tf.video.decoding import DEFAULT_FPS
 
 _FRAME_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -20,15 +20,15 @@ _FRAME_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """Frames of one size at a constant rate; each iteration reads the file anew and keeps no frame.
+    """Frames of one size at a constant rate; each iteration reads the file again, and no frame is kept in memory.
 
     Attributes:
-      path: where it comes from.
-      fps: frames a second.
+      path: the file or directory.
+      fps: frames per second.
       size: `(H, W)` of a frame, after rotation.
-      frame_count: how many frames to expect: exact for a folder or a stacked picture, what the header promises
-        for a container; None if it does not say.
-      has_audio: whether there is a sound track.
+      frame_count: expected number of frames: exact for a directory or a stacked image, from the header for a
+        container; None if the header has no duration.
+      has_audio: whether there is an audio track.
     """
 
     path: Path
@@ -42,9 +42,9 @@ class Video:
         """Yields `[H, W, 3]` uint8 RGB.
 
         Raises:
-          UnreadableError: if the file has gone, or is not what it was when it was opened.
+          UnreadableError: if the file was removed or changed after it was opened.
         """
-        with files.reading(self.path):
+        with files.convert_read_errors(self.path):
             yield from self._read()
 
 
@@ -54,49 +54,49 @@ def open_video(
     duration: float | None = None,
     fps: float | Fraction | None = None,
 ) -> Video:
-    """Opens a video for reading; it stays open only while frames are taken from it.
+    """Opens a video; the file itself is open only during iteration.
 
     Args:
-      path: any video ffmpeg reads, gif among them; a folder of frames, in natural order of their names; or a stacked
-        picture, square frames side by side.
-      start: seconds from the first frame; the one nearest to it comes first.
-      duration: seconds to read from there; at least one frame comes.
-      fps: for a folder or a stacked picture its rate, 25 if not given; a video is resampled to it.
+      path: any video that ffmpeg reads, including gif; a directory of frames, in natural order of their names; or a
+        stacked image: square frames side by side.
+      start: seconds from the first frame; the frame nearest to it is the first.
+      duration: seconds to read from there; at least one frame is read.
+      fps: a directory or a stacked image has this rate, by default 25; a video is resampled to it.
 
     Raises:
-      UnreadableError: if there is no video under `path`.
-      UserError: if it has no frame at `start`, or an argument will not do.
+      UnreadableError: if `path` is not a video.
+      UserError: if it has no frame at `start`, or an argument is out of range.
     """
     path = Path(path)
     if start is not None and not 0 <= start < math.inf:
-        raise errors.UserError(f"start is {start:g} s; give 0 or more.")
+        raise errors.UserError(f"`start` must be 0 seconds or more; got {start:g}.")
     if duration is not None and not 0 < duration < math.inf:
-        raise errors.UserError(f"duration is {duration:g} s; give more than 0.")
+        raise errors.UserError(f"`duration` must be more than 0 seconds; got {duration:g}.")
     fps = None if fps is None else frame_rate(fps)
-    with files.reading(path):
+    with files.convert_read_errors(path):
         if path.is_dir():
-            return _open_folder(path, start or 0, duration, fps or DEFAULT_FPS)
-        files.check_input(path)
-        image = pictures.open_image(path)
+            return _open_directory(path, start or 0, duration, fps or DEFAULT_FPS)
+        files.check_readable(path)
+        image = images.open_image(path)
         if image is not None:
             with image:
-                if not _moves(image):
+                if not _is_animated(image):
                     return _open_stacked(path, image.size[::-1], start or 0, duration, fps or DEFAULT_FPS)
         return _open_container(path, start or 0, duration, fps)
 
 
 def frame_rate(fps: float | Fraction) -> Fraction:
-    """The exact rate meant by `fps`: 29.97002997 is 30000/1001.
+    """The exact rate of `fps`: 29.97002997 is 30000/1001.
 
     Raises:
       UserError: if it is not above 0 and at most 1000.
     """
     if not 0 < fps <= 1000:
-        raise errors.UserError(f"fps is {fps:g}; give a rate above 0 and at most 1000.")
+        raise errors.UserError(f"`fps` must be above 0 and at most 1000; got {fps:g}.")
     return Fraction(fps).limit_denominator(1001)
 
 
-def _moves(image: Image.Image) -> bool:
+def _is_animated(image: Image.Image) -> bool:
     return image.format in ("GIF", "MPEG") or (image.format == "PNG" and image.is_animated)
 
 
@@ -104,18 +104,18 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
     probed = decoding.probe(path)
     fps = fps or probed.fps
     if start > 0 and probed.end is not None and start >= probed.end:
-        raise _starts_late(path, start, probed.end)
-    wanted = None if duration is None else max(1, round(duration * fps))
-    promised = None if probed.end is None else max(1, round((probed.end - start) * fps))
-    count = min((number for number in (wanted, promised) if number is not None), default=None)
+        raise _start_error(path, start, probed.end)
+    limit = None if duration is None else max(1, round(duration * fps))
+    declared = None if probed.end is None else max(1, round((probed.end - start) * fps))
+    count = min((number for number in (limit, declared) if number is not None), default=None)
 
     def read() -> Iterator[np.ndarray]:
-        frames = itertools.islice(decoding.decode(path, probed, fps, start), wanted)
+        frames = itertools.islice(decoding.decode(path, probed, fps, start), limit)
         first = next(frames, None)
         if first is None:
             if start:
-                raise _starts_late(path, start, probed.end)
-            raise errors.UnreadableError(f"{path} holds no frame that can be shown: it is damaged or cut off.")
+                raise _start_error(path, start, probed.end)
+            raise errors.UnreadableError(f"{path} has no frame that can be decoded: it is damaged or truncated.")
         yield first
         yield from frames
 
@@ -123,28 +123,28 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
     return Video(path, fps, size, count, probed.has_audio, read)
 
 
-def _open_folder(path: Path, start: float, duration: float | None, fps: Fraction) -> Video:
+def _open_directory(path: Path, start: float, duration: float | None, fps: Fraction) -> Video:
     names = [file for file in path.iterdir() if file.suffix.lower() in _FRAME_SUFFIXES and file.name[0] != "."]
     if not names:
         raise errors.UnreadableError(
-            f"{path} is a folder without pictures; give a video or a folder of png or jpg frames."
+            f"{path} is a directory without images; give a video or a directory of png or jpg frames."
         )
     names = _clip(path, sorted(names, key=_natural), start, duration, fps)
-    size = pictures.read_image(names[0]).shape[:2]
+    size = images.read_image(names[0]).shape[:2]
 
     def read() -> Iterator[np.ndarray]:
         for name in names:
-            frame = pictures.read_image(name)
+            frame = images.read_image(name)
             if frame.shape[:2] != size:
                 got = f"{frame.shape[1]} x {frame.shape[0]}, but {names[0].name} is {size[1]} x {size[0]}"
-                raise errors.UnreadableError(f"{name} is {got}; give frames of one size.")
+                raise errors.UnreadableError(f"{name} is {got}; all frames must have the same size.")
             yield frame
 
     return Video(path, fps, size, len(names), False, read)
 
 
 def _natural(file: Path) -> list[int | str]:
-    """Sorts frame2 before frame10."""
+    """Sort key that puts frame2 before frame10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
 
 
@@ -152,13 +152,13 @@ def _open_stacked(path: Path, size: tuple[int, int], start: float, duration: flo
     side, width = size
     if width <= side or width % side:
         raise errors.UnreadableError(
-            f"{path} is one picture of {width} x {side}; give a video, a folder of frames, or square frames side by "
-            "side in one picture."
+            f"{path} is one image of {width} x {side}; give a video, a directory of frames, or square frames side "
+            "by side in one image."
         )
     places = _clip(path, range(0, width, side), start, duration, fps)
 
     def read() -> Iterator[np.ndarray]:
-        stacked = pictures.read_image(path)
+        stacked = images.read_image(path)
         for left in places:
             yield stacked[:, left : left + side].copy()
 
@@ -168,10 +168,10 @@ def _open_stacked(path: Path, size: tuple[int, int], start: float, duration: flo
 def _clip(path: Path, frames: list | range, start: float, duration: float | None, fps: Fraction) -> list | range:
     first = round(start * fps)
     if first >= len(frames):
-        raise _starts_late(path, start, len(frames) / fps)
+        raise _start_error(path, start, len(frames) / fps)
     return frames[first:] if duration is None else frames[first : first + max(1, round(duration * fps))]
 
 
-def _starts_late(path: Path, start: float, end: float | None) -> errors.UserError:
+def _start_error(path: Path, start: float, end: float | None) -> errors.UserError:
     length = "" if end is None else f", which lasts {float(end):.2f} s"
-    return errors.UserError(f"start {start:g} s lies behind the last frame of {path}{length}; give an earlier start.")
+    return errors.UserError(f"`start` {start:g} s is after the last frame of {path}{length}; give an earlier one.")

@@ -1,4 +1,4 @@
-"""Frames to a video file or a folder of pictures, one by one."""
+"""Writes frames one by one to a video file or a directory of images."""
 
 import contextlib
 import os
@@ -10,19 +10,19 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from fomm_tf import errors
-from fomm_tf.video import audio, decoding, files, pictures, reading
+from fomm_tf import errors, files
+from fomm_tf.video import audio, decoding, images, reading
 
 
 class _Format(NamedTuple):
-    """How a suffix is written.
+    """Encoder settings of a container.
 
     Attributes:
       codec, options: the video encoder's.
       muxer: options of the container.
-      even: whether the encoder wants even sides; an odd one then gets its last row or column once more.
-      copied: sound that the container holds and browsers play.
-      audio: what other sound is encoded with.
+      even: whether the encoder needs even sides; the last row or column of an odd side is repeated.
+      copied: audio codecs that the container can hold and browsers play.
+      audio: encoder for other audio codecs.
     """
 
     codec: str
@@ -33,8 +33,8 @@ class _Format(NamedTuple):
     audio: str
 
 
-# crf 18 and 24: what the eye takes for the original. faststart puts the index first, so that a browser plays at once.
-# cpu-independent: else x264's vector code for mbtree reads what memory held before, and bytes differ now and then.
+# crf 18 and 24 are visually lossless. faststart puts the index first, so that browsers can play while they download.
+# cpu-independent: x264's vector code for mbtree reads uninitialized memory otherwise, and bytes may differ.
 _H264 = _Format(
     "libx264",
     {"crf": "18", "x264-params": "cpu-independent=1"},
@@ -49,16 +49,16 @@ _VP9 = _Format(
 _CONTAINERS = {".mp4": _H264, ".mov": _H264, ".webm": _VP9}
 SUFFIXES = (*_CONTAINERS, ".gif")
 
-# H.264 and VP9 in BT.709, and said so in the file: players guess the matrix of an untagged file from its size.
+# H.264 and VP9 in BT.709, and tagged as such: players guess the matrix of an untagged file from its size.
 _BT709 = 1
 _LIMITED_RANGE = 1
 
-# Viewers show a gif's frames of 1/100 s for 1/10 s.
+# Viewers show gif frames of 1/100 s for 1/10 s.
 _GIF_MAX_FPS = 50
 
 
 class VideoWriter:
-    """What `write_video` gives: takes frames one by one."""
+    """Takes frames one by one; see `write_video`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,30 +69,30 @@ class VideoWriter:
         """Appends a frame.
 
         Args:
-          frame: `[H, W, 3]` uint8, or float in [0, 1]; all of one size.
+          frame: `[H, W, 3]` uint8, or float in [0, 1]; the same size for all frames.
 
         Raises:
           UserError: if a float is not finite or outside [0, 1].
-          ValueError: if the shape is not that of the first frame.
+          ValueError: if the shape differs from that of the first frame.
         """
-        frame = np.ascontiguousarray(pictures.to_uint8(frame))
+        frame = np.ascontiguousarray(images.to_uint8(frame))
         if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise ValueError(f"frame is {list(frame.shape)}; give [H, W, 3].")
+            raise ValueError(f"frame must be [H, W, 3]; got {list(frame.shape)}.")
         if self._size is None:
             self._size = frame.shape[:2]
             self._open(*self._size)
         if frame.shape[:2] != self._size:
-            raise ValueError(f"frame is {list(frame.shape[:2])}, the first was {list(self._size)}; give one size.")
+            raise ValueError(f"frame must be {list(self._size)} as the first one; got {list(frame.shape[:2])}.")
         self._append(frame)
         self.count += 1
 
     def finish(self) -> None:
-        """Writes what is still held back and completes the file."""
+        """Flushes the encoder and completes the file."""
         if self._size is None:
-            raise errors.UserError(f"there is no frame to write to {self._path}; give at least one.")
+            raise errors.UserError(f"no frames for {self._path}; give at least one.")
 
     def close(self) -> None:
-        """Lets go of the files, complete or not."""
+        """Closes the files, complete or not."""
 
     def _open(self, height: int, width: int) -> None:
         raise NotImplementedError
@@ -101,7 +101,7 @@ class VideoWriter:
         raise NotImplementedError
 
 
-class _FolderWriter(VideoWriter):
+class _DirectoryWriter(VideoWriter):
     """Lossless: 00000.png, 00001.png, ..."""
 
     def __init__(self, path: Path, tag: str | None) -> None:
@@ -112,7 +112,7 @@ class _FolderWriter(VideoWriter):
         self._path.mkdir()
 
     def _append(self, frame: np.ndarray) -> None:
-        pictures.save_image(self._path / f"{self.count:05d}.png", frame, self._tag)
+        images.save_image(self._path / f"{self.count:05d}.png", frame, self._tag)
 
 
 class _ContainerWriter(VideoWriter):
@@ -141,12 +141,12 @@ class _ContainerWriter(VideoWriter):
     def _append(self, frame: np.ndarray) -> None:
         if any(self._padding):
             frame = np.pad(frame, [(0, padding) for padding in (*self._padding, 0)], mode="edge")
-        picture = av.VideoFrame.from_ndarray(frame, "rgb24")
-        picture = picture.reformat(
+        encoded = av.VideoFrame.from_ndarray(frame, "rgb24")
+        encoded = encoded.reformat(
             format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE, threads=decoding.SCALER_THREADS
         )
-        picture.pts, picture.time_base = self.count, 1 / self._fps
-        self._container.mux(self._stream.encode(picture))
+        encoded.pts, encoded.time_base = self.count, 1 / self._fps
+        self._container.mux(self._stream.encode(encoded))
         if self._audio is not None:
             self._audio.advance(float((self.count + 1) / self._fps))
 
@@ -165,7 +165,7 @@ class _ContainerWriter(VideoWriter):
 
 
 class _GifWriter(VideoWriter):
-    """A palette for each frame: one for all would need all frames in memory."""
+    """Uses one palette per frame: a global one would need all frames in memory."""
 
     def __init__(self, path: Path, fps: Fraction, tag: str | None) -> None:
         super().__init__(path)
@@ -199,9 +199,9 @@ class _GifWriter(VideoWriter):
         if place == self._place:
             return
         self._place = place
-        picture = av.VideoFrame.from_ndarray(frame, "rgb24")
-        picture.pts, picture.time_base = place, 1 / self._rate
-        self._graph.vpush(picture)
+        encoded = av.VideoFrame.from_ndarray(frame, "rgb24")
+        encoded.pts, encoded.time_base = place, 1 / self._rate
+        self._graph.vpush(encoded)
         self._drain()
 
     def _drain(self) -> None:
@@ -224,35 +224,37 @@ class _GifWriter(VideoWriter):
 
 
 def _comment_gif(path: Path, comment: str) -> None:
-    """ffmpeg writes no comment into a gif: puts a comment extension in front of the trailer."""
+    """Inserts a comment extension before the trailer of a gif, since ffmpeg does not write comments."""
     text = comment.encode()[:255]
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x21\xfe" + bytes([len(text)]) + text + b"\x00" + b"\x3b")
 
 
-def _is_folder(path: str | Path) -> bool:
+def _is_directory_path(path: str | Path) -> bool:
     return os.fspath(path).endswith(("/", os.sep)) or not Path(path).suffix
 
 
 def check_output(path: str | Path) -> None:
-    """Refuses a name that `write_video` would refuse; to be asked before long work.
+    """Checks an output path as `write_video` does; call it before long work.
 
     Raises:
-      UserError: if the suffix is unknown, or if something else stands under the name.
+      UserError: if the suffix is unknown, or if something else exists at the path.
     """
     target = Path(path)
-    if _is_folder(path):
+    if _is_directory_path(path):
         if target.is_dir() and any(not (file.stem.isdecimal() and file.suffix == ".png") for file in target.iterdir()):
-            raise errors.UserError(f"{target} holds other files than numbered frames; give a new folder.")
+            raise errors.UserError(f"{target} holds other files than numbered frames; give a new directory.")
         if target.exists() and not target.is_dir():
-            raise errors.UserError(f"{target} is a file; give a folder, or a name in {', '.join(SUFFIXES)}.")
+            raise errors.UserError(
+                f"{target} is a file; give a directory, or a file name that ends in {', '.join(SUFFIXES)}."
+            )
         return
     if target.suffix.lower() not in SUFFIXES:
-        known = f"{', '.join(SUFFIXES)}, or no suffix for a folder of png frames"
-        raise errors.UserError(f"{target} ends in {target.suffix!r}, which is not written; give {known}.")
+        known = f"{', '.join(SUFFIXES)}, or no suffix for a directory of png frames"
+        raise errors.UserError(f"{target}: the suffix of a video must be one of {known}; got {target.suffix!r}.")
     if target.is_dir():
-        raise errors.UserError(f"{target} is a folder; name a file.")
+        raise errors.UserError(f"{target} is a directory; give a file name.")
 
 
 @contextlib.contextmanager
@@ -264,15 +266,15 @@ def write_video(
     audio_start: float = 0.0,
     tag: str | None = None,
 ) -> Iterator[VideoWriter]:
-    """Writes a video by its suffix; it appears under its name when the block ends well, and else not at all.
+    """Writes a video atomically: it appears at `path` if the block succeeds, and not at all otherwise.
 
     Args:
-      path: .mp4 and .mov (H.264, yuv420p, plays in browsers; an odd side grows by a pixel, the last row or column
-        once more), .webm (VP9), .gif (a palette a frame, at most 50 frames a second); without a suffix, or with a
-        slash at the end, a folder of png frames, lossless. What is there already is replaced.
-      fps: frames a second.
-      audio_from: a file whose sound to lay under the frames, for as long as they last; nothing if it has none, or if
-        a gif or a folder is written. Copied where the container holds its codec, else encoded anew.
+      path: .mp4 and .mov (H.264, yuv420p, plays in browsers; the last row or column of an odd side is repeated),
+        .webm (VP9), .gif (one palette per frame, at most 50 frames per second); without a suffix, or with a trailing
+        slash, a directory of png frames, lossless. An existing file or directory is replaced.
+      fps: frames per second.
+      audio_from: a file whose audio is added, for the duration of the frames; ignored if it has none, or if a gif or
+        a directory is written. Copied if the container can hold its codec, transcoded otherwise.
       audio_start: seconds from the start of that file's video.
       tag: text for the file's comment.
 
@@ -280,17 +282,17 @@ def write_video(
       The writer, with `write(frame)`.
 
     Raises:
-      UserError: if the name or the rate will not do, there was no frame, `audio_from` cannot be read, or the disk
-        is full.
+      UserError: if the path or the rate is invalid, no frame was written, `audio_from` cannot be read, or the disk is
+        full.
     """
     check_output(path)
     fps = reading.frame_rate(fps)
     audio_from = None if audio_from is None else Path(audio_from)
     if audio_from is not None and not audio_from.is_dir():
-        files.check_input(audio_from)
-    with files.replacing(Path(path)) as temporary:
-        if _is_folder(path):
-            writer = _FolderWriter(temporary, tag)
+        files.check_readable(audio_from)
+    with files.replace_atomically(Path(path)) as temporary:
+        if _is_directory_path(path):
+            writer = _DirectoryWriter(temporary, tag)
         elif temporary.suffix.lower() == ".gif":
             writer = _GifWriter(temporary, fps, tag)
         else:
@@ -299,6 +301,6 @@ def write_video(
             yield writer
             writer.finish()
         finally:
-            # Closing writes the end of the file, which cannot go well any more where the rest did not.
+            # Closing writes the end of the file, which fails if something before failed.
             with contextlib.suppress(av.FFmpegError):
                 writer.close()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LARGEST_NUMBER = 1 << 60  # of a size or an integer key (torch 1.0 keys optimiser state by address)
+LARGEST_NUMBER = 1 << 60  # of a size or an integer key (torch 1.0 keys optimizer state by address)
 
 # Limits of one file. In parentheses: a full-size checkpoint with three optimizers, the largest that we know.
 MAX_OPCODES = 150_000  # (20,000) an opcode makes one object at most, so this bounds objects, memo and depth as well

@@ -1,4 +1,4 @@
-"""Requests in a row, joined where they fit: what has come while the threads were busy is computed together."""
+"""The queue of requests, with dynamic batching: compatible requests that wait for a thread are computed together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import time
 
+import grpc
 import numpy as np
 
 from serving.local import metrics, status
@@ -15,13 +16,13 @@ from serving.local.servable import Arrays, Servable
 
 @dataclasses.dataclass(eq=False)
 class _Request:
-    """One that waits; equal to itself alone.
+    """A queued request; compared by identity.
 
     Attributes:
-      key: servable, signature and the inputs' shapes without the batch axis: those of one key can be joined.
+      key: servable, signature and shapes of the inputs without the batch axis; equal keys can be batched.
       inputs: all with `rows` on axis 0.
-      deadline: `time.monotonic` after which nobody waits for it.
-      answer: where its outputs go.
+      deadline: `time.monotonic` after which the answer is not needed.
+      answer: the future outputs.
     """
 
     key: tuple
@@ -35,69 +36,70 @@ class Batcher:
     """Runs requests on a few threads, the oldest first; belongs to one event loop.
 
     Args:
-      threads: how many batches are computed at once.
-      max_rows: of a joined batch; a larger request runs by itself.
-      watch: told of every batch.
+      num_threads: batches computed at once.
+      max_rows: of a batch of several requests; a larger request runs alone.
+      recorder: counts and times every batch.
     """
 
-    def __init__(self, threads: int, max_rows: int, watch: metrics.Metrics) -> None:
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self._max_rows, self._watch = max_rows, watch
-        self._waiting: list[_Request] = []
-        self._idle = threads
+    def __init__(self, num_threads: int, max_rows: int, recorder: metrics.Metrics) -> None:
+        self._pool = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
+        self._max_rows, self._recorder = max_rows, recorder
+        self._queue: list[_Request] = []
+        self._idle_threads = num_threads
 
     async def submit(self, servable: Servable, signature: str, inputs: Arrays, rows: int, deadline: float) -> Arrays:
-        """Waits for the turn and the answer.
+        """Queues a request and waits for its outputs.
 
         Args:
           servable, signature: what to run.
           inputs: checked, each with `rows` on axis 0.
           rows: how many.
-          deadline: `time.monotonic` after which it need not run any more.
+          deadline: `time.monotonic` after which the answer is not needed.
 
         Raises:
-          status.Refused: as the model does; DEADLINE_EXCEEDED.
+          status.RpcError: from the model, or DEADLINE_EXCEEDED.
         """
         shapes = tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
         key = (servable, signature, shapes)
         request = _Request(key, inputs, rows, deadline, asyncio.get_running_loop().create_future())
-        self._waiting.append(request)
-        self._start()
+        self._queue.append(request)
+        self._start_batches()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await request.answer
         except TimeoutError:
-            raise status.Refused(
-                status.Code.DEADLINE_EXCEEDED, "no answer within the request's deadline; send less, or allow more time."
+            raise status.RpcError(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                "no answer within the request's deadline; send a smaller request, or a longer deadline.",
             ) from None
 
     def close(self) -> None:
-        """Ends the threads, after what they are computing."""
+        """Stops the threads after their current batches."""
         self._pool.shutdown()
 
-    def _start(self) -> None:
-        while self._idle and (batch := self._next()):
-            self._idle -= 1
+    def _start_batches(self) -> None:
+        while self._idle_threads and (batch := self._next_batch()):
+            self._idle_threads -= 1
             asyncio.get_running_loop().create_task(self._compute(batch))
 
-    def _next(self) -> list[_Request]:
-        """The oldest request that somebody waits for, with those that fit; none stays behind that nobody waits for."""
+    def _next_batch(self) -> list[_Request]:
+        """Takes the oldest request and those that fit into its batch; drops cancelled and expired ones."""
         now = time.monotonic()
-        waiting = [each for each in self._waiting if not each.answer.done() and each.deadline > now]
+        queue = [request for request in self._queue if not request.answer.done() and request.deadline > now]
         batch, rows = [], 0
-        for request in waiting:
+        for request in queue:
             if not batch or (request.key == batch[0].key and rows + request.rows <= self._max_rows):
                 batch.append(request)
                 rows += request.rows
-        self._waiting = [each for each in waiting if each not in batch]
+        self._queue = [request for request in queue if request not in batch]
         return batch
 
     async def _compute(self, batch: list[_Request]) -> None:
-        answers = await self._attempt(batch)
-        if len(batch) > 1 and isinstance(answers[0], status.Refused):
-            # One spoilt request must not spoil the others.
-            answers = [answer for request in batch for answer in await self._attempt([request])]
-        self._idle += 1
+        answers = await self._try_batch(batch)
+        if len(batch) > 1 and isinstance(answers[0], status.RpcError):
+            # One invalid request must not fail the others.
+            answers = [answer for request in batch for answer in await self._try_batch([request])]
+        self._idle_threads += 1
         for request, answer in zip(batch, answers, strict=True):
             if request.answer.done():
                 continue
@@ -105,23 +107,23 @@ class Batcher:
                 request.answer.set_exception(answer)
             else:
                 request.answer.set_result(answer)
-        self._start()
+        self._start_batches()
 
-    async def _attempt(self, batch: list[_Request]) -> list[Arrays] | list[Exception]:
-        began = time.perf_counter()
+    async def _try_batch(self, batch: list[_Request]) -> list[Arrays] | list[Exception]:
+        start = time.perf_counter()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _run_joined, batch)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, _run_batch, batch)
         except Exception as error:
             return [error] * len(batch)
         finally:
-            self._watch.batch(sum(request.rows for request in batch), time.perf_counter() - began)
+            self._recorder.count_batch(sum(request.rows for request in batch), time.perf_counter() - start)
 
 
-def _run_joined(batch: list[_Request]) -> list[Arrays]:
+def _run_batch(batch: list[_Request]) -> list[Arrays]:
     servable, signature, _ = batch[0].key
     if len(batch) == 1:
         return [servable.run(signature, batch[0].inputs)]
-    joined = {name: np.concatenate([request.inputs[name] for request in batch]) for name in batch[0].inputs}
+    inputs = {name: np.concatenate([request.inputs[name] for request in batch]) for name in batch[0].inputs}
     ends = np.cumsum([request.rows for request in batch])[:-1]
-    parts = {name: np.split(array, ends) for name, array in servable.run(signature, joined).items()}
-    return [{name: arrays[number] for name, arrays in parts.items()} for number in range(len(batch))]
+    outputs = {name: np.split(array, ends) for name, array in servable.run(signature, inputs).items()}
+    return [{name: arrays[index] for name, arrays in outputs.items()} for index in range(len(batch))]

@@ -1,4 +1,4 @@
-"""What both protocols call: a request is admitted, checked, put in the queue and answered."""
+"""The part of the server that both protocols share: admission, checks, batching and limits."""
 
 from __future__ import annotations
 
@@ -9,103 +9,106 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 
+import grpc
+
 from serving.local import batching, metrics, servable, status, versions
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What the server takes.
+    """The server's limits.
 
     Attributes:
-      requests: in the server at once, waiting or computed; more are refused.
-      request_bytes: of one request.
-      frames: or other items along a signature's open axes, of one request.
-      seconds: for one request that names no deadline.
-      batch_rows: of requests that are joined; 1 joins none.
-      threads: batches computed at once.
+      max_requests: requests in the server at once, queued or computed; further ones are rejected.
+      max_request_bytes: size of a request.
+      max_frames: frames, or other items along a signature's variable axes, of a request.
+      timeout: seconds for a request without a deadline.
+      max_batch_rows: rows of requests that are batched; 1 turns batching off.
+      num_threads: batches computed at once.
     """
 
-    requests: int
-    request_bytes: int
-    frames: int
-    seconds: float
-    batch_rows: int
-    threads: int
+    max_requests: int
+    max_request_bytes: int
+    max_frames: int
+    timeout: float
+    max_batch_rows: int
+    num_threads: int
 
 
-class Core:
+class ServerCore:
     """One model behind both protocols; belongs to one event loop.
 
     Args:
-      held: its versions.
-      limits: what it takes.
+      version_manager: the model's versions.
+      limits: the server's limits.
     """
 
-    def __init__(self, held: versions.Versions, limits: Limits) -> None:
-        self.versions, self.limits, self.metrics = held, limits, metrics.Metrics(held.name)
-        self._batcher = batching.Batcher(limits.threads, limits.batch_rows, self.metrics)
-        # Beside the computing threads, so that large messages hold nobody up.
-        self._codec = concurrent.futures.ThreadPoolExecutor(limits.threads, thread_name_prefix="codec")
+    def __init__(self, version_manager: versions.VersionManager, limits: Limits) -> None:
+        self.versions, self.limits, self.metrics = version_manager, limits, metrics.Metrics(version_manager.name)
+        self._batcher = batching.Batcher(limits.num_threads, limits.max_batch_rows, self.metrics)
+        # Separate from the computing threads, so that large messages do not delay batches.
+        self._codec_pool = concurrent.futures.ThreadPoolExecutor(limits.num_threads, thread_name_prefix="codec")
         self._admitted = 0
 
     @contextlib.contextmanager
     def admit(self, entrypoint: str) -> Iterator[None]:
-        """A request's whole stay: counted and timed, refused where the server is full.
+        """Admits, counts and times a request; rejects it if the server is full.
 
         Raises:
-          status.Refused: RESOURCE_EXHAUSTED.
+          status.RpcError: RESOURCE_EXHAUSTED.
         """
-        began, code = time.perf_counter(), status.Code.OK
+        start, code = time.perf_counter(), grpc.StatusCode.OK
         try:
-            if self._admitted >= self.limits.requests:
-                raise status.Refused(
-                    status.Code.RESOURCE_EXHAUSTED,
-                    f"{self._admitted} requests are waiting already, the most that this server takes; try again later.",
+            if self._admitted >= self.limits.max_requests:
+                raise status.RpcError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"the queue is full: {self._admitted} requests are queued; expected at most "
+                    f"{self.limits.max_requests}; retry later.",
                 )
-            self._change(1)
+            self._add_admitted(1)
             try:
                 yield
             finally:
-                self._change(-1)
-        except status.Refused as error:
+                self._add_admitted(-1)
+        except status.RpcError as error:
             code = error.code
             raise
         except asyncio.CancelledError:
-            code = status.Code.CANCELLED
+            code = grpc.StatusCode.CANCELLED
             raise
         except Exception:
-            code = status.Code.INTERNAL
+            code = grpc.StatusCode.INTERNAL
             raise
         finally:
-            self.metrics.request(code.name, entrypoint, time.perf_counter() - began)
+            self.metrics.count_request(code.name, entrypoint, time.perf_counter() - start)
 
     async def predict(
-        self, used: servable.Servable, signature: str, decode: Callable[[], servable.Arrays], deadline: float
+        self, version: servable.Servable, signature: str, decode: Callable[[], servable.Arrays], deadline: float
     ) -> servable.Arrays:
         """Runs a signature.
 
         Args:
-          used: the version, on lease.
+          version: the leased version.
           signature: its name.
-          decode: makes checked arrays of the message; runs in a thread of its own.
-          deadline: `time.monotonic` after which nobody waits.
+          decode: converts the message to checked arrays; runs in a thread.
+          deadline: `time.monotonic` after which the answer is not needed.
 
         Raises:
-          status.Refused: by `decode`, the model, or the deadline.
+          status.RpcError: from `decode` or the model, or DEADLINE_EXCEEDED.
         """
-        inputs = await self.work(decode)
+        inputs = await self.run_in_thread(decode)
         rows = servable.check_batch(inputs)
-        return await self._batcher.submit(used, signature, inputs, rows, deadline)
+        return await self._batcher.submit(version, signature, inputs, rows, deadline)
 
-    async def work(self, function: Callable[[], object]) -> object:
-        """Runs what takes long on large messages beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._codec, function)
+    async def run_in_thread(self, function: Callable[[], object]) -> object:
+        """Runs what is slow for large messages outside of the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._codec_pool, function)
 
     def close(self) -> None:
-        """Ends the threads, after what they are doing."""
+        """Stops the threads after their current work."""
         self._batcher.close()
-        self._codec.shutdown()
+        self._codec_pool.shutdown()
 
-    def _change(self, by: int) -> None:
-        self._admitted += by
-        self.metrics.admitted(self._admitted)
+    def _add_admitted(self, change: int) -> None:
+        self._admitted += change
+        self.metrics.set_admitted(self._admitted)

@@ -1,10 +1,11 @@
-"""One loaded version of a model: what it takes, checked before it runs, and what it answers."""
+"""One loaded version of a model, and the checks of its inputs."""
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -13,83 +14,84 @@ from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 from serving.local import status
 
 Arrays = dict[str, np.ndarray]
-# TF-Serving takes this signature where a request names none.
+# TF-Serving's signature for requests that do not name one.
 DEFAULT_SIGNATURE = "serving_default"
 _WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 class Servable:
-    """A SavedModel in memory, in a session as in TF-Serving; answers its warm-up requests before a client's first.
+    """A SavedModel in a session, as in TF-Serving; runs its warm-up requests when it is loaded.
 
-    Loaded as Python functions it would leave its graph behind in memory when it goes.
+    A model loaded as Python functions would leave its graph in memory after it is unloaded.
 
     Args:
-      folder: the version's folder, whose name is its number.
+      directory: the version's directory, whose name is the version number.
 
     Attributes:
       version: its number.
-      definitions: its signatures as GetModelMetadata gives them.
+      definitions: its signatures, as GetModelMetadata returns them.
 
     Raises:
       OSError, ValueError, RuntimeError, tf.errors.OpError: if it cannot be loaded.
-      status.Refused: if it fails at a warm-up request.
+      status.RpcError: if a warm-up request fails.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.version = int(folder.name)
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.version = int(directory.name)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         with graph.as_default():
-            stored = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(folder))
+            stored = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(directory))
         self.definitions = get_model_metadata_pb2.SignatureDefMap(signature_def=stored.signature_def)
         self._signatures = {
             name: _Signature(definition, self._session)
             for name, definition in stored.signature_def.items()
             if definition.method_name == tf.saved_model.PREDICT_METHOD_NAME
         }
-        for request in _warmup_requests(folder / _WARMUP):
+        for request in _warmup_requests(directory / _WARMUP):
             self.run(
                 request.model_spec.signature_name or DEFAULT_SIGNATURE,
                 {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()},
             )
 
     def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
-        """What a signature takes, name -> dtype and shape.
+        """Returns the inputs of a signature, name -> dtype and shape.
 
         Raises:
-          status.Refused: if there is none of that name.
+          status.RpcError: if there is no such signature.
         """
         if signature not in self._signatures:
             known = ", ".join(sorted(self._signatures))
-            raise status.Refused(
-                status.Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found; there are {known}.'
+            raise status.RpcError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{signature}" not found; expected one of: {known}.',
             )
         return self._signatures[signature].inputs
 
     def outputs(self, signature: str) -> set[str]:
-        """Names of what a signature gives."""
+        """Returns the names of a signature's outputs."""
         return set(self._signatures[signature].outputs)
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """Calls a signature; thread-safe.
+        """Runs a signature; thread-safe.
 
         Raises:
-          status.Refused: with the code of what TensorFlow raised.
+          status.RpcError: with the code of TensorFlow's error.
         """
-        called = self._signatures[signature]
+        function = self._signatures[signature]
         try:
-            answer = called.run(*(inputs[name] for name in called.inputs))
+            outputs = function.run(*(inputs[name] for name in function.inputs))
         except tf.errors.OpError as error:
-            raise status.of_tensorflow(error) from error
-        return dict(zip(called.outputs, answer, strict=True))
+            raise status.from_tensorflow(error) from error
+        return dict(zip(function.outputs, outputs, strict=True))
 
     def close(self) -> None:
-        """Frees its memory; no call may be under way."""
+        """Frees its memory; no call may be running."""
         self._session.close()
 
 
 class _Signature:
-    """What a signature takes and gives, and the function that it is."""
+    """A signature's inputs and outputs, and its function."""
 
     def __init__(self, definition: meta_graph_pb2.SignatureDef, session: tf.compat.v1.Session) -> None:
         self.inputs = {
@@ -103,62 +105,63 @@ class _Signature:
         )
 
 
-def check_names(signature: str, given: Mapping[str, object], specs: Mapping[str, tf.TensorSpec]) -> None:
-    """Refuses missing and surplus inputs.
+def check_names(signature: str, inputs: Mapping[str, object], specs: Mapping[str, tf.TensorSpec]) -> None:
+    """Checks that no input is missing or unknown.
 
     Raises:
-      status.Refused: that names them.
+      status.RpcError: names them.
     """
-    missing, surplus = sorted(specs.keys() - given.keys()), sorted(given.keys() - specs.keys())
-    if missing or surplus:
-        parts = [f"{word} {', '.join(names)}" for word, names in (("misses", missing), ("does not know", surplus))]
-        said = " and ".join(part for part, names in zip(parts, (missing, surplus), strict=True) if names)
-        raise invalid(f"{signature} {said}; it takes {', '.join(sorted(specs))}.")
+    missing, unknown = sorted(specs.keys() - inputs.keys()), sorted(inputs.keys() - specs.keys())
+    if missing or unknown:
+        named = {"missing": missing, "unknown": unknown}
+        problems = [f"{kind} {', '.join(names)}" for kind, names in named.items() if names]
+        raise status.invalid_argument(
+            f"inputs of {signature}: {' and '.join(problems)}; expected {', '.join(sorted(specs))}."
+        )
 
 
-def check_shape(name: str, dtype: tf.DType, shape: list[int], spec: tf.TensorSpec, most: int) -> None:
-    """Refuses what the graph would, before anything is made of it, and more than one request may have.
+def check_shape(name: str, dtype: tf.DType, shape: list[int], spec: tf.TensorSpec, max_frames: int) -> None:
+    """Checks an input's dtype and shape, before memory is allocated for it.
 
     Args:
       name: of the input.
-      dtype, shape: what was sent.
-      spec: what the signature takes.
-      most: how many frames, or other items along the axes that the signature leaves open.
+      dtype, shape: of the input.
+      spec: the signature's input.
+      max_frames: limit of frames, or other items along the variable axes.
 
     Raises:
-      status.Refused: that names the input.
+      status.RpcError: names the input.
     """
     if dtype != spec.dtype:
-        raise invalid(f"{name} is {dtype.name}; give {spec.dtype.name}.")
+        raise status.invalid_argument(f"{name}: got {dtype.name}; expected {spec.dtype.name}.")
     if not spec.shape.is_compatible_with(shape):
-        wanted = ["any" if size is None else size for size in spec.shape.as_list()]
-        raise invalid(f"{name} has shape {list(shape)}; give [{', '.join(map(str, wanted))}].")
+        expected = ", ".join("any" if size is None else str(size) for size in spec.shape.as_list())
+        raise status.invalid_argument(f"{name}: got shape {list(shape)}; expected [{expected}].")
     if 0 in shape:
-        raise invalid(f"{name} is empty, {list(shape)}; give at least one.")
+        raise status.invalid_argument(f"{name}: got the empty shape {list(shape)}; expected at least one item.")
     count = 1
-    for size, fixed in zip(shape, spec.shape.as_list(), strict=True):
-        count *= size if fixed is None else 1
-    if count > most:
-        raise invalid(f"{name} holds {count:,} items; at most {most:,} a request: send it in parts.")
+    for size, static_size in zip(shape, spec.shape.as_list(), strict=True):
+        count *= size if static_size is None else 1
+    if count > max_frames:
+        raise status.invalid_argument(
+            f"{name}: got {count:,} frames; expected at most {max_frames:,}; split the request."
+        )
 
 
 def check_batch(inputs: Mapping[str, np.ndarray]) -> int:
-    """The number of rows, which all inputs must agree on.
+    """Returns the number of rows, which must be the same for all inputs.
 
     Raises:
-      status.Refused: that names an input.
+      status.RpcError: names an input.
     """
     rows = {name: len(array) for name, array in inputs.items()}
     first = min(rows)
     for name, count in rows.items():
         if count != rows[first]:
-            raise invalid(f"{name} and {first} must have the same batch (axis 0); got {count} and {rows[first]}.")
+            raise status.invalid_argument(
+                f"{name} and {first}: got batch sizes {count} and {rows[first]} (axis 0); expected equal ones."
+            )
     return rows[first]
-
-
-def invalid(message: str) -> status.Refused:
-    """The client's mistake."""
-    return status.Refused(status.Code.INVALID_ARGUMENT, message)
 
 
 def _warmup_requests(path: pathlib.Path) -> list:

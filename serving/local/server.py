@@ -1,4 +1,4 @@
-"""Both protocols on their ports until a signal comes; then what has been taken is answered."""
+"""Both protocols on their ports until SIGINT or SIGTERM; admitted requests are answered before the exit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import uvicorn
 
 from fomm_tf import errors
-from serving.local import rest, rpc, status
-from serving.local.core import Core
+from serving.local import grpc_service, rest_app, status
+from serving.local.core import ServerCore
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 class _RestServer(uvicorn.Server):
-    """Leaves signals alone: two protocols are to stop."""
+    """Does not handle signals: they stop both protocols."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -26,26 +26,26 @@ class _RestServer(uvicorn.Server):
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Takes a port without listening yet: who comes before the model is loaded is refused, not kept waiting."""
-    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    """Binds a port without listening: until the model is loaded, connections are refused rather than kept waiting."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
+        listener.bind(address)
     except OSError:
         listener.close()
         raise
     return listener
 
 
-async def run(core: Core, host: str, grpc_port: int, rest_port: int, quiet: bool) -> None:
-    """Loads the model, serves it, and returns after SIGINT or SIGTERM when all requests are answered.
+async def run(core: ServerCore, host: str, grpc_port: int, rest_port: int, quiet: bool) -> None:
+    """Loads the model and serves it until SIGINT or SIGTERM; returns when all admitted requests are answered.
 
     Args:
-      core: what answers.
+      core: answers the requests.
       host: the address to listen on.
       grpc_port, rest_port: 0 is any free port.
-      quiet: say nothing.
+      quiet: print nothing.
 
     Raises:
       errors.UserError: if the model cannot be loaded or a port is taken.
@@ -54,24 +54,24 @@ async def run(core: Core, host: str, grpc_port: int, rest_port: int, quiet: bool
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        rpc_server, grpc_port = rpc.serve(core, host, grpc_port)
+        grpc_server, grpc_port = grpc_service.create_server(core, host, grpc_port)
         listener = _bind(host, rest_port)
     except OSError as error:
         raise errors.UserError(
-            f"a port of {host} is taken: {error}; give another --grpc-port or --rest-port."
+            f"cannot listen on {host}: {error}; choose another --grpc-port or --rest-port."
         ) from None
     with listener:
         try:
-            await core.versions.load_first()
-        except status.Refused as error:
+            await core.versions.load_initial()
+        except status.RpcError as error:
             raise errors.UserError(error.message) from None
-        watching = asyncio.create_task(core.versions.watch(_LOOK_SECONDS))
-        await rpc_server.start()
-        # The task below has not run when the ports are announced; who connects by then waits for it.
+        watcher = asyncio.create_task(core.versions.watch(_POLL_SECONDS))
+        await grpc_server.start()
+        # The REST task below has not run when the ports are announced; early connections wait for it.
         listener.listen()
         rest_server = _RestServer(
             uvicorn.Config(
-                rest.application(core),
+                rest_app.create_app(core),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -79,12 +79,12 @@ async def run(core: Core, host: str, grpc_port: int, rest_port: int, quiet: bool
                 server_header=False,
             )
         )
-        serving = asyncio.create_task(rest_server.serve(sockets=[listener]))
+        rest_task = asyncio.create_task(rest_server.serve(sockets=[listener]))
         if not quiet:
             name, rest_port = core.versions.name, listener.getsockname()[1]
             print(f"{name}: gRPC {host}:{grpc_port}, REST http://{host}:{rest_port}/v1/models/{name}", flush=True)
         await stop.wait()
-        watching.cancel()
+        watcher.cancel()
         rest_server.should_exit = True
-        await asyncio.gather(rpc_server.stop(core.limits.seconds), serving)
+        await asyncio.gather(grpc_server.stop(core.limits.timeout), rest_task)
         core.close()

@@ -1,4 +1,4 @@
-"""The versions of a model in a folder: the newest and the labelled are served, new ones loaded as they come."""
+"""The versions of a model in a directory: the newest and the labeled ones are served, new ones are loaded."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
+import grpc
+
 from serving.local import status
 from serving.local.servable import Servable
 
 Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
 
-# What a look at a folder finds: each file's path, size and time of change.
+# Path, size and modification time of each file in a version directory.
 _Listing = frozenset[tuple[str, int, int]]
 
 
 @dataclasses.dataclass
 class _Version:
-    """One that was seen.
+    """A version that was loaded, or failed to load.
 
     Attributes:
-      state: LOADING, AVAILABLE, UNLOADING or END, as ModelService tells it.
-      listing: its folder as it was when it was loaded, or failed to.
+      state: LOADING, AVAILABLE, UNLOADING or END, as in ModelService.
+      listing: its directory at the time of loading.
       error: why it could not be loaded.
-      servable: where it is AVAILABLE or UNLOADING.
-      users: requests that hold it.
+      servable: set while it is AVAILABLE or UNLOADING.
+      users: number of requests that use it.
     """
 
     state: str
@@ -41,163 +43,168 @@ class _Version:
     users: int = 0
 
 
-class Versions:
-    """Watches a folder of version folders, as TF-Serving's `latest` policy does; belongs to one event loop.
+class VersionManager:
+    """Watches a directory of versions, like TF-Serving's `latest` policy; belongs to one event loop.
 
-    A folder that is new is loaded once two looks in a row find it the same, beside those that are served; what fails,
-    a half-copied one, is tried again when it has changed. What nobody asks for any more goes after its last request.
+    A new version is loaded when two scans in a row find its directory unchanged, while the old one is still served. A
+    version that fails to load, such as a partial copy, is retried when its directory changes. A version that is
+    neither the newest nor labeled is unloaded after its last request.
 
     Args:
-      name: the model's.
-      folder: `1`, `2`, ... in it are versions; other names are passed over.
-      labels: name -> version, which stays loaded.
+      name: the model's name.
+      directory: has the versions in subdirectories `1`, `2`, ...; other names are ignored.
+      labels: label -> version, which stays loaded.
     """
 
-    def __init__(self, name: str, folder: pathlib.Path, labels: Mapping[str, int]) -> None:
-        self.name, self._folder, self._labels = name, folder, dict(labels)
-        self._seen: dict[int, _Version] = {}
-        self._before: dict[int, _Listing] = {}
-        # Always the same thread: the C library keeps memory by thread, and would keep some of each version.
+    def __init__(self, name: str, directory: pathlib.Path, labels: Mapping[str, int]) -> None:
+        self.name, self._directory, self._labels = name, directory, dict(labels)
+        self._versions: dict[int, _Version] = {}
+        self._previous_listings: dict[int, _Listing] = {}
+        # One thread for all loading: malloc keeps memory per thread, and would keep some of each version.
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="versions")
 
-    async def load_first(self) -> None:
-        """Loads the newest version and those with labels.
+    async def load_initial(self) -> None:
+        """Loads the newest version and the labeled ones.
 
         Raises:
-          status.Refused: if there is none, or one of them cannot be loaded.
+          status.RpcError: if there is none, or one of them cannot be loaded.
         """
-        listings = await self._apart(self._look)
+        listings = await self._run_in_thread(self._scan)
         if not listings:
-            raise status.Refused(
-                status.Code.NOT_FOUND,
-                f"{self._folder} holds no version, a folder named 1, 2, ...; write one with: "
-                f"python -m export --to saved_model --out {self._folder}",
+            raise status.RpcError(
+                grpc.StatusCode.NOT_FOUND,
+                f"{self._directory} contains no version, a directory named 1, 2, ...; export one with: "
+                f"python -m export --to saved_model --out {self._directory}",
             )
-        for version in sorted(self._wanted(listings)):
+        for version in sorted(self._target_versions(listings)):
             if version not in listings:
-                raise status.Refused(
-                    status.Code.NOT_FOUND, f"{self._folder} holds no version {version}, which a label names."
+                raise status.RpcError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"{self._directory} contains no version {version}, which a label points at; "
+                    f"expected one of: {', '.join(map(str, sorted(listings)))}.",
                 )
             await self._load(version, listings[version])
-            if error := self._seen[version].error:
-                raise status.Refused(
-                    status.Code.UNAVAILABLE,
-                    f"{self._folder / str(version)} cannot be loaded: {error}; copy or export it anew.",
+            if error := self._versions[version].error:
+                raise status.RpcError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    f"{self._directory / str(version)} cannot be loaded: {error}; copy or export it again.",
                 )
-        self._before = listings
+        self._previous_listings = listings
 
     async def watch(self, seconds: float) -> None:
-        """Looks every so often, for ever."""
+        """Scans the directory every `seconds`, forever."""
         while True:
             await asyncio.sleep(seconds)
-            listings = await self._apart(self._look)
-            for version in sorted(self._wanted(listings) & listings.keys()):
-                listing, known = listings[version], self._seen.get(version)
-                # A version that failed is not tried again before its folder has changed.
+            listings = await self._run_in_thread(self._scan)
+            for version in sorted(self._target_versions(listings) & listings.keys()):
+                listing, known = listings[version], self._versions.get(version)
+                # A version that failed is not retried before its directory changes.
                 settled = known and (known.servable or (known.error and known.listing == listing))
-                if not settled and self._before.get(version) == listing:
+                if not settled and self._previous_listings.get(version) == listing:
                     await self._load(version, listing)
             self._retire(listings)
-            self._before = listings
+            self._previous_listings = listings
 
     @contextlib.contextmanager
     def lease(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
-        """A version to use, which stays loaded meanwhile; without version and label the newest.
+        """Yields a version, the newest if none is named, and keeps it loaded until the block ends.
 
         Raises:
-          status.Refused: with TF-Serving's codes, if there is none such.
+          status.RpcError: with TF-Serving's codes, if there is no such version.
         """
         version = self.resolve(name, version, label)
         available = self._available()
         chosen = max(available, default=None) if version is None else version
         if name != self.name or chosen not in available:
-            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise status.Refused(status.Code.NOT_FOUND, f"Servable not found for request: {wanted}")
-        used = self._seen[chosen]
-        used.users += 1
+            request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise status.RpcError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request}")
+        leased = self._versions[chosen]
+        leased.users += 1
         try:
-            yield used.servable
+            yield leased.servable
         finally:
-            used.users -= 1
+            leased.users -= 1
             self._unload_unused(chosen)
 
     def states(self, name: str, version: int | None = None, label: str | None = None) -> dict[int, tuple[str, str]]:
-        """Version -> state and error, of one or of all, the newest first.
+        """Returns version -> state and error, of one version or of all, the newest first.
 
         Raises:
-          status.Refused: with TF-Serving's codes, if there is none such.
+          status.RpcError: with TF-Serving's codes, if there is no such version.
         """
         version = self.resolve(name, version, label)
-        seen = self._seen if name == self.name else {}
-        if version is not None and version not in seen:
-            raise status.Refused(status.Code.NOT_FOUND, f"Could not find version {version} of model {name}")
-        if not seen:
-            raise status.Refused(status.Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        numbers = sorted(seen, reverse=True) if version is None else [version]
-        return {number: (seen[number].state, seen[number].error) for number in numbers}
+        versions = self._versions if name == self.name else {}
+        if version is not None and version not in versions:
+            raise status.RpcError(grpc.StatusCode.NOT_FOUND, f"Could not find version {version} of model {name}")
+        if not versions:
+            raise status.RpcError(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {name}")
+        numbers = sorted(versions, reverse=True) if version is None else [version]
+        return {number: (versions[number].state, versions[number].error) for number in numbers}
 
     def resolve(self, name: str, version: int | None, label: str | None) -> int | None:
-        """The version that is meant; None for the newest.
+        """Returns the requested version number; None for the newest.
 
         Raises:
-          status.Refused: for an unknown label, or both.
+          status.RpcError: for an unknown label, or for a version and a label.
         """
         if label is None:
             return version
         if version is not None:
-            raise status.Refused(status.Code.INVALID_ARGUMENT, "Give a version or a label, not both.")
+            raise status.RpcError(
+                grpc.StatusCode.INVALID_ARGUMENT, "model_spec: got a version and a label; expected at most one of them."
+            )
         if name != self.name or label not in self._labels:
-            raise status.Refused(status.Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
+            raise status.RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
         return self._labels[label]
 
-    async def _apart(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """Calls beside the event loop."""
+    async def _run_in_thread(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Runs a function outside of the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    def _look(self) -> dict[int, _Listing]:
-        """Version -> what its folder holds."""
-        found = {}
-        with contextlib.suppress(OSError):  # a folder that is being written or removed
-            for folder in self._folder.iterdir():
-                if folder.name.isascii() and folder.name.isdecimal() and (folder / "saved_model.pb").is_file():
-                    files = [(file, file.stat()) for file in folder.rglob("*")]
-                    found[int(folder.name)] = frozenset(
+    def _scan(self) -> dict[int, _Listing]:
+        """Returns version -> contents of its directory."""
+        listings = {}
+        with contextlib.suppress(OSError):  # a directory that is being written or removed
+            for directory in self._directory.iterdir():
+                if directory.name.isascii() and directory.name.isdecimal() and (directory / "saved_model.pb").is_file():
+                    files = [(file, file.stat()) for file in directory.rglob("*")]
+                    listings[int(directory.name)] = frozenset(
                         (str(file), stat.st_size, stat.st_mtime_ns) for file, stat in files
                     )
-        return found
+        return listings
 
     def _available(self) -> list[int]:
-        return [number for number, seen in self._seen.items() if seen.state == "AVAILABLE"]
+        return [number for number, version in self._versions.items() if version.state == "AVAILABLE"]
 
-    def _wanted(self, listings: Mapping[int, _Listing]) -> set[int]:
+    def _target_versions(self, listings: Mapping[int, _Listing]) -> set[int]:
         return {*self._labels.values(), *([max(listings)] if listings else [])}
 
     async def _load(self, version: int, listing: _Listing) -> None:
-        loading = self._seen[version] = _Version("LOADING", listing)
+        loading = self._versions[version] = _Version("LOADING", listing)
         try:
-            loading.servable = await self._apart(Servable, self._folder / str(version))
+            loading.servable = await self._run_in_thread(Servable, self._directory / str(version))
             loading.state = "AVAILABLE"
             _LOG.info("%s version %d is loaded", self.name, version)
-        except Exception as error:  # whatever a damaged file makes TensorFlow raise
+        except Exception as error:  # a damaged file can make TensorFlow raise anything
             loading.state = "END"
             loading.error = str(error).strip().partition("\n")[0] or type(error).__name__
             _LOG.warning("%s version %d cannot be loaded: %s", self.name, version, loading.error)
             gc.collect()
 
     def _retire(self, listings: Mapping[int, _Listing]) -> None:
-        """Lets go of what neither is the newest nor has a label."""
+        """Unloads versions that are neither the newest nor labeled."""
         available = self._available()
         newest = max((number for number in available if number in listings), default=max(available, default=None))
         for number in available:
             if number != newest and number not in self._labels.values():
-                self._seen[number].state = "UNLOADING"
+                self._versions[number].state = "UNLOADING"
                 self._unload_unused(number)
 
     def _unload_unused(self, version: int) -> None:
-        seen = self._seen[version]
-        # A graph's parts refer to each other: it goes when they are collected.
-        if seen.state == "UNLOADING" and not seen.users:
-            seen.servable.close()
-            seen.state, seen.servable = "END", None
+        unused = self._versions[version]
+        if unused.state == "UNLOADING" and not unused.users:
+            unused.servable.close()
+            unused.state, unused.servable = "END", None
+            # The graph's objects refer to each other: only the collector frees them.
             gc.collect()
             _LOG.info("%s version %d is unloaded", self.name, version)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, transfer, video
-from fomm_tf.inference import animate, animator
+from fomm_tf.inference import animate, animator, stream
 
 FULL_HD = (1080, 1920)
 
@@ -24,14 +24,14 @@ def build_parts(folder, model, frames, batch):
     """name -> `Part`, from files to files."""
     settings = model.config
     size = settings.model.frame_size
-    driving, picture, result = folder / "driving.mp4", folder / "source.png", folder / "result.mp4"
+    driving, image, result = folder / "driving.mp4", folder / "source.png", folder / "result.mp4"
     harness.write_footage(driving, frames, FULL_HD, grain_channels=1)
     first = next(iter(video.open_video(driving)))
-    video.write_image(picture, first)
+    video.write_image(image, first)
     small = np.random.default_rng(0).integers(0, 256, [batch, *size, 3], np.uint8)
     source = model.encode_source(small[0])
     keypoints = model.detect(small)
-    _, dense_motion, generator = model.networks
+    _, dense_motion, generator = model.model.layers
     motion = dense_motion(source.lowres, source.keypoints, keypoints)
     warped = generator.warp_features(source.features, motion)
 
@@ -44,14 +44,14 @@ def build_parts(folder, model, frames, batch):
     def whole():
         output = animate.Output(str(result))
         opened = video.open_video(driving)
-        animate.animate_file(model, str(picture), opened, output, settings.animate, batch_size=batch, progress=False)
+        animate.animate_file(model, str(image), opened, output, settings.animate, batch_size=batch, progress=False)
 
     pixels = tf.constant(small, tf.float32) / 255.0
     parts = {
         "decode 1080p": harness.Part(lambda: sum(1 for _ in video.open_video(driving)), frames),
         "resize": harness.Part(lambda: video.resize(first, size)),
         "encode source": harness.graph_part(lambda: generator.encode(pixels[:1])),
-        "detect": harness.graph_part(lambda: model.networks.detector(pixels), batch),
+        "detect": harness.graph_part(lambda: model.model.detector(pixels), batch),
         "dense motion": harness.graph_part(lambda: dense_motion(source.lowres, source.keypoints, keypoints), batch),
         "warp": harness.graph_part(lambda: generator.warp_features(source.features, motion), batch),
         "generator": harness.graph_part(lambda: generator.decode(warped), batch),
@@ -81,7 +81,7 @@ def start_up(run, precision):
 def main():
     parser = harness.parser(__doc__)
     parser.add_argument("--config", default="vox-256", help="a recipe (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=animate.DEFAULT_BATCH, help="driving frames a call")
+    parser.add_argument("--batch", type=int, default=stream.DEFAULT_BATCH_SIZE, help="driving frames a call")
     parser.add_argument("--frames", type=int, default=64, help="of the driving video (default: %(default)s)")
     parser.add_argument("--precision", choices=config.PRECISIONS, default="float32")
     arguments = parser.parse_args()

@@ -18,7 +18,7 @@ sys.path.append(str(harness.ROOT))
 
 from export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf import checkpoint, config
-from fomm_tf.models import fold
+from fomm_tf.models import folding
 
 KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
 REPEATS = 3
@@ -35,10 +35,10 @@ def keras_parts(built, inputs):
     return parts | {"keras: driving frame": part([name for name in stages.NAMES if name != "source_encoder"])}
 
 
-def file_parts(kind, folder, inputs, picture, frame):
+def file_parts(kind, folder, inputs, image, frame):
     """name -> `Part` of one variant's files."""
     chain = runner.Pipeline(folder, kind.split("-")[1], os.cpu_count())
-    encoded, driving = chain.encode_source(picture), chain.detect(frame)
+    encoded, driving = chain.encode_source(image), chain.detect(frame)
     calls = {stage: lambda stage=stage: chain.run(stage, inputs[stage]) for stage in stages.NAMES}
     calls["driving frame"] = lambda: chain.render(encoded, chain.detect(frame), driving)
     return {f"{kind}: {name}": repeated(call) for name, call in calls.items()}
@@ -60,18 +60,18 @@ def main():
         folder = pathlib.Path(folder)
         run = checkpoint.build(settings)
         checkpoint.save(folder / "run", run, "random weights, for a bench")
-        fold.fold(*run.networks)
-        built = stages.Stages(settings, run.networks)
-        picture, frame = np.float32(examples.draw(settings.model.frame_size, 2)) / 255
+        folding.fold_batch_norms(run.model)
+        built = stages.Stages(settings, run.model)
+        image, frame = np.float32(examples.draw(settings.model.frame_size, 2)) / 255
         keras = pipeline.KerasPipeline(built)
-        list(keras.animate(picture, [frame]))
+        list(keras.animate(image, [frame]))
         inputs = {stage: given for stage, given, _ in keras.calls}
         parts = keras_parts(built, inputs)
         for kind in arguments.kinds:
             form, variant = kind.split("-")
             line = ["--run", folder / "run", "--to", form, "--variants", variant, "--out", folder / kind, "--no-verify"]
             subprocess.run([sys.executable, "-m", "export", *line], cwd=harness.ROOT, check=True, capture_output=True)
-            parts |= file_parts(kind, folder / kind, inputs, picture, frame)
+            parts |= file_parts(kind, folder / kind, inputs, image, frame)
         records = harness.measure(parts, arguments.rounds)
         for kind in arguments.kinds:
             files = [*(folder / kind).glob("*.tflite"), *(folder / kind).glob("*.onnx")]

@@ -140,11 +140,11 @@ def write_footage(
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, [24, 24, 3], np.uint8)
     height, width = size
-    picture = video.resize(coarse, (height + frames, width + frames), "stretch")
+    image = video.resize(coarse, (height + frames, width + frames), "stretch")
     with video.write_video(path, 25) as writer:
         for shift in range(frames):
             grain = rng.normal(0, 2, [height, width, grain_channels])
-            window = picture[shift : shift + height, shift : shift + width] + grain
+            window = image[shift : shift + height, shift : shift + width] + grain
             writer.write(np.clip(window, 0, 255).astype(np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""`python tests/bench/jacobians.py RUN...`: whether Jacobians follow the picture, and what they are worth.
+"""`python tests/bench/jacobians.py RUN...`: whether Jacobians follow the image, and what they are worth.
 
 On test clips: how far the Jacobians are from equivariant under the deformations of training
 (the unweighted loss of Eq. 13), beside Jacobians that never change; and the L1 of the clips rebuilt from their first

@@ -29,7 +29,7 @@ import servers
 
 from export import examples, module, saved_model
 from fomm_tf import checkpoint
-from serving.local import jsonbody
+from serving.local import json_codec
 
 CLIENTS = (1, 4, 16, 64)
 FRAMES = 8
@@ -116,13 +116,13 @@ def grpc_codec(signature, inputs, outputs):
 
 
 def rest_body(signature, inputs):
-    return json.dumps({"signature_name": signature, "inputs": servers.plain(inputs)}).encode()
+    return json.dumps({"signature_name": signature, "inputs": servers.as_json(inputs)}).encode()
 
 
 def rest_codec(signature, inputs, outputs, specs):
     """There and back, both sides."""
-    jsonbody.decode(jsonbody.parse(rest_body(signature, inputs)), specs, most=10**9)
-    json.loads(jsonbody.encode(outputs, by_rows=False))
+    json_codec.decode(json_codec.parse(rest_body(signature, inputs)), specs, max_frames=10**9)
+    json.loads(json_codec.encode(outputs, row_format=False))
 
 
 def measure_overhead(model, signatures, requests, rounds):

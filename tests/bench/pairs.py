@@ -38,10 +38,10 @@ def build_parts(folder, batch, steps, clips, length):
             index = frames.load(root, "train", (SIDE, SIDE))
             rate = 1000 * (time.perf_counter() - begin) / sum(map(len, index.clips))
             print(f"{kind:4} load, {state:13} {rate:7.3f} ms a frame")
-        kept = sum(clip.kept.stat().st_size for clip in index.clips) / sum(map(len, index.clips))
+        kept = sum(clip.cache_file.stat().st_size for clip in index.clips) / sum(map(len, index.clips))
         print(f"{kind:4} kept                {kept / 1000:7.1f} kB a frame")
         for name, augment in AUGMENTS.items():
-            stream = iter(pairs.pairs(index, config.DataConfig(augment=augment), batch, seed=0))
+            stream = iter(pairs.make_dataset(index, config.DataConfig(augment=augment), batch, seed=0))
             parts[f"{kind}, {name}"] = stream_part(stream, steps, 2 * batch * steps, "frame")
     return parts
 

@@ -45,13 +45,13 @@ def build_calls(settings, batch):
     """name -> a function of nothing."""
     run = checkpoint.build(settings, settings.train.loss_weights.generator_gan != 0, optimizers=True)
     losses = objective.Objective(
-        settings, run.networks, run.discriminator, backbones.Vgg19(backbone_states.vgg19(), "random")
+        settings, run.model, run.discriminator, backbones.Vgg19(backbone_states.vgg19(), "random")
     )
     frame = np.random.default_rng(0).random([2, batch, *settings.model.frame_size, 3], np.float32)
     source, driving = tf.constant(frame[0]), tf.constant(frame[1])
     transform = tps.sample(tf.constant([0, 0]), batch)
     stepper = step.TrainStep(run, losses, batch)
-    detector, dense_motion, _ = run.networks
+    detector, dense_motion, _ = run.model.layers
 
     def keypoints():
         return detector(source, training=True), detector(driving, training=True)
@@ -85,7 +85,7 @@ def build_streams(folder, settings, batch, clips=4, length=40):
         root = pathlib.Path(folder) / kind
         pairs_bench.write_clips(root / "train", suffix, clips, length)
         index = frames.load(root, "train", settings.model.frame_size)
-        stream = iter(pairs.pairs(index, settings.data, batch, seed=0))
+        stream = iter(pairs.make_dataset(index, settings.data, batch, seed=0))
         parts[f"data pipeline alone, {kind}"] = pairs_bench.stream_part(stream, BATCHES, BATCHES, "step")
     return parts
 

@@ -17,7 +17,7 @@ from fomm_tf.inference import animator
 pytestmark = pytest.mark.slow
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
-STORY = "Converted from a test."
+PROVENANCE = "Converted from a test."
 
 
 def make_run(name="tiny-step5", settings="tiny"):
@@ -34,7 +34,7 @@ def run():
 @pytest.fixture(scope="module")
 def saved(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "run"
-    checkpoint.save(folder, run, STORY)
+    checkpoint.save(folder, run, PROVENANCE)
     return folder
 
 
@@ -61,7 +61,7 @@ def refuse(folder, training=False):
 
 def render(run):
     data = np.load(DATA / "inference.npz")
-    shown = animator.Animator(run.config, run.networks)
+    shown = animator.Animator(run.model, run.config)
     driving = shown.detect(data["driving"])
     return driving, shown.render(shown.encode_source(data["source"]), driving, details=True)
 
@@ -88,7 +88,7 @@ def assert_same_state(left, right):
 @pytest.mark.parametrize("model", ["tiny-step5", "single-jacobian", "wide", "zero-order"])
 def test_a_loaded_run_holds_what_was_saved_bit_for_bit(model, run, tmp_path):
     run = run if model == "tiny-step5" else make_run(model, model)
-    checkpoint.save(tmp_path / "run", run, STORY)
+    checkpoint.save(tmp_path / "run", run, PROVENANCE)
     loaded = checkpoint.load(tmp_path / "run", training=True)
     assert loaded.config == run.config and loaded.epoch == run.epoch
     assert set(loaded.optimizers) == set(run.optimizers)
@@ -105,7 +105,7 @@ def test_a_loaded_run_renders_the_same_bits(run, saved):
 def test_a_run_folder_holds_what_its_description_says(saved, run):
     names = sorted(path.name for path in saved.iterdir())
     assert names == ["README.txt", "checkpoint", "ckpt-5.data-00000-of-00001", "ckpt-5.index", "config.yaml"]
-    assert (saved / "README.txt").read_text() == STORY + "\n"
+    assert (saved / "README.txt").read_text() == PROVENANCE + "\n"
     assert config.load(saved / "config.yaml") == run.config
     assert "/" not in (saved / "checkpoint").read_text()
     assert checkpoint.read_count(saved, "epoch") == 5 and checkpoint.newest(saved) == str(saved / "ckpt-5")
@@ -115,7 +115,8 @@ def test_a_run_folder_holds_what_its_description_says(saved, run):
 def test_the_stored_shapes_are_told_without_reading_the_tensors(folder, run):
     (folder / "ckpt-5.data-00000-of-00001").unlink()
     shapes = checkpoint.stored_shapes(folder)
-    for part, network in zip(checkpoint.NETWORKS, run.networks, strict=True):
+    for part in checkpoint.NETWORKS:
+        network = getattr(run.model, part)
         found = [shape for name, shape in shapes.items() if name.startswith(f"{part}/")]
         assert sorted(found) == sorted(tuple(weight.shape) for weight in network.weights)
     assert shapes["epoch"] == ()
@@ -130,7 +131,7 @@ def test_discriminator_and_optimisers_are_loaded_for_training_alone(saved):
 
 
 def test_a_run_without_discriminator_and_optimisers_has_none_for_training_either(tmp_path):
-    checkpoint.save(tmp_path / "run", make_run("tiny-legacy-cuda"), STORY)
+    checkpoint.save(tmp_path / "run", make_run("tiny-legacy-cuda"), PROVENANCE)
     loaded = checkpoint.load(tmp_path / "run", training=True)
     assert loaded.discriminator is None and loaded.optimizers == {}
 
@@ -138,7 +139,7 @@ def test_a_run_without_discriminator_and_optimisers_has_none_for_training_either
 def test_learning_rates_are_those_of_the_checkpoint(tmp_path):
     run = make_run()
     run.optimizers["detector"].learning_rate = 2e-5
-    checkpoint.save(tmp_path / "run", run, STORY)
+    checkpoint.save(tmp_path / "run", run, PROVENANCE)
     loaded = checkpoint.load(tmp_path / "run", training=True)
     assert loaded.optimizers["detector"].learning_rate == np.float32(2e-5)
     assert loaded.optimizers["generator"].learning_rate == np.float32(2e-4)
@@ -147,13 +148,13 @@ def test_learning_rates_are_those_of_the_checkpoint(tmp_path):
 def test_the_newest_of_several_checkpoints_is_loaded(folder, tmp_path):
     later = make_run()
     later.epoch = 12
-    later.networks.generator.final.bias.assign([1.0, 2.0, 3.0])
-    checkpoint.save(tmp_path / "later", later, STORY)
+    later.model.generator.final.bias.assign([1.0, 2.0, 3.0])
+    checkpoint.save(tmp_path / "later", later, PROVENANCE)
     for path in [*(tmp_path / "later").glob("ckpt-12*"), tmp_path / "later" / "checkpoint"]:
         shutil.copy(path, folder)
     loaded = checkpoint.load(folder)
     assert loaded.epoch == checkpoint.read_count(folder, "epoch") == 12
-    np.testing.assert_array_equal(loaded.networks.generator.final.bias, [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(loaded.model.generator.final.bias, [1.0, 2.0, 3.0])
 
 
 # Places -------------------------------------------------------------------------------------------------------------
@@ -173,14 +174,14 @@ def test_a_run_folder_may_be_renamed_moved_and_copied(folder, run, tmp_path, mon
 
 def test_a_run_saved_under_a_relative_name_may_be_read_from_elsewhere(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    checkpoint.save("runs/new", run, STORY)
+    checkpoint.save("runs/new", run, PROVENANCE)
     monkeypatch.chdir("/")
     assert checkpoint.load(tmp_path / "runs" / "new").epoch == 5
 
 
 def test_an_empty_folder_is_filled(run, tmp_path):
     (tmp_path / "run").mkdir()
-    checkpoint.save(tmp_path / "run", run, STORY)
+    checkpoint.save(tmp_path / "run", run, PROVENANCE)
     assert checkpoint.read_count(tmp_path / "run", "epoch") == 5 and os.listdir(tmp_path) == ["run"]
 
 
@@ -192,15 +193,15 @@ def test_what_exists_is_not_overwritten(kind, run, tmp_path):
     thing = target / "thesis.txt" if kind == "folder" else target
     thing.write_text("mine")
     with pytest.raises(errors.UserError) as caught:
-        checkpoint.save(target, run, STORY)
-    assert str(caught.value) == f"{target} exists already; give another --out, or delete it first."
+        checkpoint.save(target, run, PROVENANCE)
+    assert str(caught.value) == f"{target} already exists; give another --out, or delete it first."
     assert thing.read_text() == "mine" and os.listdir(tmp_path) == ["run"]
 
 
 def test_a_folder_below_a_file_cannot_be_made(run, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(errors.UserError, match=r"^Cannot make the folder .*; give another --out\.$"):
-        checkpoint.save(tmp_path / "file" / "run", run, STORY)
+    with pytest.raises(errors.UserError, match=r"^Cannot create the directory .*; give another --out\.$"):
+        checkpoint.save(tmp_path / "file" / "run", run, PROVENANCE)
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -227,7 +228,7 @@ def test_a_save_that_fails_midway_leaves_nothing(exception, raised, message, run
 
     monkeypatch.setattr(tf.train.Checkpoint, "write", fail)
     with pytest.raises(raised) as caught:
-        checkpoint.save(tmp_path / "run", run, STORY)
+        checkpoint.save(tmp_path / "run", run, PROVENANCE)
     assert str(caught.value).startswith(message.format(target=tmp_path / "run"))
     assert os.listdir(tmp_path) == []
 
@@ -245,27 +246,27 @@ build_once = functools.cache(checkpoint.build)
 
 
 def test_a_missing_folder_is_no_run_folder(tmp_path):
-    with pytest.raises(errors.UserError, match=r"absent is not a run folder: it does not exist; `fomm convert` and"):
+    with pytest.raises(errors.UserError, match=r"absent is not a run directory: it does not exist; `fomm convert` and"):
         checkpoint.load(tmp_path / "absent")
 
 
 def test_a_folder_without_config_is_no_run_folder(tmp_path):
-    assert "is not a run folder: it holds no config.yaml; `fomm convert` and train.py make one." in refuse(tmp_path)
+    assert "is not a run directory: it has no config.yaml; `fomm convert` and train.py make one." in refuse(tmp_path)
 
 
 @pytest.mark.parametrize("names", [["checkpoint"], ["ckpt-5.index"], ["checkpoint", "ckpt-5.index"]])
 def test_a_folder_without_checkpoint_is_refused(names, folder):
     for name in names:
         (folder / name).unlink()
-    assert refuse(folder).endswith("holds no checkpoint (ckpt-*.index and the file `checkpoint`).")
+    assert refuse(folder).endswith("has no checkpoint (ckpt-*.index and the file `checkpoint`).")
     for reader in (checkpoint.newest, checkpoint.stored_shapes, checkpoint.stored_parts):
-        with pytest.raises(errors.UserError, match="holds no checkpoint"):
+        with pytest.raises(errors.UserError, match="has no checkpoint"):
             reader(folder)
 
 
 def test_a_garbled_checkpoint_file_is_refused(folder):
     (folder / "checkpoint").write_text("model_checkpoint_path = ckpt-5")
-    assert "holds no checkpoint" in refuse(folder)
+    assert "has no checkpoint" in refuse(folder)
 
 
 @pytest.mark.parametrize(("share", "training"), [(0.0, False), (0.3, True), (0.9, False), (0.999, True)])
@@ -288,7 +289,7 @@ def test_missing_data_are_noticed_by_whoever_reads_them(folder, built_once):
 
 def test_a_flipped_bit_in_a_weight_is_noticed(folder, run, built_once):
     path = folder / "ckpt-5.data-00000-of-00001"
-    kernel = run.networks.generator.first.conv.kernel.numpy().tobytes()
+    kernel = run.model.generator.first.conv.kernel.numpy().tobytes()
     whole = path.read_bytes()
     assert whole.count(kernel) == 1
     path.write_bytes(whole.replace(kernel, bytes([kernel[0] ^ 1]) + kernel[1:]))

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-# Shares of max(1, the output's largest value), as `python -m export` allows them; grey levels for pictures in bytes.
+# Shares of max(1, the output's largest value), as `python -m export` allows them; gray levels for images in bytes.
 FLOAT, UINT8, JPEG = 2e-4, 1, 8
 
 

@@ -10,7 +10,13 @@ import pytest
 PURPOSES = {
     "export": ("export.saved_model", "export.tflite", "export.onnx", "export.runner", "export.verify", "export.report"),
     "people": ("embreex.rtcore_scene", "fomm_tf.data.people.command"),
-    "serving": ("serving.client", "serving.animate", "serving.over_grpc", "serving.rest", "serving.local.server"),
+    "serving": (
+        "serving.client",
+        "serving.animate",
+        "serving.grpc_transport",
+        "serving.rest_transport",
+        "serving.local.server",
+    ),
 }
 
 

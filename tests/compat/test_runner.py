@@ -17,8 +17,8 @@ from fomm_tf.inference import animator
 )
 def test_the_bundled_model_animates_in_the_newest(form, environment, package, major, bundled_files, tmp_path):
     place, _ = bundled_files(form)
-    picture, clip = examples.draw((128, 128), 2, 7)[1], examples.draw((128, 128), 4, 9)
-    expected = np.stack(list(animator.Animator.bundled().animate(picture, clip)))
-    np.savez(tmp_path / "answers.npz", picture=picture, clip=clip, expected=expected)
+    image, clip = examples.draw((128, 128), 2, 7)[1], examples.draw((128, 128), 4, 9)
+    expected = np.stack(list(animator.Animator.bundled().animate(image, clip)))
+    np.savez(tmp_path / "answers.npz", image=image, clip=clip, expected=expected)
     printed = environments.run(environment, "runner_answers.py", place, tmp_path / "answers.npz", package)
     assert all(f"{variant}: " in printed for variant in VARIANTS[form]) and f"{package} {major}." in printed

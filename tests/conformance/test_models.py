@@ -19,10 +19,10 @@ EVERY_MODEL = model_list.parametrize()
 @functools.cache
 def build(name):
     tf.keras.utils.set_random_seed(3)
-    networks = models.build(model_list.MODELS[name])
-    for network in networks:
+    model = models.FirstOrderMotionModel(model_list.MODELS[name])
+    for network in model.layers:
         model_list.shake(network.weights)
-    return animator.Animator(config.Config(model=model_list.MODELS[name]), networks)
+    return animator.Animator(model)
 
 
 def frames_of(name, count, seed=5):
@@ -71,7 +71,7 @@ def test_a_batch_is_its_frames_one_by_one(name):
 
 @EVERY_MODEL
 def test_one_source_for_many_frames_is_many_copies_of_the_source(name):
-    networks, frames = build(name).networks, frames_of(name, 2)
+    networks, frames = build(name).model, frames_of(name, 2)
     copies = tf.repeat(frames[:1], 2, axis=0)
     found = networks.detector(frames)
     motion = networks.dense_motion(networks.dense_motion.downsample(copies), networks.detector(copies), found)
@@ -83,7 +83,7 @@ def assert_graph_agrees_with_eager(name, **options):
     model, frames = build(name), frames_of(name, 2)
 
     def run(images):
-        detector, dense_motion, generator = model.networks
+        detector, dense_motion, generator = model.model.layers
         found = detector(images)
         motion = dense_motion(dense_motion.downsample(images), found, found)
         return found.value, motion.deformation, generator(images, motion)
@@ -105,11 +105,11 @@ def test_xla_agrees_with_eager(name):
 @EVERY_MODEL
 def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
     model = build(name)
-    run = checkpoint.Run(model.config, model.networks, models.build_discriminator(model.config.model))
+    run = checkpoint.Run(model.config, model.model, models.build_discriminator(model.config.model))
     checkpoint.save(tmp_path / "run", run, "test")
     loaded = checkpoint.load(tmp_path / "run", training=True)
     assert loaded.config == run.config
-    pairs = zip((*run.networks, run.discriminator), (*loaded.networks, loaded.discriminator), strict=True)
+    pairs = zip(run.parts().values(), loaded.parts().values(), strict=True)
     for mine, theirs in pairs:
         for variable, other in zip(mine.weights, theirs.weights, strict=True):
             np.testing.assert_array_equal(variable.numpy(), other.numpy())
@@ -118,7 +118,7 @@ def test_a_run_folder_gives_the_same_model_back(name, tmp_path):
 @EVERY_MODEL
 def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
     model = build(name)
-    run = checkpoint.Run(model.config, model.networks, models.build_discriminator(model.config.model))
+    run = checkpoint.Run(model.config, model.model, models.build_discriminator(model.config.model))
     model_list.shake(run.discriminator.weights)
     weights.save(tmp_path / "model.pth.tar", torch_import.export_checkpoint(run))
     recipe = tmp_path / "config.yaml"
@@ -126,7 +126,7 @@ def test_the_reference_s_format_gives_the_same_model_back(name, tmp_path):
     corners = run.config.model.align_corners
     back = torch_import.import_checkpoint(weights.load(tmp_path / "model.pth.tar"), str(recipe), corners, "test")
     assert back.config == run.config
-    pairs = zip((*run.networks, run.discriminator), (*back.networks, back.discriminator), strict=True)
+    pairs = zip(run.parts().values(), back.parts().values(), strict=True)
     for mine, theirs in pairs:
         for variable, other in zip(mine.weights, theirs.weights, strict=True):
             np.testing.assert_array_equal(variable.numpy(), other.numpy())
@@ -146,8 +146,9 @@ def test_render_is_finite_for_singular_driving_jacobian(name, value):
 @EVERY_MODEL
 def test_gradients_reach_every_trainable_variable(name):
     tf.keras.utils.set_random_seed(3)
-    detector, dense_motion, generator = networks = models.build(model_list.MODELS[name])
-    for network in networks:
+    model = models.FirstOrderMotionModel(model_list.MODELS[name])
+    detector, dense_motion, generator = model.layers
+    for network in model.layers:
         model_list.shake(network.weights)
     source, driving = frames_of(name, 2), frames_of(name, 2, seed=6)
     with tf.GradientTape() as tape:
@@ -158,7 +159,7 @@ def test_gradients_reach_every_trainable_variable(name):
             training=True,
         )
         loss = tf.reduce_mean(tf.abs(generator(source, motion, training=True) - driving))
-    variables = [variable for network in networks for variable in network.trainable_variables]
+    variables = [variable for network in model.layers for variable in network.trainable_variables]
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         assert gradient is not None, variable.name
         assert np.isfinite(gradient).all(), variable.name
@@ -183,11 +184,11 @@ def test_the_discriminator_judges_each_scale(name):
 def test_under_mixed_precision_motion_stays_float32(name, policy):
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
-        mixed = models.build(model_list.MODELS[name])
+        mixed = models.FirstOrderMotionModel(model_list.MODELS[name])
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    exact = build(name).networks
-    for mine, theirs in zip(mixed, exact, strict=True):
+    exact = build(name).model
+    for mine, theirs in zip(mixed.layers, exact.layers, strict=True):
         for variable, other in zip(mine.weights, theirs.weights, strict=True):
             variable.assign(other)
     frames = frames_of(name, 2)
@@ -204,12 +205,12 @@ def test_under_mixed_precision_motion_stays_float32(name, policy):
     np.testing.assert_allclose(prediction, exact.generator(frames, exact_motion), atol=tolerance)
 
 
-def test_a_frame_that_the_networks_cannot_halve_is_refused():
+def test_detect_rejects_sizes_the_networks_cannot_halve():
     with pytest.raises(ValueError, match=r"\[60, 64\] times model.motion_scale 0.25 is \[15, 16\].*multiple of 8"):
-        build("tiny").detect(np.zeros([1, 60, 64, 3], np.float32))
+        build("tiny").model.detect(np.zeros([1, 60, 64, 3], np.float32))
 
 
-def test_a_model_animates_frames_of_another_size_than_its_config_s():
-    model = build("tiny")
+def test_model_animates_frames_of_another_size():
+    model = build("tiny").model
     frames = tf.random.stateless_uniform([2, 96, 128, 3], [1, 2])
     assert animate(model, frames).prediction.shape == (2, 96, 128, 3)

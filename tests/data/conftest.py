@@ -7,19 +7,19 @@ from fomm_tf import video
 from fomm_tf.data import frames
 
 
-def _picture(number: int, size: tuple[int, int], hue: int) -> np.ndarray:
-    """A colour ramp on which a white bar shows the frame's number."""
+def _image(number: int, size: tuple[int, int], hue: int) -> np.ndarray:
+    """A color ramp on which a white bar shows the frame's number."""
     height, width = size
     rows, columns = np.mgrid[0:height, 0:width]
-    picture = np.stack([columns * 200 // width, rows * 200 // height, np.full(size, hue)], axis=-1).astype(np.uint8)
-    picture[: height // 8, : (number + 1) * width // 16] = 255
-    return picture
+    image = np.stack([columns * 200 // width, rows * 200 // height, np.full(size, hue)], axis=-1).astype(np.uint8)
+    image[: height // 8, : (number + 1) * width // 16] = 255
+    return image
 
 
 def _write_clip(path, count=8, size=(48, 48), hue=0):
     with video.write_video(path, 25) as writer:
         for number in range(count):
-            writer.write(_picture(number, size, hue))
+            writer.write(_image(number, size, hue))
 
 
 @pytest.fixture

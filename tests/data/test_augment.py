@@ -12,21 +12,21 @@ from fomm_tf.data import augment
 ALL = config.AugmentConfig(
     brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1, resize=(0.8, 1.3), crop=True, time_flip=False
 )
-NOTHING = augment.Variation(0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.5, 0.5)
+NOTHING = augment.AugmentParams(0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.5, 0.5)
 DRAWS = 10_000
 
 
 def drawn(**changes):
-    numbers = np.random.default_rng(0).random([DRAWS, augment.NUMBERS])
-    return augment.draw(config.AugmentConfig(**changes), numbers)
+    numbers = np.random.default_rng(0).random([DRAWS, augment.NUM_UNIFORMS])
+    return augment.sample(config.AugmentConfig(**changes), numbers)
 
 
-def picture(height=24, width=32, seed=0):
+def image(height=24, width=32, seed=0):
     return np.random.default_rng(seed).random([height, width, 3], np.float32)
 
 
 def applied(frame, settings=ALL, **changes):
-    variation = augment.Variation(*(tf.constant(value, tf.float32) for value in NOTHING._replace(**changes)))
+    variation = augment.AugmentParams(*(tf.constant(value, tf.float32) for value in NOTHING._replace(**changes)))
     return augment.apply(settings, variation, tf.constant(frame)).numpy()
 
 
@@ -35,7 +35,7 @@ def close_to(share):
     return pytest.approx(share, abs=4 * np.sqrt(0.25 / DRAWS))
 
 
-def test_with_both_flips_half_are_reversed_and_a_quarter_mirrored_and_none_both():
+def test_sample_both_flips_are_exclusive():
     made = drawn()
     assert made.reverse.mean() == close_to(0.5)
     assert made.mirror.mean() == close_to(0.25)
@@ -45,7 +45,7 @@ def test_with_both_flips_half_are_reversed_and_a_quarter_mirrored_and_none_both(
 @pytest.mark.parametrize(
     ("flips", "shares"), [((True, False), (0.5, 0)), ((False, True), (0, 0.5)), ((False, False), (0, 0))]
 )
-def test_a_flip_alone_comes_to_half(flips, shares):
+def test_sample_single_flip_has_probability_half(flips, shares):
     made = drawn(time_flip=flips[0], horizontal_flip=flips[1])
     assert made.reverse.mean() == close_to(shares[0])
     assert made.mirror.mean() == close_to(shares[1])
@@ -53,16 +53,16 @@ def test_a_flip_alone_comes_to_half(flips, shares):
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
 @pytest.mark.parametrize(("most", "low", "high"), [(0.1, 0.9, 1.1), (1.5, 0.0, 2.5), (0.0, 1.0, 1.0)])
-def test_a_factor_is_uniform_around_one_and_never_negative(name, most, low, high):
+def test_sample_factors_are_uniform_and_nonnegative(name, most, low, high):
     assert_uniform(getattr(drawn(**{name: most}), name), low, high)
 
 
 @pytest.mark.parametrize("most", [0.0, 0.1, 0.5])
-def test_hue_is_uniform_around_none(most):
+def test_sample_hue_is_uniform_around_zero(most):
     assert_uniform(drawn(hue=most).hue, -most, most)
 
 
-def test_size_and_place_are_uniform_or_fixed():
+def test_sample_scale_and_crop_are_uniform_or_fixed():
     made = drawn(resize=(0.9, 1.1), crop=True)
     assert_uniform(made.scale, 0.9, 1.1)
     assert_uniform(made.top, 0, 1)
@@ -78,36 +78,36 @@ def assert_uniform(values, low, high):
         assert np.abs(shares - np.linspace(0, 1, DRAWS)).max() < 2.2 / np.sqrt(DRAWS)
 
 
-def test_decisions_are_independent_of_each_other():
+def test_sample_values_are_independent():
     made = drawn(time_flip=False, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.1, resize=(0.9, 1.1), crop=True)
     correlation = np.corrcoef(np.stack(made[1:]))
     assert np.abs(correlation - np.eye(len(correlation))).max() < 4.5 / np.sqrt(DRAWS)
 
 
-def test_switching_one_on_leaves_the_others():
+def test_sample_enabling_one_does_not_change_others():
     plain, more = drawn(brightness=0.1), drawn(brightness=0.1, hue=0.2, resize=(0.9, 1.1), crop=True)
     assert np.array_equal(plain.brightness, more.brightness) and np.array_equal(plain.mirror, more.mirror)
 
 
-def test_nothing_drawn_changes_nothing():
-    frame = picture()
+def test_apply_identity_params_keeps_frame():
+    frame = image()
     np.testing.assert_allclose(applied(frame), frame, atol=2e-6)
     assert np.array_equal(applied(frame, config.AugmentConfig()), frame)
 
 
-def test_a_mirrored_frame_is_mirrored():
-    frame = picture()
+def test_apply_mirror_flips_frame():
+    frame = image()
     assert np.array_equal(applied(frame, config.AugmentConfig(), mirror=1.0), frame[:, ::-1])
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.4])
-def test_jitter_is_torchvisions(factor):
-    frame = picture()
-    grey = frame @ np.array([0.299, 0.587, 0.114])
+def test_apply_jitter_matches_torchvision(factor):
+    frame = image()
+    gray = frame @ np.array([0.299, 0.587, 0.114])
     wanted = {
         "brightness": frame * factor,
-        "contrast": grey.mean() + factor * (frame - grey.mean()),
-        "saturation": grey[..., None] + factor * (frame - grey[..., None]),
+        "contrast": gray.mean() + factor * (frame - gray.mean()),
+        "saturation": gray[..., None] + factor * (frame - gray[..., None]),
     }
     for name, expected in wanted.items():
         got = applied(frame, config.AugmentConfig(**{name: 0.5}), **{name: factor})
@@ -115,8 +115,8 @@ def test_jitter_is_torchvisions(factor):
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.1, 0.3])
-def test_hue_turns_the_colour_circle(shift):
-    frame = picture(6, 5)
+def test_apply_hue_rotates_color_circle(shift):
+    frame = image(6, 5)
     expected = np.zeros_like(frame)
     for place in np.ndindex(frame.shape[:2]):
         hue, saturation, value = colorsys.rgb_to_hsv(*frame[place])
@@ -125,8 +125,8 @@ def test_hue_turns_the_colour_circle(shift):
 
 
 @pytest.mark.parametrize(("top", "left"), [(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)])
-def test_an_enlarged_frame_is_cut_and_a_reduced_one_goes_on_to_its_sides(top, left):
-    frame = picture()
+def test_apply_scale_crops_or_pads_with_edge(top, left):
+    frame = image()
     settings = config.AugmentConfig(resize=(0.5, 2), crop=True)
     large = tf.image.resize(frame, [48, 64], antialias=True).numpy()
     row, column = int(24 * top), int(32 * left)
@@ -139,12 +139,12 @@ def test_an_enlarged_frame_is_cut_and_a_reduced_one_goes_on_to_its_sides(top, le
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_any_draw_gives_finite_frames_in_range_and_of_the_size(seed):
+def test_apply_any_params_yield_valid_frames(seed):
     settings = config.AugmentConfig(
         brightness=2.0, contrast=2.0, saturation=2.0, hue=0.5, resize=(0.3, 3.0), crop=bool(seed % 2)
     )
-    variation = augment.draw(settings, np.random.default_rng(seed).random(augment.NUMBERS))
-    for frame in (picture(seed=seed), np.zeros([24, 32, 3], np.float32), np.ones([24, 32, 3], np.float32)):
-        made = augment.apply(settings, augment.Variation(*map(tf.constant, variation)), tf.constant(frame)).numpy()
+    variation = augment.sample(settings, np.random.default_rng(seed).random(augment.NUM_UNIFORMS))
+    for frame in (image(seed=seed), np.zeros([24, 32, 3], np.float32), np.ones([24, 32, 3], np.float32)):
+        made = augment.apply(settings, augment.AugmentParams(*map(tf.constant, variation)), tf.constant(frame)).numpy()
         assert made.shape == frame.shape and made.dtype == np.float32
         assert np.isfinite(made).all() and made.min() >= 0 and made.max() <= 1

@@ -51,7 +51,7 @@ def kept_files(root):
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mov", "clip.webm", "clip.gif", "clip"])
-def test_each_kind_of_video_gives_its_frames(tmp_path, write_clip, name):
+def test_load_reads_every_kind_of_video(tmp_path, write_clip, name):
     write_clip(tmp_path / "train" / name)
     index = frames.load(tmp_path, "train", SIZE)
     assert names(index) == [name] and len(index.clips[0]) == 8 and not index.skipped
@@ -61,50 +61,50 @@ def test_each_kind_of_video_gives_its_frames(tmp_path, write_clip, name):
         assert np.abs(kept.astype(int) - frame).mean() < 3  # the gif's dots are the hardest
 
 
-def test_a_stacked_picture_gives_its_frames(tmp_path):
+def test_load_reads_stacked_image(tmp_path):
     stacked = np.concatenate([np.full([48, 48, 3], 50 * number, np.uint8) for number in range(4)], axis=1)
     video.write_image(tmp_path / "train" / "clip.png", stacked)
     clip = frames.load(tmp_path, "train", SIZE).clips[0]
     assert [int(clip.frame(number).mean()) for number in range(len(clip))] == [0, 50, 100, 150]
 
 
-def test_a_drawing_is_kept_without_loss(tmp_path):
-    picture = np.full([*SIZE, 3], 200, np.uint8)
-    picture[10:20, 13:37] = [255, 0, 40]
+def test_load_caches_drawings_losslessly(tmp_path):
+    image = np.full([*SIZE, 3], 200, np.uint8)
+    image[10:20, 13:37] = [255, 0, 40]
     with video.write_video(tmp_path / "train" / "clip", 25) as writer:
-        writer.write(picture)
-        writer.write(picture[::-1])
+        writer.write(image)
+        writer.write(image[::-1])
     clip = frames.load(tmp_path, "train", SIZE).clips[0]
-    assert np.array_equal(clip.frame(0), picture) and np.array_equal(clip.frame(1), picture[::-1])
+    assert np.array_equal(clip.frame(0), image) and np.array_equal(clip.frame(1), image[::-1])
 
 
-def test_a_filmed_clip_is_kept_within_two_grey_levels_in_a_fifth_of_the_bytes(tmp_path):
+def test_load_caches_natural_video_within_two_gray_levels(tmp_path):
     rng = np.random.default_rng(0)
-    picture = video.resize(rng.integers(0, 256, [8, 8, 3], np.uint8), (128, 128)).astype(float)
-    shown = [np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8) for _ in range(3)]
+    image = video.resize(rng.integers(0, 256, [8, 8, 3], np.uint8), (128, 128)).astype(float)
+    shown = [np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8) for _ in range(3)]
     with video.write_video(tmp_path / "train" / "clip", 25) as writer:
         for frame in shown:
             writer.write(frame)
     clip = frames.load(tmp_path, "train", (128, 128)).clips[0]
-    assert clip.kept.stat().st_size < 3 * 128 * 128 * 3 / 4
+    assert clip.cache_file.stat().st_size < 3 * 128 * 128 * 3 / 4
     assert np.abs(clip.frame(1).astype(int) - shown[1]).mean() < 2
 
 
-def test_frames_get_the_size_of_the_middle_of_the_picture(tmp_path, write_clip):
+def test_load_center_crops_frames(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "clip", size=(64, 96))
     clip = frames.load(tmp_path, "train", (32, 40)).clips[0]
     first = next(iter(video.open_video(tmp_path / "train" / "clip")))
     assert np.abs(clip.frame(0).astype(int) - video.resize(first, (32, 40))).mean() < 2
 
 
-def test_train_and_test_folders_are_the_parts(tmp_path, write_clip):
+def test_load_uses_train_and_test_directories(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "a", count=2)
     write_clip(tmp_path / "test" / "b", count=2)
     assert names(frames.load(tmp_path, "train", SIZE)) == ["a"]
     assert names(frames.load(tmp_path, "test", SIZE)) == ["b"]
 
 
-def test_a_split_keeps_identities_together_and_follows_the_seed(tmp_path, write_clip):
+def test_load_split_keeps_identities_together_and_depends_on_seed(tmp_path, write_clip):
     for identity in range(10):
         for clip in range(2):
             write_clip(tmp_path / f"id{identity}#{clip}", count=2, size=(8, 8))
@@ -116,25 +116,25 @@ def test_a_split_keeps_identities_together_and_follows_the_seed(tmp_path, write_
     assert len(set(map(frozenset, tested.values()))) > 1
 
 
-def test_clips_of_one_identity_are_split_themselves(tmp_path, write_clip):
+def test_load_splits_clips_of_a_single_identity(tmp_path, write_clip):
     for clip in range(3):
         write_clip(tmp_path / f"id#{clip}", count=2, size=(8, 8))
     parts = [names(frames.load(tmp_path, part, (8, 8))) for part in layout.SPLITS]
     assert [len(part) for part in parts] == [2, 1] and len({*parts[0], *parts[1]}) == 3
 
 
-def test_a_single_clip_is_for_training(tmp_path, write_clip):
+def test_load_uses_single_clip_for_training(tmp_path, write_clip):
     write_clip(tmp_path / "only", count=2)
     assert names(frames.load(tmp_path, "train", SIZE)) == ["only"]
-    with pytest.raises(errors.UserError, match="no clip to test with"):
+    with pytest.raises(errors.UserError, match="no usable test clip"):
         frames.load(tmp_path, "test", SIZE)
 
 
-def test_identity_is_what_stands_before_the_first_hash(index):
+def test_identity_of_is_name_before_first_hash(index):
     assert index.by_identity() == ((0, 1, 2), (3,), (4, 5))
 
 
-def test_bad_clips_among_good_ones_are_named_skipped_and_counted(tmp_path, write_clip):
+def test_load_skips_and_reports_bad_clips(tmp_path, write_clip):
     train = tmp_path / "train"
     for name in ("a", "z.mp4"):
         write_clip(train / name)
@@ -154,24 +154,26 @@ def test_bad_clips_among_good_ones_are_named_skipped_and_counted(tmp_path, write
     for name in ("broken.mp4", "empty.mp4", "no frames", "still", "damaged", "nowhere"):
         assert any(name in str(warning.message) for warning in caught), name
         assert any(name in line for line in index.skipped), name
-    assert any("still has one frame, and a pair needs two" in line for line in index.skipped)
+    assert any("still has one frame; a pair needs two" in line for line in index.skipped)
     assert not [path for path in kept_files(tmp_path) if path.name.startswith(("broken", "damaged"))]
 
 
-def test_a_cut_off_video_serves_as_far_as_it_goes_and_is_named(tmp_path, write_clip):
+def test_load_uses_truncated_video_and_warns(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "a.webm", count=100)
     path = tmp_path / "train" / "a.webm"
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    with pytest.warns(UserWarning, match=r"a\.webm is damaged or cut off"):
+    with pytest.warns(UserWarning, match=r"a\.webm is damaged or truncated"):
         index = frames.load(tmp_path, "train", SIZE)
     assert 2 <= len(index.clips[0]) < 100
 
 
-def test_an_empty_set_says_where_it_looked_and_what_it_takes(tmp_path):
-    with pytest.raises(errors.UserError, match=r"missing is not a folder.*\.mp4"):
+def test_load_rejects_empty_data_set_with_supported_formats(tmp_path):
+    with pytest.raises(errors.UserError, match=r"missing is not a directory.*\.mp4"):
         frames.load(tmp_path / "missing", "train", SIZE)
     (tmp_path / "test").mkdir()
-    with pytest.raises(errors.UserError, match=r"in .*train: 0 found.*\.mp4.*folders of frames"):
+    with pytest.raises(
+        errors.UserError, match=r"train has no usable train clip: 0 found.*\.mp4.*directories of frames"
+    ):
         frames.load(tmp_path, "train", SIZE)
     (tmp_path / "test" / "a.mp4").write_bytes(b"no video")
     with (
@@ -181,7 +183,7 @@ def test_an_empty_set_says_where_it_looked_and_what_it_takes(tmp_path):
         frames.load(tmp_path, "test", SIZE)
 
 
-def test_a_clip_is_decoded_once(tmp_path, write_clip, monkeypatch):
+def test_load_decodes_each_clip_once(tmp_path, write_clip, monkeypatch):
     for name in ("a", "b.mp4"):
         write_clip(tmp_path / "train" / name)
     first = frames.load(tmp_path, "train", SIZE)
@@ -193,7 +195,7 @@ def test_a_clip_is_decoded_once(tmp_path, write_clip, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a"])
-def test_a_clip_that_changes_is_decoded_again(tmp_path, write_clip, name):
+def test_load_decodes_changed_clip_again(tmp_path, write_clip, name):
     path = tmp_path / "train" / name
     write_clip(path)
     frames.load(tmp_path, "train", SIZE)
@@ -203,7 +205,7 @@ def test_a_clip_that_changes_is_decoded_again(tmp_path, write_clip, name):
     assert len(kept_files(tmp_path)) == 1
 
 
-def test_a_frame_that_is_overwritten_in_place_is_noticed(tmp_path, write_clip):
+def test_load_notices_frame_overwritten_in_place(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "a")
     frames.load(tmp_path, "train", SIZE)
     video.write_image(tmp_path / "train" / "a" / "00002.png", np.full([*SIZE, 3], 77, np.uint8))
@@ -211,32 +213,32 @@ def test_a_frame_that_is_overwritten_in_place_is_noticed(tmp_path, write_clip):
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a/00002.png"])
-def test_another_time_of_change_is_noticed(tmp_path, write_clip, name):
+def test_load_notices_changed_modification_time(tmp_path, write_clip, name):
     write_clip((tmp_path / "train" / name) if name == "a.mp4" else tmp_path / "train" / "a")
-    made = [frames.load(tmp_path, "train", SIZE).clips[0].kept.stat().st_mtime_ns]
+    made = [frames.load(tmp_path, "train", SIZE).clips[0].cache_file.stat().st_mtime_ns]
     for time_of_change in (1_000_000, 1_000_001):
         os.utime(tmp_path / "train" / name, ns=(0, time_of_change))
-        made.append(frames.load(tmp_path, "train", SIZE).clips[0].kept.stat().st_mtime_ns)
+        made.append(frames.load(tmp_path, "train", SIZE).clips[0].cache_file.stat().st_mtime_ns)
     assert len(set(made)) == 3
 
 
-def test_each_frame_size_is_kept_apart(tmp_path, write_clip):
+def test_load_caches_each_frame_size_separately(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "a")
     small, large = (frames.load(tmp_path, "train", size).clips[0] for size in ((16, 16), (32, 32)))
     assert small.frame(0).shape == (16, 16, 3) and large.frame(0).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("keep", [0, 20, 700])
-def test_a_kept_file_that_lost_its_end_is_made_again(tmp_path, write_clip, keep):
+def test_load_rewrites_truncated_cache_file(tmp_path, write_clip, keep):
     write_clip(tmp_path / "train" / "a")
     clip = frames.load(tmp_path, "train", SIZE).clips[0]
-    whole = clip.kept.read_bytes()
-    clip.kept.write_bytes(whole[:keep])
+    whole = clip.cache_file.read_bytes()
+    clip.cache_file.write_bytes(whole[:keep])
     frames.load(tmp_path, "train", SIZE)
-    assert clip.kept.read_bytes() == whole
+    assert clip.cache_file.read_bytes() == whole
 
 
-def test_the_cache_may_lie_elsewhere_and_serve_two_sets_of_one_name(tmp_path, write_clip):
+def test_load_shared_cache_separates_data_sets_of_one_name(tmp_path, write_clip):
     for number in range(2):
         write_clip(tmp_path / str(number) / "set" / "train" / "a", count=3 + number)
     for number in [0, 1, 0]:
@@ -246,17 +248,17 @@ def test_the_cache_may_lie_elsewhere_and_serve_two_sets_of_one_name(tmp_path, wr
     assert len(list((tmp_path / "cache").rglob("*.frames"))) == 2
 
 
-def test_a_cache_that_cannot_be_written_stops_with_one_line(tmp_path, write_clip):
+def test_load_unwritable_cache_is_one_line(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "a")
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(errors.UserError, match="cannot write"):
         frames.load(tmp_path, "train", SIZE, cache=tmp_path / "cache")
 
 
-def test_a_full_disk_stops_and_leaves_nothing(tmp_path, write_clip, monkeypatch):
+def test_load_full_disk_leaves_no_partial_cache(tmp_path, write_clip, monkeypatch):
     write_clip(tmp_path / "train" / "a")
 
-    def full(picture):
+    def full(image):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(frames, "_png", full)
@@ -266,7 +268,7 @@ def test_a_full_disk_stops_and_leaves_nothing(tmp_path, write_clip, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_kill_while_a_clip_is_decoded_leaves_no_half_file(tmp_path, write_clip):
+def test_load_killed_leaves_no_partial_file(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "a", count=6)
     with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"half\n"
@@ -276,7 +278,7 @@ def test_a_kill_while_a_clip_is_decoded_leaves_no_half_file(tmp_path, write_clip
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_at_once_and_leaves_nothing(tmp_path, write_clip):
+def test_load_ctrl_c_stops_at_once_and_leaves_nothing(tmp_path, write_clip):
     write_clip(tmp_path / "train" / "a", count=6)
     with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"half\n"
@@ -290,7 +292,7 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing(tmp_path, write_clip):
     assert not kept_files(tmp_path)
 
 
-def test_nothing_is_warned_of_or_printed_where_all_is_well(tmp_path, write_clip, capfd):
+def test_load_is_silent_on_success(tmp_path, write_clip, capfd):
     write_clip(tmp_path / "train" / "a")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -73,7 +73,7 @@ def people(tmp_path):
     return root
 
 
-def test_a_video_becomes_clips_cut_by_the_smallest_square_around_all_boxes(tmp_path, capsys):
+def test_prepare_crops_smallest_square_around_all_boxes(tmp_path, capsys):
     moving = list(_frames(30, left=40, step=0.5))
     nothing = [_scene(0)] * 5
     _write(tmp_path / "ann", moving, nothing, _frames(10, left=80, top=48), _frames(3, scene=7, left=80, top=48))
@@ -81,17 +81,17 @@ def test_a_video_becomes_clips_cut_by_the_smallest_square_around_all_boxes(tmp_p
     assert _run(out, "--split", "time", "--max-frames", "20", "--test-share", "0.4", tmp_path / "ann") == 0
     printed = capsys.readouterr()
     assert printed.out == (
-        f"{out}: 2 clips in train, 1 in test, 2 stretches dropped, 0 faulty videos; "
-        f"{out / 'prepare.csv'} tells of each\n"
+        f"{out}: 2 clips in train, 1 in test, 2 segments dropped, 0 faulty videos; "
+        f"{out / 'prepare.csv'} lists all segments\n"
     )
     assert _clips(out) == ["test/ann#000035-000044", "train/ann#000000-000019", "train/ann#000020-000029"]
-    told = [(row["clip"], row["first"], row["frames"], row["end"], row["reason"]) for row in _rows(out)]
-    assert told == [
-        ("ann#000000-000019", "0", "20", "long enough", ""),
+    segments = [(row["clip"], row["first"], row["frames"], row["end"], row["reason"]) for row in _rows(out)]
+    assert segments == [
+        ("ann#000000-000019", "0", "20", "max_frames reached", ""),
         ("ann#000020-000029", "20", "10", "lost", ""),
-        ("", "30", "5", "nothing found", "nothing found"),
+        ("", "30", "5", "no detection", "no detection"),
         ("ann#000035-000044", "35", "10", "cut", ""),
-        ("", "45", "3", "end of the video", "3 frames, fewer than 8"),
+        ("", "45", "3", "end of video", "3 frames, fewer than 8"),
     ]
     # 40 to 72 in the first frame, 48 or 52 to 84 in the 20th: the union is 40 or 44 wide, times 1.5.
     row = _rows(out)[0]
@@ -109,7 +109,7 @@ def test_a_video_becomes_clips_cut_by_the_smallest_square_around_all_boxes(tmp_p
 
 
 @pytest.mark.parametrize("kind", ["mp4", "png"])
-def test_what_is_written_can_be_trained_on(people, tmp_path, kind):
+def test_prepare_output_is_readable_for_training(people, tmp_path, kind):
     out = tmp_path / "set"
     assert _run(out, people, "--format", kind) == 0
     train, test = (frames.load(out, split, (32, 32)) for split in ("train", "test"))
@@ -122,33 +122,33 @@ def test_what_is_written_can_be_trained_on(people, tmp_path, kind):
     assert train.clips[0].frame(0)[14:18, 14:18].min() > 235
 
 
-def test_a_cut_divides_a_video_though_the_object_stays_in_its_place(tmp_path):
+def test_prepare_splits_at_scene_cut_of_a_static_object(tmp_path):
     _write(tmp_path / "in" / "cuts.mp4", *(_frames(count, scene) for scene, count in enumerate([12, 9, 15])))
     assert _run(tmp_path / "set", tmp_path / "in", "--test-share", "0") == 0
     assert [(row["first"], row["frames"], row["end"]) for row in _rows(tmp_path / "set")] == [
         ("0", "12", "cut"),
         ("12", "9", "cut"),
-        ("21", "15", "end of the video"),
+        ("21", "15", "end of video"),
     ]
     assert _run(tmp_path / "whole", tmp_path / "in", "--test-share", "0", "--no-cuts") == 0
     assert _clips(tmp_path / "whole") == ["train/cuts#000000-000035"]
 
 
-def test_a_faulty_video_is_told_of_and_the_others_are_done(people, tmp_path, capsys):
+def test_prepare_reports_faulty_video_and_continues(people, tmp_path, capsys):
     whole = _write(tmp_path / "whole.mp4", _frames(50))
     (people / "eve.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     (people / "fay.mp4").write_bytes(os.urandom(4096))
     out = tmp_path / "set"
     assert _run(out, people) == 0
     printed = capsys.readouterr()
-    assert "3 clips in train, 1 in test, 0 stretches dropped, 2 faulty videos" in printed.out
-    assert f"fomm: warning: {people / 'eve.mp4'} has a video track without a frame that can be decoded" in printed.err
+    assert "3 clips in train, 1 in test, 0 segments dropped, 2 faulty videos" in printed.out
+    assert f"fomm: warning: {people / 'eve.mp4'} has a video track, but no frame can be decoded" in printed.err
     assert f"fomm: warning: {people / 'fay.mp4'} is not a video that ffmpeg can read" in printed.err
     faults = {row["video"]: row["reason"] for row in _rows(out) if row["reason"]}
     assert set(faults) == {str(people / "eve.mp4"), str(people / "fay.mp4")}
 
 
-def test_a_damaged_video_serves_as_far_as_it_goes_and_is_told_of(tmp_path, capsys):
+def test_prepare_uses_truncated_video_and_warns(tmp_path, capsys):
     noise = np.random.default_rng(0)
     grainy = (
         np.where(frame == 255, frame, frame + noise.integers(0, 30, frame.shape, np.uint8)) for frame in _frames(60)
@@ -159,10 +159,10 @@ def test_a_damaged_video_serves_as_far_as_it_goes_and_is_told_of(tmp_path, capsy
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 2 // 3])
     out = tmp_path / "set"
     assert _run(out, tmp_path / "cut.mkv", "--test-share", "0") == 0
-    assert "is damaged or cut off" in capsys.readouterr().err
+    assert "is damaged or truncated" in capsys.readouterr().err
     (kept, fault) = _rows(out)
     assert 8 <= int(kept["frames"]) < 60
-    assert "is damaged or cut off" in fault["reason"]
+    assert "is damaged or truncated" in fault["reason"]
 
 
 REMUX = """
@@ -176,23 +176,23 @@ with av.open(sys.argv[1]) as source, av.open(sys.argv[2], "w") as target:
 """
 
 
-def test_small_short_and_leaving_objects_are_dropped_with_the_reason(tmp_path, capsys):
+def test_prepare_drops_small_short_and_leaving_objects_with_reason(tmp_path, capsys):
     root = tmp_path / "in"
     _write(root / "small", _frames(10, side=16))
     _write(root / "short", _frames(7))
     _write(root / "edge", _frames(10, left=0, top=0))
     _write(root / "none", [_scene(0)] * 10)
     assert _run(tmp_path / "set", root, "--test-share", "0", "--edge-margin", "0.1") == 2
-    assert "No clip of 4 videos was kept, most often because of this: " in capsys.readouterr().err
+    assert "no clip of 4 videos was kept; the most frequent reason: " in capsys.readouterr().err
     assert {os.path.basename(row["video"]): row["reason"] for row in _rows(tmp_path / "set")} == {
         "small": "the crop's side is 24 pixels, less than 32",
         "short": "7 frames, fewer than 8",
         "edge": "too near the frame's edge",
-        "none": "nothing found",
+        "none": "no detection",
     }
 
 
-def test_whole_frames_need_no_detector_and_show_all_with_a_repeated_edge(tmp_path):
+def test_prepare_whole_frames_repeats_edge_without_detector(tmp_path):
     frame = np.zeros([64, 32, 3], np.uint8) + 255
     frame[8:56, 8:24] = 90
     _write(tmp_path / "in" / "dress", [frame] * 3)
@@ -206,7 +206,7 @@ def test_whole_frames_need_no_detector_and_show_all_with_a_repeated_edge(tmp_pat
 @pytest.mark.parametrize(
     ("preset", "suffix", "size"), [("bair", "", (64, 64)), ("mgif", ".gif", (48, 80)), ("fashion", ".mp4", (80, 48))]
 )
-def test_published_clips_are_taken_whole_and_in_their_parts(tmp_path, preset, suffix, size):
+def test_prepare_presets_of_published_clips_keep_them_whole(tmp_path, preset, suffix, size):
     shown = np.full([*size, 3], 200, np.uint8)
     shown[8:40, 8:40] = 20
     for split, count in (("train", 30), ("test", 4)):
@@ -220,11 +220,11 @@ def test_published_clips_are_taken_whole_and_in_their_parts(tmp_path, preset, su
     frame = next(iter(video.open_video(out / _clips(out)[0]))).astype(int)
     assert frame.shape == (80, 80, 3)
     dark = (frame.max(axis=-1) < 110).sum() / 80**2
-    # All of it is shown, and what is filled up is of the edge's colour.
+    # All of it is shown, and what is filled up is of the edge's color.
     assert dark == pytest.approx(32**2 / max(size) ** 2, rel=0.1)
 
 
-def test_a_rate_takes_every_second_frame_and_train_and_test_stay_what_they_are(tmp_path):
+def test_prepare_fps_resamples_and_keeps_splits(tmp_path):
     _write(tmp_path / "in" / "train" / "ann.mp4", _frames(40, step=0.2))
     _write(tmp_path / "in" / "test" / "ann#2.mp4", _frames(20))
     assert _run(tmp_path / "set", tmp_path / "in", "--fps", "12.5", "--format", "mp4") == 0
@@ -232,7 +232,7 @@ def test_a_rate_takes_every_second_frame_and_train_and_test_stay_what_they_are(t
     assert video.open_video(tmp_path / "set" / "train" / "ann#000000-000019.mp4").fps == 12.5
 
 
-def test_the_bytes_do_not_depend_on_the_workers_and_a_second_run_does_nothing(people, tmp_path, monkeypatch):
+def test_prepare_bytes_do_not_depend_on_processes(people, tmp_path, monkeypatch):
     for name, jobs in (("one", 1), ("three", 3)):
         assert _run(tmp_path / name, people, "--jobs", jobs, "--format", "mp4") == 0
     assert _contents(tmp_path / "one") == _contents(tmp_path / "three")
@@ -244,7 +244,7 @@ def test_the_bytes_do_not_depend_on_the_workers_and_a_second_run_does_nothing(pe
     assert _contents(tmp_path / "one") == _contents(tmp_path / "three")
 
 
-def test_a_lost_clip_is_cut_again_a_changed_video_prepared_anew_and_new_ones_join(people, tmp_path, monkeypatch):
+def test_prepare_updates_lost_changed_and_new_videos(people, tmp_path, monkeypatch):
     out = tmp_path / "set"
     assert _run(out, people) == 0
     before = _contents(out)
@@ -287,17 +287,17 @@ def _wait(process, line):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_does_nothing_twice_and_gives_the_same_bytes(tmp_path):
+def test_prepare_killed_and_resumed_gives_same_bytes(tmp_path):
     root = tmp_path / "in"
     for number, name in enumerate(["ann", "bob", "cid"]):
         _write(root / f"{name}.mp4", *(_frames(60, scene=10 * number + part, step=0.1) for part in range(3)))
     assert _run(tmp_path / "whole", root, "--jobs", "1") == 0
     out, log = tmp_path / "set", tmp_path / "log"
-    # Within bob's second clip: cid is not begun.
+    # Within bob's second clip: cid is not started.
     first = _start(out, root, "--jobs", "1", FINDER_LOG=str(log), FINDER_HANGS=str(180 + 60 + 10))
     _wait(first, b"cutting\n")
     first.kill()
-    first.communicate(timeout=60)  # the workers have ended too: nobody writes to its pipes any more
+    first.communicate(timeout=60)  # the workers have ended too: no process writes to its pipes any more
     seen = sum(int(line.split()[1]) for line in log.read_text().splitlines())
     assert not (out / "prepare.csv").exists()
     times = {path: path.stat().st_mtime_ns for path in out.glob("t*/[!.]*")}
@@ -314,7 +314,7 @@ def test_killed_and_started_again_it_does_nothing_twice_and_gives_the_same_bytes
 
 
 @pytest.mark.slow
-def test_sigterm_ends_it_with_130_and_leaves_nothing_half_written(people, tmp_path):
+def test_prepare_sigterm_exits_130_and_leaves_no_partial_file(people, tmp_path):
     out = tmp_path / "set"
     process = _start(out, people, "--jobs", "2", FINDER_LOG=str(tmp_path / "log"), FINDER_WAITS="stop")
     _wait(process, b"looking\n")
@@ -330,7 +330,7 @@ def test_sigterm_ends_it_with_130_and_leaves_nothing_half_written(people, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["png", "mp4"])
-def test_a_full_disk_is_one_line_and_what_is_complete_stays(tmp_path, capsys, kind):
+def test_prepare_full_disk_is_one_line_and_keeps_finished_clips(tmp_path, capsys, kind):
     noise = np.random.default_rng(0)
     grainy = (frame // 2 + noise.integers(0, 99, frame.shape, np.uint8) for frame in _frames(20))
     grainy = [np.where(plain == 255, plain, frame) for frame, plain in zip(grainy, _frames(20), strict=True)]
@@ -345,14 +345,14 @@ def test_a_full_disk_is_one_line_and_what_is_complete_stays(tmp_path, capsys, ki
 
 
 @pytest.mark.slow
-def test_two_at_once_in_one_folder_are_refused(people, tmp_path, capsys):
+def test_prepare_rejects_second_process_in_same_directory(people, tmp_path, capsys):
     out = tmp_path / "set"
     with open(tmp_path / "gate", "w") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         process = _start(out, people, FINDER_WAITS=gate.name)
         _wait(process, b"looking\n")
         assert _run(out, people) == 2
-    assert "is being worked at by another fomm prepare" in capsys.readouterr().err
+    assert "is in use by another fomm prepare" in capsys.readouterr().err
     process.communicate(timeout=120)
     assert process.returncode == 0
     assert len(_clips(out)) == 4
@@ -361,31 +361,34 @@ def test_two_at_once_in_one_folder_are_refused(people, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "nobody"], "There is no preset 'nobody'; there is: vox, nemo"),
-        (["--size", "8"], "--size is 8; give at least 16"),
-        (["--size", "33", "--format", "mp4"], "--size is 33; an mp4 needs an even one"),
+        (
+            ["--preset", "portrait"],
+            "--preset must be one of vox, nemo, taichi, bair, mgif, fashion, faces, bodies; got 'portrait'",
+        ),
+        (["--size", "8"], "--size must be at least 16; got 8"),
+        (["--size", "33", "--format", "mp4"], "--size must be even for mp4; got 33"),
         (["--size", "x"], "argument --size: invalid int value: 'x'"),
-        (["--margin", "0.5"], "--margin is 0.5; give 1 or more"),
-        (["--margin", "nan"], "--margin is nan; give 1 or more"),
-        (["--edge-margin", "0.5"], "--edge-margin is 0.5; give -1 or more, below 0.5"),
-        (["--min-side", "0"], "--min-side is 0; give at least 1"),
-        (["--min-frames", "1"], "--min-frames is 1; a training pair needs 2"),
-        (["--max-frames", "7"], "--max-frames is 7; min-frames is 8"),
-        (["--min-iou", "1"], "--min-iou is 1.0; give 0 or more, below 1"),
-        (["--fps", "0"], "--fps is 0.0; give a rate above 0"),
-        (["--test-share", "1"], "--test-share is 1.0; give 0 or more, below 1"),
-        (["--test-identities", "zoe"], "no video shows zoe, but ann, bob, cid, dan"),
-        (["--identity", "("], "is no regular expression"),
-        (["--identity", "a"], "put brackets around the part that is the identity"),
-        (["--jobs", "0"], "--jobs is 0; give at least 1"),
+        (["--margin", "0.5"], "--margin must be at least 1; got 0.5"),
+        (["--margin", "nan"], "--margin must be at least 1; got nan"),
+        (["--edge-margin", "0.5"], "--edge-margin must be at least -1 and below 0.5; got 0.5"),
+        (["--min-side", "0"], "--min-side must be at least 1; got 0"),
+        (["--min-frames", "1"], "--min-frames must be at least 2, for a training pair; got 1"),
+        (["--max-frames", "7"], "--max-frames must be at least --min-frames, 8; got 7"),
+        (["--min-iou", "1"], "--min-iou must be at least 0 and below 1; got 1.0"),
+        (["--fps", "0"], "--fps must be above 0 and at most 1000; got 0.0"),
+        (["--test-share", "1"], "--test-share must be at least 0 and below 1; got 1.0"),
+        (["--test-identities", "zoe"], "--test-identities must be some of ann, bob, cid, dan; got zoe"),
+        (["--identity", "("], "--identity must be a regular expression; got '('"),
+        (["--identity", "a"], "a regular expression with a group, (...), for the identity; got"),
+        (["--jobs", "0"], "--jobs must be at least 1; got 0"),
         (["--crop", "hand"], "There is no detector 'hand' of this kind"),
         (["--crop", "finders:nothing"], "finders has no 'nothing' to call"),
         (["--crop", "finders:find_nonsense"], "The detector finders:find_nonsense must give"),
-        (["--crop", "finders:die", "--jobs", "1"], "ann: out of memory, killed, or by a video that breaks the decoder"),
+        (["--crop", "finders:die", "--jobs", "1"], "ann: out of memory, killed, or a file that crashes the decoder"),
         (["--format", "gif"], "argument --format: invalid choice: 'gif'"),
     ],
 )
-def test_bad_arguments_are_one_line_and_exit_code_2(people, tmp_path, capsys, arguments, message):
+def test_prepare_rejects_invalid_arguments_in_one_line(people, tmp_path, capsys, arguments, message):
     assert _run(tmp_path / "set", people, *arguments) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith("fomm: ")
@@ -395,29 +398,29 @@ def test_bad_arguments_are_one_line_and_exit_code_2(people, tmp_path, capsys, ar
     assert not (tmp_path / "set" / "prepare.json").exists() or _run(tmp_path / "set", people) == 0
 
 
-def test_missing_videos_and_places_that_are_taken_are_refused(people, tmp_path, capsys):
+def test_prepare_rejects_missing_videos_and_used_directories(people, tmp_path, capsys):
     def refuse(*arguments):
         assert _run(*arguments) == 2
         return capsys.readouterr().err
 
-    assert "No videos are given; give files or folders, or one of --preset faces and bodies" in refuse(tmp_path / "set")
+    assert "no videos; give files or directories, or one of --preset faces and bodies" in refuse(tmp_path / "set")
     assert "nowhere does not exist" in refuse(tmp_path / "set", tmp_path / "nowhere")
     (tmp_path / "file").write_text("mine")
-    assert "is a file; name a folder" in refuse(tmp_path / "file", people)
+    assert "is a file; give a directory" in refuse(tmp_path / "file", people)
     assert "cannot write to" in refuse(tmp_path / "file" / "below", people)
     assert "is not empty and was not made by fomm prepare" in refuse(tmp_path, people)
     assert not (tmp_path / "set").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "people"]
 
 
-def test_what_a_kill_at_the_very_beginning_leaves_is_no_hindrance(people, tmp_path):
+def test_prepare_resumes_after_kill_at_start(people, tmp_path):
     (tmp_path / "set" / ".prepare").mkdir(parents=True)
     (tmp_path / "set" / ".fomm-half").mkdir()
     assert _run(tmp_path / "set", people) == 0
     assert not (tmp_path / "set" / ".fomm-half").exists()
 
 
-def test_other_settings_in_the_same_folder_are_refused_by_name(people, tmp_path, capsys):
+def test_prepare_rejects_other_settings_in_same_directory(people, tmp_path, capsys):
     assert _run(tmp_path / "set", people) == 0
     before = _contents(tmp_path / "set")
     assert _run(tmp_path / "set", people, "--margin", "2", "--fps", "10") == 2
@@ -426,6 +429,6 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(people, tmp_path,
     assert _contents(tmp_path / "set") == before
 
 
-def test_a_set_without_a_part_is_warned_of(people, tmp_path, capsys):
+def test_prepare_warns_about_empty_split(people, tmp_path, capsys):
     assert _run(tmp_path / "set", people, "--split", "time") == 0
-    assert "has no clip in test: train.py needs both" in capsys.readouterr().err
+    assert "has no test clip; training needs both splits: see --split and --test-share" in capsys.readouterr().err

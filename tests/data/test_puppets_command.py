@@ -15,7 +15,7 @@ import pytest
 import fomm_tf
 from fomm_tf import video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import command, drawing, sheet
+from fomm_tf.data.puppets import command, dataset, drawing
 
 
 def _contents(folder):
@@ -65,8 +65,8 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
 
 def test_the_readme_shows_what_its_command_draws():
     shown = video.read_image(pathlib.Path(fomm_tf.__file__).parent / "assets" / "puppets.png")
-    clips = command.plan(1, {"train": 6}, 1)
-    drawn = sheet.draw_sheet(
+    clips = dataset.plan(1, {"train": 6}, 1)
+    drawn = drawing.draw_sheet(
         (puppets.sample_identity(clip.identity_seed), puppets.sample_motion(clip.motion_seed, 64)) for clip in clips
     )
     assert shown.shape == drawn.shape
@@ -98,7 +98,7 @@ def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(tmp_
 def test_no_identity_and_no_motion_of_any_test_set_is_in_any_training_set():
     seeds = {split: set() for split in ("train", "test")}
     for seed in range(50):
-        clips = list(command.plan(seed, {"train": 20, "test": 5}, 3))
+        clips = list(dataset.plan(seed, {"train": 20, "test": 5}, 3))
         assert len({clip.name for clip in clips}) == len(clips) == 75
         for clip in clips:
             seeds[clip.split] |= {clip.identity_seed, clip.motion_seed}
@@ -110,16 +110,16 @@ def test_no_identity_and_no_motion_of_any_test_set_is_in_any_training_set():
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--size", "16"], "size is 16x16; a puppet needs at least 32 pixels"),
-        (["--size", "64x"], "'64x' is no size; give HxW"),
-        (["--identities", "0"], "--identities is 0; give at least 1"),
-        (["--test-identities", "0"], "--test-identities is 0; give at least 1"),
-        (["--clips", "-1"], "--clips is -1; give at least 1"),
-        (["--frames", "1"], "--frames is 1; give at least 2"),
-        (["--seed", "-5"], "--seed is -5; give at least 0"),
+        (["--size", "16"], "--size must be at least 32x32 for a puppet; got 16x16"),
+        (["--size", "64x"], "'64x' is not a size; give HxW"),
+        (["--identities", "0"], "--identities must be at least 1; got 0"),
+        (["--test-identities", "0"], "--test-identities must be at least 1; got 0"),
+        (["--clips", "-1"], "--clips must be at least 1; got -1"),
+        (["--frames", "1"], "--frames must be at least 2; got 1"),
+        (["--seed", "-5"], "--seed must be at least 0; got -5"),
         (["--seed", "x"], "invalid int value"),
-        (["--amount", "0"], "--amount is 0; give a number above 0"),
-        (["--amount", "nan"], "--amount is nan; give a number above 0"),
+        (["--amount", "0"], "--amount must be above 0 and at most 1; got 0"),
+        (["--amount", "nan"], "--amount must be above 0 and at most 1; got nan"),
         (["--wrong"], "unrecognized arguments: --wrong"),
     ],
 )
@@ -135,9 +135,9 @@ def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path, capsys, extra, mes
 def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert _run(tmp_path) == 2
-    assert "is not empty; name a new folder" in capsys.readouterr().err
+    assert "is not empty; give a new directory" in capsys.readouterr().err
     assert _run(tmp_path / "mine.txt") == 2
-    assert "is a file; name a folder" in capsys.readouterr().err
+    assert "is a file; give a directory" in capsys.readouterr().err
     assert _run(tmp_path / "mine.txt" / "below") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

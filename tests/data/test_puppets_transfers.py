@@ -42,9 +42,9 @@ def test_another_seed_is_another_set(tmp_path):
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--transfers", "0"], "--transfers is 0; give at least 1"),
-        (["--frames", "1"], "--frames is 1; give at least 2"),
-        (["--size", "16"], "size is 16x16"),
+        (["--transfers", "0"], "--transfers must be at least 1; got 0"),
+        (["--frames", "1"], "--frames must be at least 2; got 1"),
+        (["--size", "16"], "--size must be at least 32x32 for a puppet; got 16x16"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, capsys, extra, words):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import difficulty, figure
+from fomm_tf.data.puppets import figure, truth
 from fomm_tf.ops import grid as grid_ops
 from fomm_tf.ops import warp
 
@@ -114,7 +114,7 @@ def test_turns_are_those_of_tensorflow_graphics_and_an_inverse_undoes_its_map():
         np.testing.assert_allclose(moved.at(1.0, 2.0), 1.5 * matrix @ (1, 2) + (0.2, -3.0), atol=1e-12)
 
 
-def test_a_true_transfer_begins_with_the_picture_and_goes_on_as_the_driving_clip_does():
+def test_a_true_transfer_begins_with_the_image_and_goes_on_as_the_driving_clip_does():
     identity, driving = puppets.sample_identity(3), puppets.sample_identity(4)
     poses = puppets.sample_motion(5, 6)
     transfer = puppets.draw_transfer(identity, driving, poses, (40, 48))
@@ -128,9 +128,7 @@ def test_a_true_transfer_begins_with_the_picture_and_goes_on_as_the_driving_clip
 @pytest.mark.slow
 def test_a_pair_of_the_default_clips_moves_by_eight_percent_and_disoccludes_three_to_fifteen():
     measured = [
-        difficulty.measure_clip(
-            puppets.sample_identity(1000 + seed), puppets.sample_motion(2000 + seed, 64), (64, 64), seed
-        )
+        truth.measure_clip(puppets.sample_identity(1000 + seed), puppets.sample_motion(2000 + seed, 64), (64, 64), seed)
         for seed in range(120)
     ]
     motion, disoccluded = np.mean(measured, axis=0)
@@ -140,13 +138,13 @@ def test_a_pair_of_the_default_clips_moves_by_eight_percent_and_disoccludes_thre
 
 
 @pytest.mark.slow
-def test_no_two_of_a_thousand_identities_are_nearer_than_four_grey_levels():
+def test_no_two_of_a_thousand_identities_are_nearer_than_four_gray_levels():
     """Over the whole frame, before the same background."""
-    assert difficulty.measure_nearest(puppets.sample_identity(seed) for seed in range(1000)) > 4
+    assert truth.measure_nearest(puppets.sample_identity(seed) for seed in range(1000)) > 4
 
 
 def test_the_distance_of_identities_is_the_mean_difference_of_the_two_most_alike():
     identity = puppets.sample_identity(0)
-    twin = identity._replace(colours=identity.colours._replace(emblem=(0.5, 0.5, 0.5)))
-    assert difficulty.measure_nearest([identity, identity, puppets.sample_identity(1)]) == 0
-    assert 0 < difficulty.measure_nearest([identity, twin, puppets.sample_identity(1)]) < 1
+    twin = identity._replace(colors=identity.colors._replace(emblem=(0.5, 0.5, 0.5)))
+    assert truth.measure_nearest([identity, identity, puppets.sample_identity(1)]) == 0
+    assert 0 < truth.measure_nearest([identity, twin, puppets.sample_identity(1)]) < 1

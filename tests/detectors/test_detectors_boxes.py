@@ -10,7 +10,7 @@ from fomm_tf.detectors.results import Boxes
 
 
 @pytest.mark.parametrize("grids", [((16, 2), (8, 6)), ((28, 2), (14, 2), (7, 6)), ((1, 1), (2, 3))])
-def test_anchors_are_the_centres_of_the_cells_row_by_row(grids):
+def test_anchors_are_the_centers_of_the_cells_row_by_row(grids):
     expected = []
     for cells, per_cell in grids:
         for row in range(cells):
@@ -71,7 +71,7 @@ def test_blended_boxes_come_best_first_and_lie_within_the_candidates(drawn):
 
 def test_the_share_of_two_boxes_is_what_counting_pixels_gives():
     box, others = np.array([2, 3, 12, 9]), np.array([[5, 1, 20, 7], [2, 3, 12, 9], [12, 3, 14, 9], [4, 4, 4, 4]])
-    for other, got in zip(others, boxes.share(box, others), strict=True):
+    for other, got in zip(others, boxes.iou(box, others), strict=True):
         masks = np.zeros([2, 30, 30], bool)
         for mask, (left, top, right, bottom) in zip(masks, (box, other), strict=True):
             mask[top:bottom, left:right] = True
@@ -79,4 +79,4 @@ def test_the_share_of_two_boxes_is_what_counting_pixels_gives():
 
 
 def test_boxes_without_area_share_nothing():
-    assert boxes.share(np.zeros(4), np.zeros([1, 4])) == [0]
+    assert boxes.iou(np.zeros(4), np.zeros([1, 4])) == [0]

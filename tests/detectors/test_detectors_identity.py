@@ -41,7 +41,7 @@ def _random_weights(rng):
 
 
 def _convolve(hidden, weights, name, stride):
-    """One picture [H, W, C], by a loop over the output."""
+    """One image [H, W, C], by a loop over the output."""
     kernel = weights[f"{name}/conv/filters"].astype(np.float64)
     size = len(kernel)
     if stride == 1:
@@ -69,8 +69,8 @@ def _pool(hidden, size, how):
 
 def test_the_network_is_what_loops_compute():
     rng = np.random.default_rng(0)
-    weights, picture = _random_weights(rng), rng.uniform(0, 255, [150, 150, 3]).astype(np.float32)
-    hidden = np.maximum(_convolve((picture - np.array(identity._MEAN)) / 256, weights, "conv32_down", 2), 0)
+    weights, image = _random_weights(rng), rng.uniform(0, 255, [150, 150, 3]).astype(np.float32)
+    hidden = np.maximum(_convolve((image - np.array(identity._MEAN)) / 256, weights, "conv32_down", 2), 0)
     hidden = _pool(hidden, 3, np.max)
     for name in identity._BLOCKS:
         stride = 2 if "down" in name else 1
@@ -83,5 +83,5 @@ def test_the_network_is_what_loops_compute():
             total[:height, :width, :channels] += part
         hidden = np.maximum(total, 0)
     expected = hidden.mean(axis=(0, 1)) @ weights["fc"]
-    got = identity.build_network(weights)(picture[np.newaxis]).numpy()[0]
+    got = identity.build_network(weights)(image[np.newaxis]).numpy()[0]
     np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())

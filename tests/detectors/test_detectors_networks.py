@@ -38,10 +38,10 @@ def _empty_frames():
         yield np.stack([across, down, np.full_like(across, 20 * number)], axis=-1).astype(np.uint8)
         drawn = np.full([288, 360, 3], rng.integers(0, 256, 3), np.uint8)
         for _ in range(8):
-            colour = tuple(rng.integers(0, 256, 3).tolist())
+            color = tuple(rng.integers(0, 256, 3).tolist())
             x, y, size = rng.integers(5, 80, 3).tolist()
-            cv2.circle(drawn, (4 * x, 3 * y), size, colour, -1)
-            cv2.rectangle(drawn, (4 * y, 3 * x), (4 * y + size, 3 * x + size), colour, -1)
+            cv2.circle(drawn, (4 * x, 3 * y), size, color, -1)
+            cv2.rectangle(drawn, (4 * y, 3 * x), (4 * y + size, 3 * x + size), color, -1)
         yield drawn
 
 
@@ -132,10 +132,10 @@ def test_embeddings_tell_five_people_apart(detector, frames):
     np.testing.assert_array_equal(distance < detectors.SAME_PERSON, who[:, np.newaxis] == who)
 
     names = sorted(set(who))
-    centres = np.stack([value[who == name].mean(axis=0) for name in names])
+    centers = np.stack([value[who == name].mean(axis=0) for name in names])
     hidden = embed(half_hidden)
     assert hidden.found.all()
-    distance = np.linalg.norm(hidden.value[:, np.newaxis] - centres, axis=-1)
+    distance = np.linalg.norm(hidden.value[:, np.newaxis] - centers, axis=-1)
     same = np.array(names) == "WolfgangLanger_Pexels.mp4"
     np.testing.assert_array_equal(distance < detectors.SAME_PERSON, np.tile(same, [len(distance), 1]))
 

@@ -1,4 +1,4 @@
-"""Regions: there and back, cut pictures against loops, and what faces and bodies ask for."""
+"""Regions: there and back, cut images against loops, and what faces and bodies ask for."""
 
 import math
 
@@ -19,7 +19,7 @@ REGIONS = st.builds(
 
 
 def _ramps(height, width):
-    """A picture whose red is the column and whose green is the row."""
+    """An image whose red is the column and whose green is the row."""
     frame = np.zeros([height, width, 3], np.uint8)
     frame[..., 0], frame[..., 1] = np.arange(width), np.arange(height)[:, None]
     return frame
@@ -34,7 +34,7 @@ def test_a_turned_region_has_its_upper_edge_turned_clockwise():
 def test_fitting_finds_the_region_that_moved_the_points(region, seed):
     points = np.random.default_rng(seed).random([7, 2])
     found = regions.fit(points, regions.to_frame(points, region))
-    np.testing.assert_allclose([*found.centre, found.side], [*region.centre, region.side], atol=1e-6)
+    np.testing.assert_allclose([*found.center, found.side], [*region.center, region.side], atol=1e-6)
     assert found.angle == pytest.approx(region.angle, abs=1e-6)
 
 
@@ -52,29 +52,29 @@ def test_the_fit_is_the_least_squares_one():
 @pytest.mark.parametrize(("height", "width"), [(40, 60), (60, 40)])
 def test_the_whole_frame_is_cut_with_equal_margins(height, width):
     frame = np.full([height, width, 3], 200, np.uint8)
-    picture = regions.cut(frame, regions.whole(frame), 60)
+    image = regions.cut(frame, regions.whole(frame), 60)
     expected = np.zeros([60, 60, 3], np.uint8)
     expected[(60 - height) // 2 : (60 + height) // 2, (60 - width) // 2 : (60 + width) // 2] = 200
-    np.testing.assert_array_equal(picture, expected)
+    np.testing.assert_array_equal(image, expected)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, -2.0])
 @pytest.mark.parametrize("side", [20.0, 40.0, 100.0])
 def test_each_pixel_of_a_cut_shows_its_place_in_the_frame(angle, side):
     frame, region = _ramps(200, 220), regions.Region((110, 100), side, angle)
-    picture = regions.cut(frame, region, 40)
+    image = regions.cut(frame, region, 40)
     for row in range(0, 40, 3):
         for column in range(0, 40, 3):
             x, y = regions.to_frame(np.array([column + 0.5, row + 0.5]) / 40, region)
             # A ramp has value v at v + 0.5; one level is for rounding, twice.
-            np.testing.assert_allclose(picture[row, column, :2], [x - 0.5, y - 0.5], atol=1.1)
+            np.testing.assert_allclose(image[row, column, :2], [x - 0.5, y - 0.5], atol=1.1)
 
 
 def test_what_a_cut_cannot_show_is_averaged_and_not_skipped():
     frame = np.zeros([160, 160, 3], np.uint8)
     frame[:, ::2] = 200
-    picture = regions.cut(frame, regions.whole(frame), 20)
-    np.testing.assert_array_equal(picture, 100)
+    image = regions.cut(frame, regions.whole(frame), 20)
+    np.testing.assert_array_equal(image, 100)
 
 
 @pytest.mark.parametrize("frame", [np.zeros([8, 8, 3]), np.zeros([8, 8], np.uint8), np.zeros([8, 8, 4], np.uint8)])
@@ -109,7 +109,7 @@ def test_the_region_of_a_face_is_around_its_box_with_the_eyes_level():
     points = np.zeros([1, 6, 2])
     points[0, :2] = [[12, 10], [16, 14]]
     region = faces.region_of(Boxes(np.ones(1), np.array([[10.0, 20, 30, 60]]), points))
-    assert region.centre == (20, 40)
+    assert region.center == (20, 40)
     assert (region.side, region.angle) == (60, pytest.approx(math.pi / 4))
 
 

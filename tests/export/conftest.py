@@ -17,7 +17,7 @@ _LARGE = config.parse({"model": {**model_list.TINY, "frame_size": [512, 512]}})
 def _drawn(settings, stddev=0.05):
     tf.keras.utils.set_random_seed(3)
     run = checkpoint.build(settings)
-    model_list.shake([variable for network in run.networks for variable in network.weights], stddev)
+    model_list.shake([variable for network in run.model.layers for variable in network.weights], stddev)
     return run
 
 
@@ -74,8 +74,8 @@ def random_request():
             elif spec.dtype == tf.uint8:
                 value = rng.integers(0, 256, shape)
             elif spec.dtype == tf.string:
-                pictures = rng.integers(0, 256, [int(np.prod(shape)), 70, 90, 3], np.uint8)
-                value = np.reshape([tf.io.encode_png(each).numpy() for each in pictures], shape)
+                images = rng.integers(0, 256, [int(np.prod(shape)), 70, 90, 3], np.uint8)
+                value = np.reshape([tf.io.encode_png(each).numpy() for each in images], shape)
             elif name.endswith("jacobian"):
                 value = np.eye(2) + rng.normal(0, 0.1, shape)
             else:

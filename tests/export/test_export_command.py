@@ -1,4 +1,4 @@
-"""`python -m export`, wrongly called; what it writes is tested with its forms."""
+"""`python -m export` with invalid arguments; its output is tested with each format."""
 
 import pytest
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
         (["--to", "caffe", "--out", "x"], "invalid choice: 'caffe'"),
         (["--to", "saved_model"], "--to needs --out"),
         ([], "one of the arguments --to --check is required"),
-        (["--check", "nowhere"], "nowhere is no version that"),
+        (["--check", "nowhere"], "nowhere is not a version that"),
         (["--run", "nowhere", "--to", "saved_model", "--out", "x"], "nowhere"),
         (
             ["--to", "tflite", "--out", "x", "--variants", "int4"],
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
         (["--run", "nowhere", "--to", "onnx", "--out", "x"], "nowhere"),
     ],
 )
-def test_mistakes_are_one_line(line, complaint, tmp_path, monkeypatch, capsys):
+def test_export_command_reports_mistakes_in_one_line(line, complaint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert command.main(line) == 2
     message = capsys.readouterr().err.strip()

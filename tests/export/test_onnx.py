@@ -1,6 +1,6 @@
-"""ONNX files: what is in them, and how they are called."""
+"""ONNX files: contents, metadata, batch sizes and hostile inputs."""
 
-import nonsense
+import hostile_inputs
 import numpy as np
 import onnx
 import pytest
@@ -25,7 +25,7 @@ def operations(file):
     return [node.op_type for node in onnx.load(file).graph.node]
 
 
-def test_the_command_s_table_of_the_bundled_model(bundled_files):
+def test_export_onnx_bundled_model_psnr(bundled_files):
     _, printed = bundled_files("onnx")
     table = {row[0]: [float(cell) for cell in row[1:]] for row in reports.cells(printed)[1:]}
     assert list(table) == list(VARIANTS["onnx"])
@@ -34,7 +34,7 @@ def test_the_command_s_table_of_the_bundled_model(bundled_files):
     assert table["float16"][0] < 0.55 * table["float32"][0]
 
 
-def test_a_warp_is_one_node_or_gathers(tiny):
+def test_warp_is_one_grid_sample_node_or_gathers(tiny):
     nodes, gathers = tiny
     for stage, warps in {"motion": 1, "warp": 1, "animate": 2, "detector": 0, "renderer": 0}.items():
         assert operations(nodes / f"{stage}-float32.onnx").count("GridSample") == warps
@@ -42,19 +42,19 @@ def test_a_warp_is_one_node_or_gathers(tiny):
     assert len(operations(gathers / "warp-float32.onnx")) > len(operations(nodes / "warp-float32.onnx"))
 
 
-def test_files_are_checked_and_say_what_they_are(tiny):
+def test_files_are_valid_and_hold_metadata(tiny):
     for file in tiny[0].glob("*.onnx"):
         model = onnx.load(file)
         onnx.checker.check_model(model, full_check=True)
         (opset,) = (entry.version for entry in model.opset_import if entry.domain == "")
         assert opset == onnx_files.OPSET >= 17
-        told = {entry.key: entry.value for entry in model.metadata_props}
-        assert (told["name"], told["frame_size"], told["num_keypoints"]) == ("run", "[64, 64]", "5")
-        assert told["stage"] == file.name.split("-")[0] and len(told["weights_sha256"]) == 64
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        assert (properties["name"], properties["frame_size"], properties["num_keypoints"]) == ("run", "[64, 64]", "5")
+        assert properties["stage"] == file.name.split("-")[0] and len(properties["weights_sha256"]) == 64
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_any_number_of_frames_at_once_or_one_by_one(which, tiny):
+def test_animate_accepts_any_number_of_frames(which, tiny):
     pipeline = runner.Pipeline(tiny[which])
     source, *clip = np.float32(examples.draw((64, 64), 4)) / 255
     expected = list(pipeline.animate(source, clip, relative=True, adapt_scale=True))
@@ -64,12 +64,12 @@ def test_any_number_of_frames_at_once_or_one_by_one(which, tiny):
     np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
-def test_nonsense_never_ends_the_process_and_the_next_frame_is_good(tiny):
+def test_pipeline_survives_hostile_keypoints(tiny):
     for place in tiny:
-        nonsense.check_survives(runner.Pipeline(place))
+        hostile_inputs.check_survives(runner.Pipeline(place))
 
 
-def test_a_file_that_is_none_is_named(tiny, tmp_path):
+def test_pipeline_names_an_invalid_file(tiny, tmp_path):
     for file in tiny[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "detector-float32.onnx").write_bytes(b"no model")

@@ -26,7 +26,7 @@ LINES = [
 
 
 @pytest.mark.parametrize(("line", "models"), LINES)
-def test_every_stage_in_float32_is_the_keras_network_s(line, models, run_folder, export, tmp_path):
+def test_float32_stage_equals_keras_network(line, models, run_folder, export, tmp_path):
     # In the forms without gathers the fixture `bundled_files` refuses differences.
     runs = {name: checkpoint.BUNDLED if name == "bundled" else run_folder(name) for name in models}
     places = {name: tmp_path / str(number) for number, name in enumerate(runs)}
@@ -44,7 +44,7 @@ def test_every_stage_in_float32_is_the_keras_network_s(line, models, run_folder,
 
 @pytest.mark.network
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
-def test_a_real_clip_comes_out_as_fomm_animate_makes_it(form, bundled_files, tmp_path):
+def test_pipeline_equals_fomm_animate_on_real_clip(form, bundled_files, tmp_path):
     driving, size = faces.faces()["franck.mp4"], (128, 128)
     frames = [video.resize(frame, size) for frame in video.open_video(driving, duration=1.0)]
     video.write_image(tmp_path / "source.png", frames[-1])

@@ -1,8 +1,8 @@
-"""TFLite files: what a phone's GPU takes of them, what they do with nonsense, and the runner."""
+"""TFLite files: GPU compatibility, hostile inputs, and the runner."""
 
 import json
 
-import nonsense
+import hostile_inputs
 import numpy as np
 import pytest
 import reports
@@ -21,7 +21,7 @@ def phone(run_folder, export, tmp_path_factory):
     return place
 
 
-def test_the_command_s_table_of_the_bundled_model(bundled_files):
+def test_export_tflite_bundled_model_psnr(bundled_files):
     place, printed = bundled_files("tflite")
     table = {row[0]: [float(cell) for cell in row[1:]] for row in reports.cells(printed)[1:]}
     assert list(table) == list(VARIANTS["tflite"])
@@ -31,20 +31,20 @@ def test_the_command_s_table_of_the_bundled_model(bundled_files):
     assert "# puppets-128" in written and "renderer-int8.tflite" in written
 
 
-def test_convolutions_hold_nothing_that_a_gpu_refuses(bundled_files):
+def test_convolution_stages_are_gpu_compatible(bundled_files):
     place, _ = bundled_files("tflite")
     for stage in stages.CONVOLUTIONS:
-        count, refused = report.analyse(place / f"{stage}-float32.tflite")
+        count, refused = report.analyze_gpu_compatibility(place / f"{stage}-float32.tflite")
         assert count > 3 and refused == []
-    assert report.analyse(place / "warp-float32.tflite")[1] != []
+    assert report.analyze_gpu_compatibility(place / "warp-float32.tflite")[1] != []
 
 
 @pytest.mark.parametrize("variant", VARIANTS["tflite"])
-def test_nonsense_never_ends_the_process_and_the_next_frame_is_good(variant, phone):
-    nonsense.check_survives(runner.Pipeline(phone, variant))
+def test_pipeline_survives_hostile_keypoints(variant, phone):
+    hostile_inputs.check_survives(runner.Pipeline(phone, variant))
 
 
-def test_a_batch_of_any_size_on_request(run_folder, export, tmp_path):
+def test_export_tflite_batch_0_accepts_any_batch(run_folder, export, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
     place = tmp_path / "files"
@@ -60,28 +60,28 @@ def test_a_batch_of_any_size_on_request(run_folder, export, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("picture", "complaint"),
+    ("image", "message"),
     [
-        (np.zeros([64, 32, 3], np.uint8), r"the source must be \[64, 64, 3\]; got \[64, 32, 3\]"),
+        (np.zeros([64, 32, 3], np.uint8), r"source: got shape \[64, 32, 3\]; expected \[64, 64, 3\]"),
         (np.full([64, 64, 3], np.nan, np.float32), "float in .0, 1. without NaN"),
-        (np.full([64, 64, 3], 255, np.int32), "uint8, or float .* got int32"),
+        (np.full([64, 64, 3], 255, np.int32), "got int32; expected uint8, or float"),
     ],
 )
-def test_the_runner_refuses_what_is_no_picture(picture, complaint, phone):
-    with pytest.raises(ValueError, match=complaint):
-        runner.Pipeline(phone).encode_source(picture)
+def test_pipeline_rejects_invalid_source(image, message, phone):
+    with pytest.raises(ValueError, match=message):
+        runner.Pipeline(phone).encode_source(image)
 
 
-def test_a_variant_that_was_not_written_is_named(run_folder, tmp_path):
+def test_pipeline_rejects_missing_variant(run_folder, tmp_path):
     place = tflite.write(run_folder("tiny"), tmp_path / "files", ["float32"])
-    with pytest.raises(ValueError, match=r"variant is 'int8'; .* has float32"):
+    with pytest.raises(ValueError, match=r"variant: got 'int8'; expected one of float32"):
         runner.Pipeline(place, "int8")
     assert json.loads((place / "pipeline.json").read_text())["stages"]["renderer"]["inputs"]["warped"]["shape"][0] == 1
 
 
-def test_a_stage_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys, monkeypatch):
+def test_export_tflite_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "TOLERANCE", 1e-12)
     line = ["--run", str(run_folder("tiny")), "--to", "tflite", "--variants", "float32"]
     assert command.main([*line, "--out", str(tmp_path / "files")]) == 2
-    assert "from the Keras model's, over 1e-12" in capsys.readouterr().err
+    assert "from the Keras model; expected at most 1e-12" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

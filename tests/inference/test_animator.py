@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, errors, torch_import, video, weights
+from fomm_tf.inference import stream
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 VECTORS = np.load(DATA / "inference.npz")
@@ -18,14 +19,14 @@ VECTORS = np.load(DATA / "inference.npz")
 def tiny(align_corners=True):
     tree = weights.load(DATA / "tiny-checkpoint.pth.tar")
     run = torch_import.import_checkpoint(tree, str(DATA / "tiny.yaml"), align_corners, "tiny")
-    return fomm_tf.Animator(run.config, run.networks)
+    return fomm_tf.Animator(run.model, run.config)
 
 
 def frames(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, [count, 64, 64, 3], np.uint8)
 
 
-def test_numpy_tensors_bytes_and_floats_give_the_same_keypoints():
+def test_detect_accepts_numpy_tensors_uint8_and_float():
     as_bytes = frames(2)
     expected = tiny().detect(as_bytes).value
     for same in (tf.constant(as_bytes), as_bytes.astype(np.float32) / 255, tf.constant(as_bytes / 255.0)):
@@ -41,22 +42,37 @@ def test_numpy_tensors_bytes_and_floats_give_the_same_keypoints():
         (np.zeros([1, 64, 64, 3], np.int32), r"uint8 or float in \[0, 1\]; got int32"),
         (np.full([1, 64, 64, 3], 1.5, np.float32), r"without NaN; got 1.5 to 1.5"),
         (np.full([1, 64, 64, 3], np.nan, np.float32), "without NaN; got nan to nan"),
-        (np.zeros([1, 62, 64, 3], np.uint8), "multiple of 4"),
     ],
 )
-def test_frames_that_are_none_are_refused(wrong, message):
+def test_detect_rejects_invalid_frames(wrong, message):
     with pytest.raises(errors.UserError, match=message):
         tiny().detect(wrong)
 
 
-def test_a_source_is_one_picture():
-    with pytest.raises(errors.UserError, match=r"one picture, \[H, W, 3\]; got shape \[2, 64, 64, 3\]"):
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_frames_of_another_size_are_fitted(fit, tmp_path):
+    large = np.random.default_rng(2).integers(0, 256, [2, 96, 80, 3], np.uint8)
+    fitted = np.stack([video.resize(frame, (64, 64), fit) for frame in large])
+    np.testing.assert_array_equal(tiny().detect(large, fit).value, tiny().detect(fitted).value)
+    np.testing.assert_array_equal(tiny().encode_source(large[0], fit).image[0], fitted[0] / np.float32(255))
+    as_floats = tiny().encode_source(large[0] / np.float32(255), fit).image[0]
+    np.testing.assert_allclose(as_floats, fitted[0] / np.float32(255), atol=0.51 / 255)
+    video.write_image(tmp_path / "source.png", large[0])
+    np.testing.assert_array_equal(
+        tiny().encode_source(tmp_path / "source.png", fit).image[0], fitted[0] / np.float32(255)
+    )
+    frame, _ = tiny().animate(tmp_path / "source.png", large, fit=fit)
+    assert frame.shape == (64, 64, 3)
+
+
+def test_encode_source_rejects_several_images():
+    with pytest.raises(errors.UserError, match=r"one image, \[H, W, 3\]; got shape \[2, 64, 64, 3\]"):
         tiny().encode_source(frames(2))
 
 
-def test_keypoints_of_another_model_are_refused():
+def test_render_rejects_keypoints_of_another_model():
     source = tiny().encode_source(frames(1))
-    with pytest.raises(errors.UserError, match=r"\[N, 5, 2\]; got \[1, 3, 2\]"):
+    with pytest.raises(errors.UserError, match=r"\[N, 5, 2\] for this model; got shape \[1, 3, 2\]"):
         tiny().render(source, fomm_tf.Keypoints(np.zeros([1, 3, 2], np.float32), None))
     with pytest.raises(errors.UserError, match="needs keypoints with Jacobians"):
         tiny().render(source, fomm_tf.Keypoints(np.zeros([1, 5, 2], np.float32), None))
@@ -64,13 +80,13 @@ def test_keypoints_of_another_model_are_refused():
 
 @pytest.mark.parametrize("align_corners", [True, False])
 @pytest.mark.parametrize("mode", ["absolute", "relative"])
-def test_the_stream_written_losslessly_is_the_reference_s_to_one_grey_level(mode, align_corners, tmp_path):
+def test_animate_matches_reference_to_one_gray_level(mode, align_corners, tmp_path):
     # The vectors' relative frames were made with all switches on.
-    stream = tiny(align_corners).animate(
+    animated = tiny(align_corners).animate(
         VECTORS["source"], iter(VECTORS["driving"]), mode=mode, adapt_scale=True, batch_size=2
     )
     with video.write_video(f"{tmp_path}/frames/", 25) as writer:
-        for frame in stream:
+        for frame in animated:
             writer.write(video.to_uint8(frame))
     written = np.stack(list(video.open_video(tmp_path / "frames")))
     expected = np.moveaxis(VECTORS[f"{mode}_prediction_ac_{str(align_corners).lower()}"], 1, -1)
@@ -78,7 +94,7 @@ def test_the_stream_written_losslessly_is_the_reference_s_to_one_grey_level(mode
     assert np.abs(written - expected * 255).max() <= 1
 
 
-def test_bytes_in_bytes_out_and_floats_in_floats_out():
+def test_animate_returns_the_dtype_of_the_driving_frames():
     source, driving = frames(1)[0], frames(3, seed=1)
     as_bytes = list(tiny().animate(source, driving))
     as_floats = list(tiny().animate(source / np.float32(255), driving / np.float32(255)))
@@ -87,14 +103,14 @@ def test_bytes_in_bytes_out_and_floats_in_floats_out():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
-def test_the_batch_size_does_not_matter(batch_size):
+def test_animate_is_independent_of_batch_size(batch_size):
     source, driving = frames(1)[0], frames(7, seed=1)
     expected = np.stack(list(tiny().animate(source, driving, batch_size=7))).astype(int)
     got = np.stack(list(tiny().animate(source, driving, batch_size=batch_size)))
     assert np.abs(got - expected).max() <= 1
 
 
-def test_relative_motion_starts_from_the_best_frame_forward_and_backward():
+def test_animate_starts_relative_motion_from_best_frame():
     source, driving = frames(1)[0], frames(7, seed=1)
     found = tiny().detect(driving)
     best = fomm_tf.Keypoints(found.value[4:5], found.jacobian[4:5])
@@ -107,27 +123,31 @@ def test_relative_motion_starts_from_the_best_frame_forward_and_backward():
     assert np.abs(from_first - expected).max() > 5
 
 
-def test_a_missing_best_frame_and_an_empty_stream_are_refused():
-    with pytest.raises(errors.UserError, match="best frame is number 9, counted from 0, but there are 3"):
+def test_animate_rejects_missing_best_frame_and_empty_stream():
+    with pytest.raises(errors.UserError, match="best_frame is 9, counted from 0, but there are 3"):
         list(tiny().animate(frames(1)[0], frames(3), best_frame=9))
-    with pytest.raises(errors.UserError, match="no driving frame"):
+    with pytest.raises(errors.UserError, match="holds no frames"):
         list(tiny().animate(frames(1)[0], []))
-    with pytest.raises(errors.UserError, match="batch size is 0"):
+    with pytest.raises(errors.UserError, match="must be at least 1; got 0"):
         list(tiny().animate(frames(1)[0], frames(1), batch_size=0))
+
+
+def test_render_stream_rejects_frames_of_several_sizes():
+    driving = [frames(1)[0], np.zeros([72, 64, 3], np.uint8)]
     with pytest.raises(errors.UserError, match="of one size"):
-        list(tiny().animate(frames(1)[0], [frames(1)[0], np.zeros([72, 64, 3], np.uint8)]))
+        list(stream.render_stream(tiny(), tiny().encode_source(frames(1)[0]), driving, tiny().config.animate))
 
 
-def test_a_video_is_traced_once_and_its_last_batch_once_more():
+def test_animate_traces_at_most_twice():
     model = tiny()
-    fresh = fomm_tf.Animator(model.config, model.networks)
+    fresh = fomm_tf.Animator(model.model, model.config)
     list(fresh.animate(frames(1)[0], frames(23, seed=1), batch_size=4))
     assert fresh._render.experimental_get_tracing_count() <= 2
     assert fresh._detect.experimental_get_tracing_count() <= 2
     assert fresh._encode.experimental_get_tracing_count() == 1
 
 
-def test_frames_are_taken_only_as_they_are_needed():
+def test_animate_reads_frames_lazily():
     taken = []
 
     def endless():
@@ -135,8 +155,8 @@ def test_frames_are_taken_only_as_they_are_needed():
             taken.append(len(taken))
             yield frames(1)[0]
 
-    stream = tiny().animate(frames(1)[0], endless(), batch_size=3)
-    next(stream)
+    animated = tiny().animate(frames(1)[0], endless(), batch_size=3)
+    next(animated)
     assert len(taken) == 3
 
 
@@ -152,9 +172,9 @@ def run_folder(tmp_path_factory):
 @pytest.mark.parametrize(
     ("precision", "off"), [("float16", 5e-3), pytest.param("bfloat16", 4e-2, marks=pytest.mark.bfloat16_kernels)]
 )
-def test_lower_precision_gives_the_same_frames_but_for_its_rounding(precision, off, run_folder):
+def test_lower_precision_matches_float32_up_to_rounding(precision, off, run_folder):
     exact, rounded = (fomm_tf.Animator.load(run_folder, name) for name in ("float32", precision))
-    assert {layer.compute_dtype for layer in rounded.networks.generator.layers} == {precision}
+    assert {layer.compute_dtype for layer in rounded.model.generator.layers} == {precision}
     driving = frames(3)
     expected, found = (model.detect(driving) for model in (exact, rounded))
     np.testing.assert_allclose(found.value, expected.value, rtol=0, atol=off)
@@ -165,6 +185,6 @@ def test_lower_precision_gives_the_same_frames_but_for_its_rounding(precision, o
     assert 0 < np.abs(after - before).mean() < off
 
 
-def test_a_precision_that_there_is_not_is_refused(run_folder):
-    with pytest.raises(errors.UserError, match="The precision is 'int8'; give float32, float16, bfloat16"):
+def test_load_rejects_unknown_precision(run_folder):
+    with pytest.raises(errors.UserError, match="precision must be one of float32, float16, bfloat16; got 'int8'"):
         fomm_tf.Animator.load(run_folder, "int8")

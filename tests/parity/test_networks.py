@@ -40,7 +40,7 @@ def vectors(model):
 def load(model, align_corners, file=None):
     tree = weights.load(DATA / f"{file or model}-checkpoint.pth.tar")
     run = torch_import.import_checkpoint(tree, str(DATA / f"{model}.yaml"), align_corners, model)
-    return animator.Animator(run.config, run.networks)
+    return animator.Animator(run.model, run.config)
 
 
 def tolerance(model, what, align_corners):
@@ -140,7 +140,7 @@ def test_every_way_of_transfer_is_the_reference_s(model, suffix):
 @CORNERS
 def test_taps_inside_the_networks_are_the_reference_s(align_corners, monkeypatch):
     data, corners = vectors("tiny"), f"ac_{str(align_corners).lower()}"
-    networks = load("tiny", align_corners).networks
+    networks = load("tiny", align_corners).model
     source = tf.constant(data["source"][np.newaxis])
     features = networks.detector.hourglass(networks.detector.antialias(source))
     np.testing.assert_allclose(features, nhwc(data["tapsrc_kp_features"]), atol=5e-5)

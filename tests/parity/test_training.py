@@ -34,14 +34,14 @@ def test_training_forward_pass_matches_reference(align_corners):
     for name, term in step.terms.items():
         np.testing.assert_allclose(term, VECTORS[f"loss_{name}_{suffix}"], rtol=2e-6, err_msg=name)
     for key, array in {
-        "prediction": step.forward.prediction,
+        "prediction": step.forward.reconstruction.prediction,
         "transformed_frame": step.forward.transformed_frame,
-        "occlusion_map": step.forward.motion.occlusion,
+        "occlusion_map": step.forward.reconstruction.motion.occlusion,
     }.items():
         np.testing.assert_allclose(array, nhwc(VECTORS[f"train_{key}_{suffix}"]), atol=1e-4, err_msg=key)
     for key, points in {
-        "kp_source": step.forward.source_keypoints,
-        "kp_driving": step.forward.driving_keypoints,
+        "kp_source": step.forward.reconstruction.source_keypoints,
+        "kp_driving": step.forward.reconstruction.driving_keypoints,
         "transformed_kp": step.forward.transformed_keypoints,
     }.items():
         for part in keypoints.Keypoints._fields:
@@ -126,7 +126,7 @@ def test_five_gradient_descent_steps_match_reference(align_corners):
     for index, wander in enumerate((1e-8, 3e-6, 4e-6, 2e-4, 2e-4)):
         expected = summed(lambda name: VECTORS[f"sgd_loss_{name}_{suffix}"], index)
         np.testing.assert_allclose(summed(history[index].get), expected, rtol=5 * max(wander, 4e-7), err_msg=index)
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     source, driving = training_vectors.batch(tf.float64)
     motion = dense_motion(dense_motion.downsample(source), detector(source), detector(driving))
     expected = nhwc(VECTORS[f"sgd5_eval_prediction_{suffix}"])

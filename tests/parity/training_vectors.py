@@ -61,7 +61,7 @@ def load(
     tree = weights.load(DATA / f"{file}-checkpoint.pth.tar")
     with _layers_in(dtype):
         run = torch_import.import_checkpoint(tree, str(DATA / "tiny.yaml"), align_corners, file)
-    return run, objective.Objective(run.config, run.networks, run.discriminator, random_vgg())
+    return run, objective.Objective(run.config, run.model, run.discriminator, random_vgg())
 
 
 def batch(dtype: tf.DType = tf.float32) -> tuple[tf.Tensor, tf.Tensor]:
@@ -77,7 +77,7 @@ def transform_of(data: np.lib.npyio.NpzFile, index: int, dtype: tf.DType = tf.fl
 
 def entries_of(run: checkpoint.Run) -> dict[str, list[names.Entry]]:
     """The variables by the reference's names."""
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     return {
         "kp_detector": names.detector_entries(detector),
         "generator": names.generator_entries(dense_motion, generator),
@@ -96,7 +96,7 @@ def parameters_of(run: checkpoint.Run) -> dict[str, names.Entry]:
 
 def train(run: checkpoint.Run, losses: objective.Objective, data: np.lib.npyio.NpzFile, count: int) -> list[dict]:
     """Makes `count` training steps from the first transform of `data` on; the losses of each."""
-    dtype = run.networks.generator.final.kernel.dtype
+    dtype = run.model.generator.final.kernel.dtype
     stepper = tf.function(step.TrainStep(run, losses, global_batch=2), autograph=False)
     return [stepper(*batch(dtype), transform_of(data, index, dtype)) for index in range(count)]
 
@@ -173,9 +173,9 @@ def take_first_step(align_corners: bool, dtype: tf.DType, relative_noise: float 
 def _places(forward: objective.Forward) -> dict[str, tf.Tensor]:
     """The tensors at which the reference's gradients were taken."""
     points = {
-        "kp_source": forward.source_keypoints,
-        "kp_driving": forward.driving_keypoints,
+        "kp_source": forward.reconstruction.source_keypoints,
+        "kp_driving": forward.reconstruction.driving_keypoints,
         "transformed_kp": forward.transformed_keypoints,
     }
     parts = {f"{name}_{part}": getattr(points[name], part) for name in points for part in keypoints.Keypoints._fields}
-    return {"prediction": forward.prediction, **parts}
+    return {"prediction": forward.reconstruction.prediction, **parts}

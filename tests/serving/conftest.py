@@ -1,12 +1,13 @@
-"""Servers for the tests: the embedded one, and TF-Serving where it is at hand.
+"""Servers for the tests: the fake one, the embedded one, and TF-Serving where it is available.
 
-TF-Serving is at hand where `tensorflow_model_server` is on the PATH, or where `TF_SERVING=HOST:PORT` names the gRPC
-port of one that serves the bundled model as `fomm` with the label `stable` (REST on the port after it).
+TF-Serving is available where `tensorflow_model_server` is on the PATH, or where `TF_SERVING=HOST:PORT` names the gRPC
+port of one that serves the bundled model as `fomm` with the label `stable` (REST on the next port).
 """
 
 import os
 import shutil
 
+import fake_server
 import pytest
 import servers
 
@@ -16,34 +17,54 @@ _KINDS = ["embedded"] + ["tf_serving"] * bool(_REMOTE or _BINARY)
 
 def pytest_report_header():
     if len(_KINDS) == 1:
-        return "serving: no tensorflow_model_server on the PATH and no TF_SERVING; against the embedded server alone"
-    return f"serving: against the embedded server and {_REMOTE or _BINARY}"
+        return "serving: embedded server only (no tensorflow_model_server on the PATH, no TF_SERVING)"
+    return f"serving: embedded server and {_REMOTE or _BINARY}"
+
+
+@pytest.fixture(scope="session")
+def _running_fake():
+    with fake_server.serve() as server:
+        yield server
+
+
+@pytest.fixture
+def fake(_running_fake):
+    """The fake server, without requests and faults."""
+    _running_fake.reset()
+    return _running_fake
+
+
+@pytest.fixture
+def stoppable_fake():
+    """A fake server of its own for a test that stops it."""
+    with fake_server.serve() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def model(bundled_files):
-    """Folder of versions of the bundled model."""
+    """The directory of versions of the bundled model."""
     return bundled_files("saved_model")[0]
 
 
 @pytest.fixture(scope="session")
 def cold(model, tmp_path_factory):
-    """The same without its warm-up requests, which take most of a server's start."""
-    folder = tmp_path_factory.mktemp("cold") / "fomm"
-    shutil.copytree(model / "1", folder / "1", ignore=shutil.ignore_patterns("assets.extra"))
-    return folder
+    """The same without warm-up requests, which take most of a server's start."""
+    directory = tmp_path_factory.mktemp("cold") / "fomm"
+    shutil.copytree(model / "1", directory / "1", ignore=shutil.ignore_patterns("assets.extra"))
+    return directory
 
 
 @pytest.fixture(scope="session")
-def embedded(model):
+def embedded(cold):
     """The embedded server with the bundled model."""
-    with servers.start_embedded(model, "--label", "stable=1", "--max-mib", 8, "--max-frames", 32) as server:
+    with servers.start_embedded(cold, "--label", "stable=1", "--max-mib", 8, "--max-frames", 32) as server:
         yield server
 
 
 @pytest.fixture(scope="session", params=_KINDS)
 def server(request, model, tmp_path_factory):
-    """Each server at hand."""
+    """Each available server."""
     if request.param == "embedded":
         yield request.getfixturevalue("embedded")
     elif _REMOTE:

@@ -1,4 +1,4 @@
-"""Server processes and what is sent to them."""
+"""Server processes, and requests to them."""
 
 import base64
 import contextlib
@@ -26,30 +26,29 @@ class Server:
     Attributes:
       grpc, rest: "HOST:PORT".
       url: of the model.
-      process: None where it runs elsewhere.
+      process: None for a server that the tests did not start.
     """
 
-    def __init__(self, place, rest, process=None):
-        self.grpc, self.rest, self.process = place, rest, process
-        self.url = f"http://{rest}/v1/models/fomm"
-
-        self.channel = grpc.insecure_channel(place, [("grpc.max_receive_message_length", -1)])
+    def __init__(self, grpc_address, rest_address, process=None):
+        self.grpc, self.rest, self.process = grpc_address, rest_address, process
+        self.url = f"http://{rest_address}/v1/models/fomm"
+        self.channel = grpc.insecure_channel(grpc_address, [("grpc.max_receive_message_length", -1)])
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
-    def post(self, signature, inputs, form="inputs", place=""):
-        """The response to a REST request."""
-        body = {"signature_name": signature, form: plain(inputs)}
-        return httpx.post(f"{self.url}{place}:predict", json=body, timeout=SECONDS)
+    def post(self, signature, inputs, key="inputs", path=""):
+        """Returns the response to a REST request."""
+        body = {"signature_name": signature, key: as_json(inputs)}
+        return httpx.post(f"{self.url}{path}:predict", json=body, timeout=SECONDS)
 
     def call(self, signature, inputs, timeout=SECONDS, **spec):
-        """The outputs that gRPC gives, arrays by name."""
+        """Returns the outputs of a gRPC request, arrays by name."""
         response = self.predictions.Predict(message(signature, inputs, **spec), timeout=timeout)
         return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
 
 
 def message(signature, inputs, name="fomm", version=None, label=None):
-    """A PredictRequest."""
+    """Returns a PredictRequest."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = name, signature
     if version is not None:
@@ -61,14 +60,14 @@ def message(signature, inputs, name="fomm", version=None, label=None):
     return request
 
 
-def plain(value):
-    """What JSON holds of arrays and bytes."""
+def as_json(value):
+    """Converts arrays and bytes to JSON values."""
     if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
+        return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
+        return [as_json(item) for item in value]
     if isinstance(value, np.ndarray):
-        return plain(value.tolist()) if value.dtype == object else value.tolist()
+        return as_json(value.tolist()) if value.dtype == object else value.tolist()
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, bytes):
@@ -77,25 +76,25 @@ def plain(value):
 
 
 @contextlib.contextmanager
-def start_embedded(folder, *options, grpc_port=0, rest_port=0):
-    """`python -m serving local` until the block ends."""
-    line = [sys.executable, "-m", "serving", "local", "--model", folder]
+def start_embedded(directory, *options, grpc_port=0, rest_port=0):
+    """Runs `python -m serving local` until the block ends."""
+    line = [sys.executable, "-m", "serving", "local", "--model", directory]
     line += ["--grpc-port", grpc_port, "--rest-port", rest_port, *options]
     process = subprocess.Popen(list(map(str, line)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        said = process.stdout.readline()
-        yield Server(*re.fullmatch(r"fomm: gRPC (\S+), REST http://(\S+)/v1/models/fomm\n", said).groups(), process)
+        line = process.stdout.readline()
+        yield Server(*re.fullmatch(r"fomm: gRPC (\S+), REST http://(\S+)/v1/models/fomm\n", line).groups(), process)
     finally:
         process.terminate()
         process.communicate(timeout=SECONDS)
 
 
 @contextlib.contextmanager
-def start_tf_serving(binary, folder, place):
-    """TF-Serving with the checkout's own config files until the block ends; `place` is for what is written."""
-    config = place / "models.config"
+def start_tf_serving(binary, directory, config_directory):
+    """Runs TF-Serving with the repository's configuration until the block ends."""
+    config = config_directory / "models.config"
     text = (ROOT / "serving" / "models.config").read_text(encoding="utf-8")
-    config.write_text(text.replace("/models/fomm", str(folder)), encoding="utf-8")
+    config.write_text(text.replace("/models/fomm", str(directory)), encoding="utf-8")
     ports = [free_port(), free_port()]
     line = [binary, f"--model_config_file={config}", f"--port={ports[0]}", f"--rest_api_port={ports[1]}"]
     line += ["--allow_version_labels_for_unavailable_models"]
@@ -110,14 +109,15 @@ def start_tf_serving(binary, folder, place):
         process.wait(SECONDS)
 
 
-def counted(server, name, **labels):
-    """The sum of a metric's samples that have these labels."""
+def metric(server, name, **labels):
+    """Returns the sum of a metric's samples that have these labels."""
     page = httpx.get(f"http://{server.rest}/monitoring/prometheus/metrics").text
-    samples = [each for family in parser.text_string_to_metric_families(page) for each in family.samples]
+    samples = [sample for family in parser.text_string_to_metric_families(page) for sample in family.samples]
     return sum(
-        each.value
-        for each in samples
-        if each.name.removesuffix("_total") == f":tensorflow:serving:{name}" and labels.items() <= each.labels.items()
+        sample.value
+        for sample in samples
+        if sample.name.removesuffix("_total") == f":tensorflow:serving:{name}"
+        and labels.items() <= sample.labels.items()
     )
 
 
@@ -127,12 +127,12 @@ def free_port():
 
 
 def wait_for(server, version="1", state="AVAILABLE"):
-    """Until a version is in a state."""
+    """Waits until a version is in a state."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(httpx.HTTPError):
             states = httpx.get(server.url).json().get("model_version_status", [])
-            if (version, state) in [(each["version"], each["state"]) for each in states]:
+            if (version, state) in [(status["version"], status["state"]) for status in states]:
                 return
         time.sleep(0.1)
     raise AssertionError(f"version {version} did not become {state}")

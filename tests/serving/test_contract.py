@@ -1,4 +1,4 @@
-"""The protocols through real sockets: what TF-Serving's clients rely on, of each server at hand."""
+"""The protocols through real sockets: what TF-Serving's clients rely on, for each available server."""
 
 import base64
 import signal
@@ -10,7 +10,6 @@ import pytest
 import servers
 import tensorflow as tf
 from google.protobuf import json_format
-from servers import message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from export import examples
@@ -28,8 +27,8 @@ def signatures(model):
 
 @pytest.fixture(scope="module")
 def requests(signatures):
-    made = examples.make(signatures, count=2)
-    return {name: {key: tensor.numpy() for key, tensor in inputs.items()} for name, inputs in made.items()}
+    inputs_of = examples.make(signatures, count=2)
+    return {name: {key: tensor.numpy() for key, tensor in inputs.items()} for name, inputs in inputs_of.items()}
 
 
 @pytest.fixture(scope="module")
@@ -40,110 +39,112 @@ def expected(signatures, requests):
     return {name: answer(name, inputs) for name, inputs in requests.items()}
 
 
-def from_json(value, wanted):
-    """An array of what REST gave, of the dtype and shape of the one that is wanted."""
-    if wanted.dtype == object and isinstance(np.ravel(value)[0], dict):
-        value = np.vectorize(lambda each: base64.b64decode(each["b64"]), otypes=[object])(value)
-    elif wanted.dtype == object:
+def from_json(value, like):
+    """Converts a REST output to an array with the dtype and shape of `like`."""
+    if like.dtype == object and isinstance(np.ravel(value)[0], dict):
+        value = np.vectorize(lambda item: base64.b64decode(item["b64"]), otypes=[object])(value)
+    elif like.dtype == object:
         value = np.vectorize(str.encode, otypes=[object])(value)
-    array = np.array(value, wanted.dtype)
-    assert array.shape == wanted.shape
+    array = np.array(value, like.dtype)
+    assert array.shape == like.shape
     return array
 
 
-def assert_same(given, wanted):
-    assert given.keys() == wanted.keys()
-    for name, array in wanted.items():
+def assert_same(outputs, expected):
+    assert outputs.keys() == expected.keys()
+    for name, array in expected.items():
         if array.dtype == object:
-            assert given[name].tolist() == array.tolist(), name
+            assert outputs[name].tolist() == array.tolist(), name
         else:
-            assert given[name].dtype == array.dtype, name
-            np.testing.assert_allclose(given[name], array, atol=1e-5, rtol=1e-5, err_msg=name)
+            assert outputs[name].dtype == array.dtype, name
+            np.testing.assert_allclose(outputs[name], array, atol=1e-5, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_grpc_gives_what_the_signature_does(server, requests, expected, signature):
+def test_grpc_matches_signature(server, requests, expected, signature):
     assert_same(server.call(signature, requests[signature]), expected[signature])
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_rest_in_columns_gives_what_the_signature_does(server, requests, expected, signature):
+def test_rest_columnar_format_matches_signature(server, requests, expected, signature):
     response = server.post(signature, requests[signature])
     assert response.status_code == 200, response.text[:500]
     assert response.headers["content-type"] == "application/json"
-    wanted, given = expected[signature], response.json()["outputs"]
-    given = given if len(wanted) > 1 else {next(iter(wanted)): given}
-    assert_same({name: from_json(value, wanted[name]) for name, value in given.items()}, wanted)
+    arrays, outputs = expected[signature], response.json()["outputs"]
+    outputs = outputs if len(arrays) > 1 else {next(iter(arrays)): outputs}
+    assert_same({name: from_json(value, arrays[name]) for name, value in outputs.items()}, arrays)
 
 
 @pytest.mark.parametrize("signature", ["detect_uint8", "animate_jpeg", "transfer", "metadata"])
-def test_rest_in_rows_gives_what_the_signature_does(server, requests, expected, signature):
-    inputs, wanted = requests[signature], expected[signature]
+def test_rest_row_format_matches_signature(server, requests, expected, signature):
+    inputs, arrays = requests[signature], expected[signature]
     count = len(next(iter(inputs.values())))
     rows = [{name: array[row] for name, array in inputs.items()} for row in range(count)]
     rows = rows if len(inputs) > 1 else [next(iter(row.values())) for row in rows]
     response = server.post(signature, rows, "instances")
     assert response.status_code == 200, response.text[:500]
     predictions = response.json()["predictions"]
-    predictions = predictions if len(wanted) > 1 else [{next(iter(wanted)): row} for row in predictions]
-    given = {name: from_json([row[name] for row in predictions], wanted[name]) for name in predictions[0]}
-    assert_same(given, wanted)
+    predictions = predictions if len(arrays) > 1 else [{next(iter(arrays)): row} for row in predictions]
+    outputs = {name: from_json([row[name] for row in predictions], arrays[name]) for name in predictions[0]}
+    assert_same(outputs, arrays)
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_a_batch_of_any_size(server, signatures, requests, count):
+def test_grpc_batch_of_any_size(server, signatures, requests, count):
     frames = np.concatenate([requests["detect_uint8"]["frames"]] * 4)[:count]
-    wanted = {name: tensor.numpy() for name, tensor in signatures["detect_uint8"](frames=frames).items()}
-    assert_same(server.call("detect_uint8", {"frames": frames}), wanted)
+    keypoints = {name: tensor.numpy() for name, tensor in signatures["detect_uint8"](frames=frames).items()}
+    assert_same(server.call("detect_uint8", {"frames": frames}), keypoints)
 
 
-def test_a_batch_of_clips(server, requests, expected):
+def test_grpc_batch_of_clips(server, requests, expected):
     inputs = {name: np.concatenate([array, array[:1]]) for name, array in requests["animate_uint8"].items()}
     inputs["relative"] = np.array([True, False])
-    given = server.call("animate_uint8", inputs)
-    assert given["frames"].shape[0] == 2
-    np.testing.assert_allclose(given["frames"][:1], expected["animate_uint8"]["frames"], atol=1)
-    assert np.abs(np.int16(given["frames"][1]) - given["frames"][0]).max() > 8, "the second row moves absolutely"
+    outputs = server.call("animate_uint8", inputs)
+    assert outputs["frames"].shape[0] == 2
+    np.testing.assert_allclose(outputs["frames"][:1], expected["animate_uint8"]["frames"], atol=1)
+    assert np.abs(np.int16(outputs["frames"][1]) - outputs["frames"][0]).max() > 8, (
+        "the second row uses absolute motion"
+    )
 
 
-def test_png_bytes_are_answered_in_jpeg(server, requests):
+def test_animate_jpeg_accepts_png_and_returns_jpeg(server, requests):
     png = tf.io.encode_png(examples.draw((200, 300), 2)[1]).numpy()
     response = server.post("animate_jpeg", requests["animate_jpeg"] | {"source": np.array([png], object)})
-    made = base64.b64decode(response.json()["outputs"]["frames_bytes"][0][0]["b64"])
-    assert made.startswith(b"\xff\xd8\xff")
-    assert tf.io.decode_jpeg(made).shape == (128, 128, 3)
+    jpeg = base64.b64decode(response.json()["outputs"]["frames_bytes"][0][0]["b64"])
+    assert jpeg.startswith(b"\xff\xd8\xff")
+    assert tf.io.decode_jpeg(jpeg).shape == (128, 128, 3)
 
 
-@pytest.mark.parametrize("place", ["", "/versions/1", "/labels/stable"])
-def test_a_version_by_number_and_by_label(server, requests, expected, place):
-    inputs, wanted = requests["metadata"], expected["metadata"]["metadata"][0].decode()
-    assert server.post("metadata", inputs, place=place).json() == {"outputs": [wanted]}
-    spec = {"": {}, "/versions/1": {"version": 1}, "/labels/stable": {"label": "stable"}}[place]
-    assert server.call("metadata", inputs, **spec)["metadata"][0].decode() == wanted
-    assert httpx.get(f"{server.url}{place}/metadata").json()["model_spec"]["version"] == "1"
-    states = httpx.get(f"{server.url}{place}").json()["model_version_status"]
-    assert [each["version"] for each in states] == ["1"]
+@pytest.mark.parametrize("path", ["", "/versions/1", "/labels/stable"])
+def test_version_by_number_and_label(server, requests, expected, path):
+    inputs, metadata = requests["metadata"], expected["metadata"]["metadata"][0].decode()
+    assert server.post("metadata", inputs, path=path).json() == {"outputs": [metadata]}
+    spec = {"": {}, "/versions/1": {"version": 1}, "/labels/stable": {"label": "stable"}}[path]
+    assert server.call("metadata", inputs, **spec)["metadata"][0].decode() == metadata
+    assert httpx.get(f"{server.url}{path}/metadata").json()["model_spec"]["version"] == "1"
+    states = httpx.get(f"{server.url}{path}").json()["model_version_status"]
+    assert [state["version"] for state in states] == ["1"]
 
 
-def test_the_answer_tells_its_version(server, requests):
-    request = message("metadata", requests["metadata"])
+def test_grpc_answer_contains_its_version(server, requests):
+    request = servers.message("metadata", requests["metadata"])
     spec = server.predictions.Predict(request).model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ("fomm", 1, "metadata")
 
 
-def test_an_output_filter(server, requests, expected):
-    request = message("animate_uint8", requests["animate_uint8"])
+def test_grpc_output_filter(server, requests, expected):
+    request = servers.message("animate_uint8", requests["animate_uint8"])
     request.output_filter.append("initial_value")
     outputs = server.predictions.Predict(request).outputs
     assert list(outputs) == ["initial_value"]
-    wanted = expected["animate_uint8"]["initial_value"]
-    np.testing.assert_allclose(tf.make_ndarray(outputs["initial_value"]), wanted, atol=1e-5)
+    initial_value = expected["animate_uint8"]["initial_value"]
+    np.testing.assert_allclose(tf.make_ndarray(outputs["initial_value"]), initial_value, atol=1e-5)
 
 
-def test_metadata_in_both_protocols(server, signatures):
-    told = httpx.get(f"{server.url}/metadata").json()
-    assert told["model_spec"] == {"name": "fomm", "signature_name": "", "version": "1"}
-    definitions = told["metadata"]["signature_def"]["signature_def"]
+def test_metadata_of_both_protocols_agree(server, signatures):
+    metadata = httpx.get(f"{server.url}/metadata").json()
+    assert metadata["model_spec"] == {"name": "fomm", "signature_name": "", "version": "1"}
+    definitions = metadata["metadata"]["signature_def"]["signature_def"]
     assert set(SIGNATURES) <= set(definitions)
     frames = definitions["detect_uint8"]["inputs"]["frames"]
     assert frames["dtype"] == "DT_UINT8"
@@ -158,14 +159,16 @@ def test_metadata_in_both_protocols(server, signatures):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "fomm"
     response = server.predictions.GetModelMetadata(request)
-    packed = get_model_metadata_pb2.SignatureDefMap()
-    assert response.metadata["signature_def"].Unpack(packed)
+    definitions_message = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(definitions_message)
     assert response.model_spec.version.value == 1
-    same = json_format.MessageToDict(packed, including_default_value_fields=True, preserving_proto_field_name=True)
-    assert same["signature_def"] == definitions
+    unpacked = json_format.MessageToDict(
+        definitions_message, including_default_value_fields=True, preserving_proto_field_name=True
+    )
+    assert unpacked["signature_def"] == definitions
 
 
-def test_status_in_both_protocols(server):
+def test_status_of_both_protocols_agree(server):
     available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     assert httpx.get(server.url).json() == {"model_version_status": [available]}
     request = get_model_status_pb2.GetModelStatusRequest()
@@ -176,7 +179,7 @@ def test_status_in_both_protocols(server):
 
 def test_metrics_count_requests(server, requests):
     def answered():
-        return servers.counted(server, "request_count", status="OK")
+        return servers.metric(server, "request_count", status="OK")
 
     before = answered()
     server.call("metadata", requests["metadata"])
@@ -184,10 +187,10 @@ def test_metrics_count_requests(server, requests):
     assert answered() == before + 2
 
 
-def test_a_deadline(server, requests):
-    """The server is stopped meanwhile, so that no answer can be earlier; afterwards it has forgotten the request."""
+def test_grpc_deadline(server, requests):
+    """The server is suspended until the deadline is over; afterwards it answers other requests."""
     if server.process is None:
-        pytest.skip("the server runs elsewhere; it cannot be stopped for a while")
+        pytest.skip("a remote server cannot be suspended")
     server.process.send_signal(signal.SIGSTOP)
     try:
         with pytest.raises(grpc.RpcError) as raised:

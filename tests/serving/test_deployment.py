@@ -1,4 +1,4 @@
-"""The files that TF-Serving is deployed with: of the right form, and of one mind. No server runs."""
+"""TF-Serving's configuration files: valid, and consistent with each other. No server runs."""
 
 import copy
 import functools
@@ -26,11 +26,11 @@ _CONFIGS = {
     "batching.config": "BatchingParameters",
     "monitoring.config": "MonitoringConfig",
 }
-# The oldest and the newest Kubernetes whose API the manifests are checked against.
+# The oldest and newest Kubernetes versions that the manifests are validated against.
 _KUBERNETES = ("1.28", "1.37")
 
-# tensorflow-serving-api has ModelServerConfig but not these two: message -> field -> number, type (a scalar's, or a
-# message's name), of TF-Serving 2.15's session_bundle_config.proto and monitoring_config.proto.
+# tensorflow-serving-api has ModelServerConfig but not these messages of TF-Serving 2.15's session_bundle_config.proto
+# and monitoring_config.proto: message -> field -> number, type (of a scalar, or a message's name).
 _Field = descriptor_pb2.FieldDescriptorProto
 _MESSAGES = {
     "PrometheusConfig": {"enable": (1, _Field.TYPE_BOOL), "path": (2, _Field.TYPE_STRING)},
@@ -77,10 +77,10 @@ def config(name):
 
 
 def check_models(parsed):
-    """What the server holds of labels and versions, which the message's form does not say."""
+    """Checks labels and versions as the server does at run time."""
     (model,) = parsed.model_config_list.config
     versions = list(model.model_version_policy.specific.versions)
-    assert versions, "the versions are named, so that none is unloaded because a newer one has come"
+    assert versions, "versions are explicit, so that a new export does not unload one"
     assert len(set(versions)) == len(versions)
     assert set(model.version_labels) == {"stable", "canary"}
     assert set(model.version_labels.values()) <= set(versions), "a label points at a version that is not loaded"
@@ -88,7 +88,7 @@ def check_models(parsed):
 
 
 def compose(text=None):
-    """The Compose file, variables replaced by what they are where nobody sets them."""
+    """Returns the Compose file with the defaults of its variables."""
     text = read("compose.yaml") if text is None else text
     return yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
 
@@ -103,29 +103,31 @@ def container(manifest):
 
 
 def flags(arguments):
-    given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
-    assert len(given) == len(arguments), "a flag is given twice"
-    return given
+    values = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+    assert len(values) == len(arguments), "duplicate flag"
+    return values
 
 
 def servers():
-    """Each server's image and flags, by where it is told of and what it computes on."""
+    """Returns (compose or kubernetes, device) -> image and flags."""
     services, deployments = compose()["services"], manifests()
-    found = {("compose", name): (service["image"], flags(service["command"])) for name, service in services.items()}
+    images_and_flags = {
+        ("compose", name): (service["image"], flags(service["command"])) for name, service in services.items()
+    }
     for device, name in {"cpu": "deployment.yaml", "gpu": "deployment-gpu.yaml"}.items():
         server = container(deployments[name])
-        found["kubernetes", device] = server["image"], flags(server["args"])
-    return found
+        images_and_flags["kubernetes", device] = server["image"], flags(server["args"])
+    return images_and_flags
 
 
 @pytest.mark.parametrize("name", _CONFIGS)
-def test_a_config_file_is_the_servers_message(name):
+def test_config_file_parses_as_its_message(name):
     assert config(name).ByteSize()
     with pytest.raises(text_format.ParseError):
         text_format.Parse(read(name) + "\nno_such_field: 1\n", message_class(_CONFIGS[name])())
 
 
-def test_parsing_them_loads_no_tensorflow():
+def test_parsing_config_does_not_import_tensorflow():
     code = (
         "import sys; from tensorflow_serving.config import model_server_config_pb2; print('tensorflow' in sys.modules)"
     )
@@ -133,20 +135,20 @@ def test_parsing_them_loads_no_tensorflow():
     assert done.stdout.strip() == "False"
 
 
-def test_a_first_export_is_all_that_the_labels_need():
+def test_labels_need_only_version_1():
     model = check_models(config("models.config"))
     assert (model.name, model.base_path, model.model_platform) == ("fomm", "/models/fomm", "tensorflow")
     assert list(model.model_version_policy.specific.versions) == [1]
 
 
-def test_a_label_of_a_version_that_is_not_loaded_is_noticed():
+def test_check_models_rejects_label_of_unloaded_version():
     parsed = config("models.config")
     parsed.model_config_list.config[0].version_labels["canary"] = 2
     with pytest.raises(AssertionError, match="not loaded"):
         check_models(parsed)
 
 
-def test_the_batch_sizes_rise_to_the_largest():
+def test_batch_sizes_increase_to_max_batch_size():
     batching = config("batching.config")
     sizes = list(batching.allowed_batch_sizes)
     assert sizes == sorted(set(sizes))
@@ -154,13 +156,13 @@ def test_the_batch_sizes_rise_to_the_largest():
     assert not batching.pad_variable_length_inputs
 
 
-def test_the_compose_file_is_one():
+def test_compose_file_is_valid():
     services = compose_spec.PyCompose.from_json(json.dumps(compose())).service_names()
     assert sorted(services) == ["cpu", "gpu"]
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("valid", "invalid"),
     [
         ("stop_grace_period: 30s", "stop_grace_period: soon"),
         ("restart: unless-stopped", "restarts: unless-stopped"),
@@ -169,14 +171,14 @@ def test_the_compose_file_is_one():
         ("interval: 10s", "every: 10s"),
     ],
 )
-def test_a_broken_compose_file_is_refused(right, wrong):
+def test_invalid_compose_file_is_rejected(valid, invalid):
     text = read("compose.yaml")
-    assert right in text
+    assert valid in text
     with pytest.raises(ValueError):
-        compose_spec.PyCompose.from_json(json.dumps(compose(text.replace(right, wrong))))
+        compose_spec.PyCompose.from_json(json.dumps(compose(text.replace(valid, invalid))))
 
 
-def test_what_compose_mounts_is_there_and_read_only():
+def test_compose_mounts_exist_and_are_read_only():
     for service in compose()["services"].values():
         mounts = {mount["target"]: mount for mount in service["volumes"]}
         assert set(mounts) == {"/models/fomm", "/config"}
@@ -189,12 +191,12 @@ def test_what_compose_mounts_is_there_and_read_only():
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 @pytest.mark.parametrize(("state", "healthy"), [("AVAILABLE", True), ("LOADING", False)])
-def test_the_health_check_tells_a_loaded_version_from_one_that_is_not(state, healthy):
+def test_health_check_requires_an_available_version(state, healthy):
     class Status(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            known = self.path == "/v1/models/fomm"
-            answer = {"model_version_status": [{"version": "1", "state": state}]} if known else {"error": "unknown"}
-            self.send_response(200 if known else 404)
+            is_model = self.path == "/v1/models/fomm"
+            answer = {"model_version_status": [{"version": "1", "state": state}]} if is_model else {"error": "unknown"}
+            self.send_response(200 if is_model else 404)
             self.end_headers()
             self.wfile.write(json.dumps(answer, indent=1).encode())
 
@@ -209,65 +211,69 @@ def test_the_health_check_tells_a_loaded_version_from_one_that_is_not(state, hea
         command = [part.replace("127.0.0.1/8501", f"127.0.0.1/{server.server_port}") for part in command]
         assert (subprocess.run(command, timeout=20, capture_output=True).returncode == 0) is healthy
         server.shutdown()
-    assert subprocess.run(command, timeout=20, capture_output=True).returncode != 0, "nobody answers"
+    assert subprocess.run(command, timeout=20, capture_output=True).returncode != 0, "no server"
 
 
 @pytest.mark.parametrize("version", _KUBERNETES)
 @pytest.mark.parametrize("path", _MANIFESTS, ids=lambda path: path.name)
-def test_a_manifest_is_of_the_api(path, version):
+def test_manifest_is_valid(path, version):
     kubernetes_validate.validate(yaml.safe_load(path.read_text(encoding="utf-8")), version, strict=True)
 
 
 @pytest.mark.parametrize(
-    "break_it",
+    "break_spec",
     [
         lambda spec: spec.update(replicas="two"),
         lambda spec: spec["template"]["spec"]["containers"][0].update(readynessProbe={}),
         lambda spec: spec["template"]["spec"]["containers"][0].pop("name"),
         lambda spec: spec.pop("selector"),
     ],
-    ids=["type", "misspelt", "nameless", "no selector"],
+    ids=["type", "misspelled", "no name", "no selector"],
 )
-def test_a_broken_manifest_is_refused(break_it):
+def test_invalid_manifest_is_rejected(break_spec):
     manifest = copy.deepcopy(manifests()["deployment.yaml"])
-    break_it(manifest["spec"])
+    break_spec(manifest["spec"])
     with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
         kubernetes_validate.validate(manifest, _KUBERNETES[-1], strict=True)
 
 
-def test_the_config_map_is_the_files_word_for_word():
+def test_config_map_equals_the_files():
     assert manifests()["config.yaml"]["data"] == {name: read(name) for name in _CONFIGS}
 
 
-def test_all_servers_are_given_the_same_but_for_the_device():
-    # A GPU's own: batching and its share of memory; a pod's own: threads by its limit.
+def test_servers_differ_only_in_device_flags():
+    # Only GPUs: batching and the share of memory; only CPU pods: threads according to the limit.
     gpu = {"enable_batching": "true", "batching_parameters_file": "/config/batching.config"}
     gpu["per_process_gpu_memory_fraction"] = "0.8"
     threads = {"tensorflow_intra_op_parallelism": "4", "tensorflow_inter_op_parallelism": "2"}
-    found = servers()
-    common = found["compose", "cpu"][1]
-    for (place, device), (image, given) in found.items():
-        own = gpu if device == "gpu" else threads if place == "kubernetes" else {}
-        assert given == common | own, (place, device)
+    all_servers = servers()
+    common = all_servers["compose", "cpu"][1]
+    for (platform, device), (image, server_flags) in all_servers.items():
+        specific = gpu if device == "gpu" else threads if platform == "kubernetes" else {}
+        assert server_flags == common | specific, (platform, device)
         assert image == "tensorflow/serving:2.15.1" + ("-gpu" if device == "gpu" else "")
-    assert common["allow_version_labels_for_unavailable_models"] == "true", "or a starting server refuses its labels"
-    named = {value.removeprefix("/config/") for key, value in (common | gpu).items() if key.endswith("_file")}
-    assert named == set(_CONFIGS)
+    assert common["allow_version_labels_for_unavailable_models"] == "true", "or a starting server rejects its labels"
+    files = {value.removeprefix("/config/") for key, value in (common | gpu).items() if key.endswith("_file")}
+    assert files == set(_CONFIGS)
 
 
 @pytest.mark.parametrize("name", ["deployment.yaml", "deployment-gpu.yaml"])
-def test_a_pods_ports_probes_times_and_volumes_fit_each_other(name):
+def test_pod_ports_probes_times_and_volumes_are_consistent(name):
     documents = manifests()
     pod = documents[name]["spec"]["template"]
-    server, given = container(documents[name]), flags(container(documents[name])["args"])
+    server, server_flags = container(documents[name]), flags(container(documents[name])["args"])
     ports = {port["name"]: port["containerPort"] for port in server["ports"]}
-    assert ports == {"grpc": int(given["port"]), "rest": int(given["rest_api_port"])} == {"grpc": 8500, "rest": 8501}
+    assert (
+        ports
+        == {"grpc": int(server_flags["port"]), "rest": int(server_flags["rest_api_port"])}
+        == {"grpc": 8500, "rest": 8501}
+    )
     assert {port["targetPort"]: port["port"] for port in documents["service.yaml"]["spec"]["ports"]} == ports
     for probe in ("startupProbe", "readinessProbe"):
         assert server[probe]["httpGet"] == {"path": "/v1/models/fomm", "port": "rest"}
 
     pause = int(server["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert int(given["rest_api_timeout_in_ms"]) / 1000 < pause < pod["spec"]["terminationGracePeriodSeconds"]
+    assert int(server_flags["rest_api_timeout_in_ms"]) / 1000 < pause < pod["spec"]["terminationGracePeriodSeconds"]
 
     annotations = pod["metadata"]["annotations"]
     assert annotations["prometheus.io/path"] == config("monitoring.config").prometheus_config.path
@@ -281,7 +287,7 @@ def test_a_pods_ports_probes_times_and_volumes_fit_each_other(name):
     assert volumes["config"]["configMap"]["name"] == documents["config.yaml"]["metadata"]["name"]
 
 
-def test_selectors_find_the_pods():
+def test_selectors_match_the_pods():
     documents = manifests()
     deployments = [documents["deployment.yaml"], documents["deployment-gpu.yaml"]]
     for deployment in deployments:
@@ -290,12 +296,12 @@ def test_selectors_find_the_pods():
         assert documents["service.yaml"]["spec"]["selector"].items() <= labels
         assert documents["disruption.yaml"]["spec"]["selector"]["matchLabels"].items() <= labels
     first, second = (deployment["spec"]["selector"]["matchLabels"] for deployment in deployments)
-    assert first != second, "each would count the other's pods as its own"
+    assert first != second, "each would select the other's pods"
     target = documents["autoscaler.yaml"]["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", documents["deployment.yaml"]["metadata"]["name"])
 
 
-def test_a_pods_limits_fit_its_flags():
+def test_pod_limits_match_the_flags():
     cpu, gpu = (container(manifests()[name]) for name in ("deployment.yaml", "deployment-gpu.yaml"))
     assert cpu["resources"]["limits"]["cpu"] == flags(cpu["args"])["tensorflow_intra_op_parallelism"]
     assert gpu["resources"]["limits"]["nvidia.com/gpu"] == 1
@@ -303,7 +309,7 @@ def test_a_pods_limits_fit_its_flags():
     assert all({"cpu", "memory"} <= set(server["resources"]["limits"]) for server in (cpu, gpu))
 
 
-def test_the_page_tells_of_every_file():
-    page = read("README.md")
+def test_readme_names_every_file():
+    readme = read("README.md")
     names = [*_CONFIGS, "compose.yaml", *(path.name for path in _MANIFESTS)]
-    assert not [name for name in names if name not in page]
+    assert not [name for name in names if name not in readme]

@@ -1,14 +1,14 @@
-"""`python -m serving local` with what it cannot serve; what it serves is in the other files."""
+"""`python -m serving local` with invalid arguments, ports and models."""
 
-import shutil
 import socket
 
+import counter_model
 import pytest
 
 from serving import __main__ as command
 
 
-def assert_refused(capsys, *options, words):
+def assert_user_error(capsys, *options, words):
     assert command.main(["local", *map(str, options)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -22,35 +22,37 @@ def assert_refused(capsys, *options, words):
     ("options", "words"),
     [
         ([], ["--model"]),
-        (["--model", "nowhere"], ["nowhere is no folder", "python -m export"]),
+        (["--model", "nowhere"], ["--model: nowhere is not a directory", "python -m export"]),
         (["--model", ".", "--label", "stable"], ["--label", "stable=1"]),
-        (["--model", ".", "--queue", "0"], ["--queue", "from 1 on"]),
+        (["--model", ".", "--queue", "0"], ["--queue", "at least 1"]),
         (["--model", ".", "--rest-port", "x"], ["--rest-port"]),
     ],
 )
-def test_arguments_that_will_not_do(capsys, options, words):
-    assert_refused(capsys, *options, words=words)
+def test_local_rejects_invalid_arguments(capsys, options, words):
+    assert_user_error(capsys, *options, words=words)
 
 
-def test_a_folder_without_a_version(capsys, tmp_path):
+def test_local_rejects_a_directory_without_a_version(capsys, tmp_path):
     free = ["--grpc-port", 0, "--rest-port", 0]
-    assert_refused(capsys, "--model", tmp_path, *free, words=["holds no version", "python -m export"])
+    assert_user_error(capsys, "--model", tmp_path, *free, words=["contains no version", "python -m export"])
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_a_port_that_is_taken(capsys, tmp_path, protocol):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        ports = {"--grpc-port": 0, "--rest-port": 0, f"--{protocol}-port": taken.getsockname()[1]}
+def test_local_rejects_a_port_in_use(capsys, tmp_path, protocol):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ports = {"--grpc-port": 0, "--rest-port": 0, f"--{protocol}-port": listener.getsockname()[1]}
         options = [part for pair in ports.items() for part in pair]
-        assert_refused(capsys, "--model", tmp_path, *options, words=["127.0.0.1", "is taken", f"--{protocol}-port"])
+        assert_user_error(
+            capsys, "--model", tmp_path, *options, words=["cannot listen on 127.0.0.1", f"--{protocol}-port"]
+        )
 
 
-def test_a_host_that_is_not_here(capsys, tmp_path):
-    assert_refused(capsys, "--model", tmp_path, "--host", "203.0.113.1", words=["203.0.113.1"])
+def test_local_rejects_a_foreign_host(capsys, tmp_path):
+    assert_user_error(capsys, "--model", tmp_path, "--host", "203.0.113.1", words=["203.0.113.1"])
 
 
-def test_a_damaged_version(capsys, cold, tmp_path):
-    shutil.copytree(cold / "1", tmp_path / "1")
+def test_local_rejects_a_damaged_version(capsys, tmp_path):
+    counter_model.write(tmp_path / "1")
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"?")
     free = ["--grpc-port", 0, "--rest-port", 0]
-    assert_refused(capsys, "--model", tmp_path, *free, words=["cannot be loaded", "anew"])
+    assert_user_error(capsys, "--model", tmp_path, *free, words=["cannot be loaded", "export it again"])

@@ -1,4 +1,4 @@
-"""What is refused: with which code, naming what, and without harm to the server."""
+"""Rejected requests: their status code and message, and that they do not harm the server."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ import psutil
 import pytest
 import tensorflow as tf
 from google.protobuf import json_format
-from servers import counted, message, plain
+from servers import as_json, message, metric
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -23,7 +23,7 @@ FRAME = np.zeros((1, 128, 128, 3), np.uint8)
 
 
 def clip(**changes):
-    """A request to animate_uint8."""
+    """Returns the inputs of animate_uint8, with changes; None removes an input."""
     request = {
         "source": FRAME,
         "driving": FRAME[:, np.newaxis],
@@ -36,12 +36,12 @@ def clip(**changes):
     return {name: array for name, array in (request | changes).items() if array is not None}
 
 
-def picture(data):
+def encoded_image(data):
     return {"frames": np.array([data], object)}
 
 
 def png(width, height):
-    """A PNG's header and nothing of its pixels."""
+    """Returns a PNG's header without its pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
     body = b"".join(
@@ -52,12 +52,12 @@ def png(width, height):
 
 JPEG = tf.io.encode_jpeg(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)).numpy()
 
-# Name -> signature, inputs, code, what the message names.
+# Name -> signature, inputs, code, part of the message.
 CASES = {
-    "unknown signature": ("nothing", picture(JPEG), FAILED, "nothing"),
+    "unknown signature": ("nothing", encoded_image(JPEG), FAILED, "nothing"),
     "missing input": ("animate_uint8", clip(driving=None), INVALID, "driving"),
-    "surplus input": ("animate_uint8", clip(more=np.zeros(1, np.float32)), INVALID, "more"),
-    "misnamed input": ("detect_uint8", {"pictures": FRAME}, INVALID, "frames"),
+    "unknown input": ("animate_uint8", clip(more=np.zeros(1, np.float32)), INVALID, "more"),
+    "mispart input": ("detect_uint8", {"images": FRAME}, INVALID, "frames"),
     "wrong rank": ("detect_uint8", {"frames": FRAME[0]}, INVALID, "frames"),
     "wrong size": ("detect_uint8", {"frames": FRAME[:, :64]}, INVALID, "frames"),
     "wrong dtype": ("detect_uint8", {"frames": np.float32(FRAME) + 0.5}, INVALID, "frames"),
@@ -68,52 +68,52 @@ CASES = {
     "infinite frame": ("detect", {"frames": np.full_like(FRAME, np.inf, np.float32)}, INVALID, "frames"),
     "frame above 1": ("detect", {"frames": np.full_like(FRAME, 200, np.float32)}, INVALID, "frames"),
     "NaN keypoints": ("animate_uint8", clip(initial_value=np.full((1, 10, 2), np.nan, np.float32)), INVALID, "initial"),
-    "no byte": ("detect_jpeg", picture(b""), INVALID, "frames"),
-    "corrupt JPEG": ("detect_jpeg", picture(JPEG[:20] + b"\0" * 40 + JPEG[60:]), INVALID, "frames"),
-    "JPEG cut off": ("detect_jpeg", picture(JPEG[:25]), INVALID, "frames"),
-    "text for a picture": ("detect_jpeg", picture(b"no picture at all"), INVALID, "frames"),
-    "20,000 x 20,000 pixels": ("detect_jpeg", picture(png(20_000, 20_000)), INVALID, "frames"),
+    "no bytes": ("detect_jpeg", encoded_image(b""), INVALID, "frames"),
+    "corrupt JPEG": ("detect_jpeg", encoded_image(JPEG[:20] + b"\0" * 40 + JPEG[60:]), INVALID, "frames"),
+    "truncated JPEG": ("detect_jpeg", encoded_image(JPEG[:25]), INVALID, "frames"),
+    "not an image": ("detect_jpeg", encoded_image(b"not an image at all"), INVALID, "frames"),
+    "20,000 x 20,000 pixels": ("detect_jpeg", encoded_image(png(20_000, 20_000)), INVALID, "frames"),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_grpc_refuses(server, name):
-    signature, inputs, code, named = CASES[name]
+def test_grpc_rejects(server, name):
+    signature, inputs, code, part = CASES[name]
     with pytest.raises(grpc.RpcError) as raised:
         server.call(signature, inputs)
     assert raised.value.code() == code
-    assert named in raised.value.details()
+    assert part in raised.value.details()
 
 
-# TF-Serving passes over what a signature does not have in REST.
-@pytest.mark.parametrize("name", sorted(CASES.keys() - {"surplus input"}))
-def test_rest_refuses(server, name):
-    assert_rest_refuses(server, name)
+# TF-Serving's REST API ignores unknown inputs.
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"unknown input"}))
+def test_rest_rejects(server, name):
+    assert_rest_rejects(server, name)
 
 
-def test_rest_refuses_a_surplus_input(embedded):
-    assert_rest_refuses(embedded, "surplus input")
+def test_rest_rejects_an_unknown_input(embedded):
+    assert_rest_rejects(embedded, "unknown input")
 
 
-def assert_rest_refuses(server, name):
-    signature, inputs, code, named = CASES[name]
-    # Not httpx's own JSON: that refuses to write NaN.
-    body = json.dumps({"signature_name": signature, "inputs": plain(inputs)})
+def assert_rest_rejects(server, name):
+    signature, inputs, code, part = CASES[name]
+    # Not httpx's own JSON, which does not write NaN.
+    body = json.dumps({"signature_name": signature, "inputs": as_json(inputs)})
     response = httpx.post(f"{server.url}:predict", content=body, timeout=60)
     assert response.status_code == HTTP[code], response.text[:300]
-    assert named in response.json()["error"]
+    assert part in response.json()["error"]
 
 
 BODIES = {
-    "nothing": (b"", "JSON"),
-    "half of it": (b'{"signature_name": "detect_jpeg", "inputs": [', "JSON"),
-    "no UTF-8": (b'{"signature_name": "\xff\xfe"}', ""),
+    "empty": (b"", "JSON"),
+    "truncated": (b'{"signature_name": "detect_jpeg", "inputs": [', "JSON"),
+    "invalid UTF-8": (b'{"signature_name": "\xff\xfe"}', ""),
     "a list": (b"[1, 2]", "object"),
     "deep lists": (b"[" * 100_000, "JSON"),
     "no inputs": (b'{"signature_name": "detect_jpeg"}', "inputs"),
-    "both forms": (b'{"signature_name": "detect_jpeg", "inputs": ["a"], "instances": ["a"]}', "instances"),
-    "no instance": (b'{"signature_name": "detect_jpeg", "instances": []}', "instances"),
-    "instances that differ": (
+    "both formats": (b'{"signature_name": "detect_jpeg", "inputs": ["a"], "instances": ["a"]}', "instances"),
+    "no instances": (b'{"signature_name": "detect_jpeg", "instances": []}', "instances"),
+    "instances with different keys": (
         b'{"signature_name": "detect_jpeg", "instances": [{"frames": "a"}, {"other": "a"}]}',
         "instances",
     ),
@@ -128,18 +128,18 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_rest_refuses_a_body_that_is_none(server, name):
-    body, named = BODIES[name]
+def test_rest_rejects_invalid_body(server, name):
+    body, part = BODIES[name]
     response = httpx.post(f"{server.url}:predict", content=body, timeout=60)
     assert response.status_code == 400, response.text[:300]
-    assert named in response.json()["error"]
+    assert part in response.json()["error"]
 
 
 @pytest.mark.parametrize(
-    ("place", "code"), [("nobody", 404), ("fomm/versions/9", 404), ("fomm/labels/nothing", 400), ("", 400)]
+    ("path", "code"), [("unknown", 404), ("fomm/versions/9", 404), ("fomm/labels/nothing", 400), ("", 400)]
 )
-def test_rest_knows_no_such_model(server, place, code):
-    base = server.url.removesuffix("fomm") + place
+def test_rest_rejects_unknown_model(server, path, code):
+    base = server.url.removesuffix("fomm") + path
     body = {"signature_name": "metadata", "inputs": {"request": [""]}}
     answers = [httpx.get(base), httpx.get(f"{base}/metadata"), httpx.post(f"{base}:predict", json=body)]
     assert [answer.status_code for answer in answers] == [code] * 3
@@ -148,10 +148,10 @@ def test_rest_knows_no_such_model(server, place, code):
 
 @pytest.mark.parametrize(
     ("spec", "code"),
-    [({"name": "nobody"}, NOT_FOUND), ({"version": 9}, NOT_FOUND), ({"label": "nothing"}, INVALID)],
+    [({"name": "unknown"}, NOT_FOUND), ({"version": 9}, NOT_FOUND), ({"label": "nothing"}, INVALID)],
     ids=["model", "version", "label"],
 )
-def test_grpc_knows_no_such_model(server, spec, code):
+def test_grpc_rejects_unknown_model(server, spec, code):
     request = message("metadata", {"request": np.array([b""], object)}, **spec)
     metadata = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     metadata.model_spec.CopyFrom(request.model_spec)
@@ -167,7 +167,7 @@ def test_grpc_knows_no_such_model(server, spec, code):
 
 
 @pytest.mark.parametrize(
-    "broken",
+    "tensor",
     [
         {"dtype": "DT_UINT8", "tensor_shape": {"unknown_rank": True}},
         {"dtype": "DT_UINT8", "tensor_shape": {"dim": [{"size": -1}] + [{"size": 128}] * 2 + [{"size": 3}]}},
@@ -179,32 +179,32 @@ def test_grpc_knows_no_such_model(server, spec, code):
         {"dtype": "DT_RESOURCE", "tensor_shape": {"dim": [{"size": s} for s in (1, 128, 128, 3)]}},
         {"dtype": 9999, "tensor_shape": {"dim": [{"size": s} for s in (1, 128, 128, 3)]}},
     ],
-    ids=["unknown rank", "negative size", "too few bytes", "a resource", "no dtype"],
+    ids=["unknown rank", "negative size", "too few bytes", "a resource", "unknown dtype"],
 )
-def test_a_tensor_that_contradicts_itself(embedded, broken):
+def test_grpc_rejects_an_inconsistent_tensor(embedded, tensor):
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "fomm", "detect_uint8"
-    json_format.ParseDict(broken, request.inputs["frames"])
+    json_format.ParseDict(tensor, request.inputs["frames"])
     with pytest.raises(grpc.RpcError) as raised:
         embedded.predictions.Predict(request)
     assert raised.value.code() == INVALID
     assert "frames" in raised.value.details()
 
 
-def test_a_request_that_is_too_large(embedded):
-    """The embedded server of the tests takes 8 MiB and 32 frames."""
+def test_server_rejects_a_request_above_max_mib(embedded):
+    """The tests start the embedded server with 8 MiB and 32 frames."""
     large = np.zeros((200, 128, 128, 3), np.uint8)
     with pytest.raises(grpc.RpcError) as raised:
         embedded.call("detect_uint8", {"frames": large})
     assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     response = httpx.post(f"{embedded.url}:predict", content=large.tobytes())
     assert response.status_code == 413
-    assert "parts" in response.json()["error"]
+    assert "split the request" in response.json()["error"]
     response = httpx.post(f"{embedded.url}:predict", content=(large[:20].tobytes() for _ in range(100)))
-    assert response.status_code == 413, "of a length that is not declared"
+    assert response.status_code == 413, "without a Content-Length"
 
 
-def test_too_many_frames(embedded):
+def test_server_rejects_too_many_frames(embedded):
     for name, inputs in (
         ("detect_jpeg", {"frames": np.array([JPEG] * 33, object)}),
         ("animate_uint8", clip(driving=np.repeat(FRAME[:, np.newaxis], 33, axis=1))),
@@ -215,8 +215,8 @@ def test_too_many_frames(embedded):
         assert "at most 32" in raised.value.details()
 
 
-def test_one_value_for_a_huge_array(embedded):
-    """A message of a few bytes may declare any shape: nothing is made of it."""
+def test_grpc_rejects_one_value_for_a_huge_shape(embedded):
+    """A message of a few bytes can declare any shape; no array of this shape is allocated."""
     request = message("detect_jpeg", {"frames": np.array([b"x"], object)})
     request.inputs["frames"].tensor_shape.dim[0].size = 10**12
     with pytest.raises(grpc.RpcError) as raised:
@@ -224,7 +224,7 @@ def test_one_value_for_a_huge_array(embedded):
     assert raised.value.code() == INVALID
 
 
-def test_other_addresses(embedded):
+def test_rest_rejects_other_paths_and_methods(embedded):
     assert httpx.get(f"http://{embedded.rest}/").status_code == 400
     assert httpx.put(embedded.url).status_code == 400
     assert httpx.get(f"{embedded.url}:predict").status_code == 400
@@ -232,41 +232,41 @@ def test_other_addresses(embedded):
     assert "v1/models" in httpx.get(f"http://{embedded.rest}/v2").json()["error"]
 
 
-def test_nothing_is_computed_for_a_client_that_has_gone(embedded):
-    """By either protocol, while the thread is busy with another's clip."""
+def test_requests_of_disconnected_clients_are_not_computed(embedded):
+    """In both protocols, while the thread computes another client's clip."""
 
     def batches():
-        return counted(embedded, "batch_size_count")
+        return metric(embedded, "batch_size_count")
 
     def cancelled():
-        return counted(embedded, "request_count", status="CANCELLED")
+        return metric(embedded, "request_count", status="CANCELLED")
 
     before, long = (batches(), cancelled()), clip(driving=np.repeat(FRAME[:, np.newaxis], 32, axis=1))
     busy = embedded.predictions.Predict.future(message("animate_uint8", long))
-    while not counted(embedded, "admitted_requests"):
-        assert not busy.done(), "the clip was over too soon"
-    gone = embedded.predictions.Predict.future(message("detect_uint8", {"frames": FRAME}))
-    body = json.dumps({"signature_name": "detect_uint8", "inputs": plain({"frames": FRAME})}).encode()
+    while not metric(embedded, "admitted_requests"):
+        assert not busy.done(), "the long request finished too soon"
+    disconnected = embedded.predictions.Predict.future(message("detect_uint8", {"frames": FRAME}))
+    body = json.dumps({"signature_name": "detect_uint8", "inputs": as_json({"frames": FRAME})}).encode()
     host, port = embedded.rest.split(":")
     with socket.create_connection((host, int(port))) as connection:
         head = f"POST /v1/models/fomm:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        while counted(embedded, "admitted_requests") < 3:
-            assert not busy.done(), "the clip was over too soon"
-    gone.cancel()
+        while metric(embedded, "admitted_requests") < 3:
+            assert not busy.done(), "the long request finished too soon"
+    disconnected.cancel()
     busy.result()
     assert embedded.call("detect_uint8", {"frames": FRAME})
     assert (batches(), cancelled()) == (before[0] + 2, before[1] + 2)
 
 
 @pytest.mark.slow
-def test_five_hundred_bad_requests_leave_the_server_as_it_was(embedded):
+def test_bad_requests_do_not_leak_memory(embedded):
     good = {"frames": np.repeat(FRAME, 2, axis=0)}
     expected = embedded.call("detect_uint8", good)
     process = psutil.Process(embedded.process.pid)
 
     cases = [
-        (message(signature, inputs), json.dumps({"signature_name": signature, "inputs": plain(inputs)}))
+        (message(signature, inputs), json.dumps({"signature_name": signature, "inputs": as_json(inputs)}))
         for signature, inputs, _, _ in CASES.values()
     ]
 
@@ -278,11 +278,11 @@ def test_five_hundred_bad_requests_leave_the_server_as_it_was(embedded):
                     embedded.predictions.Predict(request)
                 assert client.post(f"{embedded.url}:predict", content=body).status_code >= 400
 
-    send_bad(100)  # what grows once: threads, pools, caches
+    send_bad(100)  # memory that grows once: threads, pools, caches
     before = process.memory_info().rss
     send_bad(500)
-    grown = process.memory_info().rss - before
-    assert grown < 30e6, f"{grown / 1e6:.0f} MB more after 500 bad requests"
-    given = embedded.call("detect_uint8", good)
+    growth = process.memory_info().rss - before
+    assert growth < 30e6, f"{growth / 1e6:.0f} MB more after 500 bad requests"
+    outputs = embedded.call("detect_uint8", good)
     for name, array in expected.items():
-        np.testing.assert_array_equal(given[name], array)
+        np.testing.assert_array_equal(outputs[name], array)

@@ -75,7 +75,7 @@ def test_a_reference_checkpoint_comes_back_bit_equal_through_a_run_folder(name, 
     checkpoint.save(tmp_path / "run", bring_in(tree, name), "story")
     weights.save(tmp_path / "back.pth", torch_import.export_checkpoint(checkpoint.load(tmp_path / "run", True)))
     again = weights.load(tmp_path / "back.pth")
-    # Without all the optimisers of the networks that are there, none can go on.
+    # Without all the optimizers of the networks that are there, none can go on.
     kept = {key for key in tree if key in STATES or key == "epoch" or "optimizer_generator" in tree}
     assert set(again) == kept and again["epoch"] == tree["epoch"]
     for part in set(STATES) & set(tree):
@@ -107,7 +107,7 @@ def test_counters_and_kernels_are_taken_over_as_they_are(built_once):
     assert_bit_equal(tree["kp_detector"], again["kp_detector"])
 
 
-def test_steps_moments_and_learning_rate_land_in_the_optimiser_of_their_network(built_once):
+def test_steps_moments_and_learning_rate_land_in_the_optimizer_of_their_network(built_once):
     tree = load("tiny-step5")
     tree["optimizer_kp_detector"]["param_groups"][0]["lr"] = 2e-5
     run = bring_in(tree)
@@ -119,14 +119,14 @@ def test_steps_moments_and_learning_rate_land_in_the_optimiser_of_their_network(
         stored = list(tree[f"optimizer_{theirs}"]["state"].values())
         assert len(stored) == len(run.trainable(name))
     first = tree["optimizer_kp_detector"]["state"][0]
-    mean, square = run.optimizers["detector"].moments(run.networks.detector.hourglass.down_blocks[0].conv.kernel)
+    mean, square = run.optimizers["detector"].moments(run.model.detector.hourglass.down_blocks[0].conv.kernel)
     np.testing.assert_array_equal(mean, first["exp_avg"].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(square, first["exp_avg_sq"].transpose(2, 3, 1, 0))
     back = torch_import.export_checkpoint(run)["optimizer_kp_detector"]["param_groups"][0]
     assert back["lr"] == 2e-5 and back["initial_lr"] == 2e-4
 
 
-def test_optimisers_of_torch_1_0_are_keyed_by_address():
+def test_optimizers_of_torch_1_0_are_keyed_by_address():
     today, old = load("tiny-step5"), load("tiny-step5")
     for part in OPTIMIZERS:
         (group,) = old[part]["param_groups"]
@@ -139,7 +139,7 @@ def test_optimisers_of_torch_1_0_are_keyed_by_address():
             assert_bit_equal(moments, found[part]["state"][index])
 
 
-def test_optimisers_that_never_stepped_come_along_without_moments():
+def test_optimizers_that_never_stepped_come_along_without_moments():
     run = bring_in(load("tiny"))
     assert all(stepper.iterations == 0 for stepper in run.optimizers.values()) and len(run.optimizers) == 3
     assert torch_import.export_checkpoint(run)["optimizer_generator"]["state"] == {}
@@ -151,7 +151,7 @@ def test_export_checkpoint_rejects_blend_source():
         torch_import.export_checkpoint(run)
 
 
-def test_a_checkpoint_without_one_of_its_optimisers_comes_without_any(built_once):
+def test_a_checkpoint_without_one_of_its_optimizers_comes_without_any(built_once):
     tree = load("tiny-step5")
     del tree["optimizer_kp_detector"]
     run = bring_in(tree)
@@ -275,7 +275,7 @@ def test_a_key_of_the_reference_lands_where_ours_is(path, value, place, expected
         ("model_params.audio_params.layers", 3, "has the key model_params.audio_params.layers"),
         ("model_params.generator_params", None, "has the key model_params.generator_params, which no config"),
         ("model_params", 5, "has the key model_params, which no config"),
-        ("model_params.common_params.num_channels", 1, "num_channels is 1; only pictures of 3 channels"),
+        ("model_params.common_params.num_channels", 1, "num_channels is 1; only images of 3 channels"),
         ("model_params.common_params.num_kp", "ten", "model.num_keypoints must be int; got 'ten'"),
         ("model_params.common_params.num_kp", 0, "model.num_keypoints must be at least 1; got 0"),
         ("dataset_params.frame_shape", [100, 100, 3], r"model.frame_size \[100, 100\] times model.motion_scale 0.25"),
@@ -350,7 +350,7 @@ def test_a_released_architecture_is_told_from_its_tensors(keypoints, jacobian, o
 def test_what_is_told_from_the_tensors_builds_these_tensors():
     tree = make_released(15)
     run = checkpoint.build(torch_import.pick_config(tree, None, "cpk"))
-    detector, dense_motion, generator = run.networks
+    detector, dense_motion, generator = run.model.layers
     for part, entries in (
         ("kp_detector", names.detector_entries(detector)),
         ("generator", names.generator_entries(dense_motion, generator)),
@@ -451,7 +451,7 @@ def tiny_run():
     ],
 )
 def test_a_wrong_tensor_is_named_and_nothing_is_assigned(part, edit, message, tiny_run):
-    detector, dense_motion, generator = tiny_run.networks
+    detector, dense_motion, generator = tiny_run.model.layers
     entries = {
         "generator": lambda: names.generator_entries(dense_motion, generator),
         "kp_detector": lambda: names.detector_entries(detector),
@@ -569,7 +569,7 @@ def rename_states(adam):
         (rename_states, "has moments of 28 parameters that its param_groups do not name"),
     ],
 )
-def test_a_wrong_optimiser_state_is_refused(edit, message, stepped, built_once):
+def test_a_wrong_optimizer_state_is_refused(edit, message, stepped, built_once):
     tree = {**stepped, "optimizer_kp_detector": copy.deepcopy(stepped["optimizer_kp_detector"])}
     edit(tree["optimizer_kp_detector"])
     found = refuse(tree)

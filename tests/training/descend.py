@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from fomm_tf import config
-from fomm_tf.training import loop, setup, strategies
+from fomm_tf.training import loop, setup
 
 
 class Recorder(loop.Loop):
@@ -24,9 +24,9 @@ class Recorder(loop.Loop):
         self.history = []
 
     def _log(self):
-        self.history.append(self._losses.take())
+        self.history.append(self._losses.result())
 
-    def _save(self, tests):
+    def _save(self, validate):
         pass
 
 
@@ -34,7 +34,7 @@ def main(file, out, devices):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     names = [f"CPU:{number}" for number in range(devices)]
-    strategy = tf.distribute.MirroredStrategy(names) if devices > 1 else strategies.pick()
+    strategy = tf.distribute.MirroredStrategy(names) if devices > 1 else setup.choose_strategy()
     session = setup.prepare(config.load(file), strategy, None, None, lambda line: None)
     with strategy.scope():
         for name in session.run.optimizers:

@@ -142,22 +142,22 @@ def test_a_gradient_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoin
 
 def test_a_folder_that_is_taken_is_refused_and_left_alone(make_config, one_replica, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(errors.UserError, match="exists already; go on with it by --resume, or give another --run"):
+    with pytest.raises(errors.UserError, match="already exists; continue it with --resume, or give another --run"):
         train(make_config(), tmp_path, one_replica)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
 def test_another_model_is_not_resumed(plain, make_config, one_replica, tmp_path):
     shutil.copytree(plain[0], tmp_path / "run")
-    with pytest.raises(errors.UserError, match=r"cannot go on with another model: model\.num_keypoints is 3"):
+    with pytest.raises(errors.UserError, match=r"cannot be resumed with another model: model\.num_keypoints is 3"):
         train(make_config("model.num_keypoints=4"), tmp_path / "run", one_replica, resume=True)
 
 
 def test_adversarial_fine_tuning_begins_with_a_plain_run(plain, make_config, one_replica, tmp_path):
     settings = make_config("train.steps=1", "train.loss_weights.generator_gan=1", "train.learning_rate_detector=0")
     lines = train(settings, tmp_path / "adv", one_replica, init_from=plain[0])
-    assert any("does not hold discriminator: begun anew" in line for line in lines)
-    before, after = (checkpoint.load(folder).networks for folder in (plain[0], tmp_path / "adv"))
+    assert any("has no discriminator: randomly initialized" in line for line in lines)
+    before, after = (checkpoint.load(folder).model for folder in (plain[0], tmp_path / "adv"))
     for mine, theirs in zip(after.detector.trainable_weights, before.detector.trainable_weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert not np.array_equal(after.generator.final.kernel, before.generator.final.kernel)
@@ -183,7 +183,7 @@ def test_xla_trains_as_plain_kernels_do(make_config, one_replica, tmp_path):
     changes = ["train.steps=1", "train.lr_decay_fractions=[]", "train.pyramid_scales=[1.0]"]
     train(make_config(*changes), tmp_path / "plain", one_replica)
     train(make_config(*changes, "train.xla=true"), tmp_path / "xla", one_replica)
-    one, other = (checkpoint.load(tmp_path / name).networks.generator for name in ("plain", "xla"))
+    one, other = (checkpoint.load(tmp_path / name).model.generator for name in ("plain", "xla"))
     np.testing.assert_allclose(one.final.kernel, other.final.kernel, atol=5e-5)
 
 

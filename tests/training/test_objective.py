@@ -18,12 +18,14 @@ def step(settings):
     """Losses, gradients and running statistics of one batch, and how often each block computed."""
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings)
-    losses = objective.Objective(settings, run.networks, None, backbones.Vgg19(backbone_states.vgg19(), "random"))
-    variables = [variable for network in run.networks for variable in network.trainable_variables]
+    losses = objective.Objective(settings, run.model, None, backbones.Vgg19(backbone_states.vgg19(), "random"))
+    variables = [variable for network in run.model.layers for variable in network.trainable_variables]
     rng = np.random.default_rng(0)
     source, driving = rng.random([2, 2, *settings.model.frame_size, 3], np.float32)
     computed = []
-    for block in [block for network in run.networks for block in network.submodules if isinstance(block, blocks.Block)]:
+    for block in [
+        block for network in run.model.layers for block in network.submodules if isinstance(block, blocks.Block)
+    ]:
         compute = block.compute
         block.compute = lambda *rest, compute=compute, block=block, **named: (
             computed.append(block.name) or compute(*rest, **named)
@@ -39,7 +41,7 @@ def step(settings):
         return terms, tape.gradient(total, variables)
 
     terms, gradients = tf.nest.map_structure(lambda value: value.numpy(), differentiate(source, driving))
-    states = [weight.numpy() for network in run.networks for weight in network.non_trainable_variables]
+    states = [weight.numpy() for network in run.model.layers for weight in network.non_trainable_variables]
     return terms, gradients, states, computed
 
 

@@ -29,9 +29,7 @@ def refuse(settings, strategy, **changes):
 def test_the_same_seed_draws_the_same_weights(make_config, one_replica):
     def weights(*overrides):
         session, _ = prepare(make_config(*overrides), one_replica)
-        return np.concatenate(
-            [np.ravel(weight) for network in session.run.networks for weight in network.get_weights()]
-        )
+        return np.concatenate([np.ravel(weight) for weight in session.run.model.get_weights()])
 
     first = weights()
     assert np.array_equal(first, weights()) and not np.array_equal(first, weights("train.seed=1"))
@@ -61,14 +59,14 @@ def test_a_corrupt_video_and_one_of_one_frame_are_named_and_skipped(make_config,
 
 def test_an_empty_set_is_refused(make_config, one_replica, tmp_path):
     (tmp_path / "train").mkdir()
-    assert "no clip to train with" in refuse(make_config(f"data.root={tmp_path}"), one_replica)
-    assert "is not a folder" in refuse(make_config(f"data.root={tmp_path}/absent"), one_replica)
+    assert "no usable train clip" in refuse(make_config(f"data.root={tmp_path}"), one_replica)
+    assert "is not a directory" in refuse(make_config(f"data.root={tmp_path}/absent"), one_replica)
 
 
 def test_without_test_clips_a_run_trains_all_the_same(make_config, one_replica, puppets, tmp_path):
     shutil.copytree(puppets / "train", tmp_path / "train")
     session, lines = prepare(make_config(f"data.root={tmp_path}"), one_replica)
-    assert session.test is None and "without a best checkpoint" in lines[1]
+    assert session.test is None and "no best checkpoint" in lines[1]
 
 
 def test_puppets_are_drawn_where_there_are_none_yet(make_config, one_replica, tmp_path):
@@ -81,7 +79,7 @@ def test_puppets_are_drawn_where_there_are_none_yet(make_config, one_replica, tm
 
 def test_a_batch_that_does_not_divide_by_the_replicas_is_refused(make_config, two_replicas):
     message = refuse(make_config("train.batch_size=5"), two_replicas)
-    assert message == "train.batch_size 5 does not divide by 2 replicas; give a multiple of 2."
+    assert message == "train.batch_size must be a multiple of 2, the number of replicas; got 5."
 
 
 def test_xla_on_several_replicas_is_refused(make_config, two_replicas):
@@ -95,8 +93,8 @@ def test_a_backbone_that_nobody_knows_is_refused(make_config, one_replica):
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_under_mixed_precision_variables_stay_float32(precision, make_config, one_replica):
     session, _ = prepare(make_config(f"train.precision={precision}"), one_replica)
-    kernel = session.run.networks.generator.final.kernel
-    assert kernel.dtype == "float32" and session.run.networks.generator.final.compute_dtype == precision
+    kernel = session.run.model.generator.final.kernel
+    assert kernel.dtype == "float32" and session.run.model.generator.final.compute_dtype == precision
     assert hasattr(session.run.optimizers["generator"], "loss_scale") == (precision == "float16")
     plain, _ = prepare(make_config(), one_replica)
-    assert plain.run.networks.generator.final.compute_dtype == "float32"
+    assert plain.run.model.generator.final.compute_dtype == "float32"

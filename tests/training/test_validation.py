@@ -1,4 +1,4 @@
-"""The test on unseen clips, and the pictures of them."""
+"""Validation on unseen clips, and sample grids."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from fomm_tf import checkpoint, visualize
 from fomm_tf.data import frames
 from fomm_tf.inference import animator
-from fomm_tf.training import gallery, validation
+from fomm_tf.training import validation
 
 pytestmark = pytest.mark.slow
 
@@ -23,36 +23,36 @@ def run(make_config):
 
 def expected(run, clips, places):
     """By the animator, frame by frame."""
-    shown, l1, copying = animator.Animator(run.config, run.networks), [], []
+    shown, l1, source_copy = animator.Animator(run.model, run.config), [], []
     for clip in clips:
         source = shown.encode_source(clip.frame(0))
         for place in places:
             driving = clip.frame(place)
             prediction = shown.render(source, shown.detect(driving[np.newaxis])).prediction[0].numpy()
             l1.append(np.abs(prediction - driving / 255).mean())
-            copying.append(np.abs(clip.frame(0) / 255 - driving / 255).mean())
-    return np.mean(l1), np.mean(copying)
+            source_copy.append(np.abs(clip.frame(0) / 255 - driving / 255).mean())
+    return np.mean(l1), np.mean(source_copy)
 
 
 @pytest.mark.parametrize(
     ("count", "clips", "places"),
     [(1000, range(6), range(1, 6)), (12, range(6), (1, 5)), (1, (0,), (1,)), (2, (0, 5), (1,))],
 )
-def test_the_score_is_what_the_animator_makes_of_each_clip_s_first_frame(count, clips, places, index, run):
-    score = validation.Validator(run.networks, index, count)()
+def test_validator_score_equals_the_animator_frame_by_frame(count, clips, places, index, run):
+    score = validation.Validator(run.model, index, count)()
     chosen = [index.clips[number] for number in clips]
     np.testing.assert_allclose(score, expected(run, chosen, places), rtol=1e-5)
 
 
-def test_the_same_networks_get_the_same_score(index, run):
-    validator = validation.Validator(run.networks, index, 12)
-    assert validator() == validator() == validation.Validator(run.networks, index, 12)()
+def test_validator_is_deterministic(index, run):
+    validator = validation.Validator(run.model, index, 12)
+    assert validator() == validator() == validation.Validator(run.model, index, 12)()
 
 
-def test_the_gallery_shows_a_row_a_clip_with_the_frames_as_they_are(index, run):
-    grid = gallery.Gallery(run.networks, index).draw()
+def test_sample_grid_has_a_row_per_clip(index, run):
+    grid = validation.SampleGrid(run.model, index).draw()
     assert grid.shape == (4 * 32, 6 * 32, 3) and grid.dtype == np.uint8
-    shown = animator.Animator(run.config, run.networks)
+    shown = animator.Animator(run.model, run.config)
     clip = index.clips[5]
     source, driving = clip.frame(0), clip.frame(4)
     row = grid[-32:]
@@ -63,6 +63,6 @@ def test_the_gallery_shows_a_row_a_clip_with_the_frames_as_they_are(index, run):
     np.testing.assert_allclose(row[:, 64:96], prediction * 255, atol=0.6)
 
 
-def test_the_gallery_of_a_model_without_occlusion_has_a_panel_less(index, make_config):
-    networks = checkpoint.build(make_config("model.occlusion=false", "model.jacobian=false")).networks
-    assert gallery.Gallery(networks, index).draw().shape == (4 * 32, 5 * 32, 3)
+def test_sample_grid_without_occlusion_has_five_panels(index, make_config):
+    model = checkpoint.build(make_config("model.occlusion=false", "model.jacobian=false")).model
+    assert validation.SampleGrid(model, index).draw().shape == (4 * 32, 5 * 32, 3)

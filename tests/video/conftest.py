@@ -1,4 +1,4 @@
-"""Clips made on the spot: numbered frames, and sound whose pitch tells the second."""
+"""Fixtures that write clips with numbered frames, and audio whose pitch encodes the second."""
 
 import resource
 from fractions import Fraction
@@ -62,10 +62,10 @@ def _clip(
             stream.codec_context.time_base = Fraction(1, 1000)
         audio = container.add_stream(sound_codec, rate=RATE, layout="mono") if sound else None
         for index in range(count):
-            picture = av.VideoFrame.from_ndarray(frame(index, *size), "rgb24").reformat(format=pix_fmt)
+            image = av.VideoFrame.from_ndarray(frame(index, *size), "rgb24").reformat(format=pix_fmt)
             if times:
-                picture.pts, picture.time_base = round(times[index] * 1000), Fraction(1, 1000)
-            container.mux(stream.encode(picture))
+                image.pts, image.time_base = round(times[index] * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(image))
         container.mux(stream.encode(None))
         if audio:
             _encode_sound(container, audio, sound)
@@ -79,7 +79,7 @@ def _sound_file(path: Path, codec: str, seconds: float) -> Path:
 
 
 def _pitches(path: Path) -> list[int]:
-    """The pitch of each tenth of a second, in Hz, of a file's sound as it is played."""
+    """The pitch of each tenth of a second, in Hz, of a file's decoded audio."""
     with av.open(str(path)) as container:
         resampler = av.AudioResampler("flt", "mono", RATE)
         start = container.streams.video[0].start_time * container.streams.video[0].time_base

@@ -13,7 +13,7 @@ def _write(path, seconds, fps=25, **options):
 
 
 def _sound(path):
-    """Codec, and the end of the sound in seconds."""
+    """Codec and duration of the audio in seconds."""
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         packets = [packet for packet in container.demux(stream) if packet.pts is not None]
@@ -33,7 +33,7 @@ def _assert_pitches(got, expected):
     assert len(wrong) <= 1, (got, expected)
 
 
-def test_sound_is_copied_packet_by_packet(tmp_path, clip, pitches):
+def test_audio_track_copies_packets(tmp_path, clip, pitches):
     source = clip(tmp_path / "in.mp4", 100, sound=4)
     path = _write(tmp_path / "out.mp4", 4, audio_from=source)
 
@@ -64,9 +64,7 @@ def test_sound_is_copied_packet_by_packet(tmp_path, clip, pitches):
         ("in.avi", "libmp3lame", "out.webm", "libopus"),
     ],
 )
-def test_sound_is_trimmed_to_the_start_and_to_the_frames(
-    tmp_path, clip, pitches, name, sound_codec, out, expected, start
-):
+def test_audio_track_is_trimmed_to_start_and_frames(tmp_path, clip, pitches, name, sound_codec, out, expected, start):
     options = {".webm": {"codec": "libvpx"}, ".avi": {"codec": "mpeg4", "codec_options": {"bf": "0"}}}
     source = clip(
         tmp_path / name, 125, sound=5, sound_codec=sound_codec, **options.get(name[-5:], options.get(name[-4:], {}))
@@ -82,39 +80,39 @@ def test_sound_is_trimmed_to_the_start_and_to_the_frames(
 
 
 @pytest.mark.parametrize("out", ["out.mp4", "out.webm"])
-def test_sound_stays_in_step_where_the_picture_starts_late(tmp_path, clip, pitches, out):
-    """The picture's first frame lies 0.7 s into the file: that is our second 0, of the sound too."""
+def test_audio_track_stays_in_sync_with_late_video_start(tmp_path, clip, pitches, out):
+    """The first frame is at 0.7 s: that is second 0 for video and audio."""
     source = clip(tmp_path / "in.mkv", 50, times=[0.7 + index / 25 for index in range(50)], sound=4)
     assert len(list(video.open_video(source))) == 50
     _assert_pitches(pitches(_write(tmp_path / out, 2, audio_from=source)), _expected(0.7, 2))
 
 
-def test_sound_that_is_shorter_ends_earlier(tmp_path, clip):
+def test_audio_track_shorter_than_video_ends_earlier(tmp_path, clip):
     path = _write(tmp_path / "out.mp4", 3, audio_from=clip(tmp_path / "in.mp4", 25, sound=1))
     assert 0.9 < _sound(path)[1] < 1.1
     assert len(list(video.open_video(path))) == 75
 
 
 @pytest.mark.parametrize("out", ["out.mp4", "out.webm", "out.gif", "out"])
-def test_without_sound_there_is_none(tmp_path, clip, sound_file, out):
+def test_write_video_without_audio_adds_no_track(tmp_path, clip, sound_file, out):
     silent = clip(tmp_path / "in.mp4", 25)
     short = clip(tmp_path / "short.mp4", 25, sound=1)
     for source, start in ((silent, 0), (tmp_path, 0), (short, 5)):
         assert not video.open_video(_write(tmp_path / out, 1, audio_from=source, audio_start=start)).has_audio
 
 
-def test_a_gif_or_folder_leaves_sound_out(tmp_path, clip):
+def test_write_video_ignores_audio_for_gif_and_directory(tmp_path, clip):
     source = clip(tmp_path / "in.mp4", 25, sound=1)
     for out in ("out.gif", "out"):
         assert not video.open_video(_write(tmp_path / out, 1, audio_from=source)).has_audio
 
 
-def test_sound_comes_from_a_sound_file_too(tmp_path, sound_file, pitches):
+def test_write_video_takes_audio_from_an_audio_file(tmp_path, sound_file, pitches):
     path = _write(tmp_path / "out.mp4", 2, audio_from=sound_file(tmp_path / "a.wav", "pcm_s16le", 3), audio_start=1)
     _assert_pitches(pitches(path), _expected(1, 2))
 
 
-def test_a_source_of_sound_that_cannot_be_read_is_refused(tmp_path):
+def test_write_video_rejects_unreadable_audio_source(tmp_path):
     (tmp_path / "text.mp4").write_text("text\n" * 100)
     for name, message in (("missing.mp4", "does not exist"), ("text.mp4", "is not a video that ffmpeg can read")):
         with pytest.raises(errors.UserError, match=message):
@@ -122,7 +120,7 @@ def test_a_source_of_sound_that_cannot_be_read_is_refused(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["text.mp4"]
 
 
-def test_sound_and_picture_lie_close_together_in_a_long_file(tmp_path, clip):
+def test_audio_track_is_interleaved_with_video(tmp_path, clip):
     path = _write(tmp_path / "out.mp4", 20, audio_from=clip(tmp_path / "in.mp4", 500, sound=20))
     with av.open(str(path)) as container:
         places = [

@@ -33,7 +33,7 @@ def _refusal(path, error=errors.UserError, **options) -> str:
 
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(30000, 1001)])
 @pytest.mark.parametrize("suffix", CONTAINERS)
-def test_every_frame_comes_once_from_any_start(tmp_path, clip, number, suffix, fps):
+def test_open_video_yields_every_frame_once_from_any_start(tmp_path, clip, number, suffix, fps):
     path = clip(tmp_path / f"a clip ü{suffix}", 100, fps=fps, **CONTAINERS[suffix])
     whole = video.open_video(path)
     assert whole.size == (32, 64) and not whole.has_audio
@@ -49,7 +49,7 @@ def test_every_frame_comes_once_from_any_start(tmp_path, clip, number, suffix, f
     assert [number(frame) for frame in video.open_video(path, start=98 / float(fps))] == [98, 99]
 
 
-def test_a_late_start_does_not_decode_from_the_beginning(tmp_path, clip, monkeypatch):
+def test_open_video_seeks_to_a_late_start(tmp_path, clip, monkeypatch):
     path = clip(tmp_path / "a.mp4", 250, codec_options={"g": "25"})
     late = video.open_video(path, start=9.5, duration=0.1)
     decoded = []
@@ -59,7 +59,7 @@ def test_a_late_start_does_not_decode_from_the_beginning(tmp_path, clip, monkeyp
     assert len(decoded) < 40
 
 
-def test_a_second_pass_gives_the_same_frames(tmp_path, clip):
+def test_open_video_yields_same_frames_on_second_iteration(tmp_path, clip):
     opened = video.open_video(clip(tmp_path / "a.mp4"))
     unfinished = itertools.islice(opened, 5)
     first = list(opened)
@@ -69,14 +69,14 @@ def test_a_second_pass_gives_the_same_frames(tmp_path, clip):
     assert len(list(unfinished)) == 5
 
 
-def test_memory_stays_flat(tmp_path, clip, resident):
+def test_open_video_memory_stays_flat(tmp_path, clip, resident):
     path = clip(tmp_path / "long.mp4", 1500, size=(128, 192), codec_options={"preset": "ultrafast"})
     sizes = [resident() for _ in video.open_video(path)]
     assert len(sizes) == 1500
     assert sizes[-1] - sizes[300] < 10e6  # all frames are 110 MB
 
 
-def test_colours_are_right(tmp_path, clip):
+def test_open_video_colors_are_correct(tmp_path, clip):
     patches = np.kron(
         np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8), np.ones((16, 32, 1))
     )
@@ -86,7 +86,7 @@ def test_colours_are_right(tmp_path, clip):
         assert np.abs(frame[y, x] - patches[y, x]).max() < 8
 
 
-def test_a_variable_rate_keeps_its_pace(tmp_path, clip, number):
+def test_open_video_variable_rate_keeps_speed(tmp_path, clip, number):
     """25 frames a second, a still second, and on."""
     times = [index / 25 for index in range(50)] + [3 + index / 25 for index in range(50)]
     for suffix in (".mp4", ".webm"):
@@ -99,7 +99,7 @@ def test_a_variable_rate_keeps_its_pace(tmp_path, clip, number):
             assert abs(index - shown) <= 1
 
 
-def test_jitter_neither_drops_nor_repeats_a_frame(tmp_path, clip, number):
+def test_open_video_jitter_neither_drops_nor_repeats_frames(tmp_path, clip, number):
     jitter = np.random.default_rng(0).uniform(-0.012, 0.012, 100)
     times = [max(0, index / 30 + shift) for index, shift in enumerate(jitter)]
     opened = video.open_video(clip(tmp_path / "a.webm", 100, fps=30, times=times, **CONTAINERS[".webm"]))
@@ -107,7 +107,7 @@ def test_jitter_neither_drops_nor_repeats_a_frame(tmp_path, clip, number):
     assert [number(frame) for frame in opened] == list(range(100))
 
 
-def test_a_rate_that_the_header_gets_wrong_is_measured():
+def test_open_video_measures_rate_when_header_is_wrong():
     stamps = np.cumsum([0.033, 0.034, 0.03, 0.036] * 50)
     assert decoding._rate(Fraction(1000), stamps) == pytest.approx(30, rel=0.01)
     assert decoding._rate(None, stamps) == pytest.approx(30, rel=0.01)
@@ -116,7 +116,7 @@ def test_a_rate_that_the_header_gets_wrong_is_measured():
     assert decoding._rate(None, []) == 25
 
 
-def test_a_gif_holds_its_last_frame(tmp_path):
+def test_open_video_gif_holds_last_frame(tmp_path):
     images = [Image.new("L", (8, 8), 20 * index) for index in range(5)]
     images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[100] * 4 + [1000])
     opened = video.open_video(tmp_path / "a.gif")
@@ -124,7 +124,7 @@ def test_a_gif_holds_its_last_frame(tmp_path):
     assert [frame[0, 0, 0] // 20 for frame in opened] == [0, 1, 2, 3] + [4] * 10
 
 
-def test_a_given_rate_resamples(tmp_path, clip, number):
+def test_open_video_resamples_to_given_rate(tmp_path, clip, number):
     path = clip(tmp_path / "a.mp4", 30, fps=30)
     assert [number(frame) for frame in video.open_video(path, fps=15)] == list(range(0, 30, 2))
     assert [number(frame) for frame in video.open_video(path, fps=60)] == [i // 2 for i in range(60)]
@@ -135,7 +135,7 @@ def test_a_given_rate_resamples(tmp_path, clip, number):
     ("matrix", "turns"),
     [((0, 1, -1, 0), -1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1), ((1, 0, 0, 1), 0)],
 )
-def test_rotation_metadata_is_applied(tmp_path, clip, matrix, turns):
+def test_open_video_applies_rotation_metadata(tmp_path, clip, matrix, turns):
     """The track's (a, b, c, d) takes (x, y), y down, to (a x + c y, b x + d y): (0, 1, -1, 0) turns clockwise."""
     corner = np.zeros((32, 64, 3), np.uint8)
     corner[:16, :16] = 255
@@ -153,17 +153,17 @@ def test_rotation_metadata_is_applied(tmp_path, clip, matrix, turns):
     assert np.abs(frame.astype(int) - expected).mean() < 5
 
 
-def test_pixels_become_square(tmp_path, clip):
+def test_open_video_makes_pixels_square(tmp_path, clip):
     opened = video.open_video(clip(tmp_path / "a.mp4", 3, aspect=Fraction(4, 3)))
     assert opened.size == (32, 85) == next(iter(opened)).shape[:2]
 
 
-def test_odd_sides_are_read(tmp_path, clip):
+def test_open_video_reads_odd_sides(tmp_path, clip):
     opened = video.open_video(clip(tmp_path / "a.webm", 3, size=(33, 64), codec="libvpx-vp9"))
     assert opened.size == (33, 64) == next(iter(opened)).shape[:2]
 
 
-def test_a_folder_is_read_in_natural_order(tmp_path, numbered, number):
+def test_open_video_reads_directory_in_natural_order(tmp_path, numbered, number):
     folder = tmp_path / "frames of me"
     folder.mkdir()
     for index in (1, 2, 9, 10, 11, 100):
@@ -178,7 +178,7 @@ def test_a_folder_is_read_in_natural_order(tmp_path, numbered, number):
     assert [number(frame) for frame in part] == [9, 10, 11]
 
 
-def test_a_stacked_picture_is_split_into_squares(tmp_path):
+def test_open_video_splits_stacked_image_into_squares(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
     Image.fromarray(np.concatenate(list(frames), axis=1)).save(tmp_path / "a.png")
     opened = video.open_video(tmp_path / "a.png")
@@ -188,20 +188,20 @@ def test_a_stacked_picture_is_split_into_squares(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".avi"])
-def test_a_truncated_video_gives_what_there_is_and_warns(tmp_path, clip, number, suffix):
+def test_open_video_truncated_file_yields_frames_and_warns(tmp_path, clip, number, suffix):
     options = CONTAINERS[suffix] | ({"muxer_options": {"movflags": "+faststart"}} if suffix == ".mp4" else {})
     path = clip(tmp_path / f"a{suffix}", 100, **options)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * 0.7)])
     opened = video.open_video(path)
-    with pytest.warns(UserWarning, match="is damaged or cut off: it could be read up to") as caught:
+    with pytest.warns(UserWarning, match="is damaged or truncated: it could be read up to") as caught:
         numbers = [number(frame) for frame in opened]
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
     assert 30 < len(numbers) < 90
     assert numbers[:30] == list(range(30))
 
 
-def test_a_whole_video_does_not_warn(tmp_path, clip):
+def test_open_video_complete_file_does_not_warn(tmp_path, clip):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for suffix, options in CONTAINERS.items():
@@ -213,24 +213,24 @@ def test_a_whole_video_does_not_warn(tmp_path, clip):
             assert opened.frame_count in (50, 51)
 
 
-def test_what_is_no_video_is_refused_by_its_own_message(tmp_path, clip, sound_file):
+def test_open_video_rejects_other_files_with_specific_messages(tmp_path, clip, sound_file):
     assert "missing.mp4 does not exist" in _refusal(tmp_path / "missing.mp4")
     (tmp_path / "empty.mp4").touch()
     assert "empty.mp4 is empty (0 bytes)" in _refusal(tmp_path / "empty.mp4")
     (tmp_path / "text.mp4").write_text("this is text\n" * 100)
     assert "text.mp4 is not a video that ffmpeg can read" in _refusal(tmp_path / "text.mp4")
-    assert "holds only sound" in _refusal(sound_file(tmp_path / "a.mp3", "libmp3lame", 1))
+    assert "holds only audio" in _refusal(sound_file(tmp_path / "a.mp3", "libmp3lame", 1))
     (tmp_path / "folder").mkdir()
-    assert "is a folder without pictures" in _refusal(tmp_path / "folder")
+    assert "is a directory without images" in _refusal(tmp_path / "folder")
     Image.new("RGB", (48, 32)).save(tmp_path / "one.png")
-    assert "is one picture of 48 x 32" in _refusal(tmp_path / "one.png")
+    assert "is one image of 48 x 32" in _refusal(tmp_path / "one.png")
     path = clip(tmp_path / "cut.mp4", 50)
     path.write_bytes(path.read_bytes()[:1000])
-    assert "cut.mp4 lacks its index" in _refusal(path)
+    assert "cut.mp4 has no index" in _refusal(path)
 
 
-def test_sound_with_a_cover_picture_is_no_video(tmp_path, sound_file):
-    """A hand-made ID3 tag with an attached picture in front of an mp3."""
+def test_open_video_rejects_audio_with_cover_image(tmp_path, sound_file):
+    """A hand-made ID3 tag with an attached image in front of an mp3."""
     Image.new("RGB", (16, 16)).save(tmp_path / "cover.png")
     body = b"\x00image/png\x00\x03\x00" + (tmp_path / "cover.png").read_bytes()
     frame = b"APIC" + len(body).to_bytes(4, "big") + b"\x00\x00" + body
@@ -239,11 +239,11 @@ def test_sound_with_a_cover_picture_is_no_video(tmp_path, sound_file):
     path.write_bytes(b"ID3\x03\x00\x00" + length + frame + path.read_bytes())
     with av.open(str(path)) as container:
         assert container.streams.video
-    assert "holds only sound" in _refusal(path)
+    assert "holds only audio" in _refusal(path)
 
 
-def test_a_video_track_without_frames_is_refused(tmp_path):
-    for name, message in (("a.avi", "without a frame that can be decoded"), ("a.mp4", "holds no video track")):
+def test_open_video_rejects_track_without_frames(tmp_path):
+    for name, message in (("a.avi", "no frame can be decoded"), ("a.mp4", "holds no video track")):
         with av.open(str(tmp_path / name), "w") as container:
             stream = container.add_stream("mpeg4", rate=25)
             stream.height, stream.width, stream.pix_fmt = 32, 64, "yuv420p"
@@ -251,33 +251,33 @@ def test_a_video_track_without_frames_is_refused(tmp_path):
         assert message in _refusal(tmp_path / name)
 
 
-def test_frames_that_cannot_be_decoded_are_refused(tmp_path, clip):
+def test_open_video_rejects_undecodable_frames(tmp_path, clip):
     path = clip(tmp_path / "a.mp4", muxer_options={"movflags": "+faststart"})
     data = path.read_bytes()
     at = data.index(b"mdat") + 4
     path.write_bytes(data[:at] + b"\xff" * (len(data) - at))
-    assert "without a frame that can be decoded" in _refusal(path)
+    assert "no frame can be decoded" in _refusal(path)
     path.write_bytes(data.replace(b"avc1", b"zz9z"))
     assert "cannot decode" in _refusal(path)
 
 
-@pytest.mark.filterwarnings("ignore:.*is damaged or cut off")
-def test_wherever_a_video_of_two_frames_is_cut_off_no_option_is_blamed(tmp_path):
+@pytest.mark.filterwarnings("ignore:.*is damaged or truncated")
+def test_open_video_truncated_anywhere_does_not_blame_options(tmp_path):
     path = tmp_path / "a.mp4"
     with video.write_video(path, 25) as writer:
         for frame in np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8):
             writer.write(frame)
     data = path.read_bytes()
-    told = set()
+    messages = set()
     for end in range(1, len(data) - 1, len(data) // 60):
         path.write_bytes(data[:end])
-        told.add(_refusal(path, error=errors.UnreadableError))
-    assert f"{path} holds no frame that can be shown: it is damaged or cut off." in told
-    assert not any("start" in message for message in told)
+        messages.add(_refusal(path, error=errors.UnreadableError))
+    assert f"{path} has no frame that can be decoded: it is damaged or truncated." in messages
+    assert not any("start" in message for message in messages)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.png"])
-def test_what_goes_away_while_it_is_read_is_told_as_unreadable(tmp_path, clip, name):
+def test_open_video_reports_file_removed_during_reading(tmp_path, clip, name):
     path = tmp_path / name
     if name == "a.mp4":
         clip(path, 50)
@@ -289,34 +289,34 @@ def test_what_goes_away_while_it_is_read_is_told_as_unreadable(tmp_path, clip, n
         next(iter(opened))
 
 
-def test_a_folder_of_unequal_frames_is_refused(tmp_path):
+def test_open_video_rejects_directory_with_unequal_frames(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
     Image.new("RGB", (9, 8)).save(tmp_path / "1.png")
     assert "1.png is 9 x 8, but 0.png is 8 x 8" in _refusal(tmp_path)
 
 
-def test_bad_times_are_refused(tmp_path, clip):
+def test_open_video_rejects_invalid_times(tmp_path, clip):
     path = clip(tmp_path / "a.mp4", 50)
     Image.new("RGB", (64, 8)).save(tmp_path / "a.png")
-    assert "start is -1 s" in _refusal(path, start=-1)
-    assert "start is nan s" in _refusal(path, start=float("nan"))
-    assert "duration is 0 s" in _refusal(path, duration=0)
-    assert "fps is 0" in _refusal(path, fps=0)
-    assert "lies behind the last frame" in _refusal(path, start=2)
+    assert "`start` must be 0 seconds or more; got -1" in _refusal(path, start=-1)
+    assert "`start` must be 0 seconds or more; got nan" in _refusal(path, start=float("nan"))
+    assert "`duration` must be more than 0 seconds; got 0" in _refusal(path, duration=0)
+    assert "`fps` must be above 0 and at most 1000; got 0" in _refusal(path, fps=0)
+    assert "is after the last frame" in _refusal(path, start=2)
     assert "which lasts 2.00 s" in _refusal(path, start=100)
-    assert "lies behind the last frame" in _refusal(tmp_path / "a.png", start=1)
+    assert "is after the last frame" in _refusal(tmp_path / "a.png", start=1)
     with pytest.warns(UserWarning):
         data = clip(tmp_path / "b.mkv", 100).read_bytes()
         (tmp_path / "b.mkv").write_bytes(data[: len(data) // 2])
-        assert "lies behind the last frame" in _refusal(tmp_path / "b.mkv", start=3.5)
+        assert "is after the last frame" in _refusal(tmp_path / "b.mkv", start=3.5)
 
 
-def test_a_name_is_never_an_address(tmp_path, clip, monkeypatch):
+def test_open_video_never_treats_path_as_url(tmp_path, clip, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clip(tmp_path / "a.mp4").rename(tmp_path / "12:30 %d.mp4")
     assert len(list(video.open_video("12:30 %d.mp4"))) == 20
 
 
-def test_neither_tensorflow_nor_opencv_is_loaded_for_reading():
+def test_open_video_loads_neither_tensorflow_nor_opencv():
     code = "import sys, fomm_tf.video; sys.exit(any(name in sys.modules for name in ('tensorflow', 'cv2')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fomm_tf import console, errors
+from fomm_tf import console, errors, workers
 from fomm_tf.data.people import clips, scene, writing
 from fomm_tf.data.people import transfers as transfer_pairs
 
@@ -185,6 +185,6 @@ def _parser() -> console.Parser:
     add("--masks", action="store_true", help="write the face's masks too")
     add("--transfers", type=int, metavar="N",
         help="write N pairs of people with their true animations instead, to evaluate a model with")  # fmt: skip
-    add("--processes", type=int, default=writing.default_processes(), metavar="P",
+    add("--processes", type=int, default=workers.available_cores(), metavar="P",
         help="that draw at once (default one for each core)")  # fmt: skip
     return parser

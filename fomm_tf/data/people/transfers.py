@@ -6,13 +6,12 @@ keeps still. All seeds are odd, as those of test sets, so that no training set s
 
 from __future__ import annotations
 
-import csv
 import pathlib
 
 import numpy as np
 
+from fomm_tf import files
 from fomm_tf.data.people import clips, writing
-from fomm_tf.video import files
 
 PAIRS = "pairs.csv"
 
@@ -42,9 +41,5 @@ def plan(out: pathlib.Path, count: int, seed: int, template: clips.Clip, framing
 
 def write_pairs(out: pathlib.Path, count: int) -> None:
     """Writes `pairs.csv`: source, driving, truth."""
-    with files.replacing(out / PAIRS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["source", "driving", "truth"])
-        writer.writerows(
-            [f"sources/{index:05d}.png", f"driving/{index:05d}", f"test/{index:05d}"] for index in range(count)
-        )
+    rows = ([f"sources/{index:05d}.png", f"driving/{index:05d}", f"test/{index:05d}"] for index in range(count))
+    files.write_csv(out / PAIRS, ["source", "driving", "truth"], rows)

@@ -7,18 +7,14 @@ run with other options does not continue into the same folder.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
-from fomm_tf import console, errors, video
+from fomm_tf import errors, files, video, workers
 from fomm_tf.data.people import clips
-from fomm_tf.video import files
 
 PLAN, TRUTH = "plan.json", "people.json"
 _FPS = 25
@@ -66,8 +62,7 @@ def open_set(folder: pathlib.Path, options: dict) -> None:
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise errors.UserError(f"--out {folder} is not empty; name a new folder, or remove it first.")
-    with files.replacing(plan) as temporary:
-        temporary.write_text(json.dumps(options, indent=1) + "\n", encoding="utf-8")
+    files.write_json(plan, options)
 
 
 def write_clips(jobs: Iterable[Job], processes: int) -> int:
@@ -82,16 +77,16 @@ def write_clips(jobs: Iterable[Job], processes: int) -> int:
     """
     jobs = list(jobs)
     missing = [job for job in jobs if not (job.folder / job.name).is_dir()]
-    with tqdm.tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="clip", smoothing=0.05, disable=None) as bar:
-        if processes == 1 or len(missing) < 2:
-            for job in missing:
-                _write(job)
-                bar.update()
-        else:
-            # Spawned, not forked: OpenCV and BLAS have threads that a fork does not copy.
-            with multiprocessing.get_context("spawn").Pool(processes, _begin) as pool:
-                for _ in pool.imap_unordered(_write, missing):
-                    bar.update()
+    in_processes = processes > 1 and len(missing) > 1
+    workers.run(
+        _write,
+        missing,
+        processes if in_processes else 0,
+        name=lambda job: job.name,
+        setup=_use_one_thread,
+        finished=len(jobs) - len(missing),
+        unit="clip",
+    )
     return len(missing)
 
 
@@ -99,15 +94,13 @@ def write_truth(jobs: Iterable[Job], folder: pathlib.Path, options: dict) -> Non
     """Collects what is known about all clips in `people.json`."""
     records = {job.name: json.loads(_truth_path(job).read_text(encoding="utf-8")) for job in jobs}
     document = {"options": options, "landmark_names": clips.landmark_names(), "clips": records}
-    with files.replacing(folder / TRUTH) as temporary:
-        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    files.write_json(folder / TRUTH, document, indent=None)
 
 
-def _begin() -> None:
+def _use_one_thread() -> None:
     from fomm_tf.opencv import cv2
 
     cv2.setNumThreads(1)
-    console.begin_worker()
 
 
 def _truth_path(job: Job) -> pathlib.Path:
@@ -116,7 +109,7 @@ def _truth_path(job: Job) -> pathlib.Path:
 
 def _write(job: Job) -> None:
     truths, masks = [], []
-    with files.replacing(job.folder / job.name) as temporary:
+    with files.replace_atomically(job.folder / job.name) as temporary:
         with video.write_video(temporary, _FPS) as writer:
             for number, frame in enumerate(clips.render(job.clip)):
                 if job.still and not number:
@@ -127,11 +120,13 @@ def _write(job: Job) -> None:
                 truths.append(frame.truth)
                 masks.append(frame.face)
         if job.masks:
-            with files.replacing(job.folder / "masks" / job.name) as folder, video.write_video(folder, _FPS) as writer:
+            with (
+                files.replace_atomically(job.folder / "masks" / job.name) as folder,
+                video.write_video(folder, _FPS) as writer,
+            ):
                 for mask in masks:
                     writer.write(np.repeat(np.uint8(255) * mask[..., None], 3, axis=2))
-        with files.replacing(_truth_path(job)) as path:
-            path.write_text(json.dumps(_record(job.clip, truths)) + "\n", encoding="utf-8")
+        files.write_json(_truth_path(job), _record(job.clip, truths), indent=None)
 
 
 def _record(clip: clips.Clip, truths: list[clips.Truth]) -> dict:
@@ -146,8 +141,3 @@ def _record(clip: clips.Clip, truths: list[clips.Truth]) -> dict:
         "eye_closure": rounded([truth.eyes for truth in truths], 3),
         "gaze": rounded([truth.gaze for truth in truths], 3),
     }
-
-
-def default_processes() -> int:
-    """One process for each core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

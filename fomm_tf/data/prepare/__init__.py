@@ -1,17 +1,17 @@
-"""`fomm prepare`: videos as people have them become clips to train on, by the paper's recipe.
+"""`fomm prepare`: cuts any videos into clips for training, by the paper's recipe.
 
-An object's box is found in a first frame and followed until it is lost, too far from where it was, or the scene
-changes; then all frames between are cut out by the smallest square, with some margin, that holds all the boxes, and
-resized. The next stretch begins where that one ended, to the end of the video. What is too short, too small or too near
-the frame's edge is dropped, and written down with the reason.
+An object is detected in a first frame and tracked until it is lost, has moved too far, or the scene changes. These
+frames are cropped by the smallest square, with a margin, that holds all the boxes, and resized. The next segment begins
+where that one ended. Segments that are too short, too small or too near the frame's edge are dropped; a table lists the
+reasons.
 
 Convention:
   * boxes are (left, top, right, bottom) in pixels of the upright frame, as in `fomm_tf.detectors`;
-  * frames are counted from 0, at the rate asked for;
-  * a video is read twice, to look and to cut: memory does not grow with its length;
-  * what is written depends on the videos, the settings and this machine's libraries alone, not on how many worked at it
-    or how often it was stopped.
+  * frames are counted from 0, at the requested rate;
+  * a video is read twice, to plan and to write its clips, so that memory does not grow with its length;
+  * the output depends on the videos, the settings and the versions of the libraries only, not on the number of
+    processes or on interruptions.
 
-Source: Siarohin et al., First Order Motion Model for Image Animation (2019), sec. 4, Datasets. Their detectors are
-others.
+Source: Siarohin et al., First Order Motion Model for Image Animation (2019), sec. 4, Datasets, with other
+detectors.
 """

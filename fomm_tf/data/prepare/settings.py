@@ -1,4 +1,4 @@
-"""What `fomm prepare` can be told, and the rows of settings that known data sets need."""
+"""Settings of `fomm prepare`, and presets for known data sets."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from fomm_tf import errors
 Border = typing.Literal["shrink", "repeat"]
 Format = typing.Literal["mp4", "png"]
 Split = typing.Literal["identity", "time"]
+# `crop` of whole frames.
 WHOLE = "none"
+_MIN_SIZE = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything but the videos that decides which clips there are.
+    """Everything that determines the clips of given videos.
 
     Attributes:
-      crop: the detector of boxes that are followed: `face`, `body`, `module:function`; `none` takes whole frames.
+      crop: detector of the boxes to track: `face`, `body`, `module:function`; `none` uses whole frames.
       size: side of the clips' frames, in pixels.
-      format: `mp4`, or `png` for folders of frames, lossless.
-      margin: side of the crop, in units of the longer side of what holds all boxes.
-      edge_margin: least distance between a box and the crop's edge, as a share of the crop's side; negative lets the
-        boxes stick out.
-      border: what becomes of a crop that does not fit into the frame: it shrinks, or the frame's edge is repeated.
-      min_side: least side of the crop before it is resized, in pixels; None is `size`.
-      min_frames: what is shorter is dropped.
-      max_frames: what is longer is cut into pieces.
-      min_iou: the object is too far away when its box shares less than this of its union with the first one.
+      format: `mp4`, or `png` for directories of frames, lossless.
+      margin: side of the crop, relative to the longer side of the union of all boxes.
+      edge_margin: minimum distance of a box from the crop's edge, as a fraction of the crop's side; if negative, boxes
+        may extend beyond the crop.
+      border: for a crop that does not fit into the frame: `shrink` it, or `repeat` the frame's edge pixels.
+      min_side: minimum side of the crop before it is resized, in pixels; by default `size`.
+      min_frames: shorter clips are dropped.
+      max_frames: longer clips are split.
+      min_iou: a clip ends when the box's IoU with the first box is lower.
       cuts: end a clip where the scene changes.
-      fps: frames a second; None keeps each video's own. Folders of frames are taken as they are.
-      split: `identity` takes some identities for testing, `time` the last clips of each video.
-      test_share: of the identities, or of each video's clips, that are for testing.
-      test_identities: are for testing wholly; with `identity` in the place of `test_share`, if any are given.
-      identity: pattern that finds the identity in a video's path below its folder, in group 1; where it does not, or
-        if it is None, it is the topmost folder or the part of the name before `#`.
+      fps: frames per second; None keeps each video's rate. Directories of frames are not resampled.
+      split: `identity` puts some identities into the test split, `time` the last clips of each video.
+      test_share: fraction of the identities, or of each video's clips, in the test split.
+      test_identities: identities in the test split; with `split` `identity` they replace `test_share`.
+      identity: regular expression whose group 1 is the identity in a video's path below its directory; if it does not
+        match, or is None, the identity is the topmost directory or the part of the name before `#`.
 
     Raises:
-      UserError: if a value will not do.
+      UserError: if a value is invalid.
     """
 
     crop: str = "face"
@@ -62,52 +64,47 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, kind in (("border", Border), ("format", Format), ("split", Split)):
-            _require(getattr(self, name) in typing.get_args(kind), self, name, f"give {_either(kind)}")
-        least_size = 16
-        _require(self.size >= least_size, self, "size", f"give at least {least_size}")
-        _require(self.format != "mp4" or self.size % 2 == 0, self, "size", "an mp4 needs an even one")
-        _require(1 <= self.margin < math.inf, self, "margin", "give 1 or more")
-        _require(-1 <= self.edge_margin < 0.5, self, "edge_margin", "give -1 or more, below 0.5")
-        _require(self.min_side is None or self.min_side >= 1, self, "min_side", "give at least 1")
-        _require(self.min_frames >= 2, self, "min_frames", "a training pair needs 2")
-        _require(self.max_frames >= self.min_frames, self, "max_frames", f"min-frames is {self.min_frames}")
-        _require(0 <= self.min_iou < 1, self, "min_iou", "give 0 or more, below 1")
-        _require(self.fps is None or 0 < self.fps <= 1000, self, "fps", "give a rate above 0, at most 1000")
-        _require(0 <= self.test_share < 1, self, "test_share", "give 0 or more, below 1")
+            self._require(getattr(self, name) in typing.get_args(kind), name, " or ".join(typing.get_args(kind)))
+        self._require(self.size >= _MIN_SIZE, "size", f"at least {_MIN_SIZE}")
+        self._require(self.format != "mp4" or self.size % 2 == 0, "size", "even for mp4")
+        self._require(1 <= self.margin < math.inf, "margin", "at least 1")
+        self._require(-1 <= self.edge_margin < 0.5, "edge_margin", "at least -1 and below 0.5")
+        self._require(self.min_side is None or self.min_side >= 1, "min_side", "at least 1")
+        self._require(self.min_frames >= 2, "min_frames", "at least 2, for a training pair")
+        self._require(self.max_frames >= self.min_frames, "max_frames", f"at least `min_frames`, {self.min_frames}")
+        self._require(0 <= self.min_iou < 1, "min_iou", "at least 0 and below 1")
+        self._require(self.fps is None or 0 < self.fps <= 1000, "fps", "above 0 and at most 1000")
+        self._require(0 <= self.test_share < 1, "test_share", "at least 0 and below 1")
         if self.identity is not None:
             try:
                 groups = re.compile(self.identity).groups
             except re.error as error:
-                raise errors.UserError(f"--identity {self.identity!r} is no regular expression: {error}.") from None
-            _require(groups >= 1, self, "identity", "put brackets around the part that is the identity")
+                message = f"`identity` must be a regular expression; got {self.identity!r}: {error}."
+                raise errors.UserError(message) from None
+            self._require(groups >= 1, "identity", "a regular expression with a group, (...), for the identity")
 
     @property
-    def least_side(self) -> int:
-        """Of the crop, in pixels."""
+    def min_crop_side(self) -> int:
+        """Minimum side of the crop before it is resized, in pixels."""
         return self.size if self.min_side is None else self.min_side
 
-
-def _require(fits: bool, settings: Settings, name: str, cure: str) -> None:
-    if not fits:
-        raise errors.UserError(f"--{name.replace('_', '-')} is {getattr(settings, name)}; {cure}.")
-
-
-def _either(kind: object) -> str:
-    return " or ".join(typing.get_args(kind))
+    def _require(self, valid: bool, name: str, expected: str) -> None:
+        if not valid:
+            raise errors.UserError(f"`{name}` must be {expected}; got {getattr(self, name)}.")
 
 
-# The detector of bodies gives a circle's square that holds arms and legs stretched: it may well stick out.
+# The boxes of bodies hold stretched arms and legs, so they may extend beyond the crop.
 _CROPS = {"face": {}, "body": {"margin": 1.0, "edge_margin": -1.0}, WHOLE: {"margin": 1.0, "edge_margin": -1.0}}
-# The published clips of these sets show their object already, and nothing is cut within them.
-_AS_IT_IS = {"crop": WHOLE, "cuts": False, "min_side": 1, "min_frames": 2}
+# The published clips of these data sets are cropped already and have no scene cuts.
+_UNCHANGED = {"crop": WHOLE, "cuts": False, "min_side": 1, "min_frames": 2}
 
 PRESETS = {
     "vox": {},
     "nemo": {"identity": r"(?:^|/)(\d+)_[^/]*$"},
     "taichi": {"crop": "body", "min_frames": 128},
-    "bair": {**_AS_IT_IS, "format": "png"},
-    "mgif": {**_AS_IT_IS, "format": "png", "border": "repeat"},
-    "fashion": {**_AS_IT_IS, "border": "repeat"},
+    "bair": {**_UNCHANGED, "format": "png"},
+    "mgif": {**_UNCHANGED, "format": "png", "border": "repeat"},
+    "fashion": {**_UNCHANGED, "border": "repeat"},
     "faces": {
         "size": 128,
         "format": "png",
@@ -127,19 +124,19 @@ PRESETS = {
         "test_identities": ("cam03",),
     },
 }
-# Presets whose videos `fomm fetch` has.
+# Presets whose videos `fomm fetch` can download.
 FETCHED = ("faces", "bodies")
 
 
-def choose(preset: str | None, given: dict[str, object]) -> Settings:
-    """The settings of a preset, changed by what is given; the rest depends on the crop.
+def choose(preset: str | None, overrides: dict[str, object]) -> Settings:
+    """The settings of a preset with overrides; other defaults depend on `crop`.
 
     Raises:
-      UserError: if there is no such preset or a value will not do.
+      UserError: if the preset does not exist or a value is invalid.
     """
     if preset is not None and preset not in PRESETS:
-        raise errors.UserError(f"There is no preset {preset!r}; there is: {', '.join(PRESETS)}.")
-    chosen = {**(PRESETS[preset] if preset else {}), **given}
-    # Of a detector of the user's nothing is known but that it draws boxes.
+        raise errors.UserError(f"`preset` must be one of {', '.join(PRESETS)}; got {preset!r}.")
+    chosen = {**(PRESETS[preset] if preset else {}), **overrides}
+    # Nothing is known about the boxes of a user's detector.
     defaults = _CROPS.get(chosen.get("crop", Settings.crop), {"margin": 1.0, "edge_margin": 0.0})
     return Settings(**{**defaults, **chosen})

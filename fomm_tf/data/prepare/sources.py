@@ -1,4 +1,4 @@
-"""The videos to prepare: where they are, whom they show, and which part of the set that is."""
+"""Finds the videos to prepare, their identities and their splits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fomm_tf import errors
+from fomm_tf import errors, files
 from fomm_tf.data import layout
 from fomm_tf.data.prepare.settings import Settings
 
@@ -16,9 +16,9 @@ class Source(NamedTuple):
     """A video.
 
     Attributes:
-      path: as it was found.
-      name: `identity#rest`, or the identity alone; no other video of its part has it.
-      split: `train` or `test`, if a folder of that name says so.
+      path: of the file or directory.
+      name: `identity#rest`, or the identity alone; unique in its split.
+      split: `train` or `test` if the video is in a directory of that name.
     """
 
     path: Path
@@ -27,41 +27,41 @@ class Source(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Whom it shows."""
+        """The person or object in the video."""
         return self.name.split("#")[0]
 
 
 def find(paths: Iterable[Path], settings: Settings, out: Path) -> list[Source]:
-    """Finds videos, in the order of their names.
+    """Finds videos, sorted by name.
 
     Args:
-      paths: videos, folders of frames, and folders that hold some at any depth; hidden ones are passed over.
+      paths: videos, directories of frames, and directories that contain them at any depth; hidden ones are ignored.
       settings: `identity`.
-      out: is not looked into.
+      out: directory to ignore.
 
     Raises:
-      UserError: if there is no such path, nothing in one, or if two videos would get one name.
+      UserError: if a path does not exist or has no videos, or if two videos would get the same name.
     """
     named: dict[str, list[Source]] = {}
     for path in paths:
         if not path.exists():
-            raise errors.UserError(f"{path} does not exist; give videos, or folders that hold some.")
-        whole = not path.is_dir() or _is_clip(path)
-        found = (
+            raise errors.UserError(f"{path} does not exist; give videos, or directories with videos.")
+        is_clip = not path.is_dir() or _is_clip(path)
+        videos = (
             [(path, Path(path.resolve().name))]
-            if whole
+            if is_clip
             else [(file, file.relative_to(path)) for file in _walk(path, out.resolve())]
         )
-        if not found:
-            raise errors.UserError(f"{path} holds no videos ({', '.join(layout.SUFFIXES)}) and no folders of frames.")
-        for file, below in found:
+        if not videos:
+            raise errors.UserError(f"{path} has no videos ({', '.join(layout.SUFFIXES)}) and no directories of frames.")
+        for file, below in videos:
             source = _describe(file, below, settings.identity)
             others = named.setdefault(source.name, [])
             if any(other.path.resolve() == file.resolve() for other in others):
                 continue
             for other in others:
                 if other.split == source.split or None in (other.split, source.split):
-                    raise errors.UserError(f"{other.path} and {file} would both be called {source.name!r}; rename one.")
+                    raise errors.UserError(f"{other.path} and {file} would both be named {source.name!r}; rename one.")
             others.append(source)
     return [source for name in sorted(named) for source in named[name]]
 
@@ -80,9 +80,9 @@ def _walk(folder: Path, out: Path) -> Iterator[Path]:
 
 
 def _is_clip(folder: Path) -> bool:
-    """Whether a folder is frames; pictures in `train` and `test` are stacked ones, each a clip of its own."""
+    """Whether a directory holds the frames of a clip; images in `train` and `test` are stacked, one clip each."""
     return folder.name not in layout.SPLITS and any(
-        file.suffix.lower() in layout.PICTURES and not file.name.startswith(".") for file in folder.iterdir()
+        file.suffix.lower() in layout.IMAGE_SUFFIXES and not file.name.startswith(".") for file in folder.iterdir()
     )
 
 
@@ -95,7 +95,7 @@ def _describe(path: Path, below: Path, pattern: str | None) -> Source:
         identity = match[1] or ""
         if not identity or re.search(r"[/#]", identity):
             raise errors.UserError(
-                f"--identity {pattern!r} makes {identity!r} of {below}; it must find a name without / and #."
+                f"`identity` {pattern!r} yields {identity!r} for {below}; it must match a name without / and #."
             )
         if name.split("#")[0] != identity:
             name = f"{identity}#{name}"
@@ -103,24 +103,24 @@ def _describe(path: Path, below: Path, pattern: str | None) -> Source:
 
 
 def choose_test(sources: Sequence[Source], settings: Settings) -> list[str]:
-    """The identities that are for testing, where no folder says so.
+    """Chooses the identities of the test split among videos that are in neither `train` nor `test`.
 
     Raises:
-      UserError: if one that was asked for is not there, or if one alone would have to be divided.
+      UserError: if a requested identity has no video, or if there is only one identity to split.
     """
     identities = {source.identity for source in sources}
     if missing := set(settings.test_identities) - identities:
         raise errors.UserError(
-            f"--test-identities: no video shows {', '.join(sorted(missing))}, but {', '.join(sorted(identities))}."
+            f"`test_identities` must be some of {', '.join(sorted(identities))}; got {', '.join(sorted(missing))}."
         )
     free = {source.identity for source in sources if source.split is None}
     if settings.test_identities or settings.split == "time" or not settings.test_share or not free:
         return sorted(settings.test_identities)
     if len(free) == 1:
         raise errors.UserError(
-            f"All videos show one identity, {min(free)!r}, which cannot be divided into train and test; give --split "
-            "time, or --test-share 0."
+            f"all videos have one identity, {min(free)!r}, which cannot be split into train and test; give `split` "
+            "time, or `test_share` 0."
         )
-    # Ranked by hash, so that a name that comes or goes moves few others to the other part.
-    ranked = sorted(free, key=layout.digest)
+    # Sorted by hash, so that adding or removing an identity moves few others to the other split.
+    ranked = sorted(free, key=files.digest)
     return sorted(ranked[: min(len(ranked) - 1, max(1, round(settings.test_share * len(ranked))))])

@@ -1,7 +1,7 @@
-"""How a puppet's parts and joints lie in a pose: forward kinematics in the plane, and the turn of the head in depth.
+"""Forward kinematics: positions of parts and joints in a pose, with the turn of the head in depth.
 
-Convention: places are (x, y) in figure units from the frame's centre, y down. The parts are listed from the back to
-the front; each is carried by one affine map from its own coordinates, so that a surface point is known in all frames.
+Convention: positions are (x, y) in figure units from the frame's center, y down. Parts are listed from back to front;
+one affine map per part goes from its own coordinates to the frame, so that a surface point is known in all frames.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ JOINTS = (
     "left_knee", "left_foot", "right_knee", "right_foot",
 )  # fmt: skip
 
-# What turns away from the viewer further than this is not drawn.
-_EDGE = 0.04
-# The torso is this much as deep as wide.
+# Parts that face the viewer less than this are not drawn.
+_MIN_FACING = 0.04
+# Depth of the torso relative to its width.
 _FLATNESS = 0.65
 _SIDES = ((-1, "left"), (1, "right"))
 
@@ -36,7 +36,7 @@ class Affine(NamedTuple):
     y0: float = 0.0
 
     def of(self, inner: Affine) -> Affine:
-        """The map that applies `inner` first."""
+        """Composition: the map that applies `inner` first."""
         return Affine(
             self.xx * inner.xx + self.xy * inner.yx,
             self.xx * inner.xy + self.xy * inner.yy,
@@ -47,26 +47,26 @@ class Affine(NamedTuple):
         )
 
     def at(self, x, y):
-        """Where a point goes, or each of two arrays of coordinates."""
+        """Maps a point, or two arrays of coordinates."""
         return self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0
 
     def inverse(self) -> Affine:
-        """The way back; the map must not be flat."""
+        """The inverse; the map must not be singular."""
         det = self.xx * self.yy - self.xy * self.yx
         xx, xy, yx, yy = self.yy / det, -self.xy / det, -self.yx / det, self.xx / det
         return Affine(xx, xy, -xx * self.x0 - xy * self.y0, yx, yy, -yx * self.x0 - yy * self.y0)
 
 
 class Part(NamedTuple):
-    """One sprite in its place.
+    """A sprite and its position.
 
     Attributes:
-      sprite: its name.
-      place: from the sprite's coordinates to the frame.
+      sprite: name of the sprite.
+      place: map from the sprite's coordinates to the frame.
       group: parts of a group do not hide each other's joints.
-      which: tells it from others of the same sprite, in whatever order they lie.
-      inside: index of the part whose shape cuts this one off, or None.
-      shown: whether it is turned to the viewer; what is not is not drawn.
+      which: identifies a part among those with the same sprite, independent of their order.
+      inside: index of the part that clips this one, or None.
+      shown: whether it faces the viewer; other parts are not drawn.
     """
 
     sprite: str
@@ -78,12 +78,12 @@ class Part(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """A labelled point.
+    """A labeled point.
 
     Attributes:
-      x, y: its place.
-      group: the part of the body that it is on.
-      faces: whether its surface is turned to the viewer.
+      x, y: position.
+      group: group of parts that it belongs to.
+      faces: whether its surface faces the viewer.
     """
 
     x: float
@@ -100,16 +100,16 @@ class Figure(NamedTuple):
 
 
 def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1.0, 1.0)) -> Figure:
-    """Puts a puppet's parts in their places.
+    """Computes the positions of a puppet's parts and joints.
 
     Args:
-      identity: whose.
-      pose: its pose.
+      identity: the character.
+      pose: of the character.
       aspect: the frame's half width and half height, in figure units.
     """
     body = identity.body
-    scenery = _move(pose.pan_x * aspect[0], pose.pan_y * aspect[1]).of(Affine(xx=pose.zoom, yy=pose.zoom))
-    parts = [Part("background", scenery, "background")]
+    background = _move(pose.pan_x * aspect[0], pose.pan_y * aspect[1]).of(Affine(xx=pose.zoom, yy=pose.zoom))
+    parts = [Part("background", background, "background")]
     joints: dict[str, Joint] = {}
     root = _move(pose.x * aspect[0], pose.y * aspect[1]).of(_turn(pose.roll, pose.scale))
     trunk = root.of(_turn(pose.lean))
@@ -128,11 +128,13 @@ def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1
     parts.append(Part("torso", trunk.of(Affine(xx=breadth)), "torso"))
     chest = trunk.of(_move(0.75 * body.shoulders * turned, 0.42 * body.torso))
     facing = math.cos(pose.body_yaw)
-    parts.append(Part("emblem", chest.of(Affine(xx=facing)), "torso", inside=len(parts) - 1, shown=facing > _EDGE))
-    joints["chest"] = Joint(chest.x0, chest.y0, "torso", facing > _EDGE)
+    parts.append(
+        Part("emblem", chest.of(Affine(xx=facing)), "torso", inside=len(parts) - 1, shown=facing > _MIN_FACING)
+    )
+    joints["chest"] = Joint(chest.x0, chest.y0, "torso", facing > _MIN_FACING)
     joints["pelvis"] = Joint(*trunk.at(0, body.torso), "torso")
 
-    # Upper arms before the torso and behind the head, forearms before all.
+    # Upper arms are in front of the torso and behind the head, forearms in front of everything.
     before = [
         _arm(identity, pose, side, trunk, breadth, joints)
         for side in ("left", "right")
@@ -150,18 +152,18 @@ def _move(x: float, y: float) -> Affine:
 
 
 def _turn(angle: float, scale: float = 1.0) -> Affine:
-    """Clockwise in the picture."""
+    """A clockwise rotation."""
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     return Affine(cos, -sin, 0.0, sin, cos, 0.0)
 
 
 def _carry(frame: Affine, card: Affine) -> Affine:
-    """`frame` with its origin where that of `card` is."""
+    """`frame` with the origin of `card`."""
     return frame._replace(x0=card.x0, y0=card.y0)
 
 
 def _arm(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
-    """Upper arm, forearm and hand; clockwise lifts the left arm outwards."""
+    """Upper arm, forearm and hand; a clockwise turn lifts the left arm outwards."""
     body, sign, group = identity.body, 1 if side == "left" else -1, f"{side}_arm"
     shoulder = -sign * (body.shoulders - 0.7 * body.arm) * breadth
     upper = trunk.of(_move(shoulder, 0.045)).of(_turn(sign * getattr(pose, f"{side}_shoulder")))
@@ -186,23 +188,23 @@ def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: floa
 
 
 class _Skull(NamedTuple):
-    """The head's middle in the frame and its turn in depth."""
+    """Position of the head's center in the frame, and its rotation in depth."""
 
     frame: Affine
     rotation: tuple[tuple[float, float, float], ...]
     head: Head
 
     def at(self, x: float, y: float, z: float) -> Affine:
-        """A flat card at a point of the head's own space, z towards the viewer, carried by the turn."""
+        """A flat card at a point of the head's own space, z towards the viewer, after the rotation."""
         (a, b, c), (d, e, f), _ = self.rotation
         return self.frame.of(Affine(a, b, a * x + b * y + c * z, d, e, d * x + e * y + f * z))
 
     def on(self, u: float, v: float) -> tuple[Affine, float]:
-        """A card that lies on the surface, and how far it faces the viewer, 1 to -1.
+        """A card tangent to the surface, and how much it faces the viewer, 1 to -1.
 
         Args:
-          u: share of the half width, as seen from the front.
-          v: share of the half height.
+          u: position as a fraction of the half width, seen from the front.
+          v: position as a fraction of the half height.
         """
         a, b = self.head.width, self.head.height
         w = math.sqrt(max(1 - u * u - v * v, 1e-4))
@@ -213,7 +215,7 @@ class _Skull(NamedTuple):
         return self._card(middle, along, down), facing
 
     def ear(self, sign: int) -> tuple[Affine, float]:
-        """A card that lies on the side of the head, -1 the left one, and how far it faces the viewer."""
+        """A card on the side of the head (`sign` -1: left), and how much it faces the viewer."""
         middle = (sign * self.head.width, 0.05 * self.head.height, 0.0)
         return self._card(middle, (0.0, 0.0, -sign), (0.0, 1.0, 0.0)), sign * self.rotation[2][0]
 
@@ -234,7 +236,7 @@ def _skull_frame(head: Head, root: Affine, pose: Pose, neck: float) -> _Skull:
 
 
 def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> None:
-    """What is behind the whole figure or behind the head: hair at the back, ears."""
+    """Adds the parts behind the head: back hair and ears."""
     a, b = head.width, head.height
     if head.hair in ("bob", "long"):
         parts.append(Part("mane", skull.frame.of(_move(-0.2 * a * math.sin(pose.head_yaw), 0.0)), "head"))
@@ -246,19 +248,19 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
         return
     for sign in (-1, 1):
         if head.ears == "human":
-            centre = skull.at(sign * 1.02 * a, 0.05 * b, 0.0)
-            card = _carry(skull.frame, centre)
+            center = skull.at(sign * 1.02 * a, 0.05 * b, 0.0)
+            card = _carry(skull.frame, center)
         else:
             tall = {"round": 0.95, "pointed": 1.0, "long": 1.15}[head.ears]
-            centre = skull.at(sign * (0.62 if head.ears != "long" else 0.42) * a, -tall * b, 0.0)
+            center = skull.at(sign * (0.62 if head.ears != "long" else 0.42) * a, -tall * b, 0.0)
             tilt = {"round": 0.4, "pointed": 0.45, "long": 0.18}[head.ears] * sign
             squeeze = 0.55 + 0.45 * abs(math.cos(pose.head_yaw))
-            card = _carry(skull.frame, centre).of(_turn(tilt)).of(Affine(xx=squeeze)).of(_move(0, -0.2 * head.ear * a))
+            card = _carry(skull.frame, center).of(_turn(tilt)).of(Affine(xx=squeeze)).of(_move(0, -0.2 * head.ear * a))
         parts.append(Part("ear", card, "head", f"behind {sign}"))
 
 
 def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _Skull, pose: Pose) -> None:
-    index = len(parts) + 1  # of the head within its outline, which cuts off all that is on it
+    index = len(parts) + 1  # of the head without its outline, which clips the parts on it
 
     def add(sprite: str, card: Affine, which: str = "", inside: int | None = index, shown: bool = True) -> int:
         parts.append(Part(sprite, card, "head", which, inside, shown))
@@ -268,36 +270,36 @@ def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _S
     add("head", skull.frame, inside=None)
     joints["head"] = Joint(skull.frame.x0, skull.frame.y0, "head")
     if head.hair != "bald":
-        # A card as far forward as the rim of a cap of this size: its far edge then stays on the head's outline.
+        # At this depth the far edge of the card stays on the head's outline.
         add("face", skull.at(0.0, 0.0, 0.5 * head.width))
     for sign, side in _SIDES if head.ears == "human" else ():
         card, facing = skull.ear(sign)
-        add("ear", card, side, shown=facing > _EDGE)
+        add("ear", card, side, shown=facing > _MIN_FACING)
     if head.muzzle:
         card, facing = skull.on(0.0, 0.45)
-        add("muzzle", card, shown=facing > _EDGE)
+        add("muzzle", card, shown=facing > _MIN_FACING)
     for sign, side in _SIDES:
         if head.cheeks:
             card, facing = skull.on(sign * 0.58, head.eye_level + 0.36)
-            add("cheek", card, side, shown=facing > _EDGE)
+            add("cheek", card, side, shown=facing > _MIN_FACING)
         card, facing = skull.on(sign * head.eye_spacing, head.eye_level)
-        joints[f"{side}_eye"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
-        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), side, shown=facing > _EDGE)
-        room = 1 - 0.8 * head.iris
-        look = _move(pose.gaze_x * room * head.eye, pose.gaze_y * room * head.eye * head.eye_tall)
-        add("iris", card.of(look), side, inside=eye, shown=facing > _EDGE and pose.eyes > 0.05)
+        joints[f"{side}_eye"] = Joint(card.x0, card.y0, "head", facing > _MIN_FACING)
+        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), side, shown=facing > _MIN_FACING)
+        reach = 1 - 0.8 * head.iris
+        gaze = _move(pose.gaze_x * reach * head.eye, pose.gaze_y * reach * head.eye * head.eye_tall)
+        add("iris", card.of(gaze), side, inside=eye, shown=facing > _MIN_FACING and pose.eyes > 0.05)
         lid = card.of(_move(0, (0.25 - pose.eyes) * head.eye * head.eye_tall))
-        add("lid", lid, side, shown=facing > _EDGE)
+        add("lid", lid, side, shown=facing > _MIN_FACING)
         card, facing = skull.on(sign * head.eye_spacing * 1.02, head.eye_level - 0.3 - 0.06 * pose.brows)
-        add("brow", card.of(_turn(sign * 0.2 * pose.brows)), side, shown=facing > _EDGE)
+        add("brow", card.of(_turn(sign * 0.2 * pose.brows)), side, shown=facing > _MIN_FACING)
     card, facing = skull.on(0.0, head.mouth_level)
-    joints["mouth"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
+    joints["mouth"] = Joint(card.x0, card.y0, "head", facing > _MIN_FACING)
     card = card.of(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
-    mouth = add("mouth", card, shown=facing > _EDGE)
-    speaks = facing > _EDGE and pose.mouth > 0.1
+    mouth = add("mouth", card, shown=facing > _MIN_FACING)
+    speaks = facing > _MIN_FACING and pose.mouth > 0.1
     throat = add("throat", card, inside=mouth, shown=speaks)
     add("teeth", card.of(_move(0, -0.36 * head.mouth)), inside=throat, shown=speaks)
     card, facing = skull.on(0.0, 0.5 * (head.eye_level + head.mouth_level) - 0.04)
-    joints["nose"] = Joint(card.x0, card.y0, "head", facing > _EDGE)
-    # A ball, which does not narrow with the turn and sticks out of the head's outline.
-    add("nose", _carry(skull.frame, card), inside=None, shown=facing > _EDGE)
+    joints["nose"] = Joint(card.x0, card.y0, "head", facing > _MIN_FACING)
+    # A ball: it does not narrow with the rotation and may extend beyond the head's outline.
+    add("nose", _carry(skull.frame, card), inside=None, shown=facing > _MIN_FACING)

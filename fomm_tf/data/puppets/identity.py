@@ -1,7 +1,7 @@
-"""Who a puppet is: proportions, colours, textures, hair and background, all from one seed.
+"""Identities: proportions, colors, textures, hair and background of a puppet, all from one seed.
 
-Convention: lengths are in figure units: 1 is half the shorter side of the frame for a puppet of scale 1. Colours are
-RGB in [0, 1]. Left and right are the viewer's.
+Convention: lengths are in figure units: at scale 1, one unit is half of the frame's shorter side. Colors are RGB in
+[0, 1]. Left and right are the viewer's.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from typing import NamedTuple
 
 import numpy as np
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 TEXTURES = ("plain", "stripes", "dots", "checks", "noise", "photograph")
 EARS = ("none", "human", "round", "pointed", "long")
 HAIR = ("bald", "short", "bob", "long", "tuft")
 BACKGROUNDS = ("gradient", "blobs", "room", "checks", "noise", "hills", "leaves", "photograph")
 
-# Skins of people, and some of nobody.
+# Natural and unnatural skin colors.
 _SKINS = ("f7d7c0", "eebb95", "dba27c", "b97c56", "8b5a3c", "5e3b28", "c9d8a0", "a8c8ea", "e8b4d8", "d8d2cc", "f2c14e")
 
 
 class Texture(NamedTuple):
-    """A pattern of two colours.
+    """A pattern of two colors.
 
     Attributes:
       kind: one of `TEXTURES`.
-      first: the ground.
-      second: what is on it.
-      period: from one stripe or dot to the next.
+      first: color of the ground.
+      second: color of the pattern.
+      period: distance between stripes or dots.
       angle: of the pattern, radians.
       seed: of the noise.
     """
 
     kind: str
-    first: Colour
-    second: Colour
+    first: Color
+    second: Color
     period: float
     angle: float
     seed: int
@@ -46,14 +46,14 @@ class Body(NamedTuple):
     """Everything below the head: lengths of bones, half widths and radii.
 
     Attributes:
-      neck: from the neck's base, which is the root of the figure, to the chin.
-      torso: from the neck's base to the pelvis.
-      shoulders, waist: half widths of the torso's ends.
+      neck: length from the neck's base, the root of the figure, to the chin.
+      torso: length from the neck's base to the pelvis.
+      shoulders, waist: half widths of the torso.
       upper_arm, forearm, arm: lengths, and the radius of the arm.
       hand: radius.
       thigh, shin, leg: lengths, and the radius of the leg.
       foot: half length.
-      long_sleeves, long_trousers: whether forearm and shin are dressed.
+      long_sleeves, long_trousers: whether forearm and shin are covered.
       emblem: radius of the disc on the chest.
     """
 
@@ -75,22 +75,22 @@ class Body(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The head, an ellipsoid: half axes, and where the features lie on it.
+    """The head, an ellipsoid: half axes, and positions of the features.
 
     Attributes:
       width, height: half axes; the depth is the width.
       jaw: how much narrower the chin is, 0 to 1.
-      eye_spacing, eye_level, mouth_level: share of the half axes, from the middle.
-      eye, eye_tall: half width of an eye, and its height by its width.
-      iris: share of the eye.
+      eye_spacing, eye_level, mouth_level: fraction of the half axes, from the center.
+      eye, eye_tall: half width of an eye, and its height relative to its width.
+      iris: fraction of the eye.
       nose: radius.
       mouth: half width.
       brow: half width.
-      hairline: share of the half height, from the middle up.
-      fringe, fringe_waves, parting: depth, number and place of the hairline's waves.
+      hairline: fraction of the half height, from the center up.
+      fringe, fringe_waves, parting: depth, number and position of the hairline's waves.
       hair, ears: one of `HAIR`, `EARS`.
-      ear: size of an ear, by the head's width.
-      cheeks, muzzle: whether there are spots on the cheeks and a light patch around the mouth.
+      ear: size of an ear, relative to the head's width.
+      cheeks, muzzle: whether there are spots on the cheeks, and a light patch around the mouth.
     """
 
     width: float
@@ -116,26 +116,26 @@ class Head(NamedTuple):
     muzzle: bool
 
 
-class Colours(NamedTuple):
-    """The plain colours; clothes are textures."""
+class Colors(NamedTuple):
+    """Plain colors; clothes have textures."""
 
-    skin: Colour
-    hair: Colour
-    iris: Colour
-    nose: Colour
-    lips: Colour
-    cheeks: Colour
-    hands: Colour
-    shoes: Colour
-    emblem: Colour
+    skin: Color
+    hair: Color
+    iris: Color
+    nose: Color
+    lips: Color
+    cheeks: Color
+    hands: Color
+    shoes: Color
+    emblem: Color
 
 
 class Identity(NamedTuple):
-    """All that stays the same while a puppet moves; hashable, so that its drawn parts can be kept."""
+    """Everything that does not change while a puppet moves; hashable, so that its sprites can be cached."""
 
     body: Body
     head: Head
-    colours: Colours
+    colors: Colors
     shirt: Texture
     trousers: Texture
     background_kind: str
@@ -143,29 +143,29 @@ class Identity(NamedTuple):
 
 
 def sample_identity(seed: int, portrait: bool = False) -> Identity:
-    """The puppet of a seed.
+    """Samples a puppet.
 
     Args:
-      seed: any integer from 0; another one is another puppet.
-      portrait: before a plain wall, whatever the seed says.
+      seed: 0 or more.
+      portrait: use a plain wall as the background.
     """
     generator = np.random.default_rng(seed)
 
     def between(low: float, high: float) -> float:
         return float(generator.uniform(low, high))
 
-    def chance(share: float) -> bool:
-        return bool(generator.random() < share)
+    def chance(probability: float) -> bool:
+        return bool(generator.random() < probability)
 
     def choose(options: tuple, weights: tuple | None = None):
         return options[int(generator.choice(len(options), p=weights))]
 
-    def colour(saturation: tuple[float, float], value: tuple[float, float], hue: float | None = None) -> Colour:
+    def color(saturation: tuple[float, float], value: tuple[float, float], hue: float | None = None) -> Color:
         hue = between(0, 1) if hue is None else hue
         return colorsys.hsv_to_rgb(hue % 1, between(*saturation), between(*value))
 
-    def texture(ground: Colour, weights: tuple | None = None) -> Texture:
-        second = max((colour((0.2, 1.0), (0.25, 1.0)) for _ in range(4)), key=lambda other: _distance(other, ground))
+    def texture(ground: Color, weights: tuple | None = None) -> Texture:
+        second = max((color((0.2, 1.0), (0.25, 1.0)) for _ in range(4)), key=lambda other: _distance(other, ground))
         kind = choose(TEXTURES, weights)
         return Texture(kind, ground, second, between(0.09, 0.18), between(0, np.pi), int(generator.integers(1 << 31)))
 
@@ -214,32 +214,32 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
     )
     code = choose(_SKINS, (0.13, 0.13, 0.13, 0.13, 0.13, 0.13, 0.04, 0.05, 0.04, 0.05, 0.04))
     skin = tuple(min(1.0, max(0.0, int(code[i : i + 2], 16) / 255 + between(-0.04, 0.04))) for i in (0, 2, 4))
-    hair = max((colour((0.2, 0.9), (0.12, 0.95)) for _ in range(3)), key=lambda other: _distance(other, skin))
-    shirt = texture(colour((0.45, 0.95), (0.45, 1.0)), (0.08, 0.27, 0.22, 0.18, 0.1, 0.15))
+    hair = max((color((0.2, 0.9), (0.12, 0.95)) for _ in range(3)), key=lambda other: _distance(other, skin))
+    shirt = texture(color((0.45, 0.95), (0.45, 1.0)), (0.08, 0.27, 0.22, 0.18, 0.1, 0.15))
     trousers = texture(
-        max((colour((0.3, 0.9), (0.2, 0.8)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
+        max((color((0.3, 0.9), (0.2, 0.8)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
         (0.35, 0.2, 0.1, 0.12, 0.08, 0.15),
     )
-    colours = Colours(
+    colors = Colors(
         skin=skin,
         hair=hair,
-        iris=colour((0.5, 1.0), (0.25, 0.7)),
-        nose=_mix(skin, colour((0.5, 0.9), (0.4, 0.9), between(-0.06, 0.06)), between(0.35, 0.9)),
-        lips=colour((0.6, 0.9), (0.5, 0.85), between(-0.06, 0.03)),
+        iris=color((0.5, 1.0), (0.25, 0.7)),
+        nose=_mix(skin, color((0.5, 0.9), (0.4, 0.9), between(-0.06, 0.06)), between(0.35, 0.9)),
+        lips=color((0.6, 0.9), (0.5, 0.85), between(-0.06, 0.03)),
         cheeks=_mix(skin, (0.95, 0.35, 0.35), 0.45),
-        hands=skin if chance(0.6) else colour((0.1, 0.9), (0.5, 1.0)),
-        shoes=colour((0.3, 0.9), (0.15, 0.8)),
-        emblem=max((colour((0.3, 1.0), (0.6, 1.0)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
+        hands=skin if chance(0.6) else color((0.1, 0.9), (0.5, 1.0)),
+        shoes=color((0.3, 0.9), (0.15, 0.8)),
+        emblem=max((color((0.3, 1.0), (0.6, 1.0)) for _ in range(4)), key=lambda other: _distance(other, shirt.first)),
     )
-    # A background that the figure stands out from.
+    # A background in contrast to the figure.
     figure = (skin, hair, shirt.first, trousers.first)
-    candidates = [colour((0.05, 0.6), (0.3, 0.95)) for _ in range(12)]
+    candidates = [color((0.05, 0.6), (0.3, 0.95)) for _ in range(12)]
     ground = max(candidates, key=lambda other: min(_distance(other, part) for part in figure))
-    second = _mix(ground, colour((0.1, 0.7), (0.3, 1.0)), between(0.3, 0.6))
+    second = _mix(ground, color((0.1, 0.7), (0.3, 1.0)), between(0.3, 0.6))
     return Identity(
         body=body,
         head=head,
-        colours=colours,
+        colors=colors,
         shirt=shirt,
         trousers=trousers,
         background_kind="gradient" if portrait else choose(BACKGROUNDS),
@@ -249,9 +249,9 @@ def sample_identity(seed: int, portrait: bool = False) -> Identity:
     )
 
 
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    return tuple((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
+def _mix(first: Color, second: Color, weight: float) -> Color:
+    return tuple((1 - weight) * a + weight * b for a, b in zip(first, second, strict=True))
 
 
-def _distance(first: Colour, second: Colour) -> float:
+def _distance(first: Color, second: Color) -> float:
     return sum((a - b) ** 2 for a, b in zip(first, second, strict=True)) ** 0.5

@@ -1,4 +1,4 @@
-"""How a puppet moves: poses along smooth B-splines, all from one seed, the same for every identity."""
+"""Motions: poses along smooth B-splines, all from one seed, independent of the identity."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 
 
 class Pose(NamedTuple):
-    """One moment of any puppet; angles in radians, the picture's x to the right and y down.
+    """Pose of any puppet; angles in radians, x to the right and y down.
 
     Attributes:
-      x, y: the neck's base in the frame, in [-1, 1].
+      x, y: position of the neck's base, in [-1, 1].
       scale: size of the figure.
-      roll: of the whole figure, clockwise as all rolls.
-      lean: of the torso against the figure.
-      body_yaw: turn of the torso, positive towards the right of the picture.
-      head_yaw, head_pitch, head_roll: turn, nod (positive up) and tilt of the head.
+      roll: of the whole figure; all rolls are clockwise.
+      lean: of the torso relative to the figure.
+      body_yaw: of the torso, positive towards the right of the image.
+      head_yaw, head_pitch, head_roll: of the head; pitch is positive up.
       eyes: opening, 0 to 1.
-      gaze_x, gaze_y: where the irises are, -1 to 1.
+      gaze_x, gaze_y: position of the irises, -1 to 1.
       mouth: opening, 0 to 1.
       smile: width of the mouth, 0 to 1.
-      brows: raised by, -1 to 1.
-      left_shoulder, right_shoulder: of the upper arm away from the body; 0 hangs down.
-      left_elbow, right_elbow: of the forearm against the upper arm; positive goes on in the shoulder's sense.
-      left_hip, right_hip, left_knee, right_knee: likewise of thigh and shin.
-      left_before, right_before: 1 for an arm before the body, 0 for one behind it; constant in a clip.
-      pan_x, pan_y: where the background's middle is, as a share of the frame, up to 0.2 either way.
+      brows: height, -1 to 1.
+      left_shoulder, right_shoulder: angle between upper arm and body; 0 hangs down.
+      left_elbow, right_elbow: angle between forearm and upper arm; positive in the same direction as the shoulder's.
+      left_hip, right_hip, left_knee, right_knee: the same for thigh and shin.
+      left_before, right_before: 1 for an arm in front of the body, 0 for one behind it; constant in a clip.
+      pan_x, pan_y: position of the background's center, as a fraction of the frame, up to 0.2.
       zoom: of the background, at least 1.
     """
 
@@ -61,11 +61,11 @@ class Pose(NamedTuple):
 
 
 class _Framing(NamedTuple):
-    """What of the puppet the frame shows.
+    """The visible part of the puppet, as limits of its pose.
 
     Attributes:
-      rest: the pose that less motion is nearer to.
-      low, high: the least and the greatest of each value; a B-spline stays within its controls.
+      rest: pose for zero motion.
+      low, high: minimum and maximum of each value; a B-spline stays within its control points.
     """
 
     rest: Pose
@@ -94,7 +94,7 @@ _BUST = _Framing(
     low=_FIGURE.low._replace(x=-0.2, y=0.46, scale=1.55, left_elbow=-1.2, right_elbow=-1.2),
     high=_FIGURE.high._replace(x=0.2, y=0.68, scale=1.85, left_shoulder=1.3, right_shoulder=1.3),
 )
-# The same, mostly facing us, arms down: a head that goes about and tilts, with less that comes into sight or goes.
+# The same, mostly facing the viewer, arms down: a head that moves and tilts, with fewer disocclusions.
 _PORTRAIT = _Framing(
     rest=_BUST.rest,
     low=_BUST.low._replace(
@@ -105,62 +105,62 @@ _PORTRAIT = _Framing(
         left_elbow=0.3, right_elbow=0.3,
     ),
 )  # fmt: skip
-_SHARE_OF_BUSTS = 0.3
-_SHARE_OF_STILL_BACKGROUNDS = 0.5
-# A clip has a control value every so many frames, and at least so many stretches between them.
-_FRAMES_A_CONTROL = 8
-_LEAST_STRETCHES = 5
+_BUST_PROBABILITY = 0.3
+_STATIC_BACKGROUND_PROBABILITY = 0.5
+# Frames per spline segment, and the minimum number of segments.
+_FRAMES_PER_SEGMENT = 8
+_MIN_SEGMENTS = 5
 _ARMS = ("left_before", "right_before")
 _CAMERA = ("pan_x", "pan_y", "zoom")
-_BEFORE = 0.75
-_BLINK = 0.2
+_BEFORE_PROBABILITY = 0.75
+_BLINK_PROBABILITY = 0.2
 
 
 def sample_motion(seed: int, frames: int, amount: float = 1.0, portrait: bool = False) -> list[Pose]:
-    """The motion of a seed.
+    """Samples a motion.
 
-    A short clip moves faster, so that any two frames of a clip, however short, are expected to differ as much.
+    Short clips move faster, so that the expected difference of two frames does not depend on the length of the clip.
 
     Args:
-      seed: any integer from 0; another one is another motion.
-      frames: how many poses, at least 1.
-      amount: 1 for all of it, less for poses that much nearer to `Pose()`; the eyes blink as ever.
-      portrait: head and shoulders, mostly facing us, before a still background, whatever the seed says.
+      seed: 0 or more.
+      frames: number of poses, at least 1.
+      amount: 1 for full motion; smaller values interpolate towards the rest pose, except for blinking.
+      portrait: head and shoulders, mostly facing the viewer, with a static background.
     """
     generator = np.random.default_rng(seed)
-    framing = _BUST if generator.random() < _SHARE_OF_BUSTS else _FIGURE
-    still = generator.random() < _SHARE_OF_STILL_BACKGROUNDS
+    framing = _BUST if generator.random() < _BUST_PROBABILITY else _FIGURE
+    is_static = generator.random() < _STATIC_BACKGROUND_PROBABILITY
     if portrait:
-        framing, still = _PORTRAIT, True
-    stretches = max(_LEAST_STRETCHES, round(frames / _FRAMES_A_CONTROL))
-    # Beta: more often near the ends of the range than uniform, since splines average their controls.
-    controls = generator.beta(0.5, 0.5, (stretches + 3, len(Pose._fields)))
-    blinks = generator.random(stretches + 3) < _BLINK
-    before = generator.random(len(_ARMS)) < _BEFORE
+        framing, is_static = _PORTRAIT, True
+    segments = max(_MIN_SEGMENTS, round(frames / _FRAMES_PER_SEGMENT))
+    # Beta is more often near the ends of the range than uniform, since splines average their control points.
+    controls = generator.beta(0.5, 0.5, (segments + 3, len(Pose._fields)))
+    blinks = generator.random(segments + 3) < _BLINK_PROBABILITY
+    before = generator.random(len(_ARMS)) < _BEFORE_PROBABILITY
     rest, low, high = np.array(framing)
     values = rest + amount * (spline(low + (high - low) * controls, frames) - rest)
-    # An eye is mostly open, and shut for a moment: the spline goes over the top.
+    # Eyes are mostly open and closed for a moment: the spline exceeds the range and is clipped.
     values[:, Pose._fields.index("eyes")] = np.clip(spline(np.where(blinks, -0.8, 1.4)[:, None], frames)[:, 0], 0, 1)
     for name, flag in zip(_ARMS, before, strict=True):
         values[:, Pose._fields.index(name)] = flag
-    for name in _CAMERA if still else ():
+    for name in _CAMERA if is_static else ():
         values[:, Pose._fields.index(name)] = getattr(framing.rest, name)
     return [Pose(*row) for row in values.tolist()]
 
 
 def spline(controls: np.ndarray, count: int) -> np.ndarray:
-    """Points of a uniform cubic B-spline, from its start to its end.
+    """Evaluates a uniform cubic B-spline from its start to its end.
 
     Args:
-      controls: `[N, D]`, N at least 4.
-      count: how many points.
+      controls: `[N, D]` control points, N at least 4.
+      count: number of points.
 
     Returns:
-      `[count, D]` float64, each a convex combination of four neighbouring controls.
+      `[count, D]` float64, each a convex combination of four neighboring controls.
     """
-    stretches = len(controls) - 3
-    place = np.linspace(0, stretches, count)
-    first = np.minimum(place.astype(int), stretches - 1)
-    t = (place - first)[:, None]
+    segments = len(controls) - 3
+    position = np.linspace(0, segments, count)
+    first = np.minimum(position.astype(int), segments - 1)
+    t = (position - first)[:, None]
     weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
     return sum(weight * controls[first + i] for i, weight in enumerate(weights)) / 6

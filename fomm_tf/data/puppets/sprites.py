@@ -1,10 +1,10 @@
-"""The parts that a puppet is put together from, each drawn once, flat, in its own coordinates.
+"""Sprites: the parts of a puppet, each drawn once, flat, in its own coordinates.
 
-A part is a shape given by its signed distance (negative inside), so that edges are antialiased; a texture; shading as
-of a body lit from the upper left; and a dark outline. Drawing a frame moves these pictures and never draws a shape
-again: what a part looks like is the same in all frames, only its place differs.
+A sprite has a shape, given by a signed distance (negative inside) for antialiased edges; a texture; shading as if lit
+from the upper left; and a dark outline. Frames transform these images and never draw a shape again: a part looks the
+same in all frames.
 
-Limbs lie with their joint at the origin and extend along y; the other parts have their middle at the origin.
+Limbs have their joint at the origin and extend along y; other parts have their center at the origin.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.data.puppets import identity as identity_module
+from fomm_tf.data.puppets import identity as identities
 from fomm_tf.data.puppets import textures
-from fomm_tf.data.puppets.identity import Colour, Identity, Texture
+from fomm_tf.data.puppets.identity import Color, Identity, Texture
 
 _OUTLINE = 0.016
 _LIGHT = (-0.45, -0.6, 0.66)
@@ -25,11 +25,11 @@ _WHITE, _DARK = (0.97, 0.97, 0.95), (0.12, 0.08, 0.1)
 
 
 class Sprite(NamedTuple):
-    """A drawn part.
+    """An image of a part.
 
     Attributes:
       pixels: `[H, W, 4]` float32, premultiplied RGB and coverage in [0, 1].
-      left, top: where the centre of the first pixel lies, in figure units.
+      left, top: position of the first pixel's center, in figure units.
       step: distance between pixels, in figure units.
     """
 
@@ -40,7 +40,7 @@ class Sprite(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """A signed distance and the box that holds all of its inside: left, top, right, bottom."""
+    """A signed distance function and its bounding box: left, top, right, bottom."""
 
     distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
     box: tuple[float, float, float, float]
@@ -48,18 +48,16 @@ class _Shape(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
-    """All parts of an identity by name.
+    """Draws all parts of an identity, by name.
 
     Args:
-      identity: whose.
-      density: pixels a figure unit.
+      identity: the character.
+      density: pixels per figure unit.
     """
-    body, head, colours = identity.body, identity.head, identity.colours
-    skin, trousers, shirt = colours.skin, identity.trousers, identity.shirt
+    body, head, colors = identity.body, identity.head, identity.colors
+    skin, trousers, shirt = colors.skin, identity.trousers, identity.shirt
 
-    def draw(
-        shape: _Shape, fill: Colour | Texture | Callable, depth: float = 0.07, outline: float = _OUTLINE
-    ) -> Sprite:
+    def draw(shape: _Shape, fill: Color | Texture | Callable, depth: float = 0.07, outline: float = _OUTLINE) -> Sprite:
         return _draw(shape, fill, density, depth, outline)
 
     sleeve, leg = (shirt if body.long_sleeves else skin), (trousers if body.long_trousers else skin)
@@ -68,21 +66,21 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
     sprites = {
         "thigh": draw(_limb(body.thigh, body.leg, 0.9 * body.leg), trousers),
         "shin": draw(_limb(body.shin, 0.9 * body.leg, 0.75 * body.leg), leg),
-        "foot": draw(_ellipse(body.foot, 0.55 * body.foot), colours.shoes),
+        "foot": draw(_ellipse(body.foot, 0.55 * body.foot), colors.shoes),
         "torso": draw(_torso(body), _torso_fill(body, shirt, trousers, density), depth=0.14),
-        "emblem": draw(_ellipse(body.emblem, body.emblem), colours.emblem, depth=0.03, outline=0.01),
+        "emblem": draw(_ellipse(body.emblem, body.emblem), colors.emblem, depth=0.03, outline=0.01),
         "neck": draw(_limb(body.neck + 0.1, 0.075, 0.075), _darker(skin, 0.85)),
         "upper_arm": draw(_limb(body.upper_arm, 1.15 * body.arm, 0.95 * body.arm), shirt),
         "forearm": draw(_limb(body.forearm, 0.95 * body.arm, 0.8 * body.arm), sleeve),
-        "hand": draw(_ellipse(body.hand, 1.1 * body.hand), colours.hands),
-        "skull": draw(skull, _darker(skin if head.hair == "bald" else colours.hair, 0.4), outline=0.0),
-        "head": draw(_shrunk(skull, _OUTLINE), _skull_fill(head, skin, colours.hair, density), 0.09, outline=0.0),
+        "hand": draw(_ellipse(body.hand, 1.1 * body.hand), colors.hands),
+        "skull": draw(skull, _darker(skin if head.hair == "bald" else colors.hair, 0.4), outline=0.0),
+        "head": draw(_shrunk(skull, _OUTLINE), _skull_fill(head, skin, colors.hair, density), 0.09, outline=0.0),
         "eye": draw(_ellipse(head.eye, head.eye * head.eye_tall), _WHITE, depth=0.02, outline=0.02),
-        "iris": draw(_iris(head), _iris_fill(head, colours.iris, density), depth=0.01, outline=0.008),
+        "iris": draw(_iris(head), _iris_fill(head, colors.iris, density), depth=0.01, outline=0.008),
         "lid": draw(_bar(0.9 * head.eye, 0.014), _DARK, outline=0.0),
-        "brow": draw(_bar(head.brow, 0.017), _darker(colours.hair, 0.7), outline=0.0),
-        "nose": draw(_ellipse(head.nose, 0.9 * head.nose), colours.nose, depth=0.03, outline=0.008),
-        "mouth": draw(_mouth(head.mouth), colours.lips, depth=0.02, outline=0.012),
+        "brow": draw(_bar(head.brow, 0.017), _darker(colors.hair, 0.7), outline=0.0),
+        "nose": draw(_ellipse(head.nose, 0.9 * head.nose), colors.nose, depth=0.03, outline=0.008),
+        "mouth": draw(_mouth(head.mouth), colors.lips, depth=0.02, outline=0.012),
         "throat": draw(_mouth(0.78 * head.mouth), (0.3, 0.06, 0.1), depth=0.01, outline=0.0),
         "teeth": draw(_bar(0.6 * head.mouth, 0.02), _WHITE, outline=0.0),
     }
@@ -90,22 +88,22 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
         sprites["face"] = draw(_face(head), skin, depth=0.004, outline=0.0)
     if head.hair in ("bob", "long"):
         length = 0.75 if head.hair == "bob" else 1.25
-        sprites["mane"] = draw(_mane(1.12 * a, b, length * b), colours.hair, depth=0.15)
+        sprites["mane"] = draw(_mane(1.12 * a, b, length * b), colors.hair, depth=0.15)
     if head.hair == "tuft":
-        sprites["tuft"] = draw(_ellipse(0.3 * a, 0.36 * a), colours.hair)
+        sprites["tuft"] = draw(_ellipse(0.3 * a, 0.36 * a), colors.hair)
     if head.ears != "none":
         width, height = _ear_size(head)
-        fur = skin if head.ears == "human" or head.hair == "bald" else colours.hair
+        fur = skin if head.ears == "human" or head.hair == "bald" else colors.hair
         sprites["ear"] = draw(_ear(head, width, height), _ear_fill(fur, skin, width, height, density))
     if head.cheeks:
-        sprites["cheek"] = draw(_ellipse(0.16 * a, 0.13 * a), colours.cheeks, depth=0.2, outline=0.0)
+        sprites["cheek"] = draw(_ellipse(0.16 * a, 0.13 * a), colors.cheeks, depth=0.2, outline=0.0)
     if head.muzzle:
         light = tuple(0.5 * part + 0.5 for part in skin)
         sprites["muzzle"] = draw(_ellipse(0.5 * a, 0.36 * b), light, depth=0.08, outline=0.0)
     return sprites
 
 
-def _draw(shape: _Shape, fill: Colour | Texture | Callable, density: float, depth: float, outline: float) -> Sprite:
+def _draw(shape: _Shape, fill: Color | Texture | Callable, density: float, depth: float, outline: float) -> Sprite:
     margin = 2 / density
     left, top, right, bottom = shape.box
     left, top = left - margin, top - margin
@@ -115,34 +113,34 @@ def _draw(shape: _Shape, fill: Colour | Texture | Callable, density: float, dept
     y = np.broadcast_to(y, (height, width))
     distance = shape.distance(x, y).astype(np.float32)
     if isinstance(fill, Texture):
-        colour = textures.paint(fill, x, y, density)
+        color = textures.paint(fill, x, y, density)
     elif callable(fill):
-        colour = fill(x, y)
+        color = fill(x, y)
     else:
-        colour = np.broadcast_to(np.float32(fill), (height, width, 3))
-    colour = colour * _shade(distance, depth, density)[..., None]
+        color = np.broadcast_to(np.float32(fill), (height, width, 3))
+    color = color * _shade(distance, depth, density)[..., None]
     if outline:
-        colour = colour * (0.4 + 0.6 * _inside(distance + outline, density))[..., None]
+        color = color * (0.4 + 0.6 * _inside(distance + outline, density))[..., None]
     coverage = _inside(distance, density)[..., None]
-    pixels = np.concatenate([np.clip(colour, 0, 1) * coverage, coverage], axis=-1)
+    pixels = np.concatenate([np.clip(color, 0, 1) * coverage, coverage], axis=-1)
     return Sprite(np.ascontiguousarray(pixels, np.float32), left, top, 1 / density)
 
 
 def _inside(distance: np.ndarray, density: float) -> np.ndarray:
-    """How much of a pixel is inside a shape."""
+    """Coverage of each pixel by a shape."""
     return np.clip(0.5 - distance * density, 0, 1)
 
 
 def _shade(distance: np.ndarray, depth: float, density: float) -> np.ndarray:
-    """Light on a pillow of this shape, flat from `depth` inwards."""
+    """Shading of a pillow of this shape, flat from `depth` inwards."""
     down, along = np.gradient(distance, 1 / density)
     tilt = np.clip(1 + distance / depth, 0, 0.95)
     light = tilt * (along * _LIGHT[0] + down * _LIGHT[1]) + np.sqrt(1 - tilt * tilt) * _LIGHT[2]
     return 0.72 + 0.4 * light
 
 
-def _darker(colour: Colour, share: float) -> Colour:
-    return tuple(share * part for part in colour)
+def _darker(color: Color, factor: float) -> Color:
+    return tuple(factor * channel for channel in color)
 
 
 def _ellipse(a: float, b: float) -> _Shape:
@@ -163,7 +161,7 @@ def _limb(length: float, start: float, end: float) -> _Shape:
 
 
 def _bar(half: float, radius: float) -> _Shape:
-    """A stroke, arched like a brow."""
+    """A stroke, arched like an eyebrow."""
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.hypot(np.maximum(np.abs(x) - half, 0), y - 0.25 * half * (x / half) ** 2) - radius
@@ -182,11 +180,11 @@ def _trapezoid(upper: float, lower: float, top: float, bottom: float, radius: fl
     return _Shape(distance, (-half, top, half, bottom))
 
 
-def _torso(body: identity_module.Body) -> _Shape:
+def _torso(body: identities.Body) -> _Shape:
     return _trapezoid(body.shoulders, body.waist, -0.03, body.torso + 0.07, 0.09)
 
 
-def _torso_fill(body: identity_module.Body, shirt: Texture, trousers: Texture, density: float) -> Callable:
+def _torso_fill(body: identities.Body, shirt: Texture, trousers: Texture, density: float) -> Callable:
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         below = np.clip(0.5 + (y - 0.86 * body.torso) * density, 0, 1)[..., None]
         return textures.paint(shirt, x, y, density) * (1 - below) + textures.paint(trousers, x, y, density) * below
@@ -207,8 +205,8 @@ def _shrunk(shape: _Shape, by: float) -> _Shape:
     return _Shape(lambda x, y: shape.distance(x, y) + by, shape.box)
 
 
-def _skull_fill(head: identity_module.Head, skin: Colour, hair: Colour, density: float) -> Callable:
-    """Hair all over or down to the ears; the face is a part of its own that turns with the head."""
+def _skull_fill(head: identities.Head, skin: Color, hair: Color, density: float) -> Callable:
+    """Hair all over or down to the ears; the face is a separate part that turns with the head."""
     edge = {"bald": -9.0, "short": 0.15, "tuft": -0.05}.get(head.hair, 9.0) * head.height
 
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -218,8 +216,8 @@ def _skull_fill(head: identity_module.Head, skin: Colour, hair: Colour, density:
     return fill
 
 
-def _face(head: identity_module.Head) -> _Shape:
-    """Skin from the hairline down to well below the chin: the head's outline cuts it."""
+def _face(head: identities.Head) -> _Shape:
+    """Skin from the hairline to below the chin; the head's outline clips it."""
     a, b = head.width, head.height
     sides = _trapezoid(0.84 * a, 0.95 * a, -0.8 * b, 1.7 * b, 0.6 * a)
 
@@ -236,7 +234,7 @@ def _mane(a: float, b: float, length: float) -> _Shape:
 
 
 def _mouth(half: float) -> _Shape:
-    """A smile: flat above, round below."""
+    """A smile: flat at the top, round at the bottom."""
     bowl = _ellipse(half, 0.9 * half)
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -247,42 +245,42 @@ def _mouth(half: float) -> _Shape:
     return _Shape(distance, (-half, -0.5 * half, half, 0.6 * half))
 
 
-def _iris(head: identity_module.Head) -> _Shape:
+def _iris(head: identities.Head) -> _Shape:
     radius = head.iris * head.eye * min(1.0, head.eye_tall) * 1.05
     return _ellipse(radius, radius)
 
 
-def _iris_fill(head: identity_module.Head, iris: Colour, density: float) -> Callable:
+def _iris_fill(head: identities.Head, iris: Color, density: float) -> Callable:
     radius = head.iris * head.eye
 
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         pupil = _inside(np.hypot(x, y) - 0.55 * radius, density)[..., None]
         glint = _inside(np.hypot(x + 0.3 * radius, y + 0.35 * radius) - 0.28 * radius, density)[..., None]
-        colour = np.float32(iris) * (1 - pupil) + np.float32(_DARK) * pupil
-        return colour * (1 - glint) + np.float32(1.15) * glint
+        color = np.float32(iris) * (1 - pupil) + np.float32(_DARK) * pupil
+        return color * (1 - glint) + np.float32(1.15) * glint
 
     return fill
 
 
-def _ear_size(head: identity_module.Head) -> tuple[float, float]:
+def _ear_size(head: identities.Head) -> tuple[float, float]:
     tall = {"human": 0.8, "round": 1.0, "pointed": 1.35, "long": 2.6}[head.ears]
     wide = {"human": 0.6, "round": 1.0, "pointed": 0.95, "long": 0.7}[head.ears]
     return wide * head.ear * head.width, tall * head.ear * head.width
 
 
-def _ear(head: identity_module.Head, width: float, height: float) -> _Shape:
+def _ear(head: identities.Head, width: float, height: float) -> _Shape:
     if head.ears != "pointed":
         return _ellipse(width, height)
     triangle = _trapezoid(0.12 * width, 1.2 * width, -height, height, 0.1 * width)
     return _Shape(triangle.distance, triangle.box)
 
 
-def _ear_fill(fur: Colour, skin: Colour, width: float, height: float, density: float) -> Callable:
+def _ear_fill(fur: Color, skin: Color, width: float, height: float, density: float) -> Callable:
     inner = _ellipse(0.5 * width, 0.6 * height)
     flesh = np.float32([0.5 * skin[0] + 0.45, 0.5 * skin[1] + 0.2, 0.5 * skin[2] + 0.25])
 
     def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        share = 0.8 * _inside(inner.distance(x, y - 0.15 * height), density)[..., None]
-        return np.float32(fur) * (1 - share) + flesh * share
+        weight = 0.8 * _inside(inner.distance(x, y - 0.15 * height), density)[..., None]
+        return np.float32(fur) * (1 - weight) + flesh * weight
 
     return fill

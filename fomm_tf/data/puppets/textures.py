@@ -1,31 +1,31 @@
-"""Patterns of clothes and backgrounds, evaluated at given places."""
+"""Patterns and noise for clothes and backgrounds, evaluated at given positions."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fomm_tf.data.puppets.identity import Texture
+from fomm_tf.data.puppets.identity import TEXTURES, Texture
 
 
 def paint(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
-    """The colours of a texture.
+    """The colors of a texture.
 
     Args:
-      texture: see `Texture`.
-      x: `[H, W]` places in figure units.
+      texture: the texture.
+      x: `[H, W]` positions in figure units.
       y: `[H, W]`.
-      density: pixels a unit; edges are one pixel soft.
+      density: pixels per unit; edges are one pixel wide.
 
     Returns:
       `[H, W, 3]` float32 in [0, 1].
     """
     first, second = np.float32(texture.first), np.float32(texture.second)
-    share = pattern(texture, x, y, density)[..., None]
-    return first + (second - first) * share
+    weight = pattern(texture, x, y, density)[..., None]
+    return first + (second - first) * weight
 
 
 def pattern(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
-    """How much of a texture's second colour is where, arguments as of `paint`: `[H, W]` float32 in [0, 1]."""
+    """Weight of a texture's second color, `[H, W]` float32 in [0, 1]; arguments as for `paint`."""
     if texture.kind == "plain":
         return np.zeros(x.shape, np.float32)
     if texture.kind == "photograph":
@@ -44,19 +44,19 @@ def pattern(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> n
     if texture.kind == "checks":
         along, across = np.abs(u - np.round(u)) - 0.25, np.abs(v - np.round(v)) - 0.25
         return 0.5 * soften(along, sharpness) + 0.5 * soften(across, sharpness)
-    raise ValueError(f"texture {texture.kind!r} is unknown.")
+    raise ValueError(f"texture must be one of {', '.join(TEXTURES)}; got {texture.kind!r}.")
 
 
 def soften(distance: np.ndarray, density: float) -> np.ndarray:
-    """0 to 1 across the line where a signed distance is zero, over one pixel of `density`."""
+    """A step from 0 to 1 where a signed distance is zero, one pixel of `density` wide."""
     return np.clip(0.5 + distance * density, 0, 1).astype(np.float32)
 
 
 def noise(seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Smooth noise in [0, 1] with features of about one unit; it repeats after 64.
+    """Smooth noise in [0, 1] with features of about one unit and a period of 64.
 
     Args:
-      seed: another one is another noise.
+      seed: of the noise.
       x: `[H, W]`.
       y: `[H, W]`.
     """
@@ -72,17 +72,17 @@ def noise(seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def fractal(seed: int, x: np.ndarray, y: np.ndarray, octaves: int, fall: float) -> np.ndarray:
-    """Noise of several scales, about -0.5 to 0.5.
+    """Fractal noise, about -0.5 to 0.5.
 
-    With octaves of equal strength the power of a picture falls with frequency as 1/f^2, as that of photographs does
-    (Field, 1987); with a fall of 0.5 as 1/f^4, a cloud.
+    With octaves of equal strength the power falls with frequency as 1/f^2, as in photographs (Field, 1987); with a
+    `fall` of 0.5 as 1/f^4, as in clouds.
 
     Args:
-      seed: another one is another noise.
+      seed: of the noise.
       x: `[H, W]`; the coarsest features are of about one unit.
       y: `[H, W]`.
-      octaves: each of half the size of the one before.
-      fall: strength of an octave by that of the one before.
+      octaves: number of octaves; each has half the feature size of the previous one.
+      fall: strength of an octave relative to the previous one.
     """
     strengths = fall ** np.arange(octaves, dtype=np.float32)
     layers = (strength * noise(seed + i, 2**i * x + 9, 2**i * y + 9) for i, strength in enumerate(strengths))

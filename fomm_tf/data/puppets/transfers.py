@@ -1,6 +1,6 @@
-"""Pairs of drawn characters with the true animation, to judge a model by: `--transfers` of the command.
+"""Writes pairs of puppets with their true animations, to evaluate a model (`--transfers` of the command).
 
-Convention: all seeds are odd, as those of every test set, so that no training set shows these characters and motions.
+Convention: all seeds are odd, as in every test split, so that no training split has these characters and motions.
 """
 
 from __future__ import annotations
@@ -12,66 +12,67 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from fomm_tf import errors, video
-from fomm_tf.data.puppets import motion, truth
+from fomm_tf import errors, files, video
+from fomm_tf.data.puppets import dataset, drawing, motion, truth
 from fomm_tf.data.puppets.identity import Identity, sample_identity
-from fomm_tf.video import files
 
 PAIRS = "pairs.csv"
 _FPS = 25
-# Numbers that one seed's pairs are taken from.
-_MOST = 1_000_000
+# Pairs of one seed.
+_MAX_PAIRS = 1_000_000
 
 
 class Cast(NamedTuple):
-    """Who plays in a pair.
+    """Characters and motion of a pair.
 
     Attributes:
-      shown: who is animated.
-      driving: whose clip drives.
-      poses: of the clip.
+      source: the character to animate.
+      driving: the character of the driving clip.
+      poses: of the driving clip.
     """
 
-    shown: Identity
+    source: Identity
     driving: Identity
     poses: list[motion.Pose]
 
 
 def cast(number: int, frames: int, portraits: bool) -> Cast:
-    """The characters and the motion of pair `number`, an integer from 0 on."""
-    shown, driving, moved = (2 * int(seed) + 1 for seed in np.random.SeedSequence(number).generate_state(3))
-    shown, driving = (sample_identity(who, portraits) for who in (shown, driving))
-    return Cast(shown, driving, motion.sample_motion(moved, frames, portrait=portraits))
+    """The characters and the motion of pair `number`, which is 0 or more."""
+    source, driving, motion_seed = (2 * int(seed) + 1 for seed in np.random.SeedSequence(number).generate_state(3))
+    source, driving = (sample_identity(identity, portraits) for identity in (source, driving))
+    return Cast(source, driving, motion.sample_motion(motion_seed, frames, portrait=portraits))
 
 
 def write(
-    out: pathlib.Path, count: int, frames: int, size: tuple[int, int], seed: int = 0, portraits: bool = False
+    out: pathlib.Path, pairs: int, frames: int, size: tuple[int, int], seed: int = 0, portraits: bool = False
 ) -> str:
-    """Writes pairs and their truth.
+    """Writes pairs and their true animations.
 
     Args:
-      out: folder to make; it may exist if it is empty.
-      count: of pairs.
-      frames: of each clip, at least 2.
+      out: directory to write; it must be new or empty.
+      pairs: number of pairs.
+      frames: number of frames per clip, at least 2.
       size: `(H, W)`.
-      seed: another one is another set.
-      portraits: head and shoulders only, before plain walls.
+      seed: of the pairs.
+      portraits: head and shoulders only, before a plain wall.
 
     Returns:
-      A line that says what was written.
+      A one-line summary.
 
     Raises:
-      UserError: if there is something at `out`, an argument will not do or the disk is full.
+      UserError: if `out` is not empty, an argument is invalid or the disk is full.
     """
-    for name, value, least in (("transfers", count, 1), ("frames", frames, 2), ("seed", seed, 0)):
-        if value < least:
-            raise errors.UserError(f"--{name} is {value}; give at least {least}.")
-    if count > _MOST:
-        raise errors.UserError(f"--transfers is {count}; give at most {_MOST}.")
+    dataset.check_empty(out)
+    size = drawing.check_size(size)
+    for name, value, minimum in (("pairs", pairs, 1), ("frames", frames, 2), ("seed", seed, 0)):
+        if value < minimum:
+            raise errors.UserError(f"`{name}` must be at least {minimum}; got {value}.")
+    if pairs > _MAX_PAIRS:
+        raise errors.UserError(f"`pairs` must be at most {_MAX_PAIRS}; got {pairs}.")
     rows = []
-    with files.replacing(out) as folder:
-        for index in tqdm.trange(count, unit="pair", disable=None):
-            drawn = truth.draw_transfer(*cast(_MOST * seed + index, frames, portraits), size)
+    with files.replace_atomically(out) as folder:
+        for index in tqdm.trange(pairs, unit="pair", disable=None):
+            drawn = truth.draw_transfer(*cast(_MAX_PAIRS * seed + index, frames, portraits), size)
             row = {
                 "source": f"sources/{index:05d}.png",
                 "driving": f"driving/{index:05d}",
@@ -87,4 +88,4 @@ def write(
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    return f"{out}: {count} pairs with their true animations, {frames} frames of {size[0]}x{size[1]} each"
+    return f"{out}: {pairs} pairs with their true animations, {frames} frames of {size[0]}x{size[1]} each"

@@ -1,27 +1,29 @@
-"""What is known about drawn frames: joints, where each pixel comes from in another frame, true animations."""
+"""Ground truth of drawn frames: joints, dense flow, true animations, and how difficult clips are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fomm_tf.data.puppets import drawing
-from fomm_tf.data.puppets import scene as scenes
 from fomm_tf.data.puppets.figure import JOINTS
-from fomm_tf.data.puppets.identity import Identity
+from fomm_tf.data.puppets.identity import Identity, sample_identity
 from fomm_tf.data.puppets.motion import Pose
-from fomm_tf.data.puppets.scene import Scene
 from fomm_tf.opencv import cv2
+
+# The statistics hardly depend on the frame size, so that small frames are measured.
+_SIDE = 64
+_IDENTITY_SIDE = 32
 
 
 class Labels(NamedTuple):
-    """Where the joints of `JOINTS` are in one frame.
+    """Positions of `JOINTS` in one frame.
 
     Attributes:
-      value: `[J, 2]` float32 (x, y); -1 and 1 are the centres of the first and the last pixel, as in `fomm_tf.ops`.
-      visible: `[J]` bool: in the frame, turned to the viewer and behind no other part of the body.
+      value: `[J, 2]` float32 (x, y); -1 and 1 are the centers of the first and the last pixel, as in `fomm_tf.ops`.
+      visible: `[J]` bool: in the frame, facing the viewer and not hidden by another part of the body.
     """
 
     value: np.ndarray
@@ -29,17 +31,17 @@ class Labels(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """Where the pixels of one frame come from in another.
+    """Dense flow: where the pixels of one frame come from in another.
 
     Attributes:
-      grid: `[H, W, 2]` float32 (x, y), absolute places in the units of `fomm_tf.ops.grid`, so that
-        `backward_warp(frame_from, grid)` is `frame_to` where `visible` and not `edge`. Known for every pixel: also for
-        a surface that is hidden in the other frame.
-      visible: `[H, W]` bool: the point of a surface at the pixel's centre shows in the other frame too. False where it
-        is hidden there, turned away or out of the frame: disoccluded.
-      edge: `[H, W]` bool: the pixel mixes two surfaces that move differently, in this frame or where it is read in the
-        other one, so that no single place gives its colour: it or one of its four neighbours comes from more than a
-        pixel beside where its neighbour comes from.
+      grid: `[H, W, 2]` float32 (x, y), absolute positions in the units of `fomm_tf.ops.grid`, so that
+        `backward_warp(frame_from, grid)` is `frame_to` where `visible` and not `edge`. Defined for every pixel,
+        including surfaces that are hidden in the other frame.
+      visible: `[H, W]` bool: whether the surface point at the pixel's center is visible in the other frame too. If it
+        is hidden, turned away or outside of the frame there, the pixel is disoccluded.
+      edge: `[H, W]` bool: whether the pixel mixes two surfaces with different motion, in this frame or at its position
+        in the other frame, so that its color has no single origin: the flow of the pixel or of one of its four
+        neighbors jumps by more than a pixel.
     """
 
     grid: np.ndarray
@@ -48,11 +50,11 @@ class Flow(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """The true animation of a picture by a clip of somebody else.
+    """The true animation of an image by a clip of another character.
 
     Attributes:
       source: `[H, W, 3]` uint8, the identity to animate, in the pose of the first driving frame, as relative transfer
-        presumes.
+        assumes.
       driving: `[F, H, W, 3]` uint8, another identity.
       expected: `[F, H, W, 3]` uint8, the first identity in the poses of the driving frames; the first is `source`.
     """
@@ -63,55 +65,55 @@ class Transfer(NamedTuple):
 
 
 def label(identity: Identity, pose: Pose, size: tuple[int, int] | int) -> Labels:
-    """Where the joints are in what `draw` gives for the same arguments.
+    """Positions of the joints in the frame that `draw` returns for the same arguments.
 
     Raises:
       UserError: if the size is below 32.
     """
-    scene = scenes.set_scene(identity, pose, size)
+    scene = drawing.set_scene(identity, pose, size)
     joints = [scene.joints[name] for name in JOINTS]
     x, y = (np.array([[getattr(joint, axis) for joint in joints]]) for axis in "xy")
-    shown = scenes.find_shown(scene, x, y)[0]
+    shown = drawing.find_visible_parts(scene, x, y)[0]
     faces = [
         joint.faces and scene.parts[index].group == joint.group for joint, index in zip(joints, shown, strict=True)
     ]
-    value = np.stack(scene.normalise(x[0], y[0]), axis=-1).astype(np.float32)
+    value = np.stack(scene.normalize(x[0], y[0]), axis=-1).astype(np.float32)
     return Labels(value, scene.contains(x, y)[0] & faces)
 
 
 def flow(identity: Identity, from_pose: Pose, to_pose: Pose, size: tuple[int, int] | int) -> Flow:
-    """The dense flow between two frames of an identity, as `draw` gives them.
+    """The dense flow between two frames of an identity.
 
     Args:
-      identity: who.
-      from_pose: of the frame that is read.
-      to_pose: of the frame that is to come out.
+      identity: the character.
+      from_pose: pose in the frame that is sampled.
+      to_pose: pose in the frame that results.
       size: `(H, W)`, or the side of a square; at least 32.
 
     Raises:
       UserError: if the size is below 32.
     """
-    start, end = (scenes.set_scene(identity, pose, size) for pose in (from_pose, to_pose))
+    start, end = (drawing.set_scene(identity, pose, size) for pose in (from_pose, to_pose))
     x, y, expected = _trace(end, start)
-    visible = start.contains(x, y) & (scenes.find_shown(start, x, y) == expected)
+    visible = start.contains(x, y) & (drawing.find_visible_parts(start, x, y) == expected)
     back_x, back_y, _ = _trace(start, end)
     mixed = _find_jumps(start, back_x, back_y).astype(np.float32)
     read_mixed = cv2.remap(mixed, *(place.astype(np.float32) for place in start.to_pixels(x, y)), cv2.INTER_LINEAR) > 0
-    grid = np.stack(start.normalise(x, y), axis=-1).astype(np.float32)
+    grid = np.stack(start.normalize(x, y), axis=-1).astype(np.float32)
     return Flow(grid, visible, read_mixed | _find_jumps(end, x, y))
 
 
 def draw_transfer(
     identity: Identity, driving: Identity, poses: Sequence[Pose], size: tuple[int, int] | int
 ) -> Transfer:
-    """What a perfect model makes of an identity's picture and somebody else's clip.
+    """The ideal animation of an identity's image by a clip of another identity.
 
-    The motion carries over as angles and places in the frame, so a limb of another length turns alike and ends
-    elsewhere: the truth of relative transfer up to the two identities' proportions.
+    Motion is transferred as angles and positions in the frame: a limb of another length has the same angle and another
+    end point. This is the truth of relative transfer up to the proportions of the two identities.
 
     Args:
-      identity: who is animated.
-      driving: whose clip drives.
+      identity: the character to animate.
+      driving: the character of the driving clip.
       poses: of the clip.
       size: `(H, W)`, or the side of a square; at least 32.
 
@@ -122,10 +124,10 @@ def draw_transfer(
     return Transfer(clips[1][0], *clips)
 
 
-def _trace(scene: Scene, other: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each pixel of a scene the place of its surface in another one, in figure units, and the part there."""
-    x, y = scene.pixel_centres()
-    shown = scenes.find_shown(scene, x, y)
+def _trace(scene: drawing.Scene, other: drawing.Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each pixel of a scene, the position of its surface in another scene, in figure units, and its part there."""
+    x, y = scene.pixel_centers()
+    shown = drawing.find_visible_parts(scene, x, y)
     numbers = {(part.sprite, part.which): number for number, part in enumerate(other.parts)}
     expected = np.empty_like(shown)
     for index in np.unique(shown):
@@ -136,8 +138,8 @@ def _trace(scene: Scene, other: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return x, y, expected
 
 
-def _find_jumps(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The pixels on either side of a jump of more than a pixel between neighbours of a flow."""
+def _find_jumps(scene: drawing.Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Marks pixels next to a discontinuity of the flow of more than a pixel."""
     pixels = np.stack([place * scene.unit for place in (x, y)], axis=-1)
     along = np.linalg.norm(np.diff(pixels, axis=1) - (1, 0), axis=-1) > 1
     down = np.linalg.norm(np.diff(pixels, axis=0) - (0, 1), axis=-1) > 1
@@ -150,3 +152,59 @@ def _find_jumps(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     ):
         part |= jump
     return jumps
+
+
+class Difficulty(NamedTuple):
+    """Mean statistics of pairs of different frames of a clip.
+
+    Attributes:
+      motion: distance that a joint visible in both frames moves, as a fraction of the frame's shorter side.
+      disoccluded: fraction of a frame's pixels whose surface is not visible in the other frame.
+    """
+
+    motion: float
+    disoccluded: float
+
+
+def measure_clip(
+    identity: Identity, poses: Sequence[Pose], size: tuple[int, int], seed: int, pairs: int = 2
+) -> Difficulty:
+    """Measures the difficulty of a few random pairs of frames.
+
+    Args:
+      identity: the character.
+      poses: of the clip, at least two.
+      size: `(H, W)`; frames are measured at this aspect ratio, with at most 64 pixels on the shorter side.
+      seed: of the random pairs.
+      pairs: number of pairs.
+    """
+    generator = np.random.default_rng(seed)
+    size = tuple(round(side * min(1, _SIDE / min(size))) for side in size)
+    measured = []
+    for _ in range(pairs):
+        first, second = (poses[number] for number in generator.choice(len(poses), 2, replace=False))
+        before, after = (label(identity, pose, size) for pose in (first, second))
+        moves = (after.value - before.value) * (np.array(size[::-1]) - 1) / 2 / min(size)
+        seen = before.visible & after.visible
+        distance = np.linalg.norm(moves[seen if seen.any() else ...], axis=-1).mean()
+        measured.append((distance, 1 - flow(identity, first, second, size).visible.mean()))
+    return Difficulty(*np.mean(measured, axis=0).tolist())
+
+
+def measure_nearest(identities: Iterable[Identity]) -> float:
+    """The difference of the two most similar identities.
+
+    Args:
+      identities: at least two; each is drawn at 32 pixels in the rest pose before the same background.
+
+    Returns:
+      The mean difference of their images in gray levels, over the whole frame, of which a figure covers a quarter.
+    """
+    reference = sample_identity(0)
+    background = {"background_kind": reference.background_kind, "background": reference.background}
+    images = np.array(
+        [drawing.draw(identity._replace(**background), Pose(), _IDENTITY_SIDE).ravel() for identity in identities],
+        np.int16,
+    )
+    rows = enumerate(images[:-1], start=1)
+    return float(min(np.abs(images[number:] - image).mean(axis=1).min() for number, image in rows))

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from fomm_tf import errors
-from fomm_tf.models import recompute
+from fomm_tf.models import execution
 from fomm_tf.ops import dtypes
 
 LAYERS = 5
@@ -28,7 +28,7 @@ class Backbone(tf.Module):
       smallest_side: of the images, in pixels.
       mean: what is taken off the channels red, green and blue.
       std: what they are divided by then.
-      recompute: keep the features alone for the gradient; see `fomm_tf.models.recompute`.
+      recompute: keep the features alone for the gradient; see `fomm_tf.models.execution`.
     """
 
     relative = True
@@ -62,7 +62,7 @@ class Backbone(tf.Module):
             )
         taps = [(images - tf.constant(self.mean, images.dtype)) / tf.constant(self.std, images.dtype)]
         for stage in self._stages:
-            taps.append(recompute.recomputed(stage, taps[-1]) if self.recompute else stage(taps[-1]))
+            taps.append(execution.recompute_in_gradient(stage, taps[-1]) if self.recompute else stage(taps[-1]))
         return taps[1:]
 
 

@@ -1,4 +1,4 @@
-"""Deadlines by both protocols, of a server in the test's event loop whose model computes until the test lets it go."""
+"""Deadlines in both protocols, with a server in the test's event loop and a model that waits for the test."""
 
 import asyncio
 import contextlib
@@ -12,19 +12,19 @@ import servers
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.local import core, rest, rpc
+from serving.local import core, grpc_service, rest_app
 
-SECONDS = 60  # no test waits so long, unless it fails
+TIMEOUT = 60  # seconds; only a failing test waits so long
 INPUTS = {"x": np.ones((1, 2), np.float32)}
 
 
 class Model:
-    """Doubles when it may."""
+    """Doubles its input, when `may_end` is set."""
 
     version = 1
 
     def __init__(self):
-        self.runs, self.begun, self.may_end = 0, threading.Event(), threading.Event()
+        self.runs, self.started, self.may_end = 0, threading.Event(), threading.Event()
 
     def inputs(self, _):
         return {"x": tf.TensorSpec([None, 2], tf.float32, "x")}
@@ -34,13 +34,13 @@ class Model:
 
     def run(self, _, inputs):
         self.runs += 1
-        self.begun.set()
-        assert self.may_end.wait(SECONDS), "the test did not let the model go"
+        self.started.set()
+        assert self.may_end.wait(TIMEOUT), "the test did not let the model run"
         return {"y": 2 * inputs["x"]}
 
 
-class Versions:
-    """One model, always there."""
+class FakeVersionManager:
+    """One model that is always available."""
 
     name = "fomm"
 
@@ -52,48 +52,50 @@ class Versions:
         yield self._model
 
 
-def run(scenario, seconds):
-    """Runs a scenario with a model, a stub for gRPC and a client for REST; gives it and how often the model ran."""
+def run(scenario, timeout):
+    """Runs a scenario with a model, a gRPC stub and a REST client; returns its result and how often the model ran."""
 
     async def main():
         model = Model()
-        limits = core.Limits(requests=8, request_bytes=2**20, frames=8, seconds=seconds, batch_rows=1, threads=1)
-        running = core.Core(Versions(model), limits)
-        server, port = rpc.serve(running, "127.0.0.1", 0)
+        limits = core.Limits(
+            max_requests=8, max_request_bytes=2**20, max_frames=8, timeout=timeout, max_batch_rows=1, num_threads=1
+        )
+        server_core = core.ServerCore(FakeVersionManager(model), limits)
+        server, port = grpc_service.create_server(server_core, "127.0.0.1", 0)
         await server.start()
-        application = httpx.ASGITransport(rest.application(running))
+        application = httpx.ASGITransport(rest_app.create_app(server_core))
         try:
             async with (
                 grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
-                httpx.AsyncClient(transport=application, base_url="http://here", timeout=SECONDS) as client,
+                httpx.AsyncClient(transport=application, base_url="http://test", timeout=TIMEOUT) as client,
             ):
                 stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-                outcome = await asyncio.wait_for(scenario(model, stub, client), SECONDS)
+                outcome = await asyncio.wait_for(scenario(model, stub, client), TIMEOUT)
         finally:
             model.may_end.set()
             await server.stop(None)
-            running.close()
+            server_core.close()
         return outcome, model.runs
 
     return asyncio.run(main())
 
 
-def test_a_grpc_request_ends_at_its_own_deadline_and_is_not_computed_any_more():
+def test_grpc_request_expires_at_its_deadline_and_is_not_computed():
     async def scenario(model, stub, _):
-        busy = stub.Predict(servers.message("double", INPUTS), timeout=SECONDS)
-        assert await asyncio.to_thread(model.begun.wait, SECONDS)
-        late = stub.Predict(servers.message("double", INPUTS), timeout=0.2)
-        codes = [await late.code()]
+        busy = stub.Predict(servers.message("double", INPUTS), timeout=TIMEOUT)
+        assert await asyncio.to_thread(model.started.wait, TIMEOUT)
+        expired = stub.Predict(servers.message("double", INPUTS), timeout=0.2)
+        codes = [await expired.code()]
         model.may_end.set()
         return [*codes, await busy.code()]
 
-    codes, runs = run(scenario, seconds=SECONDS)
+    codes, runs = run(scenario, timeout=TIMEOUT)
     assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.OK]
     assert runs == 1
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_a_request_without_a_deadline_has_the_servers(protocol):
+def test_request_without_a_deadline_gets_the_server_timeout(protocol):
     async def scenario(_, stub, client):
         if protocol == "rest":
             body = {"signature_name": "double", "inputs": [[1.0, 1.0]]}
@@ -101,5 +103,5 @@ def test_a_request_without_a_deadline_has_the_servers(protocol):
         call = stub.Predict(servers.message("double", INPUTS))
         return await call.code(), "within the request's deadline" in await call.details()
 
-    outcome, _ = run(scenario, seconds=0.2)
+    outcome, _ = run(scenario, timeout=0.2)
     assert outcome == {"grpc": (grpc.StatusCode.DEADLINE_EXCEEDED, True), "rest": 504}[protocol]

@@ -15,7 +15,7 @@ class Versions:
 
     name = "fomm"
 
-    async def load_first(self):
+    async def load_initial(self):
         pass
 
     async def watch(self, _):
@@ -35,7 +35,9 @@ def test_server_accepts_connections_when_it_announces_its_ports(monkeypatch):
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(server, "print", read_line, raising=False)
-    limits = core.Limits(requests=8, request_bytes=2**20, frames=8, seconds=SECONDS, batch_rows=1, threads=1)
-    running = core.Core(Versions(), limits)
+    limits = core.Limits(
+        max_requests=8, max_request_bytes=2**20, max_frames=8, timeout=SECONDS, max_batch_rows=1, num_threads=1
+    )
+    running = core.ServerCore(Versions(), limits)
     asyncio.run(asyncio.wait_for(server.run(running, "127.0.0.1", 0, 0, quiet=False), SECONDS))
     assert connected == [True, True]

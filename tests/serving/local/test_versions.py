@@ -1,4 +1,4 @@
-"""Versions in a folder: which are loaded, who may use them, and what remains of them."""
+"""Versions in a directory: which are loaded, leased and unloaded."""
 
 import asyncio
 import shutil
@@ -6,108 +6,106 @@ import types
 import weakref
 from unittest import mock
 
+import counter_model
 import pytest
 
 from serving.local import status, versions
 
 
 @pytest.fixture
-def folder(cold, tmp_path):
-    shutil.copytree(cold / "1", tmp_path / "fomm" / "1")
+def directory(tmp_path):
+    counter_model.write(tmp_path / "fomm" / "1")
     return tmp_path / "fomm"
 
 
-class Looks:
-    """Stands in for `asyncio.sleep` in `Versions.watch`: the next look comes when the test asks for it."""
+class Scans:
+    """Replaces `asyncio.sleep` in `VersionManager.watch`: the test triggers each scan."""
 
     def __init__(self):
-        self._wanted, self._over = asyncio.Event(), asyncio.Event()
+        self._requested, self._finished = asyncio.Event(), asyncio.Event()
 
     async def sleep(self, _):
-        self._over.set()
-        await self._wanted.wait()
-        self._wanted.clear()
+        self._finished.set()
+        await self._requested.wait()
+        self._requested.clear()
 
-    async def look(self):
-        """Returns when one look is over, with all that it makes the server do."""
-        await self._over.wait()
-        self._over.clear()
-        self._wanted.set()
-        await self._over.wait()
+    async def scan(self):
+        """Returns when one scan is finished, with the loading and unloading that it starts."""
+        await self._finished.wait()
+        self._finished.clear()
+        self._requested.set()
+        await self._finished.wait()
 
 
-def run(scenario, folder, labels=()):
+def run(scenario, directory, labels=()):
     async def main():
-        held, looks = versions.Versions("fomm", folder, dict(labels)), Looks()
-        await held.load_first()
-        loop = types.SimpleNamespace(sleep=looks.sleep, get_running_loop=asyncio.get_running_loop)
+        manager, scans = versions.VersionManager("fomm", directory, dict(labels)), Scans()
+        await manager.load_initial()
+        loop = types.SimpleNamespace(sleep=scans.sleep, get_running_loop=asyncio.get_running_loop)
         with mock.patch.object(versions, "asyncio", loop):
-            watching = asyncio.create_task(held.watch(1.0))
+            watcher = asyncio.create_task(manager.watch(1.0))
             try:
-                return await asyncio.wait_for(scenario(held, looks.look), 120)
+                return await asyncio.wait_for(scenario(manager, scans.scan), 120)
             finally:
-                watching.cancel()
+                watcher.cancel()
 
     return asyncio.run(main())
 
 
-def states(held):
-    return {version: state for version, (state, _) in held.states("fomm").items()}
+def states(manager):
+    return {version: state for version, (state, _) in manager.states("fomm").items()}
 
 
-def add(folder, version):
-    shutil.copytree(folder / "1", folder / f".{version}")
-    (folder / f".{version}").rename(folder / str(version))
+def add(directory, version):
+    shutil.copytree(directory / "1", directory / f".{version}")
+    (directory / f".{version}").rename(directory / str(version))
 
 
-@pytest.mark.slow
-def test_an_unloaded_version_waits_for_its_last_request_and_leaves_nothing_behind(folder):
-    async def scenario(held, look):
-        with held.lease("fomm") as used:
-            add(folder, 2)
-            await look()
-            assert states(held) == {1: "AVAILABLE"}, "it may still be copied"
-            await look()
-            assert states(held) == {2: "AVAILABLE", 1: "UNLOADING"}
-            with held.lease("fomm") as newer:
-                assert (used.version, newer.version) == (1, 2)
-            answer = used.run("metadata", {"request": [b""]})
-            assert b"puppets-128" in answer["metadata"][0]
-            graph = weakref.ref(used._session.graph)
-            del used
-        assert states(held) == {2: "AVAILABLE", 1: "END"}
+def test_version_is_unloaded_after_its_last_lease_and_freed(directory):
+    async def scenario(manager, scan):
+        with manager.lease("fomm") as leased:
+            add(directory, 2)
+            await scan()
+            assert states(manager) == {1: "AVAILABLE"}, "it may be a partial copy"
+            await scan()
+            assert states(manager) == {2: "AVAILABLE", 1: "UNLOADING"}
+            with manager.lease("fomm") as newer:
+                assert (leased.version, newer.version) == (1, 2)
+            assert leased.run("add", {"number": [3.0]}) == {"total": 3.0}
+            graph = weakref.ref(leased._session.graph)
+            del leased
+        assert states(manager) == {2: "AVAILABLE", 1: "END"}
         return graph
 
-    assert run(scenario, folder)() is None
+    assert run(scenario, directory)() is None
 
 
-@pytest.mark.slow
-def test_a_labelled_version_stays(folder):
-    add(folder, 2)
+def test_labeled_version_stays_loaded(directory):
+    add(directory, 2)
 
-    async def scenario(held, look):
-        add(folder, 3)
-        await look()
-        await look()
-        assert states(held) == {3: "AVAILABLE", 2: "END", 1: "AVAILABLE"}
-        with held.lease("fomm", label="stable") as stable, held.lease("fomm") as newest:
-            return stable.version, newest.version, held.states("fomm", label="stable")
+    async def scenario(manager, scan):
+        add(directory, 3)
+        await scan()
+        await scan()
+        assert states(manager) == {3: "AVAILABLE", 2: "END", 1: "AVAILABLE"}
+        with manager.lease("fomm", label="stable") as stable, manager.lease("fomm") as newest:
+            return stable.version, newest.version, manager.states("fomm", label="stable")
 
-    assert run(scenario, folder, {"stable": 1}) == (1, 3, {1: ("AVAILABLE", "")})
+    assert run(scenario, directory, {"stable": 1}) == (1, 3, {1: ("AVAILABLE", "")})
 
 
 @pytest.mark.parametrize(
-    ("make", "labels", "said"),
+    ("change", "labels", "message"),
     [
-        (lambda folder: shutil.rmtree(folder / "1"), {}, "holds no version, a folder named 1"),
-        (lambda folder: (folder / "1").rename(folder / "one"), {}, "holds no version, a folder named 1"),
-        (lambda folder: None, {"stable": 7}, "holds no version 7, which a label names"),
-        (lambda folder: (folder / "1" / "saved_model.pb").write_bytes(b"?"), {}, "1 cannot be loaded"),
-        (lambda folder: shutil.rmtree(folder / "1" / "variables"), {}, "1 cannot be loaded"),
+        (lambda directory: shutil.rmtree(directory / "1"), {}, "contains no version, a directory named 1"),
+        (lambda directory: (directory / "1").rename(directory / "one"), {}, "contains no version, a directory named 1"),
+        (lambda directory: None, {"stable": 7}, "contains no version 7, which a label points at"),
+        (lambda directory: (directory / "1" / "saved_model.pb").write_bytes(b"?"), {}, "1 cannot be loaded"),
+        (lambda directory: shutil.rmtree(directory / "1" / "variables"), {}, "1 cannot be loaded"),
     ],
-    ids=["empty", "no number", "label of none", "damaged", "without variables"],
+    ids=["empty", "no number", "label of a missing version", "damaged", "without variables"],
 )
-def test_a_server_does_not_start_without_a_model(folder, make, labels, said):
-    make(folder)
-    with pytest.raises(status.Refused, match=said):
-        run(None, folder, labels)
+def test_load_initial_rejects_a_directory_without_a_model(directory, change, labels, message):
+    change(directory)
+    with pytest.raises(status.RpcError, match=message):
+        run(None, directory, labels)

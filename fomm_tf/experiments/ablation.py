@@ -1,0 +1,181 @@
+"""The paper's ablation (Table 1) and its comparison with the zeroth-order model (Table 3): trains and evaluates runs.
+
+Convention:
+  * a variant is the base recipe, which is "Full", with the keys in which `configs/ablation/VARIANT.yaml` differs from
+    `configs/ablation/full.yaml`;
+  * a run is a variant and a seed. It is an ordinary run directory, OUT/VARIANT-seedS, which `fomm_tf.training.loop`
+    trains in a process of its own, as train.py does, so that no state is left from the run before;
+  * the last checkpoint of a run is evaluated, not the best one on the test clips;
+  * the zeroth-order model, Full with `model.jacobian` false, is the paper's "Pyr.+O": the same runs stand for both.
+
+This process does not load TensorFlow.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tqdm
+
+from fomm_tf import config, errors, files, video, workers
+from fomm_tf.experiments import ablation_plan as plan
+from fomm_tf.experiments import ablation_report, image_grid
+
+_ALWAYS, _DETECTED = ("l1", "psnr", "ssim"), ("akd", "mkr", "aed")
+_CELL_HEIGHT = 128
+_CAPTIONS = {
+    plan.RECONSTRUCTION: "A test clip reconstructed by each variant from its first frame and each frame's keypoints",
+    plan.ANIMATION: "An image animated by another character's clip, the ground truth, and each variant's animation",
+}
+
+
+def run(
+    base: config.Config,
+    recipe: str,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    detector: str | None,
+    command: str,
+    report: Callable[[str], object],
+) -> ablation_report.Report:
+    """Trains and evaluates every variant with every seed; finished runs are reused, stopped ones are resumed.
+
+    Args:
+      base: the recipe of the full model, with its data.
+      recipe: its name, for the report.
+      variants: names from `ablation_plan.VARIANTS`, in their order.
+      seeds: of the runs.
+      out: output directory.
+      detector: see `fomm_tf.evaluation`; None is `none` for drawn characters and `auto` otherwise.
+      command: the command line, for the report and the runs' README.txt.
+      report: takes lines for the user.
+
+    Returns:
+      The report, which is written after each run.
+
+    Raises:
+      errors.UserError: for a bad recipe, data set or directory, or if a run fails; it names the run.
+      KeyboardInterrupt: after Ctrl-C or SIGTERM, when the run is saved.
+    """
+    configs = plan.configure(base, variants)
+    if out.exists() and not out.is_dir():
+        raise errors.UserError(f"`out` {out} is a file; name a directory.")
+    runs = plan.plan(configs, seeds, out)
+    data = plan.prepare_data(base, report)
+    detector = detector or ("none" if data.drawn else "auto")
+    metrics = _ALWAYS if detector == "none" else _ALWAYS + _DETECTED
+    protocol = plan.Protocol(data, metrics, detector, command)
+    fingerprints = data.fingerprints()
+    pairs = None if data.pairs is None else str(data.pairs)
+    about = ablation_report.About(command, recipe, base.train.steps, tuple(seeds), len(runs), str(data.root), pairs)
+    reports: dict[str, dict[int, plan.Reports]] = {}
+    summary = None
+    with tqdm.tqdm(total=len(runs), unit="run", disable=None) as bar:
+        for one in runs:
+            bar.set_postfix_str(one.name)
+            is_finished = one.is_finished(protocol, fingerprints)
+            if not is_finished:
+                _run_in_worker(one, protocol, report)
+                one.mark_finished(protocol, fingerprints)
+            reports.setdefault(one.variant, {})[one.seed] = one.read_reports(protocol)
+            if not is_finished or one is runs[-1]:
+                in_order = {name: reports[name] for name in variants if name in reports}
+                summary = _write_report(out, about, in_order, base.model.frame_size)
+            bar.update()
+    return summary
+
+
+def train_and_evaluate(run: plan.Run, protocol: plan.Protocol) -> None:
+    """Trains a run, or resumes it, and evaluates it; meant for a worker process."""
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}")
+
+    from fomm_tf import evaluation
+    from fomm_tf.training import loop
+
+    resume = (run.folder / "config.yaml").is_file()
+    loop.run(None if resume else run.config, run.folder, resume=resume, command=protocol.command)
+    settings = evaluation.Settings(metrics=protocol.metrics, detector=protocol.detector)
+    evaluation.evaluate(run.folder, protocol.data.root, run.results / plan.RECONSTRUCTION, settings)
+    pairs = protocol.data.pairs
+    if pairs is not None:
+        settings = evaluation.Settings(metrics=("l1",))
+        evaluation.evaluate(run.folder, pairs.parent, run.results / plan.ANIMATION, settings, pairs)
+
+
+def _run_in_worker(run: plan.Run, protocol: plan.Protocol, report: Callable[[str], object]) -> None:
+    try:
+        workers.run(
+            functools.partial(train_and_evaluate, protocol=protocol),
+            [run],
+            processes=1,
+            name=lambda run: run.name,
+            on_line=lambda line: report(f"{run.name}: {line}"),
+            progress=False,
+        )
+    except errors.UserError as error:
+        raise errors.UserError(f"{run.name}: {error}") from error
+    except KeyboardInterrupt:
+        report(f"{run.name}: stopped; run the same command again to resume")
+        raise
+
+
+def _write_report(
+    out: Path, about: ablation_report.About, reports: ablation_report.RunReports, frame_size: tuple[int, int]
+) -> ablation_report.Report:
+    """Writes the report of the finished runs, and images of the first finished seed."""
+    seed, tasks = next(iter(next(iter(reports.values())).items()))
+    folders = {
+        plan.VARIANTS[name].title: out / "evaluation" / f"{name}-seed{seed}"
+        for name, by_seed in reports.items()
+        if seed in by_seed
+    }
+    images = {}
+    for task in tasks:
+        video.write_image(out / f"{task}.png", _draw_comparison(folders, median_video(tasks[task]), task, frame_size))
+        images[f"{task}.png"] = f"{_CAPTIONS[task]} (seed {seed})"
+    summary = ablation_report.Report(about._replace(images=images), reports)
+    files.write_text(out / "report.md", summary.markdown())
+    files.write_text(out / "report.json", summary.json())
+    return summary
+
+
+def median_video(report: Mapping[str, list]) -> str:
+    """Name of the video with the median L1, which is typical rather than flattering."""
+    l1 = {result["name"]: result["model"]["l1"] for result in report["videos"]}
+    ranked = sorted(l1, key=lambda name: l1[name]["total"] / l1[name]["frames"])
+    return ranked[len(ranked) // 2]
+
+
+def _draw_comparison(folders: Mapping[str, Path], name: str, task: str, size: tuple[int, int]) -> np.ndarray:
+    """Source and driving frames, ground truth if it is another video, then the result of each variant.
+
+    Args:
+      folders: title of a variant -> directory of its evaluations.
+      name: of the video.
+      task: of the evaluation.
+      size: `(H, W)` of a frame.
+    """
+    strips = {
+        title: _split_strip(video.read_image(folder / task / "results" / task / f"{name}.png"), size)
+        for title, folder in folders.items()
+    }
+    source, driving, _, *truth = next(iter(strips.values()))
+    rows = [image_grid.Row("driving", [source[0], *driving])]
+    rows += [image_grid.Row("truth", [None, *frames]) for frames in truth]
+    rows += [image_grid.Row(title, [None, *strip[2]]) for title, strip in strips.items()]
+    cell = (_CELL_HEIGHT, round(_CELL_HEIGHT * size[1] / size[0]))
+    return image_grid.draw_grid(rows, ["source", *[""] * len(driving)], cell)
+
+
+def _split_strip(strip: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Splits a strip of `fomm_tf.evaluation` into its frames, `[rows, moments, H, W, 3]`."""
+    height, width = size
+    rows, moments = strip.shape[0] // height, strip.shape[1] // width
+    return strip.reshape(rows, height, moments, width, 3).swapaxes(1, 2)

@@ -1,0 +1,149 @@
+"""Frames to frames: the animation as a stream, whose memory does not grow with the length of the video.
+
+A rendering needs only the keypoints of its own driving frame and of the frame that relative motion starts from. With a
+best frame other than the first, the keypoints of the frames before it are all that has to wait; animating forward and
+backward from it gives the same result.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from fomm_tf import config, errors, models
+from fomm_tf.ops import keypoints as keypoint_ops
+from fomm_tf.ops import motion
+
+Item = TypeVar("Item")
+Record = TypeVar("Record")
+
+DEFAULT_BATCH_SIZE = 8
+_END = object()
+
+
+class Renderer(Protocol):
+    """What the stream calls: an `Animator`, or a `FirstOrderMotionModel` for frames of its size."""
+
+    def detect(self, frames: np.ndarray) -> keypoint_ops.Keypoints:
+        """Finds the keypoints of N frames."""
+
+    def render(
+        self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
+    ) -> models.Rendering:
+        """Generates the source in the pose of N driving frames."""
+
+
+def render_stream(
+    model: Renderer,
+    source: models.EncodedSource,
+    driving: Iterable[np.ndarray | tf.Tensor],
+    transfer: config.AnimateConfig,
+    best_frame: int = 0,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    details: bool = False,
+    initial: keypoint_ops.Keypoints | None = None,
+) -> Iterator[tuple[keypoint_ops.Keypoints, models.Rendering]]:
+    """Renders batch after batch.
+
+    Args:
+      model: detects and renders.
+      source: the encoded source.
+      driving: frames of one size, `[H, W, 3]` each, uint8 or float in [0, 1]; read once.
+      transfer: how the motion is transferred.
+      best_frame: index of the driving frame that is closest in pose to the source; relative motion starts from it.
+      batch_size: driving frames a batch.
+      details: fill all fields of the renderings.
+      initial: keypoints of the best frame, if already known; then no frame has to wait for it.
+
+    Yields:
+      The keypoints of a batch of driving frames, and its rendering.
+
+    Raises:
+      errors.UserError: if there are no driving frames, they differ in size, or there are not enough for `best_frame`.
+    """
+    if batch_size < 1:
+        raise errors.UserError(f"`batch_size` must be at least 1; got {batch_size}.")
+    seen, waiting = 0, []
+    for frames in _batches(driving, batch_size):
+        keypoints = model.detect(frames)
+        if initial is None and best_frame < seen + len(frames):
+            initial = select_frame(keypoints, best_frame - seen)
+        seen += len(frames)
+        waiting.append(keypoints)
+        while initial is not None and waiting:
+            keypoints = waiting.pop(0)
+            transferred = motion.transfer(
+                source.keypoints, keypoints, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
+            )
+            yield keypoints, model.render(source, transferred, details=details)
+    if not seen:
+        raise errors.UserError("driving holds no frames; give at least one.")
+    if initial is None:
+        raise _missing_best_frame(best_frame, seen)
+
+
+def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int) -> keypoint_ops.Keypoints:
+    """Finds the keypoints of one driving frame, of batch 1.
+
+    Args:
+      model: detects.
+      driving: frames, `[H, W, 3]` each; read up to that one.
+      best_frame: its index.
+
+    Raises:
+      errors.UserError: if there are fewer frames.
+    """
+    index = -1
+    for index, frame in enumerate(driving):
+        if index == best_frame:
+            return model.detect(np.asarray(frame)[np.newaxis])
+    raise _missing_best_frame(best_frame, index + 1)
+
+
+def select_frame(values: Record, index: int) -> Record:
+    """Entry `index` of each batch in a NamedTuple, as NumPy, with a batch axis of 1."""
+    return type(values)(*(None if part is None else part[index : index + 1].numpy() for part in values))
+
+
+def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
+    """Yields `items` in order, computed ahead in a thread of their own.
+
+    Args:
+      items: iterated in that thread only.
+      depth: how many items are computed before they are asked for, at most.
+
+    Raises:
+      Whatever `items` raises, when its turn comes.
+    """
+    stream = iter(items)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = collections.deque(pool.submit(next, stream, _END) for _ in range(depth))
+        try:
+            while (item := waiting.popleft().result()) is not _END:
+                waiting.append(pool.submit(next, stream, _END))
+                yield item
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _missing_best_frame(best_frame: int, count: int) -> errors.UserError:
+    return errors.UserError(
+        f"best_frame is {best_frame}, counted from 0, but there are {count} driving frames; give a smaller index."
+    )
+
+
+def _batches(frames: Iterable[np.ndarray | tf.Tensor], size: int) -> Iterator[np.ndarray]:
+    """Frames in stacks of `size`, the last one smaller."""
+    stream = iter(frames)
+    while batch := [np.asarray(frame) for frame in itertools.islice(stream, size)]:
+        shapes = {frame.shape for frame in batch}
+        if len(shapes) > 1:
+            raise errors.UserError(f"Driving frames must be of one size; got {' and '.join(map(str, sorted(shapes)))}.")
+        yield np.stack(batch)

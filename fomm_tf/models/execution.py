@@ -1,0 +1,70 @@
+"""How networks execute: their precision, and gradient checkpointing.
+
+Gradient checkpointing takes less memory for the gradient, for the time of a second forward pass: intermediate values
+are computed again when the gradient needs them instead of being kept (Chen et al., "Training Deep Nets with Sublinear
+Memory Cost", 2016).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from fomm_tf import errors
+
+_POLICIES = {"float32": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
+# One thread a replica: each is at its own point of the step.
+_state = threading.local()
+
+
+@contextlib.contextmanager
+def mixed_precision_scope(precision: str) -> Iterator[None]:
+    """Networks built in the block compute in `float32`, `float16` or `bfloat16`.
+
+    Their variables, coordinates and predictions are float32 in each case.
+
+    Raises:
+      errors.UserError: for another precision.
+    """
+    if precision not in _POLICIES:
+        raise errors.UserError(f"precision must be one of {', '.join(_POLICIES)}; got {precision!r}.")
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def recompute_in_gradient(function: Callable, inputs: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
+    """Computes `function(inputs)` and keeps only `inputs` for its gradient.
+
+    Where `is_recomputing()` is true, `function` must not change variables.
+    """
+    calls = itertools.count()
+
+    def run(inputs: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
+        outer, _state.recomputing = is_recomputing(), next(calls) > 0
+        try:
+            return function(inputs)
+        finally:
+            _state.recomputing = outer
+
+    return tf.recompute_grad(run)(inputs)
+
+
+def enable_recompute(*networks: tf.Module) -> None:
+    """Switches gradient checkpointing on in all parts of `networks` that have the attribute `recompute`."""
+    for network in networks:
+        for module in (network, *network.submodules):
+            if hasattr(module, "recompute"):
+                module.recompute = True
+
+
+def is_recomputing() -> bool:
+    """Whether a function is being computed a second time, for its gradient."""
+    return getattr(_state, "recomputing", False)

@@ -1,0 +1,259 @@
+"""The composed model: keypoint detector, dense motion network and generator as one `tf.keras.Model`.
+
+Convention (all methods):
+  * images are NHWC, RGB, float in [0, 1] or uint8; NumPy arrays or tensors;
+  * the networks are fully convolutional: any size works that `ModelConfig.check_frame_size` accepts, but the weights
+    were trained at `config.frame_size`; `fomm_tf.Animator` fits frames to it;
+  * a source has batch 1, which serves N driving frames, or the batch of the driving frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import yaml
+
+from fomm_tf import config as configs
+from fomm_tf import errors
+from fomm_tf.models import blocks
+from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
+from fomm_tf.models.generator import Generator
+from fomm_tf.models.keypoint_detector import KeypointDetector
+from fomm_tf.ops import shapes
+from fomm_tf.ops.keypoints import Keypoints
+
+
+class EncodedSource(NamedTuple):
+    """Everything that depends on the source image alone.
+
+    Attributes:
+      image: `[B, H, W, 3]` float in [0, 1].
+      features: `[B, h, w, C]`, the generator's.
+      keypoints: of the source.
+      lowres: `[B, h', w', 3]`, the image at the dense motion network's size.
+    """
+
+    image: tf.Tensor
+    features: tf.Tensor
+    keypoints: Keypoints
+    lowres: tf.Tensor
+
+
+class Rendering(NamedTuple):
+    """N generated frames; the last four fields are None unless `details=True`.
+
+    Attributes:
+      prediction: `[N, H, W, 3]` float32 in [0, 1].
+      deformed: `[N, H, W, 3]`, the source warped, without inpainting.
+      occlusion: `[N, h, w, 1]`, 1 = visible; None in a model without occlusion map.
+      deformation: `[N, h, w, 2]`, (x, y) in the source (Eq. 7).
+      mask: `[N, h, w, K + 1]`, the weight of each local motion; the background's is the first.
+      sparse_deformed: `[N, K + 1, h, w, 3]`, the source under each local motion.
+    """
+
+    prediction: tf.Tensor
+    deformed: tf.Tensor
+    occlusion: tf.Tensor | None = None
+    deformation: tf.Tensor | None = None
+    mask: tf.Tensor | None = None
+    sparse_deformed: tf.Tensor | None = None
+
+
+class Reconstruction(NamedTuple):
+    """Driving frames rebuilt from their sources: the forward pass of training.
+
+    Attributes:
+      prediction: `[B, H, W, 3]` float32 in [0, 1].
+      source_keypoints: of the sources.
+      driving_keypoints: of the driving frames.
+      motion: from the driving frames back to the sources.
+    """
+
+    prediction: tf.Tensor
+    source_keypoints: Keypoints
+    driving_keypoints: Keypoints
+    motion: DenseMotion
+
+
+class FirstOrderMotionModel(tf.keras.Model):
+    """Animates a source image by the keypoints of driving frames.
+
+    All variables exist after construction, randomly initialized; `from_preset` loads trained ones. `save_weights`,
+    `load_weights` and `tf.train.Checkpoint` work as for every Keras model, and `load_weights` also takes the `ckpt-N`
+    prefix of a run directory.
+
+    Args:
+      config: the sizes; see `fomm_tf.config.ModelConfig`.
+
+    Attributes:
+      config: as given.
+      detector: frame to keypoints.
+      dense_motion: keypoints of two frames to a dense motion.
+      generator: source and dense motion to a frame.
+    """
+
+    def __init__(self, config: configs.ModelConfig, **kwargs) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.config = config
+        self.detector = KeypointDetector(config, name="detector")
+        self.dense_motion = DenseMotionNetwork(config, name="dense_motion")
+        self.generator = Generator(config, name="generator")
+
+        def forward(frame: tf.Tensor) -> tf.Tensor:
+            keypoints = self.detector(frame)
+            return self.generator(frame, self.dense_motion(self.dense_motion.downsample(frame), keypoints, keypoints))
+
+        blocks.create_variables(forward, config.frame_size)
+        self.built = True
+
+    @classmethod
+    def from_preset(
+        cls, preset: str, *, precision: str = "float32", reference_config: str | None = None, align_corners: bool = True
+    ) -> FirstOrderMotionModel:
+        """Loads a trained model.
+
+        Args:
+          preset: the name of a bundled model such as `puppets-128`, a run directory, or a checkpoint file of the
+            PyTorch reference implementation.
+          precision: what the networks compute in, one of `config.PRECISIONS`; variables, keypoints and predictions
+            stay float32.
+          reference_config: of a reference checkpoint: its YAML file or the name of a recipe; None infers the sizes
+            from the tensors.
+          align_corners: of a reference checkpoint: see `fomm_tf.ops.grid.to_pixels`.
+
+        Raises:
+          errors.UserError: if there is no such model, or it cannot be read.
+        """
+        # Presets know the run directory and the reference's format, which are built on the models.
+        from fomm_tf import presets
+
+        return presets.load(preset, precision, reference_config, align_corners).model
+
+    def detect(self, frames: np.ndarray | tf.Tensor, training: bool = False) -> Keypoints:
+        """Finds the keypoints of N frames.
+
+        Args:
+          frames: `[N, H, W, 3]`.
+          training: normalize with the batch's statistics and update the moving ones.
+
+        Returns:
+          `Keypoints` of N frames.
+
+        Raises:
+          ValueError: if the frames are of another rank or of a size that the networks do not divide.
+        """
+        return self.detector(self._as_images("frames", frames), training=training)
+
+    def encode_source(self, image: np.ndarray | tf.Tensor, training: bool = False) -> EncodedSource:
+        """Computes what depends on the source alone: in animation, once a source.
+
+        Args:
+          image: `[H, W, 3]` or `[B, H, W, 3]`.
+          training: as in `detect`.
+
+        Raises:
+          ValueError: as in `detect`.
+        """
+        image = self._as_images("image", image[tf.newaxis] if len(image.shape) == 3 else image)
+        features = self.generator.encode(image, training=training)
+        keypoints = self.detector(image, training=training)
+        return EncodedSource(image, features, keypoints, self.dense_motion.downsample(image))
+
+    def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
+        """Generates the source in the pose of N driving frames.
+
+        Args:
+          source: from `encode_source`.
+          keypoints: of N driving frames, from `detect` or `fomm_tf.transfer`.
+          details: fill the last four fields of the result.
+
+        Raises:
+          errors.UserError: if the keypoints are not this model's.
+        """
+        self.check_keypoints(keypoints)
+        motion, deformed, prediction = self._generate(source, keypoints)
+        if not details:
+            return Rendering(prediction, deformed)
+        return Rendering(
+            prediction, deformed, motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed
+        )
+
+    def call(self, inputs: dict[str, np.ndarray | tf.Tensor], training: bool = False) -> Reconstruction:
+        """Rebuilds driving frames from source frames of the same videos: the forward pass of training (sec. 3.3).
+
+        Args:
+          inputs: `source` and `driving`, `[B, H, W, 3]` each.
+          training: as in `detect`. The detector sees the sources first, then the driving frames: the order in which
+            the reference updates the moving statistics.
+
+        Returns:
+          `Reconstruction`.
+        """
+        source = self.encode_source(inputs["source"], training=training)
+        keypoints = self.detect(inputs["driving"], training=training)
+        motion, _, prediction = self._generate(source, keypoints, training=training)
+        return Reconstruction(prediction, source.keypoints, keypoints, motion)
+
+    def check_keypoints(self, keypoints: Keypoints) -> None:
+        """Checks that keypoints are as many as this model's, and have Jacobians if it does.
+
+        Raises:
+          errors.UserError: if they are not.
+        """
+        count, shape = self.config.num_keypoints, keypoints.value.shape
+        if len(shape) != 3 or tuple(shape[1:]) != (count, 2):
+            raise errors.UserError(f"keypoints.value must be [N, {count}, 2] for this model; got shape {list(shape)}.")
+        if (keypoints.jacobian is None) == self.config.jacobian:
+            needs = "needs keypoints with" if self.config.jacobian else "takes keypoints without"
+            raise errors.UserError(f"This model {needs} Jacobians.")
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of all weights, network by network: identifies what a model was trained to."""
+        digest = hashlib.sha256()
+        for weight in self.get_weights():
+            digest.update(weight.tobytes())
+        return digest.hexdigest()
+
+    def get_config(self) -> dict:
+        """The constructor's argument as plain values, for Keras."""
+        tree = yaml.safe_load(configs.dump(configs.Config(model=self.config)))
+        return {"name": self.name, "config": tree["model"]}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> FirstOrderMotionModel:
+        """A randomly initialized model from `get_config`."""
+        del custom_objects
+        return cls(configs.parse({"model": config["config"]}, "get_config()").model, name=config["name"])
+
+    def __repr__(self) -> str:
+        height, width = self.config.frame_size
+        parts = [
+            f"frames {width}x{height}",
+            f"{self.config.num_keypoints} keypoints {'with' if self.config.jacobian else 'without'} Jacobians",
+            f"{'' if self.config.occlusion else 'no '}occlusion map",
+            f"{self.count_params():,} parameters",
+            self.generator.compute_dtype,
+        ]
+        return f"<{type(self).__name__}: {', '.join(parts)}>"
+
+    def _generate(
+        self, source: EncodedSource, keypoints: Keypoints, training: bool = False
+    ) -> tuple[DenseMotion, tf.Tensor, tf.Tensor]:
+        """The motion, the warped source image, and the prediction."""
+        motion = self.dense_motion(source.lowres, source.keypoints, keypoints, training=training)
+        # Exported signatures carry the features as float32, whatever the generator computes in.
+        features = tf.cast(source.features, self.generator.compute_dtype)
+        deformed = self.generator.warp_image(source.image, motion.deformation)
+        prediction = self.generator.decode(self.generator.warp_features(features, motion), deformed, training)
+        return motion, deformed, prediction
+
+    def _as_images(self, name: str, images: np.ndarray | tf.Tensor) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        shapes.check(name, images, "N H W 3", last=3)
+        height, width = images.shape[1:3]
+        if height is not None and width is not None:
+            self.config.check_frame_size(height, width)
+        return tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images

@@ -1,0 +1,234 @@
+"""Image files: read, write, resize; float to uint8 conversion; text as an image."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from fomm_tf import errors, files
+
+# 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
+MAX_PIXELS = 100_000_000
+
+# A frame, a PIL image, or the path of an image file.
+ImageLike = np.ndarray | Image.Image | str | os.PathLike
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+# Float images may exceed [0, 1] by a rounding error: a quarter of a gray level.
+_SLACK = 0.25 / 255
+_TEXT_COLOR = (30, 30, 30)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads an image in any format that Pillow knows.
+
+    Grayscale and palette images become RGB, 16 bits become 8, transparent areas become white, and EXIF orientation is
+    applied. An animation yields its first frame.
+
+    Returns:
+      `[H, W, 3]` uint8 RGB.
+
+    Raises:
+      UnreadableError: if the file is missing, damaged or not an image, or if its header declares more than
+        `MAX_PIXELS` pixels (refused before decoding).
+    """
+    path = Path(path)
+    files.check_readable(path)
+    with files.convert_read_errors(path):
+        image = open_image(path)
+    if image is None:
+        raise errors.UnreadableError(f"{path} is not an image; give a png, jpg or similar file.")
+    with image:
+        return decode_image(path, image)
+
+
+def as_frame(image: ImageLike) -> np.ndarray:
+    """Reads an image file or converts a PIL image to a frame; anything else is returned as it is.
+
+    Returns:
+      `[H, W, 3]` uint8 RGB, see `read_image`.
+
+    Raises:
+      UnreadableError: if a file cannot be read or a PIL image cannot be decoded.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    return decode_image(Path("image"), image) if isinstance(image, Image.Image) else image
+
+
+def open_image(path: Path) -> Image.Image | None:
+    """Reads the header of an image; returns None if the file is not an image.
+
+    Raises:
+      UnreadableError: if it declares more than `MAX_PIXELS` pixels.
+    """
+    too_large = f"{path} declares more than {MAX_PIXELS:,} pixels, which is the limit; make it smaller first."
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns above its own limit, which is lower than ours, and refuses above twice that.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError:
+        raise errors.UnreadableError(too_large) from None
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise errors.UnreadableError(too_large)
+    return image
+
+
+def decode_image(path: Path, image: Image.Image) -> np.ndarray:
+    """Decodes an image that `open_image` opened; `path` is for error messages."""
+    try:
+        image.load()
+        return _rgb(ImageOps.exif_transpose(image))
+    except errors.UserError as error:
+        raise errors.UnreadableError(f"{path}: {error}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises any of these, depending on the format
+        raise errors.UnreadableError(f"{path} is damaged or truncated ({error}); save it again.") from error
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16-bit grayscale; Pillow's own conversion clips at 255
+        return _gray(np.clip(np.asarray(image), 0, 65535) >> 8)
+    if image.mode == "F":
+        return _gray(to_uint8(np.asarray(image)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def _gray(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values.astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def write_image(path: str | Path, image: np.ndarray, tag: str | None = None) -> None:
+    """Writes a png or jpg file atomically.
+
+    Args:
+      path: its suffix decides the format; missing parents are created.
+      image: `[H, W, 3]` uint8, or float in [0, 1].
+      tag: text for the file's comment.
+
+    Raises:
+      UserError: if the suffix is unknown, the path is not writable or the disk is full.
+    """
+    path = Path(path)
+    check_image_output(path)
+    with files.replace_atomically(path) as temporary:
+        save_image(temporary, image, tag)
+
+
+def check_image_output(path: str | Path) -> None:
+    """Checks an output path as `write_image` does; call it before long work.
+
+    Raises:
+      UserError: if the suffix is unknown, or if the path is a directory.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise errors.UserError(
+            f"{path}: the suffix of an image must be one of {', '.join(_SUFFIXES)}; got {path.suffix!r}."
+        )
+    if path.is_dir():
+        raise errors.UserError(f"{path} is a directory; give a file name.")
+
+
+def save_image(path: Path, image: np.ndarray, tag: str | None = None) -> None:
+    """`write_image` without checks and not atomic."""
+    if path.suffix.lower() == ".png":
+        text = PngImagePlugin.PngInfo()
+        if tag:
+            text.add_text("Comment", tag)
+        options = {"pnginfo": text}
+    else:
+        options = {"quality": 95, "subsampling": 0, "comment": tag or ""}
+    Image.fromarray(to_uint8(image)).save(path, **options)
+
+
+def to_uint8(frames: np.ndarray) -> np.ndarray:
+    """Converts frames of any shape to uint8: uint8 is returned as it is, floats in [0, 1] are scaled and rounded.
+
+    Raises:
+      UserError: if a float is not finite or outside [0, 1], or if the dtype is neither uint8 nor float.
+    """
+    frames = np.asarray(frames)
+    if frames.dtype == np.uint8:
+        return frames
+    if not np.issubdtype(frames.dtype, np.floating):
+        raise errors.UserError(f"frames must be uint8 or float in [0, 1]; got {frames.dtype}.")
+    low, high = frames.min(initial=0), frames.max(initial=0)
+    if not np.isfinite(low + high):
+        raise errors.UserError("frames must be uint8 or float in [0, 1]; got NaN or infinity.")
+    if low < -_SLACK or high > 1 + _SLACK:
+        raise errors.UserError(f"float frames must be in [0, 1]; got {low:g} to {high:g}.")
+    return np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
+
+
+def resize(frame: np.ndarray, size: tuple[int, int], fit: str = "crop") -> np.ndarray:
+    """Resizes a frame, with area interpolation where it shrinks and linear interpolation where it grows.
+
+    Args:
+      frame: `[H, W, 3]` uint8 or float32.
+      size: target `(H, W)`.
+      fit: `crop` fills the size and crops around the center; `pad` keeps the whole frame, centered between black
+        bars; `stretch` changes the aspect ratio.
+
+    Returns:
+      `[*size, 3]`, dtype of `frame`; `frame` itself if it has that size.
+
+    Raises:
+      UserError: if `fit` is unknown, or if OpenCV lacks a system library.
+    """
+    if frame.shape[:2] == tuple(size):
+        return frame
+    height, width = frame.shape[:2]
+    if fit == "stretch":
+        return _scale(frame, size)
+    if fit == "crop":
+        scale = max(size[0] / height, size[1] / width)
+        inner = (min(height, max(1, round(size[0] / scale))), min(width, max(1, round(size[1] / scale))))
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        return _scale(frame[top : top + inner[0], left : left + inner[1]], size)
+    if fit == "pad":
+        scale = min(size[0] / height, size[1] / width)
+        inner = (max(1, round(height * scale)), max(1, round(width * scale)))
+        top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+        padded = np.zeros((*size, 3), frame.dtype)
+        padded[top : top + inner[0], left : left + inner[1]] = _scale(frame, inner)
+        return padded
+    raise errors.UserError(f"fit must be crop, pad or stretch; got {fit!r}.")
+
+
+def _scale(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    from fomm_tf.opencv import cv2  # reading and writing work without OpenCV, whose system libraries may be missing
+
+    # One axis may shrink while the other grows, but INTER_AREA averages only where both shrink.
+    smaller = (min(size[0], frame.shape[0]), min(size[1], frame.shape[1]))
+    frame = cv2.resize(frame, smaller[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.resize(frame, tuple(size)[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def draw_text(text: str, height: int, max_width: int) -> np.ndarray:
+    """Draws a line of text, dark on white, in Pillow's default font.
+
+    Args:
+      text: truncated with an ellipsis if it does not fit.
+      height: of the image, in pixels; the font size is two thirds of it.
+      max_width: in pixels.
+
+    Returns:
+      `[height, W, 3]` uint8, as wide as the text, W at most `max_width`.
+    """
+    font = ImageFont.load_default(max(1, height * 2 // 3))
+    line = text = " ".join(text.split())
+    while text and font.getlength(line) > max_width:
+        text = text[:-1]
+        line = f"{text.rstrip()}…" if text else ""
+    image = Image.new("RGB", (max(1, min(max_width, round(font.getlength(line)))), height), "white")
+    ImageDraw.Draw(image).text((0, height / 2), line, _TEXT_COLOR, font, anchor="lm")
+    return np.array(image)

@@ -1,0 +1,39 @@
+"""Import rules that import-linter cannot express; the others are contracts in pyproject.toml, run by `make lint`."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FILES = [path for package in ("fomm_tf", "export", "serving") for path in sorted((ROOT / package).rglob("*.py"))]
+# TensorFlow takes seconds to load: these may load it on use only, inside a function.
+WITHOUT_TENSORFLOW = (
+    "fomm_tf",
+    "fomm_tf.cli",
+    "fomm_tf.detectors",
+    "fomm_tf.experiments.ablation",
+    "fomm_tf.visualize",
+)
+
+
+@pytest.mark.parametrize("module", WITHOUT_TENSORFLOW)
+def test_import_does_not_load_tensorflow(module):
+    code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_imports_are_absolute():
+    relative = [
+        f"{path}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
+
+
+def test_no_module_is_named_utils():
+    assert not [path for path in FILES if path.stem in ("utils", "helpers", "common")]

@@ -1,0 +1,212 @@
+import builtins
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fomm_tf import errors, video
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+
+
+def _refusal(path) -> str:
+    with pytest.raises(errors.UserError) as caught:
+        video.read_image(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+def test_write_image_png_round_trip_is_lossless(tmp_path, rgb):
+    video.write_image(tmp_path / "new" / "ä b.png", rgb, tag="animated with fomm-tf")
+    np.testing.assert_array_equal(video.read_image(tmp_path / "new" / "ä b.png"), rgb)
+    assert Image.open(tmp_path / "new" / "ä b.png").text == {"Comment": "animated with fomm-tf"}
+
+
+def test_write_image_jpg_round_trip_is_close(tmp_path):
+    smooth = np.broadcast_to(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], (64, 64, 3))
+    video.write_image(tmp_path / "a.JPG", smooth, tag="tag")
+    assert np.abs(video.read_image(tmp_path / "a.JPG").astype(int) - smooth).max() < 6
+    assert Image.open(tmp_path / "a.JPG").info["comment"] == b"tag"
+
+
+def test_read_image_converts_grayscale_to_rgb(tmp_path, rgb):
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(video.read_image(tmp_path / "gray.png"), np.repeat(rgb[..., :1], 3, -1))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_read_image_shows_transparency_as_white(tmp_path, mode):
+    color = (0, 0, 0) if mode == "RGBA" else (0,)
+    for alpha, expected in ((0, 255), (255, 0), (128, 127)):
+        Image.new(mode, (2, 2), (*color, alpha)).save(tmp_path / "a.png")
+        assert np.abs(video.read_image(tmp_path / "a.png").astype(int) - expected).max() <= 1
+
+
+def test_read_image_shows_transparent_palette_color_as_white(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "p.png", transparency=0)
+    np.testing.assert_array_equal(video.read_image(tmp_path / "p.png"), [[[255, 255, 255], [200, 100, 50]]])
+
+
+def _png(width, height, depth, color, rows: bytes) -> bytes:
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("color", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_read_image_converts_16_bits_to_8(tmp_path, color, channels):
+    values = np.array([[0, 255, 256, 32768, 65535]], ">u2")
+    pixels = np.repeat(values[..., None], channels, -1)
+    if channels in (2, 4):
+        pixels[..., -1] = 65535
+    (tmp_path / "a.png").write_bytes(_png(5, 1, 16, color, b"\x00" + pixels.tobytes()))
+    np.testing.assert_array_equal(video.read_image(tmp_path / "a.png")[0, :, 0], [0, 0, 1, 128, 255])
+
+
+def test_read_image_applies_exif_orientation(tmp_path, rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the first row is the right-hand side
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(video.read_image(tmp_path / "a.png"), np.rot90(rgb, -1))
+
+
+def test_read_image_reads_first_frame_of_an_animation(tmp_path):
+    images = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:])
+    np.testing.assert_array_equal(video.read_image(tmp_path / "a.gif")[0, 0], [255, 0, 0])
+
+
+def test_read_image_scales_float_tiff(tmp_path):
+    Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "a.tiff")
+    np.testing.assert_array_equal(video.read_image(tmp_path / "a.tiff")[0, :, 0], [0, 128, 255])
+
+
+def test_read_image_accepts_one_pixel(tmp_path):
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "a.png")
+    image = video.read_image(tmp_path / "a.png")
+    assert image.shape == (1, 1, 3)
+    for fit in ("crop", "pad", "stretch"):
+        np.testing.assert_array_equal(video.resize(image, (64, 64), fit), np.broadcast_to([1, 2, 3], (64, 64, 3)))
+
+
+@pytest.mark.parametrize("side", [10_001, 20_000])
+def test_read_image_rejects_huge_image_by_its_header(tmp_path, side, monkeypatch):
+    (tmp_path / "a.png").write_bytes(_png(side, side, 8, 2, b""))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    assert "more than 100,000,000 pixels" in _refusal(tmp_path / "a.png")
+
+
+def test_read_image_rejects_other_files_with_specific_messages(tmp_path, rgb):
+    assert "does not exist" in _refusal(tmp_path / "missing.png")
+    assert "is a directory" in _refusal(tmp_path)
+    (tmp_path / "empty.png").touch()
+    assert "is empty (0 bytes)" in _refusal(tmp_path / "empty.png")
+    (tmp_path / "text.png").write_text("not an image\n" * 20)
+    assert "is not an image" in _refusal(tmp_path / "text.png")
+    for suffix in (".png", ".jpg"):
+        Image.fromarray(np.kron(rgb, np.ones((20, 20, 1), np.uint8))).save(tmp_path / f"cut{suffix}")
+        data = (tmp_path / f"cut{suffix}").read_bytes()
+        (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
+        assert "damaged or truncated" in _refusal(tmp_path / f"cut{suffix}")
+
+
+def test_write_image_rejects_invalid_paths(tmp_path, rgb):
+    with pytest.raises(errors.UserError, match=r"must be one of \.png, \.jpg, \.jpeg; got '\.xyz'"):
+        video.write_image(tmp_path / "a.xyz", rgb)
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.UserError, match="is not a directory"):
+        video.write_image(tmp_path / "file" / "a.png", rgb)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(errors.UserError, match="is a directory"):
+        video.write_image(tmp_path / "folder.png", rgb)
+    with pytest.raises(errors.UserError, match="NaN"):
+        video.write_image(tmp_path / "new.png", rgb * np.nan)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+def test_to_uint8_scales_floats():
+    np.testing.assert_array_equal(
+        video.to_uint8(np.array([0, 0.5, 1, 1.0004, -0.0004], np.float32)), [0, 128, 255, 255, 0]
+    )
+    every = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(video.to_uint8(every / np.float32(255)), every)
+    assert video.to_uint8(every) is every
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([0.5, np.nan], "NaN or infinity"),
+        ([np.inf, 0.5], "NaN or infinity"),
+        ([0.0, 255.0], "must be in \\[0, 1\\]; got 0 to 255"),
+        ([-1.0, 1.0], "must be in \\[0, 1\\]; got -1 to 1"),
+        ([1, 2], "got int64"),
+    ],
+)
+def test_to_uint8_rejects_other_values(frames, message):
+    with pytest.raises(errors.UserError, match=message):
+        video.to_uint8(np.array(frames))
+
+
+def test_resize_averages_areas_when_shrinking():
+    frame = np.random.default_rng(0).integers(0, 256, (12, 24, 3), np.uint8)
+    mean = frame.reshape(4, 3, 4, 6, 3).mean((1, 3))
+    assert np.abs(video.resize(frame, (4, 4), "stretch") - mean).max() <= 1
+    # One axis shrinks, the other stays or grows: the shrinking one is still averaged.
+    mean = frame.reshape(12, 4, 6, 3).mean(2)
+    assert np.abs(video.resize(frame, (12, 4), "stretch") - mean).max() <= 1
+    assert np.abs(video.resize(frame, (24, 4), "stretch")[0] - mean[0]).max() <= 1
+
+
+def test_resize_crop_keeps_the_center():
+    frame = np.zeros((8, 16, 3), np.uint8)
+    frame[:, 4:12] = 255
+    np.testing.assert_array_equal(video.resize(frame, (4, 4)), np.full((4, 4, 3), 255))
+    np.testing.assert_array_equal(video.resize(frame.transpose(1, 0, 2), (4, 4)), np.full((4, 4, 3), 255))
+    np.testing.assert_array_equal(video.resize(frame, (4, 8)), video.resize(frame, (4, 8), "stretch"))
+
+
+def test_resize_pad_keeps_all_between_black_bars():
+    padded = video.resize(np.full((8, 16, 3), 255, np.uint8), (8, 8), "pad")
+    np.testing.assert_array_equal(padded[:, 0, 0], [0, 0, 255, 255, 255, 255, 0, 0])
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 1000), (7, 5)])
+@pytest.mark.parametrize("size", [(4, 4), (64, 32), (5, 90), (1, 1)])
+def test_resize_returns_any_requested_size(fit, shape, size):
+    frame = np.full((*shape, 3), 0.5, np.float32)
+    resized = video.resize(frame, size, fit)
+    assert resized.shape == (*size, 3) and resized.dtype == np.float32
+    assert fit == "pad" or np.abs(resized - 0.5).max() < 1e-6
+
+
+def test_resize_rejects_unknown_fit():
+    with pytest.raises(errors.UserError, match="must be crop, pad or stretch"):
+        video.resize(np.zeros((2, 2, 3), np.uint8), (4, 4), "cover")
+
+
+def test_resize_reports_missing_system_library(monkeypatch):
+    importing = builtins.__import__
+
+    def fail(name, *arguments, **options):
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+        return importing(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", fail)
+    monkeypatch.delitem(sys.modules, "fomm_tf.opencv", raising=False)
+    with pytest.raises(errors.UserError, match=r"libGL\.so\.1.*libgl1 and libglib2\.0-0.*opencv-python-headless"):
+        video.resize(np.zeros((2, 2, 3), np.uint8), (4, 4))
