@@ -1,4 +1,4 @@
-"""`python -m fomm_tf.data.people.score`: the measures of `measures` for the results of a test set whose truth is known."""
+"""`python -m fomm_tf.data.people.score`: `measures` for the results of a test set whose truth is known."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ def score(root: pathlib.Path, results: pathlib.Path, reader: measures.Expression
     for predictor in PREDICTORS:
         of_predictor = {"correlations": {}}
         for name, correlation in measures.correlate(readings[predictor], true).items():
-            of_predictor["correlations"][name] = correlation._asdict()
+            of_predictor["correlations"][name] = {
+                key: value if np.isfinite(value) else None for key, value in correlation._asdict().items()
+            }
         for name, values in zip(("face_psnr", "face_ssim"), quality.get(predictor, ()), strict=False):
             values = np.concatenate(values) if values else np.array([])
             finite = values[np.isfinite(values)]
@@ -158,8 +160,11 @@ def table(scores: dict) -> str:
         for predictor in PREDICTORS:
             each = scores[predictor]["correlations"][name]
             missing = f", {each['missing']} frames without" if each["missing"] else ""
-            is_known = np.isfinite(each["value"])
-            cells.append(f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f}{missing})" if is_known else "-")
+            cells.append(
+                "-"
+                if each["value"] is None
+                else f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f}{missing})"
+            )
         lines.append(f"| correlation of {name.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
