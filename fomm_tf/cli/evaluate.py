@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from fomm_tf.cli import reconstruct
 
@@ -37,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate animations instead: a table with the columns source and driving, and truth where ground truth "
         "is known; paths are relative to --data",
     )
+    parser.add_argument(
+        "--expressions",
+        metavar="SET",
+        help="for rendered people (--data is such a set): measure the face alone and expression transfer, with a reader "
+        "fitted on the people in train of SET; writes png/ and expressions.json too",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -46,13 +53,18 @@ def run(arguments: argparse.Namespace) -> None:
       errors.UserError: see `fomm_tf.evaluation.evaluate`.
     """
     from fomm_tf import evaluation
+    from fomm_tf.evaluation import rendered_people
 
+    if arguments.expressions is not None:
+        rendered_people.check_set(Path(arguments.expressions), "train")
+        rendered_people.check_set(Path(arguments.data), "test")
     metrics = {} if arguments.metrics is None else {"metrics": arguments.metrics}
     settings = evaluation.Settings(
         detector=arguments.detector,
         embedding=arguments.embedding,
         fit=arguments.fit,
         batch_size=arguments.batch_size,
+        png=arguments.expressions is not None,
         **metrics,
     )
     report = evaluation.evaluate(
@@ -64,6 +76,11 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.jobs,
         progress=not arguments.quiet,
     )
+    scores = None
+    if arguments.expressions is not None:
+        scores = rendered_people.write(arguments.expressions, arguments.data, arguments.out)
     if not arguments.quiet:
         print(report.summary())
+        if scores is not None:
+            print(f"\n{scores}")
         print(f"\n{arguments.out}: report.md, report.json, sheet.png")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fomm_tf import errors, video
-from fomm_tf.data.people import clips, measures, score
+from fomm_tf.data.people import clips
+from fomm_tf.evaluation import expression, rendered_people
 
 SIDE = 64
 NAMES = clips.landmark_names()
@@ -64,8 +65,8 @@ def test_face_psnr_counts_the_masked_pixels_alone():
     masks[:, 10:20, 10:20] = True
     generated[0, 10:20, 10:20] += 25
     generated[0, 30:] = 0
-    np.testing.assert_allclose(measures.face_psnr(generated, truth, masks), [20 * np.log10(255 / 25), np.inf])
-    assert np.isnan(measures.face_psnr(generated, truth, np.zeros_like(masks))).all()
+    np.testing.assert_allclose(expression.face_psnr(generated, truth, masks), [20 * np.log10(255 / 25), np.inf])
+    assert np.isnan(expression.face_psnr(generated, truth, np.zeros_like(masks))).all()
 
 
 def test_face_ssim_is_tensorflow_s_where_the_mask_is_what_its_window_sees():
@@ -77,17 +78,17 @@ def test_face_ssim_is_tensorflow_s_where_the_mask_is_what_its_window_sees():
     masks = np.zeros([2, SIDE, SIDE], bool)
     masks[:, 5:-5, 5:-5] = True  # TensorFlow's window of 11 pixels stays inside of the frame
     expected = tf.image.ssim(generated, truth, 255).numpy()
-    np.testing.assert_allclose(measures.face_ssim(generated, truth, masks), expected, atol=2e-4)
+    np.testing.assert_allclose(expression.face_ssim(generated, truth, masks), expected, atol=2e-4)
 
 
 def test_expression_reader_reads_other_people_and_nothing_from_a_copied_source():
     train = [draw_clip(seed) for seed in range(30)]
     frames, landmarks, values = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    reader = measures.ExpressionReader(None).fit(frames, landmarks, values)
+    reader = expression.ExpressionReader(None).fit(frames, landmarks, values)
     others = [draw_clip(seed) for seed in range(100, 110)]
     true = [clip[2] for clip in others]
-    ceiling = measures.correlate([reader.read(*clip[:2]) for clip in others], true)
-    copied = measures.correlate([reader.read(np.repeat(clip[0][:1], 12, 0), clip[1]) for clip in others], true)
+    ceiling = expression.correlate([reader.read(*clip[:2]) for clip in others], true)
+    copied = expression.correlate([reader.read(np.repeat(clip[0][:1], 12, 0), clip[1]) for clip in others], true)
     for signal in ("mouth_opening", "eye_closure", "gaze_x"):
         assert ceiling[signal].value > 0.8 and ceiling[signal].low <= ceiling[signal].value <= ceiling[signal].high
         assert abs(copied[signal].value) < 0.4, signal
@@ -96,11 +97,11 @@ def test_expression_reader_reads_other_people_and_nothing_from_a_copied_source()
 
 def test_expression_reader_reads_the_head_from_detected_points():
     frames, landmarks, values = draw_clip(0, 60)
-    reader = measures.ExpressionReader(detect_from(values)).fit(frames, landmarks, values)
+    reader = expression.ExpressionReader(detect_from(values)).fit(frames, landmarks, values)
     read = reader.read(frames, landmarks)
     assert np.isnan(read[-1, 4:]).all() and np.isfinite(read[:-1]).all()
     for signal in ("yaw", "pitch"):
-        correlation = measures.correlate([read], [values])[signal]
+        correlation = expression.correlate([read], [values])[signal]
         assert correlation.value > 0.95 and correlation.missing == 1
 
 
@@ -108,9 +109,9 @@ def test_correlate_is_within_clips():
     rng = np.random.default_rng(0)
     true = [rng.normal(size=[8, 6]) for _ in range(5)]
     moved = [values + 10 * number for number, values in enumerate(true)]
-    assert measures.correlate(moved, true)["mouth_opening"].value == pytest.approx(1.0)
-    assert measures.correlate([-values for values in moved], true)["pitch"].value == pytest.approx(-1.0)
-    still = measures.correlate([np.ones([8, 6])] * 5, true)
+    assert expression.correlate(moved, true)["mouth_opening"].value == pytest.approx(1.0)
+    assert expression.correlate([-values for values in moved], true)["pitch"].value == pytest.approx(-1.0)
+    still = expression.correlate([np.ones([8, 6])] * 5, true)
     assert all(np.isnan(correlation.value) for correlation in still.values())
 
 
@@ -143,23 +144,22 @@ def drawn_set(tmp_path):
     return tmp_path
 
 
-def test_score_of_the_true_frames_is_the_ceiling(drawn_set, capsys):
-    line = ["--data", drawn_set, "--results", drawn_set / "results", "--train", drawn_set, "--no-head"]
-    assert score.main([*map(str, line), "--out", str(drawn_set / "scores.json")]) == 0
-    scores = json.loads((drawn_set / "scores.json").read_text())
+def test_score_of_the_true_frames_is_the_ceiling(drawn_set):
+    scores = rendered_people.score(drawn_set, drawn_set / "results", rendered_people.fit_reader(drawn_set, 6, None))
+    json.dumps(scores, allow_nan=False)
     model, ceiling = scores["model"], scores["truth"]
     assert scores["clips"] == 2 and model["face_ssim"] == pytest.approx(1.0) and model["face_psnr"] is None
     assert model["correlations"]["mouth_opening"] == ceiling["correlations"]["mouth_opening"]
     assert scores["source_copy"]["face_psnr"] < 40
-    assert "| correlation of mouth opening |" in capsys.readouterr().out
+    assert "| correlation of mouth opening | 0." in rendered_people.table(scores)
 
 
 def test_score_rejects_a_missing_or_misshapen_result(drawn_set):
-    reader = score.fit_reader(drawn_set, 2, None)
+    reader = rendered_people.fit_reader(drawn_set, 2, None)
     (drawn_set / "results" / "00050#000" / "00011.png").unlink()
     with pytest.raises(errors.UserError, match=r"got frames \[11, 64, 64, 3\]; expected \[12, 64, 64, 3\]"):
-        score.score(drawn_set, drawn_set / "results", reader)
+        rendered_people.score(drawn_set, drawn_set / "results", reader)
     with pytest.raises(errors.UserError, match="has no result 00050#000"):
-        score.score(drawn_set, drawn_set / "nowhere", reader)
+        rendered_people.score(drawn_set, drawn_set / "nowhere", reader)
     with pytest.raises(errors.UserError, match="has no truth about train"):
-        score.fit_reader(drawn_set / "nowhere", 2, None)
+        rendered_people.fit_reader(drawn_set / "nowhere", 2, None)

@@ -1,31 +1,26 @@
-"""`python -m fomm_tf.data.people.score`: `measures` for the results of a test set whose truth is known."""
+"""Scores of results on rendered people, whose truth is known: the face alone, and how much of its expression arrives.
+
+A set is what `python -m fomm_tf.data.people` writes. The model is shown beside the source-copy baseline and the true
+frames themselves, which are the ceiling of the reader of expressions.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
-import pathlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
-from fomm_tf import console, detectors, errors, files, video
-from fomm_tf.data.people import measures
+from fomm_tf import detectors, errors, files, video
+from fomm_tf.evaluation import expression
+from fomm_tf.evaluation.protocol import MODEL, SOURCE_COPY
 
-_NAME = "python -m fomm_tf.data.people.score"
-_TEXT = "Scores results on rendered people: quality of the face, and how much of the expression arrives."
-_MORE = """\
-first:  fomm reconstruct --run RUN --data SET --out RESULTS
-then:   python -m fomm_tf.data.people.score --data SET --results RESULTS/png --train SET
-
-A reader of expressions is fitted on true frames of the people in train of --train, and reads the results in --results.
-The table has the model beside the source-copy baseline and the true frames themselves: the reader's ceiling.
-exit code: 0 done, 2 a mistake in the arguments, 130 stopped
-"""
-MODEL, SOURCE_COPY, TRUTH = PREDICTORS = ("model", "source_copy", "truth")
+TRUTH = "truth"
+PREDICTORS = (MODEL, SOURCE_COPY, TRUTH)
+# Clips of other people that the reader is fitted on.
+_FITTED_CLIPS = 300
 
 
 class TrueClip(NamedTuple):
@@ -35,7 +30,7 @@ class TrueClip(NamedTuple):
       name: without the split.
       frames: `[N, H, W, 3]` uint8.
       landmarks: `[N, P, 2]`.
-      values: `[N, 6]`, see `measures.true_values`.
+      values: `[N, 6]`, see `expression.true_values`.
       masks: `[N, H, W]` bool, the face; None if the set has none.
     """
 
@@ -46,7 +41,7 @@ class TrueClip(NamedTuple):
     masks: np.ndarray | None
 
 
-def read_clips(root: pathlib.Path, split: str, limit: int | None = None) -> Iterator[TrueClip]:
+def read_clips(root: Path, split: str, limit: int | None = None) -> Iterator[TrueClip]:
     """Reads the clips of a split in the order of their names.
 
     Args:
@@ -57,46 +52,76 @@ def read_clips(root: pathlib.Path, split: str, limit: int | None = None) -> Iter
     Raises:
       errors.UserError: if there is no such set.
     """
-    paths = sorted((root / "truth" / split).glob("*.json"))[:limit]
-    if not paths:
-        raise errors.UserError(
-            f"{root} has no truth about {split}; name a set of `python -m fomm_tf.data.people` that is complete."
-        )
-    for path in paths:
+    check_set(root, split)
+    for path in sorted((root / "truth" / split).glob("*.json"))[:limit]:
         record = json.loads(path.read_text(encoding="utf-8"))
         masks = root / "masks" / split / path.stem
         yield TrueClip(
             path.stem,
             _read_frames(root / split / path.stem),
             np.array(record["landmarks"]),
-            measures.true_values(record),
+            expression.true_values(record),
             _read_frames(masks)[..., 0] > 127 if masks.is_dir() else None,
         )
 
 
-def _read_frames(path: pathlib.Path) -> np.ndarray:
+def _read_frames(path: Path) -> np.ndarray:
     return np.stack(list(video.open_video(path)))
 
 
-def fit_reader(root: pathlib.Path, people: int, detect: measures.Points | None) -> measures.ExpressionReader:
+def write(train: str | Path, data: str | Path, out: str | Path) -> str:
+    """Scores what `evaluate` wrote to `out`, and writes `expressions.json` there.
+
+    Args:
+      train: a set whose people in train the reader of expressions is fitted on.
+      data: the set that was evaluated.
+      out: directory of the evaluation, whose settings had `png`.
+
+    Returns:
+      The scores as a table.
+
+    Raises:
+      errors.UserError: if `train` or `data` is no set of rendered people, or a detector cannot be fetched.
+    """
+    data, out = Path(data), Path(out)
+    check_set(data, "test")
+    reader = fit_reader(Path(train), _FITTED_CLIPS, detectors.load_points("face-points"))
+    scores = score(data, out / "png", reader)
+    files.write_json(out / "expressions.json", scores)
+    return table(scores)
+
+
+def check_set(root: Path, split: str) -> None:
+    """Checks that a directory is a complete set of rendered people.
+
+    Raises:
+      errors.UserError: if not.
+    """
+    if not any((root / "truth" / split).glob("*.json")):
+        raise errors.UserError(
+            f"{root} has no truth about {split}; give a complete set of `python -m fomm_tf.data.people`."
+        )
+
+
+def fit_reader(root: Path, people: int, detect: expression.Points | None) -> expression.ExpressionReader:
     """Fits a reader on the first people of a training set.
 
     Args:
       root: of the set.
       people: clips to fit on.
-      detect: see `measures.ExpressionReader`.
+      detect: see `expression.ExpressionReader`.
     """
     clips = list(read_clips(root, "train", people))
     parts = (np.concatenate([getattr(clip, name) for clip in clips]) for name in ("frames", "landmarks", "values"))
-    return measures.ExpressionReader(detect).fit(*parts)
+    return expression.ExpressionReader(detect).fit(*parts)
 
 
-def score(root: pathlib.Path, results: pathlib.Path, reader: measures.ExpressionReader) -> dict:
+def score(root: Path, results: Path, reader: expression.ExpressionReader) -> dict:
     """Scores the results for the test clips of a set.
 
     Args:
       root: of the set.
-      results: folder of a folder of frames, or of a video, for each clip by its name.
+      results: a directory of frames for each clip, by its name or, for a pair, twice its name (`00003--00003`).
       reader: fitted on other people.
 
     Returns:
@@ -108,7 +133,7 @@ def score(root: pathlib.Path, results: pathlib.Path, reader: measures.Expression
     readings = {predictor: [] for predictor in PREDICTORS}
     quality = {predictor: ([], []) for predictor in (MODEL, SOURCE_COPY)}
     true = []
-    for clip in tqdm.tqdm(list(read_clips(root, "test")), unit="clip", disable=None):
+    for clip in read_clips(root, "test"):
         frames = {
             MODEL: _read_result(results, clip),
             SOURCE_COPY: np.broadcast_to(clip.frames[:1], clip.frames.shape),
@@ -120,12 +145,12 @@ def score(root: pathlib.Path, results: pathlib.Path, reader: measures.Expression
         # The first frame is the source itself.
         for predictor, (psnr, ssim) in quality.items() if clip.masks is not None else ():
             pair = frames[predictor][1:], clip.frames[1:], clip.masks[1:]
-            psnr.append(measures.face_psnr(*pair))
-            ssim.append(measures.face_ssim(*pair))
+            psnr.append(expression.face_psnr(*pair))
+            ssim.append(expression.face_ssim(*pair))
     scores: dict = {"clips": len(true)}
     for predictor in PREDICTORS:
         of_predictor = {"correlations": {}}
-        for name, correlation in measures.correlate(readings[predictor], true).items():
+        for name, correlation in expression.correlate(readings[predictor], true).items():
             of_predictor["correlations"][name] = {
                 key: value if np.isfinite(value) else None for key, value in correlation._asdict().items()
             }
@@ -137,10 +162,11 @@ def score(root: pathlib.Path, results: pathlib.Path, reader: measures.Expression
     return scores
 
 
-def _read_result(results: pathlib.Path, clip: TrueClip) -> np.ndarray:
-    path = next((path for path in (results / clip.name, results / f"{clip.name}.mp4") if path.exists()), None)
+def _read_result(results: Path, clip: TrueClip) -> np.ndarray:
+    names = (clip.name, f"{clip.name}--{clip.name}")
+    path = next((results / name for name in names if (results / name).is_dir()), None)
     if path is None:
-        raise errors.UserError(f"{results} has no result {clip.name}; expected a folder of frames or an mp4.")
+        raise errors.UserError(f"{results} has no result {clip.name}; expected a directory of frames.")
     frames = _read_frames(path)
     if frames.shape != clip.frames.shape:
         raise errors.UserError(f"{path}: got frames {list(frames.shape)}; expected {list(clip.frames.shape)}.")
@@ -155,7 +181,7 @@ def table(scores: dict) -> str:
         cells = [scores[predictor].get(name) for predictor in PREDICTORS]
         title = {"face_psnr": "face PSNR, dB", "face_ssim": "face SSIM"}[name]
         lines.append(f"| {title} | {' | '.join('-' if cell is None else f'{cell:.{digits}f}' for cell in cells)} |")
-    for name in measures.SIGNALS:
+    for name in expression.SIGNALS:
         cells = []
         for predictor in PREDICTORS:
             each = scores[predictor]["correlations"][name]
@@ -167,32 +193,3 @@ def table(scores: dict) -> str:
             )
         lines.append(f"| correlation of {name.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code."""
-    return console.run("people.score", lambda: _run(argv))
-
-
-def _run(argv: Sequence[str] | None) -> None:
-    parser = console.Parser(
-        prog=_NAME, description=_TEXT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=pathlib.Path, required=True, metavar="SET", help="set whose test/ was rebuilt")
-    parser.add_argument("--results", type=pathlib.Path, required=True, metavar="DIR", help="results by clip name")
-    parser.add_argument("--train", type=pathlib.Path, required=True, metavar="SET", help="set to fit the reader on")
-    parser.add_argument("--people", type=int, default=300, metavar="N", help="clips to fit on (default 300)")
-    parser.add_argument("--no-head", action="store_true", help="read neither yaw nor pitch: needs no face detector")
-    parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="write the scores as JSON too")
-    options = parser.parse_args(argv)
-    if options.people < 1:
-        raise errors.UserError(f"--people must be at least 1; got {options.people}.")
-    detect = None if options.no_head else detectors.load_points("face-points")
-    scores = score(options.data, options.results, fit_reader(options.train, options.people, detect))
-    if options.out:
-        files.write_json(options.out, scores)
-    print(table(scores))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
