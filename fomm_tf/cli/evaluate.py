@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expressions",
         metavar="SET",
-        help="for rendered people (--data is such a set): measure the face alone and expression transfer, with a reader "
+        help="for rendered people (--data is such a set): measure the face alone and expression transfer, by a reader "
         "fitted on the people in train of SET; writes png/ and expressions.json too",
     )
 
