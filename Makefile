@@ -7,15 +7,15 @@ OPENCV = $(BIN)/python -c "import cv2" 2>/dev/null || \
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 NUMERICS := tests/ops tests/models tests/losses tests/conformance tests/parity tests/training
 
-.PHONY: demo serve test quick conformance lint bench compat clean
+.PHONY: demo serve test quick conformance lint docs bench compat clean
 
 demo: .venv/core
 	rm -rf outputs/demo
 	$(BIN)/fomm demo --out outputs/demo
 
 serve: .venv/all
-	test -d models/fomm || $(BIN)/python -m export --to saved_model --out models/fomm
-	$(BIN)/python -m serving local --model models/fomm
+	test -d models/fomm || $(BIN)/fomm export --to saved_model --out models/fomm
+	$(BIN)/fomm serve --model models/fomm
 
 test: .venv/all
 	$(PYTEST)
@@ -33,6 +33,10 @@ lint: .venv/all
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
+
+# The site, into outputs/site.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/all
 	$(BIN)/python tests/bench/animator.py
@@ -66,6 +70,10 @@ clean:
 	$(OPENCV)
 	$(BIN)/pip check
 	touch $@ .venv/core
+
+.venv/docs: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install -q -e ".[docs]"
+	touch $@
 
 # One extra alone, as a user would install it.
 .venv-extra-%/done: BIN = .venv-extra-$*/bin

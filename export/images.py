@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from export import checks
+from fomm_tf.export import checks
 
 # 25 megapixels are 300 MB as float32. A header that declares more is refused before decoding.
 MAX_PIXELS = 25_000_000

@@ -43,10 +43,13 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> tuple[checkp
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with `-dirty` if files differ from it; None outside a git checkout."""
+    """The checkout's commit, with `-dirty` if files differ from it; None for an installed wheel."""
+    root = pathlib.Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
     line = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(line, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=True)
+        done = subprocess.run(line, cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

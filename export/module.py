@@ -17,9 +17,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from export import checks, images, loading
-from fomm_tf import config as configs
-from fomm_tf import models
+from fomm_tf import checkpoint, models
+from fomm_tf.export import checks, images
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -32,8 +31,7 @@ class Module:
     """A run's networks behind named functions, `signatures`.
 
     Args:
-      settings: the run's config.
-      model: built and restored.
+      run: restored, its normalizations folded.
       metadata: what the `metadata` signature returns as JSON.
 
     Attributes:
@@ -41,11 +39,9 @@ class Module:
       metadata: as JSON.
     """
 
-    def __init__(
-        self, settings: configs.Config, model: models.FirstOrderMotionModel, metadata: dict[str, object]
-    ) -> None:
-        self.config, self.model, self.metadata = settings, model, json.dumps(metadata, indent=2)
-        sizes = settings.model
+    def __init__(self, run: checkpoint.Run, metadata: dict[str, object]) -> None:
+        self.config, self.model, self.metadata = run.config, run.model, json.dumps(metadata, indent=2)
+        sizes = run.config.model
         frame, points = [*sizes.frame_size, 3], [sizes.num_keypoints, 2]
         source, initial, driving = (self._keypoint_specs(name) for name in ("source", "initial", "driving"))
         driving = {name: tf.TensorSpec([None, *spec.shape], tf.float32, name) for name, spec in driving.items()}
@@ -102,8 +98,8 @@ class Module:
 
     def _transfer(self, inputs: Tensors) -> Tensors:
         checks.check_finite(inputs)
-        given = {name.removeprefix("driving_"): tf.float32 for name in inputs if name.startswith("driving_")}
-        return _map_examples(self._transfer_one, inputs, given)
+        dtypes = {name.removeprefix("driving_"): tf.float32 for name in inputs if name.startswith("driving_")}
+        return _map_examples(self._transfer_one, inputs, dtypes)
 
     def _transfer_one(self, inputs: Tensors) -> Tensors:
         """One example: the source keypoints have no batch axis."""
@@ -130,8 +126,8 @@ class Module:
         checks.check_finite(inputs)
 
         def render(each: Tensors) -> Tensors:
-            found = self._render_one(each)
-            return {name: found[name] for name in names}
+            outputs = self._render_one(each)
+            return {name: outputs[name] for name in names}
 
         return _map_examples(render, inputs, dict.fromkeys(names, tf.float32))
 
@@ -148,37 +144,23 @@ class Module:
         inputs = inputs | {name: self._frames(inputs, name) for name in ("source", "driving")}
         initial = {name: tensor for name, tensor in inputs.items() if name.startswith("initial_")}
         checks.check_finite(initial)
-        given = {_frames_name(dtype): dtype} | dict.fromkeys(initial, tf.float32)
-        return _map_examples(lambda each: self._animate_one(each, dtype), inputs, given)
+        dtypes = {_frames_name(dtype): dtype} | dict.fromkeys(initial, tf.float32)
+        return _map_examples(lambda each: self._animate_one(each, dtype), inputs, dtypes)
 
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        found = self.model.detect(inputs["driving"])
+        driving = self.model.detect(inputs["driving"])
         initial = {
             name: tf.where(inputs["use_initial"], inputs[name], first[0])
-            for name, first in named(found, "initial_").items()
+            for name, first in named(driving, "initial_").items()
         }
-        moved = self._transfer_one(inputs | encoded | named(found, "driving_") | initial)
+        moved = self._transfer_one(inputs | encoded | named(driving, "driving_") | initial)
         frames = self._render_one(encoded | moved)["prediction"]
         return {_frames_name(dtype): images.from_float(frames, dtype)} | initial
 
     def _metadata(self, inputs: Tensors) -> Tensors:
         return {"metadata": tf.fill(tf.shape(inputs["request"]), self.metadata)}
-
-
-def load(folder: str | pathlib.Path, precision: str = "float32") -> Module:
-    """Loads a run's model, its normalizations folded.
-
-    Args:
-      folder: the run directory.
-      precision: what the networks compute in, one of `config.PRECISIONS`; inputs and outputs stay float32.
-
-    Raises:
-      errors.UserError: if `folder` is not a run directory or its checkpoint does not match its config.
-    """
-    run, metadata = loading.load(folder, precision)
-    return Module(run.config, run.model, metadata)
 
 
 def switched_transfer(
@@ -230,9 +212,9 @@ def _checked(
     return concrete(lambda inputs: function(checks.check_batch(inputs, specs)), specs)
 
 
-def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, given: dict[str, tf.DType]) -> Tensors:
+def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtypes: dict[str, tf.DType]) -> Tensors:
     """Maps over examples: with a batch of 1, one source is broadcast to all its driving frames without a copy."""
-    return tf.map_fn(function, inputs, fn_output_signature=given, parallel_iterations=1)
+    return tf.map_fn(function, inputs, fn_output_signature=dtypes, parallel_iterations=1)
 
 
 def named(keypoints: keypoint_ops.Keypoints, prefix: str = "") -> Tensors:

@@ -16,9 +16,8 @@ import tensorflow as tf
 import tf2onnx
 import tqdm
 
-import export
-from export import loading, pipeline, stages
-from fomm_tf import checkpoint
+from fomm_tf import checkpoint, export
+from fomm_tf.export import loading, pipeline, stages
 from fomm_tf.ops import warp
 
 OPSET = 17

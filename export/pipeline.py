@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from export import runner, stages
+from fomm_tf.export import runner, stages
 
 NAME = "pipeline.json"
 # variant -> stage -> what the stage's file stores its weights as, or computes in

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export import examples, pipeline, runner, stages
 from fomm_tf import errors
+from fomm_tf.export import examples, pipeline, runner, stages
 
 NAME = "report.md"
 # Largest allowed difference of a float32 output, relative to its largest absolute value where that is above 1.
@@ -65,8 +65,8 @@ def measure(folder: pathlib.Path, built: stages.Stages) -> dict[str, Variant]:
         worst, times = {}, {}
         for stage, inputs, outputs in exact.calls:
             for key, actual in chain.run(stage, inputs).items():
-                difference = np.abs(actual - outputs[key]).max() / max(1.0, np.abs(outputs[key]).max())
-                worst[f"{stage}.{key}"] = max(worst.get(f"{stage}.{key}", 0.0), float(difference))
+                difference = relative_difference(actual, outputs[key])
+                worst[f"{stage}.{key}"] = max(worst.get(f"{stage}.{key}", 0.0), difference)
         for stage, inputs, _ in {call[0]: call for call in exact.calls}.values():
             times[stage] = statistics.median(_milliseconds(chain, stage, inputs) for _ in range(_ROUNDS))
         frames = np.stack(list(chain.animate(sources[1], clip)))
@@ -93,10 +93,24 @@ def check(folder: pathlib.Path, built: stages.Stages) -> None:
     if exact is None:
         return
     output, worst = max(exact.worst.items(), key=lambda item: item[1])
-    if not worst <= TOLERANCE:
+    check_difference(output, worst, TOLERANCE)
+
+
+def relative_difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    """The largest absolute difference, relative to the largest absolute value of `expected` where that is above 1."""
+    return float(np.abs(actual - expected).max() / max(1.0, np.abs(expected).max()))
+
+
+def check_difference(name: str, difference: float, tolerance: float) -> None:
+    """Compares the difference of an output from the Keras model with its tolerance.
+
+    Raises:
+      errors.UserError: if it is larger, or NaN.
+    """
+    if not difference <= tolerance:
         raise errors.UserError(
-            f"{output}: differs by {worst:.2g} from the Keras model; expected at most {TOLERANCE:g}; this is a bug in "
-            "the export, or the run has values too large for float32."
+            f"{name}: differs by {difference:.2g} from the Keras model; expected at most {tolerance:g}; this is a bug "
+            "in the export, or the run has values too large for float32."
         )
 
 

@@ -1,4 +1,4 @@
-"""Runs files that `python -m export --to tflite` or `--to onnx` wrote; works without this project.
+"""Runs files that `fomm export --to tflite` or `--to onnx` wrote; works without this project.
 
 pipeline = Pipeline("models/phone", "dynamic")
 for frame in pipeline.animate(source, driving_frames):

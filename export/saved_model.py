@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from export import examples, module
-from fomm_tf import checkpoint, errors
+from fomm_tf import checkpoint
+from fomm_tf.export import examples, loading, module
 
 # TF-Serving reads warm-up requests from here before it reports a version as ready.
 EXTRA = "assets.extra"
@@ -17,23 +18,28 @@ METADATA = "metadata.json"
 
 
 def write(
-    model: module.Module, output: str | pathlib.Path, check: Callable[[pathlib.Path], None] | None = None
+    folder: str | pathlib.Path,
+    output: str | pathlib.Path,
+    precision: str = "float32",
+    check: Callable[[pathlib.Path], None] | None = None,
 ) -> pathlib.Path:
-    """Writes the next version of a model: `OUTPUT/1`, `OUTPUT/2`, ...
+    """Writes the next version of a run's model: `OUTPUT/1`, `OUTPUT/2`, ...
 
     Args:
-      model: the model to write.
+      folder: the run directory.
       output: directory of the model, TF-Serving's `base_path`; created if it does not exist.
+      precision: what the networks compute in, one of `config.PRECISIONS`; inputs and outputs stay float32.
       check: called with the temporary directory before it is renamed; if it raises, nothing is left.
 
     Returns:
       The directory of the version.
 
     Raises:
-      errors.UserError: if `output` cannot be written, or if tensorflow-serving-api is not installed.
+      errors.UserError: if the run cannot be read or `output` cannot be written.
     """
-    warmup = _warmup_requests(model, pathlib.Path(output).name)
     output = pathlib.Path(output)
+    model = module.Module(*loading.load(folder, precision))
+    warmup = _warmup_requests(model, output.name)
     versions = [int(path.name) for path in output.glob("*") if path.name.isdigit()]
     version = output / str(1 + max(versions, default=0))
     # Until it is complete its name starts with a dot: TF-Serving ignores names that are not numbers.
@@ -52,12 +58,6 @@ def write(
 
 def _warmup_requests(model: module.Module, name: str) -> list[bytes]:
     """A serialized `PredictionLog` per signature: two driving frames of one source."""
-    try:
-        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    except ModuleNotFoundError:
-        raise errors.UserError(
-            "tensorflow-serving-api is not installed; the warm-up requests need it; run: pip install -e '.[export]'"
-        ) from None
     logs = []
     for signature, inputs in examples.make(model.signatures, count=2).items():
         request = predict_pb2.PredictRequest()

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from export.module import Tensors, concrete, keypoints_of, switched_transfer
 from fomm_tf import config, models
+from fomm_tf.export.module import Tensors, concrete, keypoints_of, switched_transfer
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion
 from fomm_tf.ops import grid, shapes
@@ -92,11 +92,11 @@ class Stages:
         heatmap, jacobian_maps = self.model.detector.maps(inputs["frame"])
         _, height, width, count = shapes.sizes(heatmap)
         places = grid.identity_grid(height, width)
-        found = {"value": _means(heatmap, [places[tf.newaxis, :, :, axis, tf.newaxis] for axis in (0, 1)])}
+        keypoints = {"value": _means(heatmap, [places[tf.newaxis, :, :, axis, tf.newaxis] for axis in (0, 1)])}
         if jacobian_maps is None:
-            return found
+            return keypoints
         jacobian = _means(heatmap, [tf.cast(jacobian_maps[..., entry::4], tf.float32) for entry in range(4)])
-        return found | {"jacobian": tf.reshape(jacobian, [-1, count, 2, 2])}
+        return keypoints | {"jacobian": tf.reshape(jacobian, [-1, count, 2, 2])}
 
     def _motion(self, inputs: Tensors) -> Tensors:
         source, driving, initial = (keypoints_of(inputs, f"{owner}_") for owner in ("source", "driving", "initial"))
@@ -104,8 +104,8 @@ class Stages:
             source, driving, initial, inputs["relative"], inputs["adapt_scale"], self.config.animate.relative_jacobian
         )
         moving = self.model.dense_motion(inputs["source_lowres"], source, moved)
-        found = {"deformation": moving.deformation}
-        return found if moving.occlusion is None else found | {"occlusion": moving.occlusion}
+        outputs = {"deformation": moving.deformation}
+        return outputs if moving.occlusion is None else outputs | {"occlusion": moving.occlusion}
 
     def _warp(self, inputs: Tensors) -> Tensors:
         moving = DenseMotion(inputs["deformation"], inputs.get("occlusion"), None, None)

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from export import cross_layer_equalization, examples, loading, module, pipeline, runner, stages
 from fomm_tf import checkpoint
+from fomm_tf.export import cross_layer_equalization, examples, loading, module, pipeline, runner, stages
 
 SUFFIX = ".tflite"
 # The kind of each stage by variant. `dynamic` stores 8-bit weights and quantizes activations at run time, `int8` is

@@ -17,7 +17,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from fomm_tf import errors
 
@@ -25,8 +25,22 @@ from fomm_tf import errors
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises a `UserError` of one line, and knows which option sets which parameter."""
 
+    _is_parsing = False
+
     def error(self, message: str) -> None:
         raise errors.UserError(f"{message}; see {self.prog} --help.")
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parses; positional arguments may come before, between and after options, in subcommands too."""
+        if self._subparsers is not None or self._is_parsing:
+            return super().parse_known_args(args, namespace)
+        self._is_parsing = True  # `parse_known_intermixed_args` calls this method
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_parsing = False
 
     def name_options(self, message: str) -> str:
         """Replaces parameters in backquotes by the options that set them; leaves other names as they are."""
@@ -69,6 +83,19 @@ def run(name: str, command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return _fail(130, name, "interrupted; nothing is left half-written.")
     return 0
+
+
+@contextlib.contextmanager
+def requires_extra(extra: str) -> Iterator[None]:
+    """Reports a package that is not installed as a `UserError` that names the extra which has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fomm_tf."):
+            raise
+        raise errors.UserError(
+            f'{error.name} is not installed; install it with: pip install "fomm-tf[{extra}]"'
+        ) from error
 
 
 def prepare_tensorflow(verbose: bool) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving import failures, signatures
+from fomm_tf.serving import failures, signatures
 
 _JPEG_OR_PNG = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 

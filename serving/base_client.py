@@ -6,16 +6,18 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from serving import failures, signatures
-from serving.target import MessageBudget, Target
+from fomm_tf.serving import failures, signatures
+from fomm_tf.serving.target import MessageBudget, Target
 
 PROTOCOLS = ("rest", "grpc")
-TIMEOUT, RETRY_TIMEOUT = 60.0, 30.0
+BATCH_SIZE, TIMEOUT, RETRY_TIMEOUT = 8, 60.0, 30.0
 _MAX_MESSAGE_BYTES = 16 * 2**20
 
 
 class BaseClient:
-    """A served model, reached over one protocol; for the arguments see `serving.client.Client`."""
+    """A served model, reached over one protocol; for the arguments see `fomm_tf.serving.client.Client`."""
+
+    _TRANSPORT: str  # name of the class in the protocol's module
 
     def __init__(
         self,
@@ -32,11 +34,8 @@ class BaseClient:
         protocol_module = _import_protocol(protocol)
         self._codec = protocol_module.Codec(self._target)
         self._budget = MessageBudget(protocol_module.size, max_message_bytes)
-        self._transport = self._create_transport(protocol_module)
+        self._transport = getattr(protocol_module, self._TRANSPORT)(self._target)
         self._cached_model: signatures.Model | None = None
-
-    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
-        raise NotImplementedError
 
     def _read_model(self, answer: Any) -> signatures.Model:
         self._cached_model = self._decode(lambda: signatures.read(self._codec.read_metadata(answer)), "metadata")
@@ -58,16 +57,16 @@ def _import_protocol(protocol: str) -> types.ModuleType:
     """Imports the protocol's module, with the packages that only this protocol needs."""
     try:
         if protocol == "rest":
-            from serving import rest_transport
+            from fomm_tf.serving import rest_transport
 
             return rest_transport
         if protocol == "grpc":
-            from serving import grpc_transport
+            from fomm_tf.serving import grpc_transport
 
             return grpc_transport
     except ImportError as error:
         raise ImportError(
-            f"protocol {protocol} needs packages that are not installed ({error}); install them with: "
-            'pip install -e ".[serving]"'
+            f"`protocol` {protocol} needs packages that are not installed ({error}); install them with: "
+            'pip install "fomm-tf[serving]"'
         ) from error
-    raise failures.ArgumentError(f"protocol: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")
+    raise failures.ArgumentError(f"`protocol`: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")

@@ -10,10 +10,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from serving import arguments, failures
-from serving.arguments import Keypoints
-from serving.signatures import Call, Model, Tensors
-from serving.target import MessageBudget
+from fomm_tf.serving import arguments, failures
+from fomm_tf.serving.arguments import Keypoints
+from fomm_tf.serving.signatures import Call, Model, Tensors
+from fomm_tf.serving.target import MessageBudget
 
 # Most rows of `detect`, and frames of `transfer` and `render`, in a request: batching.config's max_batch_size.
 MAX_ROWS = 8
@@ -38,7 +38,7 @@ class EncodedSource(NamedTuple):
 
 def detect(model: Model, budget: MessageBudget, frames: np.ndarray) -> Steps[Keypoints]:
     """Detects the keypoints of `[N, H, W, 3]` frames."""
-    frames = arguments.check_frames(frames, model.frame_size, "frames")
+    frames = arguments.check_frames(frames, model.frame_size, "`frames`")
     count = fit(min(MAX_ROWS, len(frames)), budget.remaining({}), budget.size(frames[0]))
     answers = []
     for start in range(0, len(frames), count):
@@ -48,7 +48,7 @@ def detect(model: Model, budget: MessageBudget, frames: np.ndarray) -> Steps[Key
 
 def encode_source(model: Model, budget: MessageBudget, image: np.ndarray) -> Steps[EncodedSource]:
     """Computes what depends on the source image alone."""
-    image = arguments.check_image(image, model.frame_size, "image")
+    image = arguments.check_image(image, model.frame_size, "`image`")
     answer = yield Call("encode_source" + _suffix(image), {"source": image})
     return EncodedSource(answer["image"], answer["features"], answer["source_lowres"], _keypoints(answer, "source_"))
 
@@ -63,10 +63,10 @@ def transfer(
     adapt_scale: bool,
 ) -> Steps[Keypoints]:
     """Transfers the motion of `driving`, keypoints of N frames, to the source; `initial` is of one frame."""
-    driving = arguments.check_keypoints(driving, model, "driving")
-    initial = arguments.check_keypoints(initial, model, "initial")
+    driving = arguments.check_keypoints(driving, model, "`driving`")
+    initial = arguments.check_keypoints(initial, model, "`initial`")
     if len(initial.value) != 1:
-        raise failures.ArgumentError(f"initial: got keypoints of {len(initial.value)} frames; expected one.")
+        raise failures.ArgumentError(f"`initial`: got keypoints of {len(initial.value)} frames; expected one.")
     constant = source.keypoints.as_inputs("source_") | initial.as_inputs("initial_")
     constant |= motion_options(relative, adapt_scale)
     return _keypoints((yield from _split("transfer", budget, constant, driving.as_inputs("driving_"), answer_size=1)))
@@ -74,7 +74,7 @@ def transfer(
 
 def render(model: Model, budget: MessageBudget, source: EncodedSource, keypoints: Keypoints) -> Steps[np.ndarray]:
     """Renders the source in the poses of N frames: `[N, H, W, 3]` float32 in [0, 1]."""
-    keypoints = arguments.check_keypoints(keypoints, model, "keypoints")
+    keypoints = arguments.check_keypoints(keypoints, model, "`keypoints`")
     constant = {"image": source.image, "features": source.features, "source_lowres": source.source_lowres}
     constant |= source.keypoints.as_inputs("source_")
     frame_size = budget.size(np.empty((*model.frame_size, 3), np.float32))

@@ -1,4 +1,4 @@
-"""A client of an exported model behind TF-Serving, or behind `python -m serving local`.
+"""A client of an exported model behind TF-Serving, or behind `fomm serve`.
 
 Convention:
   * frames are `[H, W, 3]`, of the model's size: uint8, or float in [0, 1]; JPEG and PNG bytes may be of any size;
@@ -13,20 +13,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-import types
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from serving import base_client, calls, clips, failures, signatures
-from serving.arguments import Keypoints
-from serving.calls import EncodedSource
-from serving.failures import ArgumentError, ServerError
+from fomm_tf.serving import base_client, calls, clips, failures, signatures
+from fomm_tf.serving.arguments import Keypoints
+from fomm_tf.serving.calls import EncodedSource
+from fomm_tf.serving.failures import ArgumentError, ServerError
 
 __all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
-
-DEFAULT_BATCH_SIZE = 8
 
 
 class Client(base_client.BaseClient):
@@ -47,6 +44,8 @@ class Client(base_client.BaseClient):
       ImportError: if the protocol's packages are not installed.
       ServerError: in each method, if a request fails.
     """
+
+    _TRANSPORT = "Transport"
 
     def __enter__(self) -> Client:
         return self
@@ -108,7 +107,7 @@ class Client(base_client.BaseClient):
         driving: Iterable[np.ndarray],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> Iterator[np.ndarray]:
         """Animates an image with a clip, as a stream with constant memory.
 
@@ -130,7 +129,7 @@ class Client(base_client.BaseClient):
         driving: Iterable[bytes],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> Iterator[bytes]:
         """Like `animate`, with JPEG or PNG bytes as inputs and JPEG bytes as outputs."""
         return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)
@@ -167,15 +166,14 @@ class Client(base_client.BaseClient):
             except ServerError as error:
                 time.sleep(backoff.next_delay(error))
 
-    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
-        return protocol_module.Transport(self._target)
-
 
 class AsyncClient(base_client.BaseClient):
     """`Client` for asyncio: methods are coroutines, `animate` and `animate_jpeg` are asynchronous generators.
 
     Properties are awaited too: `await client.frame_size`. A synchronous `driving` is iterated in the event loop.
     """
+
+    _TRANSPORT = "AsyncTransport"
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -226,7 +224,7 @@ class AsyncClient(base_client.BaseClient):
         driving: Iterable[np.ndarray] | AsyncIterable[np.ndarray],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> AsyncIterator[np.ndarray]:
         """See `Client.animate`."""
         return self._animate(clips.UINT8, driving, source, relative, adapt_scale, batch_size)
@@ -237,7 +235,7 @@ class AsyncClient(base_client.BaseClient):
         driving: Iterable[bytes] | AsyncIterable[bytes],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = base_client.BATCH_SIZE,
     ) -> AsyncIterator[bytes]:
         """See `Client.animate_jpeg`."""
         return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)
@@ -274,9 +272,6 @@ class AsyncClient(base_client.BaseClient):
                 return await self._transport.send(request)
             except ServerError as error:
                 await asyncio.sleep(backoff.next_delay(error))
-
-    def _create_transport(self, protocol_module: types.ModuleType) -> Any:
-        return protocol_module.AsyncTransport(self._target)
 
 
 async def _clip_calls(clip: clips.Clip, driving: Iterable | AsyncIterable) -> AsyncIterator[Iterator[signatures.Call]]:

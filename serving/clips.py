@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving import arguments, calls, failures
-from serving.signatures import Call, Model, Tensors
-from serving.target import MessageBudget
+from fomm_tf.serving import arguments, calls, failures
+from fomm_tf.serving.signatures import Call, Model, Tensors
+from fomm_tf.serving.target import MessageBudget
 
 
 class FrameFormat(NamedTuple):
@@ -81,9 +81,9 @@ class Clip:
         batch_size: int,
     ) -> None:
         if batch_size < 1:
-            raise failures.ArgumentError(f"batch_size: got {batch_size}; expected at least 1.")
+            raise failures.ArgumentError(f"`batch_size`: got {batch_size}; expected at least 1.")
         self._model, self._budget, self._format = model, budget, frame_format
-        self._constant = {"source": frame_format.check(source, model, "source")[np.newaxis]}
+        self._constant = {"source": frame_format.check(source, model, "`source`")[np.newaxis]}
         self._constant |= calls.motion_options(relative, adapt_scale)
         unknown = arguments.Keypoints(
             np.zeros((1, model.num_keypoints, 2), np.float32),
@@ -103,7 +103,7 @@ class Clip:
         Raises:
           failures.ArgumentError: for an invalid frame.
         """
-        frame = self._format.check(frame, self._model, f"driving frame {self._frame_count}")
+        frame = self._format.check(frame, self._model, f"`driving` frame {self._frame_count}")
         size = self._budget.size(frame)
         if self._chunk and size > self._remaining:
             self._length = len(self._chunk)
@@ -120,7 +120,7 @@ class Clip:
           failures.ArgumentError: if no frame was added.
         """
         if not self._frame_count:
-            raise failures.ArgumentError("driving: got no frames; expected at least one.")
+            raise failures.ArgumentError("`driving`: got no frames; expected at least one.")
         if self._chunk:
             yield self._call()
 

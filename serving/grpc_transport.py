@@ -18,8 +18,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import signatures
-from serving.target import Target
+from fomm_tf.serving import signatures
+from fomm_tf.serving.target import Target
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import numpy as np
@@ -20,6 +21,11 @@ def dumps(value: object) -> bytes:
     if orjson is not None:
         return orjson.dumps(value, default=_to_contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(value, default=_to_list, separators=(",", ":")).encode()
+
+
+def encode_base64(array: np.ndarray) -> list:
+    """Converts an array of bytes to nested lists of `{"b64": ...}`, as TF-Serving's REST API expects bytes."""
+    return np.frompyfunc(lambda data: {"b64": base64.b64encode(data).decode()}, 1, 1)(array).tolist()
 
 
 def loads(body: bytes) -> object:

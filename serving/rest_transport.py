@@ -13,8 +13,8 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
-from serving import json_body, signatures
-from serving.target import Target
+from fomm_tf.serving import json_body, signatures
+from fomm_tf.serving.target import Target
 
 # HTTP status -> gRPC status. FAILED_PRECONDITION comes as 400 too.
 _CODES = {
@@ -80,7 +80,10 @@ class Codec:
         Raises:
           failures.ArgumentError: if it is too large.
         """
-        inputs = {name: _json_value(tensor) for name, tensor in call.inputs.items()}
+        inputs = {
+            name: json_body.encode_base64(tensor) if tensor.dtype == np.object_ else tensor
+            for name, tensor in call.inputs.items()
+        }
         body = json_body.dumps({"signature_name": call.signature, "inputs": inputs})
         self._target.check_size(len(body), call.signature)
         return Request("POST", f"{self._path}:predict", body, call.signature)
@@ -179,15 +182,6 @@ def _check_status(target: Target, request: Request, status: int, body: bytes) ->
     except (ValueError, KeyError, TypeError):
         details = f"HTTP {status}"
     raise target.failure(_CODES.get(status, "UNKNOWN"), details, request.name)
-
-
-def _json_value(tensor: np.ndarray) -> np.ndarray | list:
-    """What `json_body.dumps` takes: arrays of numbers as they are, bytes as nested lists of base64 objects."""
-    if tensor.dtype != np.object_:
-        return tensor
-    encoded = np.empty(tensor.size, np.object_)
-    encoded[:] = [{"b64": base64.b64encode(data).decode()} for data in tensor.flat]
-    return encoded.reshape(tensor.shape).tolist()
 
 
 def _array(value: object, dtype: type) -> np.ndarray:

@@ -47,7 +47,7 @@ def read(metadata: Mapping) -> Model:
       metadata: SignatureDefMap as JSON: `{"signature_def": {signature: {"inputs": ..., "outputs": ...}}}`.
 
     Raises:
-      KeyError, TypeError, ValueError: if this is not a model exported by `python -m export`.
+      KeyError, TypeError, ValueError: if this is not a model exported by `fomm export`.
     """
     signatures = metadata["signature_def"]
     _, height, width, _ = _shape(signatures["detect"]["inputs"]["frames"])

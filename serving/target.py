@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from serving import failures
+from fomm_tf.serving import failures
 
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#\[\]]+):[0-9]{1,5}")
 # Bytes for the names, shapes and brackets of a message.
@@ -16,10 +16,10 @@ _ENVELOPE = 4096
 
 _ADVICE = {
     "CANCELLED": "send it again",
-    "DEADLINE_EXCEEDED": "use a longer timeout or a smaller batch",
-    "FAILED_PRECONDITION": "serve a model that was exported by python -m export",
+    "DEADLINE_EXCEEDED": "use a longer `timeout` or a smaller `batch_size`",
+    "FAILED_PRECONDITION": "serve a model that was exported by fomm export",
     "INVALID_ARGUMENT": "send what the model's signature expects",
-    "NOT_FOUND": "name a model, version or label that is served",
+    "NOT_FOUND": "name a `model`, `version` or `label` that is served",
     "RESOURCE_EXHAUSTED": "send smaller requests, or retry later",
 }
 
@@ -48,19 +48,19 @@ class Target:
 
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
-            raise failures.ArgumentError(f"server: got {self.server!r}; expected HOST:PORT, such as localhost:8501.")
+            raise failures.ArgumentError(f"`server`: got {self.server!r}; expected HOST:PORT, such as localhost:8501.")
         if not self.model:
-            raise failures.ArgumentError("model: got an empty name; expected the name it is served under, e.g. fomm.")
+            raise failures.ArgumentError("`model`: got an empty name; expected the name it is served under, e.g. fomm.")
         if self.version is not None and self.label is not None:
             raise failures.ArgumentError(
-                f"version and label: got {self.version} and {self.label!r}; expected at most one of them."
+                f"`version` and `label`: got {self.version} and {self.label!r}; expected at most one of them."
             )
         if self.version is not None and self.version < 0:
-            raise failures.ArgumentError(f"version: got {self.version}; expected at least 0.")
+            raise failures.ArgumentError(f"`version`: got {self.version}; expected at least 0.")
         if not self.timeout > 0:
-            raise failures.ArgumentError(f"timeout: got {self.timeout:g} s; expected more than 0.")
+            raise failures.ArgumentError(f"`timeout`: got {self.timeout:g} s; expected more than 0.")
         if not self.retry_timeout >= 0:
-            raise failures.ArgumentError(f"retry_timeout: got {self.retry_timeout:g} s; expected at least 0.")
+            raise failures.ArgumentError(f"`retry_timeout`: got {self.retry_timeout:g} s; expected at least 0.")
 
     def failure(self, code: str, details: str, request_name: str) -> failures.ServerError:
         """Returns the exception for a failed request.
@@ -78,8 +78,8 @@ class Target:
             return failures.ServerError(
                 code,
                 f"Server {self.server} is unavailable ({request_name} of {model}: {details}); start one, e.g. with "
-                f"python -m serving local --model DIR, check that the port is that of the protocol, or use a retry "
-                f"timeout longer than {self.retry_timeout:g} s.",
+                f"fomm serve --model DIR, check that the port is that of `protocol`, or use a longer "
+                f"`retry_timeout` than {self.retry_timeout:g} s.",
             )
         advice = _ADVICE.get(code, "see the server's log")
         return failures.ServerError(
@@ -94,8 +94,8 @@ class Target:
         """
         if size > self.max_message_bytes:
             raise failures.ArgumentError(
-                f"request to {request_name}: got {size:,} bytes; expected at most max_message_bytes "
-                f"{self.max_message_bytes:,}; raise it up to the server's limit, send JPEG, or use protocol grpc."
+                f"request to {request_name}: got {size:,} bytes; expected at most `max_message_bytes` "
+                f"{self.max_message_bytes:,}; raise it up to the server's limit, send JPEG, or use `protocol` grpc."
             )
 
 

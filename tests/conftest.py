@@ -26,9 +26,10 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 _EXPORTS = """
-import gc, json, sys, tensorflow, export.__main__ as command
+import gc, json, sys, tensorflow
+from fomm_tf import cli
 gc.freeze()
-sys.exit(max(command.main(line) for line in json.loads(sys.argv[1])))
+sys.exit(max(cli.main(["export", *line]) for line in json.loads(sys.argv[1])))
 """
 
 
@@ -83,14 +84,14 @@ def two_replicas():
 
 @pytest.fixture(scope="session")
 def export():
-    """Runs `python -m export` once, or line by line, in a process that takes the memory of its graphs along.
+    """Runs `fomm export` once, or line by line, in a process that takes the memory of its graphs along.
 
     Gives its stdout.
     """
 
     def run(*lines):
         lines = [[str(part) for part in line] for line in lines]
-        start = ["-m", "export", *lines[0]] if len(lines) == 1 else ["-c", _EXPORTS, json.dumps(lines)]
+        start = ["-m", "fomm_tf", "export", *lines[0]] if len(lines) == 1 else ["-c", _EXPORTS, json.dumps(lines)]
         done = subprocess.run([sys.executable, *start], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
@@ -99,18 +100,24 @@ def export():
 
 
 @pytest.fixture(scope="session")
-def bundled_files(export, tmp_path_factory):
-    """The bundled model as `python -m export --to FORM` writes it, once for all workers, and what that printed."""
+def export_once(export, tmp_path_factory):
+    """Runs `fomm export` under a name, once for all workers; gives its output directory and what it printed."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     @functools.cache
-    def make(form):
-        place, printed = shared / f"bundled-{form}", shared / f"bundled-{form}.txt"
-        with (shared / f"bundled-{form}.lock").open("w") as lock:
+    def make(name, *line):
+        place, printed = shared / name, shared / f"{name}.txt"
+        with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not printed.exists():
-                printed.write_text(export(["--to", form, "--out", place]))
+                printed.write_text(export([*line, "--out", place]))
         return place, printed.read_text()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def bundled_files(export_once):
+    """The bundled model as `fomm export --to FORM` writes it, and what that printed."""
+    return lambda form: export_once(f"bundled-{form}", "--to", form)

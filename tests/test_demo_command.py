@@ -1,5 +1,7 @@
 """`fomm demo` and the bundled model."""
 
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ from fomm_tf import cli, demo, video
 
 pytestmark = pytest.mark.slow
 COUNT = 50
+README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 
 
 def error(frames, truth):
@@ -22,7 +25,8 @@ def test_the_demo_needs_no_argument(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "outputs" / "demo"
-    assert "animated.mp4: the drawn image, the clip that drives it and the result, 50 frames" in done.stdout
+    shown = re.search(r"^```text\ndevice: .*\n((?s:.*?))```", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert done.stdout.partition("\n")[2] == shown.group(1), "the README shows another output"
     frames = list(video.open_video(out / "animated.mp4"))
     assert len(frames) == COUNT and frames[0].shape == (128, 3 * 128, 3)
     names = {"source.png", "driving.mp4", "animated.mp4", "keypoints.png", "keypoints.json", "visualize"}

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,8 @@ WITHOUT_TENSORFLOW = (
     "fomm_tf.cli",
     "fomm_tf.detectors",
     "fomm_tf.experiments.ablation",
+    "fomm_tf.export",
+    "fomm_tf.serving.client",
     "fomm_tf.visualize",
 )
 
@@ -33,6 +36,15 @@ def test_imports_are_absolute():
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert not relative
+
+
+@pytest.mark.parametrize("package", ["export", "serving"])
+def test_export_and_serving_have_one_import_name(package):
+    """A module that is imported as `export.x` and as `fomm_tf.export.x` would exist twice."""
+    assert (ROOT / "fomm_tf" / package).resolve() == ROOT / package
+    line = re.compile(rf"^\s*(from {package}[. ]|import {package}\b)", re.M)
+    files = [*FILES, *(ROOT / "tests").rglob("*.py")]
+    assert not [path for path in files if line.search(path.read_text(encoding="utf-8"))]
 
 
 def test_no_module_is_named_utils():

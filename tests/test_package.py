@@ -1,5 +1,6 @@
 """The package as a whole: what an import costs, and what it prints."""
 
+import pathlib
 import resource
 import statistics
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import pytest
 
 import fomm_tf
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def run(code, **options):
@@ -38,21 +41,30 @@ def packages_loaded_by(code):
     }
 
 
-def test_importing_the_package_loads_no_other_and_costs_little():
+def test_package_import_loads_no_other_package_and_costs_little():
     """Where this was written, 1.3 starts of Python."""
     assert packages_loaded_by("import fomm_tf") == {"fomm_tf"}
     assert cost("-c", "import fomm_tf") < 5
 
 
-def test_help_is_quick_and_loads_no_tensorflow():
+def test_help_loads_no_tensorflow_and_costs_little():
     """Where this was written, 11 starts of Python; those of TensorFlow alone cost more than a hundred."""
     done = subprocess.run([sys.executable, "-m", "fomm_tf", "--help"], capture_output=True, text=True, check=True)
-    assert all(command in done.stdout for command in ("animate", "convert", "info", "demo", "fetch"))
+    assert all(command in done.stdout for command in ("animate", "train", "export", "serve", "client", "demo"))
     loaded = packages_loaded_by(
         "import contextlib, fomm_tf.cli\nwith contextlib.suppress(SystemExit): fomm_tf.cli.main(['--help'])"
     )
     assert "fomm_tf" in loaded and loaded <= {"fomm_tf", "numpy", "av", "PIL", "yaml"}
     assert cost("-m", "fomm_tf", "--help") < 40
+
+
+@pytest.mark.parametrize(
+    ("start", "command"), [(["train.py"], "train"), (["-m", "export"], "export"), (["-m", "serving"], "serve")]
+)
+def test_checkout_entry_points_run_fomm_commands(start, command):
+    line = [sys.executable, *start, "--help"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: fomm {command} [-h]")
 
 
 def test_tensorflow_addons_end_of_life_notice_is_not_shown():
@@ -61,16 +73,16 @@ def test_tensorflow_addons_end_of_life_notice_is_not_shown():
 
 
 @pytest.mark.parametrize("name", fomm_tf.__all__)
-def test_every_public_name_is_there(name):
+def test_package_has_every_public_name(name):
     assert getattr(fomm_tf, name) is not None
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_package_rejects_an_unknown_name():
     with pytest.raises(AttributeError, match="has no attribute 'animatr'"):
         _ = fomm_tf.animatr
 
 
-def test_a_bug_keeps_its_traceback_and_exit_code_1():
+def test_command_keeps_the_traceback_of_a_bug_and_exits_with_1():
     code = (
         "import sys; from fomm_tf import cli; from fomm_tf.cli import info\n"
         "def fail(path): raise ZeroDivisionError('a bug')\n"

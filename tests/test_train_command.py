@@ -1,4 +1,4 @@
-"""`python train.py`: what it refuses, and one whole run through the command itself."""
+"""`fomm train`: the mistakes that it reports, and a run through the command itself."""
 
 import pathlib
 import subprocess
@@ -6,25 +6,21 @@ import sys
 
 import pytest
 
-from fomm_tf import checkpoint
+from fomm_tf import checkpoint, cli, config
+from fomm_tf.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = ROOT / "tests" / "training" / "small.yaml"
 
 
-@pytest.fixture
-def train(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT)
-    import train
-
-    return train
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say what to train: a CONFIG.yaml, or --run DIR --resume"),
-        (["{small}", "--resume", "--init-from", "runs/x"], "--init-from does not go with it"),
+        ([], "CONFIG is missing: give a recipe, or --run and --resume"),
+        (
+            ["{small}", "--resume", "--init-from", "runs/x"],
+            "--resume continues with the run's own weights: it does not go with --init-from",
+        ),
         (["absent.yaml"], "Cannot read the config absent.yaml"),
         (["{small}", "train.speed=3"], "train has no key speed; the known ones are epochs, "),
         (["{small}", "train.steps"], "An override reads section.key=value; got 'train.steps'"),
@@ -35,24 +31,43 @@ def train(monkeypatch):
         (["{small}", "--sped"], "unrecognized arguments: --sped"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, train, tmp_path, capsys):
+def test_train_reports_a_mistake_in_one_line(arguments, message, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     arguments = [argument.format(small=SMALL, folder=tmp_path) for argument in arguments]
-    assert train.main(arguments) == 2
+    assert cli.main(["train", *arguments]) == 2
     complaint = capsys.readouterr().err
-    assert complaint.startswith("train: ") and complaint.count("\n") == 1 and message in complaint
+    assert complaint.startswith("fomm: ") and complaint.count("\n") == 1 and message in complaint
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_help_says_how_to_begin(train, capsys):
+def test_train_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as caught:
-        train.main(["--help"])
+        cli.main(["train", "--help"])
     text = capsys.readouterr().out
-    assert caught.value.code == 0 and "python train.py configs/tiny.yaml" in text and "--resume" in text
+    assert caught.value.code == 0 and "fomm train tiny" in text and "--resume" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tiny train.steps=3 data.root=x --run RUN",
+        "tiny --run RUN train.steps=3 data.root=x",
+        "--run RUN tiny train.steps=3 data.root=x",
+        "tiny train.steps=3 --run RUN data.root=x",
+    ],
+)
+def test_train_takes_options_anywhere_and_recipes_by_name(words, monkeypatch):
+    calls = []
+    monkeypatch.setattr(loop, "run", lambda *arguments, **options: calls.append((*arguments, options)))
+    assert cli.main(["train", *words.split()]) == 0
+    ((settings, folder, options),) = calls
+    assert (settings.train.steps, settings.data.root, str(folder)) == (3, "x", "RUN")
+    assert settings.model == config.load(ROOT / "configs" / "tiny.yaml").model
+    assert options == {"resume": False, "init_from": None, "command": f"fomm train {words}"}
 
 
 @pytest.mark.slow
-def test_a_run_through_the_command_trains_resumes_and_animates(tmp_path):
+def test_train_trains_and_resumes_through_the_script(tmp_path):
     def call(*arguments):
         command = [sys.executable, "train.py", *map(str, arguments)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -95,7 +95,9 @@ def read_config(folder: str | pathlib.Path) -> config.Config:
     path = pathlib.Path(folder) / "config.yaml"
     if not path.is_file():
         found = "does not exist" if not path.parent.exists() else "has no config.yaml"
-        raise errors.UserError(f"{folder} is not a run directory: it {found}; `fomm convert` and train.py make one.")
+        raise errors.UserError(
+            f"{folder} is not a run directory: it {found}; `fomm convert` and `fomm train` make one."
+        )
     return config.load(path)
 
 

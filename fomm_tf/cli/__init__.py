@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,20 +14,25 @@ from fomm_tf.cli import (
     ablation,
     animate,
     animate_set,
+    client,
     convert,
     demo,
     evaluate,
+    export,
     fetch,
     figure,
     info,
     prepare,
     reconstruct,
+    serve,
     study,
+    train,
 )
 
 _COMMANDS = {
     "animate": animate,
     "animate-set": animate_set,
+    "train": train,
     "reconstruct": reconstruct,
     "evaluate": evaluate,
     "convert": convert,
@@ -36,6 +42,9 @@ _COMMANDS = {
     "study": study,
     "figure": figure,
     "ablation": ablation,
+    "export": export,
+    "serve": serve,
+    "client": client,
     "demo": demo,
 }
 
@@ -53,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> None:
+    argv = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(argv)
+    arguments.command_line = shlex.join(["fomm", *argv])
     console.prepare_tensorflow(arguments.verbose)
     parser = arguments.parser
     with _one_line_warnings(parser), parser.options_in_errors():
@@ -70,7 +81,7 @@ def _parser() -> console.Parser:
         description = f"{module.TEXT[0].upper()}{module.TEXT[1:]}."
         command = subparsers.add_parser(name, help=module.TEXT, description=description)
         module.add_arguments(command)
-        command.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages too")
+        command.add_argument("--verbose", action="store_true", help="show log messages too, also TensorFlow's")
         command.set_defaults(run=module.run, parser=command)
     return parser
 

@@ -29,7 +29,7 @@ DIR/pairs.csv or DIR/transfers/pairs.csv has a column truth, its pairs are anima
 truth; python -m fomm_tf.data.puppets --transfers N --out DIR/transfers draws such pairs.
 
 output:
-  OUT/VARIANT-seedS/            run directories, as train.py writes them
+  OUT/VARIANT-seedS/            run directories, as fomm train writes them
   OUT/evaluation/VARIANT-seedS/ reports, as fomm evaluate writes them
   OUT/report.md, report.json    the tables, updated after each run; reconstruction.png, animation.png
 

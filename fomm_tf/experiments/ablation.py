@@ -4,7 +4,7 @@ Convention:
   * a variant is the base recipe, which is "Full", with the keys in which `configs/ablation/VARIANT.yaml` differs from
     `configs/ablation/full.yaml`;
   * a run is a variant and a seed. It is an ordinary run directory, OUT/VARIANT-seedS, which `fomm_tf.training.loop`
-    trains in a process of its own, as train.py does, so that no state is left from the run before;
+    trains in a process of its own, as `fomm train` does, so that no state is left from the run before;
   * the last checkpoint of a run is evaluated, not the best one on the test clips;
   * the zeroth-order model, Full with `model.jacobian` false, is the paper's "Pyr.+O": the same runs stand for both.
 

@@ -119,7 +119,7 @@ def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
       depth: how many items are computed before they are asked for, at most.
 
     Raises:
-      Whatever `items` raises, when its turn comes.
+      Exception: what `items` raises, after the items before it.
     """
     stream = iter(items)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

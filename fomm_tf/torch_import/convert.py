@@ -89,7 +89,7 @@ def export_checkpoint(run: checkpoint.Run) -> dict:
     if run.config.model.generator.blend_source:
         raise errors.UserError(
             "model.generator.blend_source: got true; expected false, as the PyTorch reference has no such generator; "
-            "keep the run directory, or use `python -m export`."
+            "keep the run directory, or use `fomm export`."
         )
     entries = _entries(run)
     tree: dict = {

@@ -10,8 +10,8 @@ import time
 import grpc
 import numpy as np
 
-from serving.local import metrics, status
-from serving.local.servable import Arrays, Servable
+from fomm_tf.serving.local import metrics, status
+from fomm_tf.serving.local.servable import Arrays, Servable
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,7 +51,8 @@ class Batcher:
         """Queues a request and waits for its outputs.
 
         Args:
-          servable, signature: what to run.
+          servable: the model version.
+          signature: what to run.
           inputs: checked, each with `rows` on axis 0.
           rows: how many.
           deadline: `time.monotonic` after which the answer is not needed.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-from serving.local import batching, metrics, servable, status, versions
+from fomm_tf.serving.local import batching, metrics, servable, status, versions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,8 +19,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.local import servable, status
-from serving.local.core import ServerCore
+from fomm_tf.serving.local import servable, status
+from fomm_tf.serving.local.core import ServerCore
 
 METADATA_FIELD = "signature_def"
 
@@ -30,7 +30,8 @@ def create_server(core: ServerCore, host: str, port: int) -> tuple[grpc.aio.Serv
 
     Args:
       core: answers the requests.
-      host, port: address to listen on; port 0 is any free port.
+      host: address to listen on.
+      port: 0 is any free port.
 
     Returns:
       The server and its port.

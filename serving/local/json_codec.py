@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from serving import json_body
-from serving.local import servable, status
+from fomm_tf.serving import json_body
+from fomm_tf.serving.local import servable, status
 
 _BASE64 = "b64"
 # Outputs with this suffix are returned in base64, as in TF-Serving.
@@ -114,15 +114,11 @@ def _array(name: str, value: object, spec: tf.TensorSpec, max_frames: int) -> np
         try:
             array = np.array(value)
         except (ValueError, OverflowError):
-            raise _ragged(name) from None
+            raise status.invalid_argument(f"{name}: got lists of different length, or numbers out of range.") from None
     if array.dtype.kind not in _KINDS[spec.dtype] and array.size:
         raise status.invalid_argument(f"{name}: got values that are not {spec.dtype.name}.")
     servable.check_shape(name, spec.dtype, list(array.shape), spec, max_frames)
     return _cast(name, array, spec.dtype)
-
-
-def _ragged(name: str) -> status.RpcError:
-    return status.invalid_argument(f"{name}: got lists of different length, or numbers out of range.")
 
 
 # NumPy's kinds for JSON values that can be cast to each dtype.
@@ -140,25 +136,10 @@ def _cast(name: str, array: np.ndarray, dtype: tf.DType) -> np.ndarray:
 
 def _bytes_array(name: str, value: object, spec: tf.TensorSpec) -> np.ndarray:
     """Converts strings and base64 objects in nested lists, one level per axis of the signature."""
-
-    def convert(item: object, depth: int) -> object:
-        if depth == spec.shape.rank:
-            return _bytes(name, item)
-        if not isinstance(item, list):
-            raise status.invalid_argument(f"{name}: expected lists nested {spec.shape.rank} deep.")
-        return [convert(child, depth + 1) for child in item]
-
-    lists = convert(value, 0)
-    shape, inner = [], lists
-    for _ in range(spec.shape.rank):
-        shape.append(len(inner))
-        inner = inner[0] if inner else []
-    array = np.empty(shape, object)
-    try:
-        array[...] = lists
-    except ValueError:
-        raise _ragged(name) from None
-    return array
+    values = np.array(value, object)
+    if values.ndim != spec.shape.rank:
+        raise status.invalid_argument(f"{name}: expected lists of the same length, nested {spec.shape.rank} deep.")
+    return np.frompyfunc(lambda item: _bytes(name, item), 1, 1)(values)
 
 
 def _bytes(name: str, value: object) -> bytes:
@@ -184,13 +165,6 @@ def _is_base64(value: object) -> bool:
 def _json_value(name: str, array: np.ndarray) -> object:
     if array.dtype != object:
         return array
-    as_base64 = name.endswith(_BYTES_SUFFIX)
-
-    def convert(item: object) -> object:
-        if isinstance(item, list):
-            return [convert(child) for child in item]
-        if as_base64:
-            return {_BASE64: base64.b64encode(item).decode()}
-        return item.decode("utf-8", "replace")
-
-    return convert(array.tolist())
+    if name.endswith(_BYTES_SUFFIX):
+        return json_body.encode_base64(array)
+    return np.frompyfunc(lambda item: item.decode("utf-8", "replace"), 1, 1)(array).tolist()

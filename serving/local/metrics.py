@@ -22,39 +22,21 @@ class Metrics:
 
     def __init__(self, model: str) -> None:
         self._model, self._registry = model, prometheus_client.CollectorRegistry()
-        self._requests = prometheus_client.Counter(
-            ":tensorflow:serving:request_count",
-            "Requests by status.",
-            ["model_name", "status"],
-            registry=self._registry,
-        )
-        self._latency = prometheus_client.Histogram(
-            ":tensorflow:serving:request_latency",
-            "Microseconds from the start of a request to its answer.",
-            ["model_name", "API", "entrypoint"],
-            buckets=_LATENCIES,
-            registry=self._registry,
-        )
-        self._runtime = prometheus_client.Histogram(
-            ":tensorflow:serving:runtime_latency",
-            "Microseconds in TensorFlow per batch.",
-            ["model_name", "API", "runtime"],
-            buckets=_LATENCIES,
-            registry=self._registry,
-        )
-        self._rows = prometheus_client.Histogram(
-            ":tensorflow:serving:batch_size",
-            "Rows per batch.",
-            ["model_name"],
-            buckets=[1, 2, 4, 8, 16, 32],
-            registry=self._registry,
-        )
-        self._admitted = prometheus_client.Gauge(
-            ":tensorflow:serving:admitted_requests",
-            "Requests that are queued or computed.",
-            ["model_name"],
-            registry=self._registry,
-        )
+
+        def create(kind: type, name: str, text: str, labels: tuple[str, ...] = (), **options: object) -> object:
+            return kind(
+                f":tensorflow:serving:{name}", text, ["model_name", *labels], registry=self._registry, **options
+            )
+
+        counter, histogram = prometheus_client.Counter, prometheus_client.Histogram
+        self._requests = create(counter, "request_count", "Requests by status.", ("status",))
+        text = "Microseconds from the start of a request to its answer."
+        self._latency = create(histogram, "request_latency", text, ("API", "entrypoint"), buckets=_LATENCIES)
+        text = "Microseconds in TensorFlow per batch."
+        self._runtime = create(histogram, "runtime_latency", text, ("API", "runtime"), buckets=_LATENCIES)
+        self._rows = create(histogram, "batch_size", "Rows per batch.", buckets=[1, 2, 4, 8, 16, 32])
+        text = "Requests that are queued or computed."
+        self._admitted = create(prometheus_client.Gauge, "admitted_requests", text)
 
     def count_request(self, code: str, entrypoint: str, seconds: float) -> None:
         """Records a finished request.

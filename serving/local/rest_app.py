@@ -11,9 +11,9 @@ import grpc
 from google.protobuf import json_format
 from starlette import applications, convertors, exceptions, requests, responses, routing
 
-from serving import json_body
-from serving.local import grpc_service, json_codec, metrics, servable, status
-from serving.local.core import Limits, ServerCore
+from fomm_tf.serving import json_body
+from fomm_tf.serving.local import grpc_service, json_codec, metrics, servable, status
+from fomm_tf.serving.local.core import Limits, ServerCore
 
 Answer = TypeVar("Answer")
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
-from serving.local import status
+from fomm_tf.serving.local import status
 
 Arrays = dict[str, np.ndarray]
 # TF-Serving's signature for requests that do not name one.
@@ -125,7 +125,8 @@ def check_shape(name: str, dtype: tf.DType, shape: list[int], spec: tf.TensorSpe
 
     Args:
       name: of the input.
-      dtype, shape: of the input.
+      dtype: of the input.
+      shape: of the input.
       spec: the signature's input.
       max_frames: limit of frames, or other items along the variable axes.
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import uvicorn
 
 from fomm_tf import errors
-from serving.local import grpc_service, rest_app, status
-from serving.local.core import ServerCore
+from fomm_tf.serving.local import grpc_service, rest_app, status
+from fomm_tf.serving.local.core import ServerCore
 
 _POLL_SECONDS = 1.0
 
@@ -44,7 +44,8 @@ async def run(core: ServerCore, host: str, grpc_port: int, rest_port: int, quiet
     Args:
       core: answers the requests.
       host: the address to listen on.
-      grpc_port, rest_port: 0 is any free port.
+      grpc_port: 0 is any free port.
+      rest_port: 0 is any free port.
       quiet: print nothing.
 
     Raises:
@@ -58,7 +59,7 @@ async def run(core: ServerCore, host: str, grpc_port: int, rest_port: int, quiet
         listener = _bind(host, rest_port)
     except OSError as error:
         raise errors.UserError(
-            f"cannot listen on {host}: {error}; choose another --grpc-port or --rest-port."
+            f"cannot listen on {host}: {error}; choose another `grpc_port` or `rest_port`."
         ) from None
     with listener:
         try:

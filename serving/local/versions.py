@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import grpc
 
-from serving.local import status
-from serving.local.servable import Servable
+from fomm_tf.serving.local import status
+from fomm_tf.serving.local.servable import Servable
 
 Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class VersionManager:
             raise status.RpcError(
                 grpc.StatusCode.NOT_FOUND,
                 f"{self._directory} contains no version, a directory named 1, 2, ...; export one with: "
-                f"python -m export --to saved_model --out {self._directory}",
+                f"fomm export --to saved_model --out {self._directory}",
             )
         for version in sorted(self._target_versions(listings)):
             if version not in listings:

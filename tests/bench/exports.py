@@ -16,8 +16,8 @@ import tensorflow as tf
 
 sys.path.append(str(harness.ROOT))
 
-from export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf import checkpoint, config
+from fomm_tf.export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf.models import folding
 
 KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
@@ -70,7 +70,9 @@ def main():
         for kind in arguments.kinds:
             form, variant = kind.split("-")
             line = ["--run", folder / "run", "--to", form, "--variants", variant, "--out", folder / kind, "--no-verify"]
-            subprocess.run([sys.executable, "-m", "export", *line], cwd=harness.ROOT, check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-m", "fomm_tf", "export", *line], cwd=harness.ROOT, check=True, capture_output=True
+            )
             parts |= file_parts(kind, folder / kind, inputs, image, frame)
         records = harness.measure(parts, arguments.rounds)
         for kind in arguments.kinds:

@@ -27,9 +27,9 @@ sys.path += [str(harness.ROOT), str(harness.ROOT / "tests" / "serving")]
 
 import servers
 
-from export import examples, module, saved_model
 from fomm_tf import checkpoint
-from serving.local import json_codec
+from fomm_tf.export import examples, saved_model
+from fomm_tf.serving.local import json_codec
 
 CLIENTS = (1, 4, 16, 64)
 FRAMES = 8
@@ -170,7 +170,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "fomm"
-        version = saved_model.write(module.load(checkpoint.BUNDLED), model)
+        version = saved_model.write(checkpoint.BUNDLED, model)
         # Only what is measured is called beforehand.
         (version / saved_model.EXTRA / saved_model.WARMUP).unlink()
         signatures = tf.saved_model.load(str(version)).signatures

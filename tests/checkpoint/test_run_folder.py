@@ -251,7 +251,9 @@ def test_a_missing_folder_is_no_run_folder(tmp_path):
 
 
 def test_a_folder_without_config_is_no_run_folder(tmp_path):
-    assert "is not a run directory: it has no config.yaml; `fomm convert` and train.py make one." in refuse(tmp_path)
+    assert "is not a run directory: it has no config.yaml; `fomm convert` and `fomm train` make one." in refuse(
+        tmp_path
+    )
 
 
 @pytest.mark.parametrize("names", [["checkpoint"], ["ckpt-5.index"], ["checkpoint", "ckpt-5.index"]])

@@ -28,7 +28,7 @@ def hostile(pipeline, image, frame):
 
 
 def main():
-    for other in ("fomm_tf", "tensorflow", "export", "onnx"):
+    for other in ("fomm_tf", "tensorflow", "onnx"):
         assert importlib.util.find_spec(other) is None, f"{other} is here; this must do without"
     folder, answers, package = sys.argv[1:]
     sys.path.insert(0, folder)

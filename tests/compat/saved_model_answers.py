@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-# Shares of max(1, the output's largest value), as `python -m export` allows them; gray levels for images in bytes.
+# Shares of max(1, the output's largest value), as `fomm export` allows them; gray levels for images in bytes.
 FLOAT, UINT8, JPEG = 2e-4, 1, 8
 
 
@@ -29,7 +29,7 @@ def worst(mine, other):
 
 
 def main():
-    for package in ("fomm_tf", "tensorflow_addons", "export"):
+    for package in ("fomm_tf", "tensorflow_addons"):
         assert importlib.util.find_spec(package) is None, f"{package} is here; this must do without"
     folder, answers = sys.argv[1:]
     signatures = tf.saved_model.load(folder).signatures

@@ -8,14 +8,22 @@ import pytest
 
 # What each extra is for; `dev` is the tests themselves and `all` is what they run in.
 PURPOSES = {
-    "export": ("export.saved_model", "export.tflite", "export.onnx", "export.runner", "export.verify", "export.report"),
+    "docs": ("material", "mkdocs.commands.build", "mkdocstrings"),
+    "export": (
+        "fomm_tf.export.saved_model",
+        "fomm_tf.export.tflite",
+        "fomm_tf.export.onnx",
+        "fomm_tf.export.runner",
+        "fomm_tf.export.verify",
+        "fomm_tf.export.report",
+    ),
     "people": ("embreex.rtcore_scene", "fomm_tf.data.people.command"),
     "serving": (
-        "serving.client",
-        "serving.animate",
-        "serving.grpc_transport",
-        "serving.rest_transport",
-        "serving.local.server",
+        "fomm_tf.serving.client",
+        "fomm_tf.serving.animation",
+        "fomm_tf.serving.grpc_transport",
+        "fomm_tf.serving.rest_transport",
+        "fomm_tf.serving.local.server",
     ),
 }
 

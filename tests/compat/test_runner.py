@@ -4,7 +4,7 @@ import environments
 import numpy as np
 import pytest
 
-from export import VARIANTS, examples
+from fomm_tf.export import VARIANTS, examples
 from fomm_tf.inference import animator
 
 
@@ -15,7 +15,9 @@ from fomm_tf.inference import animator
     ("form", "environment", "package", "major"),
     [("tflite", ".venv-litert", "ai-edge-litert", 2), ("onnx", ".venv-onnxruntime", "onnxruntime", 1)],
 )
-def test_the_bundled_model_animates_in_the_newest(form, environment, package, major, bundled_files, tmp_path):
+def test_runner_animates_the_bundled_model_with_the_newest_runtime(
+    form, environment, package, major, bundled_files, tmp_path
+):
     place, _ = bundled_files(form)
     image, clip = examples.draw((128, 128), 2, 7)[1], examples.draw((128, 128), 4, 9)
     expected = np.stack(list(animator.Animator.bundled().animate(image, clip)))

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import examples
+from fomm_tf.export import examples
 
 
 @pytest.mark.conformance
 @pytest.mark.slow
 @pytest.mark.network
-def test_the_bundled_model_answers_in_today_s_tensorflow(bundled_files, tmp_path):
+def test_saved_model_answers_in_the_newest_tensorflow(bundled_files, tmp_path):
     version = bundled_files("saved_model")[0] / "1"
     signatures = tf.saved_model.load(str(version)).signatures
     stored = {}

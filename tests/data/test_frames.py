@@ -21,7 +21,7 @@ from fomm_tf import video
 from fomm_tf.data import frames, layout
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-read, make = video.open_video, frames._make
+read, make = video.open_video, frames._write_cache
 stops = []
 
 def note(*arguments):
@@ -37,7 +37,7 @@ def endless(path):
         yield last
         print("more", flush=True)
 
-video.open_video, frames._make = endless, note
+video.open_video, frames._write_cache = endless, note
 frames.load(sys.argv[1], "train", (48, 48))
 """
 

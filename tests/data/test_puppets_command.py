@@ -12,10 +12,11 @@ import time
 import numpy as np
 import pytest
 
-import fomm_tf
 from fomm_tf import video
 from fomm_tf.data import puppets
 from fomm_tf.data.puppets import command, dataset, drawing
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def _contents(folder):
@@ -63,8 +64,8 @@ def test_the_command_writes_frames_and_labels_from_which_they_can_be_drawn_again
     assert video.read_image(out / "sheet.png").shape == (4 * 68, 8 * 68, 3)
 
 
-def test_the_readme_shows_what_its_command_draws():
-    shown = video.read_image(pathlib.Path(fomm_tf.__file__).parent / "assets" / "puppets.png")
+def test_draw_sheet_matches_the_image_of_the_docs():
+    shown = video.read_image(_ROOT / "docs" / "images" / "puppets.png")
     clips = dataset.plan(1, {"train": 6}, 1)
     drawn = drawing.draw_sheet(
         (puppets.sample_identity(clip.identity_seed), puppets.sample_motion(clip.motion_seed, 64)) for clip in clips

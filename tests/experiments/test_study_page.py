@@ -1,106 +1,124 @@
-"""The page of a study in a real browser: Chromium, headless, from the npm registry."""
+"""The page of a study in a real browser: Chromium, headless."""
 
 import collections
 import json
 import pathlib
 import tempfile
+import time
 
 import browser
 import pytest
+from playwright.sync_api import expect
 
 from fomm_tf import cli
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(300)]
-# Of each canvas the colour in its middle: driving is green, `plain` red, `other` blue.
+# The color in the middle of each canvas: driving is green, `plain` red, `other` blue.
 MIDDLES = """[...document.querySelectorAll("canvas")].map(c =>
   "red green blue".split(" ")[[...c.getContext("2d").getImageData(c.width / 2, c.height * 3 / 4, 1, 1).data]
   .slice(0, 3).reduce((best, part, i, all) => part > all[best] ? i : best, 0)])"""
-PLACE = "document.getElementById('place').textContent"
 TIME = "document.getElementById('clip').currentTime"
-ORDER = ("a", "b", "c", "d", "e", "f")
+SECONDS = 20  # no action takes so long, unless it fails
+PARTICIPANTS = ("a", "b", "c", "d", "e", "f")
 
 
 @pytest.fixture(scope="module")
-def program():
-    with tempfile.TemporaryDirectory() as folder:
-        yield browser.unpack(pathlib.Path(folder))
+def chromium():
+    with tempfile.TemporaryDirectory() as folder, browser.launch(pathlib.Path(folder)) as launched:
+        yield launched
 
 
 @pytest.fixture
-def opened(program, tmp_path):
-    with browser.open_page(program, tmp_path / "profile") as page:
-        yield page
+def page(chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(1000 * SECONDS)
+    expect.set_options(timeout=1000 * SECONDS)
+    yield page
+    context.close()
+
+
+def wait_until(page, script):
+    """Returns the value of an expression once it is true; the page's policy forbids `Page.wait_for_function`."""
+    end = time.monotonic() + SECONDS
+    while not (value := page.evaluate(script)):
+        assert time.monotonic() < end, f"{script} stays {value!r}"
+        page.wait_for_timeout(20)
+    return value
 
 
 def sides(page):
-    """The colours of the results, once the clip is there."""
-    driving, left, right = page.until(f"(c => c[1] !== c[2] && c[0] === 'green' && c)({MIDDLES})")
-    return driving, left, right
+    """The colors of the two results, once the clip is shown."""
+    return wait_until(page, f"(c => c[1] !== c[2] && c[0] === 'green' && c)({MIDDLES})")[1:]
 
 
-def begin(page, participant):
-    page.click("#participant")
-    page.type(participant)
+def expect_place(page, text):
+    expect(page.locator("#place")).to_have_text(text)
+
+
+def start(page, participant):
+    page.fill("#participant", participant)
     page.click("#form button")
-    page.until(f"{PLACE} === 'Question 1 of 5'")
+    expect_place(page, "Question 1 of 5")
 
 
-def test_page_is_answered_by_mouse_and_keys_with_a_reload_and_scored(opened, built, tmp_path, capsys):
-    opened.download_to(tmp_path / "downloads")
-    opened.resize(1280, 800)
-    opened.open(built.page.as_uri())
-    begin(opened, "Zoë / 7")
+def test_page_is_answered_by_mouse_and_keys_with_a_reload_and_scored(page, built, tmp_path, capsys):
+    requests, failures = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
+    page.goto(built.page.as_uri())
+    start(page, "Zoë / 7")
 
-    sides(opened)
-    before = opened.ask(TIME)
-    opened.until(f"{TIME} !== {before} && {TIME} > 0.1")
-    opened.click("#play")
-    opened.until("document.getElementById('clip').paused && document.getElementById('play').textContent === 'Play'")
-    opened.press(" ", text=" ")  # the button has the focus: it alone, and not the page as well, takes the key
-    opened.until("!document.getElementById('clip').paused")
+    sides(page)
+    before = page.evaluate(TIME)
+    wait_until(page, f"{TIME} !== {before} && {TIME} > 0.1")
+    page.click("#play")
+    expect(page.locator("#play")).to_have_text("Play")
+    wait_until(page, "document.getElementById('clip').paused")
+    page.keyboard.press("Space")  # the button has the focus: it alone, not the page too, handles the key
+    wait_until(page, "!document.getElementById('clip').paused")
 
     for number, answer in enumerate(["click", "digit", "arrow"], 1):
-        assert opened.ask(PLACE) == f"Question {number} of 5"
-        red_left = sides(opened)[1] == "red"
+        expect_place(page, f"Question {number} of 5")
+        red_left = sides(page)[0] == "red"
         if answer == "click":
-            opened.click("#left" if red_left else "#right")
+            page.click("#left" if red_left else "#right")
         elif answer == "digit":
-            opened.press("1" if red_left else "2")
+            page.keyboard.press("1" if red_left else "2")
         else:
-            opened.press("ArrowLeft" if red_left else "ArrowRight")
-    opened.press("1", autoRepeat=True)  # a key held down answers nothing more
-    assert opened.ask(PLACE) == "Question 4 of 5"
-    shown = sides(opened)
+            key = "ArrowLeft" if red_left else "ArrowRight"
+            page.keyboard.down(key)
+            page.keyboard.down(key)  # held down, a key answers one question only
+            page.keyboard.up(key)
+    expect_place(page, "Question 4 of 5")
+    shown = sides(page)
 
-    opened.open(built.page.as_uri())
-    opened.until(f"{PLACE} === 'Question 4 of 5'")
-    assert sides(opened) == shown and opened.ask("document.getElementById('bar').value") == 3
-    opened.click("#back")
-    opened.until(f"{PLACE} === 'Question 3 of 5'")
-    red = "left" if sides(opened)[1] == "red" else "right"
-    assert opened.ask(f"document.getElementById('{red}').getAttribute('aria-pressed')") == "true"
-    opened.click("#next")
+    page.goto(built.page.as_uri())
+    expect_place(page, "Question 4 of 5")
+    assert sides(page) == shown and page.evaluate("document.getElementById('bar').value") == 3
+    page.click("#back")
+    expect_place(page, "Question 3 of 5")
+    red = "left" if sides(page)[0] == "red" else "right"
+    expect(page.locator(f"#{red}")).to_have_attribute("aria-pressed", "true")
+    page.click("#next")
 
-    red_left = sides(opened)[1] == "red"
-    opened.press("1" if red_left else "2")
-    opened.until(f"{PLACE} === 'Question 5 of 5'")
-    blue_left = sides(opened)[1] == "blue"
-    opened.press("1" if blue_left else "2")
-    opened.until(f"{PLACE} === '5 of 5 answered'")
+    page.keyboard.press("1" if sides(page)[0] == "red" else "2")
+    expect_place(page, "Question 5 of 5")
+    page.keyboard.press("1" if sides(page)[0] == "blue" else "2")
+    expect_place(page, "5 of 5 answered")
 
-    text = opened.ask("document.getElementById('answers').value")
-    opened.click("#save")
-    saved = tmp_path / "downloads" / "answers-Zo_7.json"
-    for _ in range(200):
-        if saved.exists():
-            break
-        opened.ask("new Promise(done => setTimeout(done, 50))")
+    text = page.input_value("#answers")
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "answers-Zo_7.json"
+    saved = tmp_path / "answers.json"
+    download.value.save_as(saved)
     assert saved.read_text() == text
     answers = json.loads(text)
     assert answers["participant"] == "Zoë / 7" and answers["finished"] and len(answers["answers"]) == 5
-    assert opened.complaints == []
-    elsewhere = [address for address in opened.requests if not address.startswith(("file:", "data:", "blob:"))]
-    assert elsewhere == []
+    assert failures == []
+    assert [address for address in requests if not address.startswith(("file:", "data:", "blob:"))] == []
 
     capsys.readouterr()
     assert cli.main(["study", "score", str(saved), "--key", str(built.path)]) == 0
@@ -108,39 +126,38 @@ def test_page_is_answered_by_mouse_and_keys_with_a_reload_and_scored(opened, bui
     assert "| page | plain over other | 80.0 % (28.4 to 99.5) | 5 | 1 |" in capsys.readouterr().out
 
 
-def test_page_orders_questions_and_sides_by_participant(opened, built):
-    opened.resize(1280, 800)
-    opened.open(built.page.as_uri())
-    opened.ask("window.confirm = () => true")
+def test_page_orders_questions_and_sides_by_participant(page, built):
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(built.page.as_uri())
     orders, lefts = set(), collections.Counter()
-    for participant in ORDER:
-        begin(opened, participant)
+    for participant in PARTICIPANTS:
+        start(page, participant)
         for _ in range(5):
-            lefts[sides(opened)[1]] += 1
-            opened.press("1")
-        answers = json.loads(opened.ask("document.getElementById('answers').value"))
+            lefts[sides(page)[0]] += 1
+            page.keyboard.press("1")
+        answers = json.loads(page.input_value("#answers"))
         assert answers["participant"] == participant
         orders.add(tuple((row["question"], row["choice"]) for row in answers["answers"]))
-        opened.click("#reset")
-    assert len(orders) == len(ORDER)
+        page.click("#reset")
+    assert len(orders) == len(PARTICIPANTS)
     # A participant has a method on the left 2 or 3 times of 5.
-    assert abs(lefts["red"] - lefts["blue"]) <= len(ORDER)
+    assert abs(lefts["red"] - lefts["blue"]) <= len(PARTICIPANTS)
     assert len({choice for order in orders for _, choice in order}) == 10
 
 
-def test_page_saves_and_resumes_partial_answers(opened, built, tmp_path, capsys):
-    opened.resize(390, 844)
-    opened.open(f"{built.page.as_uri()}?participant=P-12")
-    assert opened.ask("document.getElementById('participant').value") == "P-12"
-    opened.click("#form button")
-    sides(opened)
-    assert opened.ask("document.documentElement.scrollWidth <= innerWidth"), "a telephone has to scroll sideways"
-    opened.click("#right")
-    opened.click("#stop")
-    assert opened.ask(PLACE) == "1 of 5 answered"
-    (tmp_path / "part.json").write_text(opened.ask("document.getElementById('answers').value"))
+def test_page_saves_and_resumes_partial_answers(page, built, tmp_path, capsys):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{built.page.as_uri()}?participant=P-12")
+    expect(page.locator("#participant")).to_have_value("P-12")
+    page.click("#form button")
+    sides(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a phone has to scroll sideways"
+    page.click("#right")
+    page.click("#stop")
+    expect_place(page, "1 of 5 answered")
+    (tmp_path / "part.json").write_text(page.input_value("#answers"))
     capsys.readouterr()
     assert cli.main(["study", "score", str(tmp_path / "part.json"), "--key", str(built.path)]) == 0
     assert "Incomplete, of 5 questions: P-12 (1)." in capsys.readouterr().out
-    opened.click("#return")
-    assert opened.ask(PLACE) == "Question 2 of 5"
+    page.click("#return")
+    expect_place(page, "Question 2 of 5")

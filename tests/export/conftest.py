@@ -33,6 +33,15 @@ RUNS["blend-source"] = functools.partial(RUNS["blend-source"], stddev=0.02)
 RUNS |= {"512": functools.partial(_drawn, _LARGE), "vox-256": functools.partial(_drawn, config.Config(), 0.02)}
 RUNS |= {label: functools.partial(_converted, *which) for label, which in model_list.REFERENCE.items()}
 
+FORMS = {
+    "saved_model": ["--to", "saved_model"],
+    "tflite": ["--to", "tflite"],
+    "tflite-float32": ["--to", "tflite", "--variants", "float32"],
+    "onnx": ["--to", "onnx"],
+    "onnx-float32": ["--to", "onnx", "--variants", "float32"],
+    "onnx-gathers": ["--to", "onnx", "--variants", "float32", "--no-grid-sample"],
+}
+
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
@@ -48,11 +57,20 @@ def run_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def saved(run_folder, export):
+def files_of(run_folder, export_once):
+    """A model of `RUNS`, or the bundled one, in one of `FORMS`, and what `fomm export` printed."""
+
+    def make(model, form):
+        run = checkpoint.BUNDLED if model == "bundled" else run_folder(model)
+        return export_once(f"{model}-{form}", "--run", run, *FORMS[form])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def saved(files_of):
     """The SavedModel of the tiny run."""
-    run = run_folder("tiny")
-    export(["--run", run, "--to", "saved_model", "--no-verify", "--out", run.parent / "saved"])
-    return run.parent / "saved" / "1"
+    return files_of("tiny", "saved_model")[0] / "1"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from export import examples
+from fomm_tf.export import examples
 
 
 def check_survives(pipeline):

@@ -1,4 +1,4 @@
-"""Reads what `python -m export` prints and writes into report.md."""
+"""Reads what `fomm export` prints and writes into report.md."""
 
 
 def cells(text: str) -> list[list[str]]:

@@ -9,9 +9,8 @@ import tree_sitter
 import tree_sitter_kotlin
 import tree_sitter_swift
 
-import export
-from export import pipeline, stages, tflite
-from fomm_tf import checkpoint, config
+from fomm_tf import checkpoint, config, export
+from fomm_tf.export import pipeline, stages, tflite
 
 _FOLDER = pathlib.Path(export.__file__).parent
 _GRAMMARS = {"kotlin": tree_sitter_kotlin, "swift": tree_sitter_swift}

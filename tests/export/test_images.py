@@ -11,8 +11,8 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from PIL import Image
 
-from export import images
 from fomm_tf import video
+from fomm_tf.export import images
 
 SIZE = (64, 48)
 READ = tf.function(lambda encoded: images.as_float(encoded, SIZE, "driving"), autograph=False).get_concrete_function(

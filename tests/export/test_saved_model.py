@@ -12,9 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 import fomm_tf
-from export import __main__ as command
-from export import examples, verify
 from fomm_tf import checkpoint, cli, demo, errors, video
+from fomm_tf.export import examples, verify
 from fomm_tf.inference import animator
 from fomm_tf.ops import keypoints
 
@@ -63,24 +62,18 @@ def server(saved):
 
 
 @pytest.mark.parametrize("names", MODELS)
-def test_saved_model_equals_keras_model(names, run_folder, export, tmp_path):
-    lines = [
-        ["--run", run_folder(name), "--to", "saved_model", "--out", tmp_path / str(i)] for i, name in enumerate(names)
-    ]
-    *printed, rest = re.split(r"^.*: \S+ MB\.\n", export(*lines), flags=re.MULTILINE)
-    assert (len(printed), rest) == (len(names), "")
-    for name, each in zip(names, printed, strict=True):
-        worst = {
-            output: float(value)
-            for output, value in re.findall(r"(\S+): differs by at most (\S+) from the Keras", each)
-        }
+def test_saved_model_equals_keras_model(names, run_folder, files_of):
+    for name in names:
+        _, printed = files_of(name, "saved_model")
+        differences = re.findall(r"(\S+): differs by at most (\S+) from the Keras", printed)
+        worst = {output: float(value) for output, value in differences}
         assert {"detect.value", "transfer.value", "render.mask", "render.deformation", "animate.prediction"} <= set(
             worst
         )
         assert ("detect.jacobian" in worst) == checkpoint.read_config(run_folder(name)).model.jacobian, name
         for output, value in worst.items():
             assert value <= (2e-4 if output.endswith(("prediction", "deformed")) else 1e-5), (name, output)
-        assert float(re.search(r"animation: (\S+) dB", each)[1]) > 70, name
+        assert float(re.search(r"animation: (\S+) dB", printed)[1]) > 70, name
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
@@ -266,7 +259,9 @@ def test_float16_keeps_psnr_of_bundled_model(export, tmp_path):
 def test_lower_precision_is_checked_by_psnr_and_becomes_next_version(run_folder, tmp_path, capsys):
     run = str(run_folder("tiny"))
     (tmp_path / "6").mkdir()
-    assert command.main(["--run", run, "--to", "saved_model", "--out", str(tmp_path), "--precision", "float16"]) == 0
+    assert (
+        cli.main(["export", "--run", run, "--to", "saved_model", "--out", str(tmp_path), "--precision", "float16"]) == 0
+    )
     assert (tmp_path / "7" / "saved_model.pb").is_file()
     assert "animation: " in capsys.readouterr().out
 
@@ -279,7 +274,7 @@ def test_export_saved_model_over_tolerance_leaves_nothing(run_folder, tmp_path, 
 
     monkeypatch.setattr(verify, "compare", elsewhere)
     line = ["--run", str(run_folder("tiny")), "--to", "saved_model", "--out", str(tmp_path)]
-    assert command.main(line) == 2
+    assert cli.main(["export", *line]) == 2
     assert "from the Keras model; expected at most" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -7,22 +7,20 @@ import numpy as np
 import pytest
 import reports
 
-from export import VARIANTS, examples, report, runner, stages, tflite
-from export import __main__ as command
+from fomm_tf import cli
+from fomm_tf.export import VARIANTS, examples, report, runner, stages, tflite
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def phone(run_folder, export, tmp_path_factory):
+def phone(files_of):
     """The tiny model's files in every variant."""
-    place = tmp_path_factory.mktemp("phone") / "files"
-    export(["--run", run_folder("tiny"), "--to", "tflite", "--out", place])
-    return place
+    return files_of("tiny", "tflite")[0]
 
 
-def test_export_tflite_bundled_model_psnr(bundled_files):
-    place, printed = bundled_files("tflite")
+def test_export_tflite_bundled_model_psnr(files_of):
+    place, printed = files_of("bundled", "tflite")
     table = {row[0]: [float(cell) for cell in row[1:]] for row in reports.cells(printed)[1:]}
     assert list(table) == list(VARIANTS["tflite"])
     for name, psnr in {"float32": 70, "float16": 45, "dynamic": 35, "int8": 30}.items():
@@ -31,8 +29,8 @@ def test_export_tflite_bundled_model_psnr(bundled_files):
     assert "# puppets-128" in written and "renderer-int8.tflite" in written
 
 
-def test_convolution_stages_are_gpu_compatible(bundled_files):
-    place, _ = bundled_files("tflite")
+def test_convolution_stages_are_gpu_compatible(files_of):
+    place, _ = files_of("bundled", "tflite")
     for stage in stages.CONVOLUTIONS:
         count, refused = report.analyze_gpu_compatibility(place / f"{stage}-float32.tflite")
         assert count > 3 and refused == []
@@ -82,6 +80,6 @@ def test_pipeline_rejects_missing_variant(run_folder, tmp_path):
 def test_export_tflite_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "TOLERANCE", 1e-12)
     line = ["--run", str(run_folder("tiny")), "--to", "tflite", "--variants", "float32"]
-    assert command.main([*line, "--out", str(tmp_path / "files")]) == 2
+    assert cli.main(["export", *line, "--out", str(tmp_path / "files")]) == 2
     assert "from the Keras model; expected at most 1e-12" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

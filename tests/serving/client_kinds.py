@@ -7,7 +7,7 @@ import types
 import fake_model
 import numpy as np
 
-from serving import client as clients
+from fomm_tf.serving import client as clients
 
 KINDS = ["rest", "grpc", "rest, asyncio", "grpc, asyncio"]
 PROTOCOLS = ["rest", "grpc"]

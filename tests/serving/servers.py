@@ -77,8 +77,8 @@ def as_json(value):
 
 @contextlib.contextmanager
 def start_embedded(directory, *options, grpc_port=0, rest_port=0):
-    """Runs `python -m serving local` until the block ends."""
-    line = [sys.executable, "-m", "serving", "local", "--model", directory]
+    """Runs `fomm serve` until the block ends."""
+    line = [sys.executable, "-m", "fomm_tf", "serve", "--model", directory]
     line += ["--grpc-port", grpc_port, "--rest-port", rest_port, *options]
     process = subprocess.Popen(list(map(str, line)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

@@ -13,7 +13,7 @@ import pytest
 import servers
 from client_kinds import CLIP, JPEGS, KINDS, PROTOCOLS, SOURCE
 
-from serving import client as clients
+from fomm_tf.serving import client as clients
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,7 +128,7 @@ def test_client_ignores_proxy_variables(fake, kind, monkeypatch):
 _FRESH = """
 import sys
 import numpy as np
-from serving import client
+from fomm_tf.serving import client
 with client.Client(sys.argv[1]) as connected:
     connected.detect(np.zeros([2, 6, 8, 3], np.uint8))
     assert len(list(connected.animate(np.zeros([6, 8, 3]), np.zeros([9, 6, 8, 3])))) == 9
@@ -139,5 +139,5 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 def test_rest_client_does_not_import_tensorflow(fake):
     line = [sys.executable, "-c", _FRESH, fake.rest]
     loaded = subprocess.run(line, cwd=servers.ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert {"serving", "httpx", "numpy"} <= set(loaded)
-    assert not {"tensorflow", "tensorflow_serving", "fomm_tf", "grpc", "google", "cv2", "av", "PIL"} & set(loaded)
+    assert {"fomm_tf", "httpx", "numpy"} <= set(loaded)
+    assert not {"tensorflow", "tensorflow_serving", "grpc", "google", "cv2", "av", "PIL"} & set(loaded)

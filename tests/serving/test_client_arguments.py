@@ -10,7 +10,7 @@ import pytest
 import servers
 from client_kinds import CLIP, JPEGS, KINDS, SOURCE
 
-from serving import client as clients
+from fomm_tf.serving import client as clients
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -22,7 +22,7 @@ def test_client_without_a_server_names_the_command(kind):
     with client, pytest.raises(clients.ServerError) as caught:
         client.detect(CLIP)
     assert caught.value.code == "UNAVAILABLE"
-    for words in (f"Server {address} is unavailable", "model fomm", "python -m serving local --model DIR", "0.2 s"):
+    for words in (f"Server {address} is unavailable", "model fomm", "fomm serve --model DIR", "0.2 s"):
         assert words in str(caught.value)
 
 
@@ -35,35 +35,39 @@ NAN_VALUE = np.full([1, 2, 2], np.nan, np.float32)
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
-        ("detect", [CLIP[0]], r"frames: got shape \[6, 8, 3\]; expected \[N, 6, 8, 3\]"),
-        ("detect", [CLIP[:, :, :6]], r"frames: got shape \[21, 6, 6, 3\]"),
-        ("detect", [CLIP[:, :, :, :1]], r"frames: got shape \[21, 6, 8, 1\]"),
-        ("detect", [CLIP[:0]], "frames: got no frames"),
-        ("detect", [CLIP.astype(int)], "frames: got int64; expected uint8, or float"),
-        ("detect", [CLIP.astype(float)], r"frames: got values from 0 to 255; expected float in \[0, 1\]"),
-        ("detect", [np.full([1, 6, 8, 3], np.nan)], "frames: got values from nan to nan"),
-        ("encode_source", [CLIP[:2]], "image: got 2 images; expected one"),
-        ("encode_source", [CLIP[:0]], "image: got no frames"),
-        ("transfer", [ENCODED, KEYPOINTS, KEYPOINTS], "initial: got keypoints of 3 frames; expected one"),
+        ("detect", [CLIP[0]], r"`frames`: got shape \[6, 8, 3\]; expected \[N, 6, 8, 3\]"),
+        ("detect", [CLIP[:, :, :6]], r"`frames`: got shape \[21, 6, 6, 3\]"),
+        ("detect", [CLIP[:, :, :, :1]], r"`frames`: got shape \[21, 6, 8, 1\]"),
+        ("detect", [CLIP[:0]], "`frames`: got no frames"),
+        ("detect", [CLIP.astype(int)], "`frames`: got int64; expected uint8, or float"),
+        ("detect", [CLIP.astype(float)], r"`frames`: got values from 0 to 255; expected float in \[0, 1\]"),
+        ("detect", [np.full([1, 6, 8, 3], np.nan)], "`frames`: got values from nan to nan"),
+        ("encode_source", [CLIP[:2]], "`image`: got 2 images; expected one"),
+        ("encode_source", [CLIP[:0]], "`image`: got no frames"),
+        ("transfer", [ENCODED, KEYPOINTS, KEYPOINTS], "`initial`: got keypoints of 3 frames; expected one"),
         (
             "transfer",
             [ENCODED, KEYPOINTS._replace(value=KEYPOINTS.value[:, :1]), ONE_FRAME],
-            r"driving.value: got float32 \[3, 1, 2\]",
+            r"`driving`.value: got float32 \[3, 1, 2\]",
         ),
         (
             "transfer",
             [ENCODED, KEYPOINTS._replace(jacobian=None), ONE_FRAME],
-            "driving.jacobian: got None; expected an array",
+            "`driving`.jacobian: got None; expected an array",
         ),
-        ("render", [ENCODED, KEYPOINTS._replace(value=KEYPOINTS.value[:1])], "keypoints: got 1 values and 3 Jacobians"),
-        ("render", [ENCODED, ONE_FRAME._replace(value=NAN_VALUE)], "keypoints.value: got NaN"),
+        (
+            "render",
+            [ENCODED, KEYPOINTS._replace(value=KEYPOINTS.value[:1])],
+            "`keypoints`: got 1 values and 3 Jacobians",
+        ),
+        ("render", [ENCODED, ONE_FRAME._replace(value=NAN_VALUE)], "`keypoints`.value: got NaN"),
         ("render", [ENCODED, clients.Keypoints(*(part[:0] for part in KEYPOINTS))], "N at least 1"),
-        ("animate", [CLIP, CLIP], "source: got 21 images"),
-        ("animate", [SOURCE, []], "driving: got no frames"),
-        ("animate", [SOURCE, [SOURCE[1:]]], "driving frame 0: got .*6, 8, 3"),
-        ("animate", [SOURCE, CLIP, True, False, 0], "batch_size: got 0; expected at least 1"),
-        ("animate_jpeg", [b"GIF89a", JPEGS], "source: got bytes that start with b'GIF89a'; expected a JPEG or PNG"),
-        ("animate_jpeg", [JPEGS[0], [JPEGS[0], "face.jpg"]], "driving frame 1: got str; expected bytes"),
+        ("animate", [CLIP, CLIP], "`source`: got 21 images"),
+        ("animate", [SOURCE, []], "`driving`: got no frames"),
+        ("animate", [SOURCE, [SOURCE[1:]]], "`driving` frame 0: got .*6, 8, 3"),
+        ("animate", [SOURCE, CLIP, True, False, 0], "`batch_size`: got 0; expected at least 1"),
+        ("animate_jpeg", [b"GIF89a", JPEGS], "`source`: got bytes that start with b'GIF89a'; expected a JPEG or PNG"),
+        ("animate_jpeg", [JPEGS[0], [JPEGS[0], "face.jpg"]], "`driving` frame 1: got str; expected bytes"),
     ],
 )
 def test_client_rejects_invalid_arguments(fake, method, arguments, message):
@@ -77,7 +81,7 @@ def test_client_rejects_jacobians_for_a_model_without():
     with (
         fake_server.serve(fake_model.Model(jacobian=False)) as fake,
         client_kinds.connect(fake, "rest") as client,
-        pytest.raises(clients.ArgumentError, match=r"keypoints.jacobian: got an array; expected None"),
+        pytest.raises(clients.ArgumentError, match=r"`keypoints`.jacobian: got an array; expected None"),
     ):
         client.render(ENCODED, KEYPOINTS)
 
@@ -85,14 +89,14 @@ def test_client_rejects_jacobians_for_a_model_without():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"server": "localhost"}, "server: got 'localhost'; expected HOST:PORT"),
+        ({"server": "localhost"}, "`server`: got 'localhost'; expected HOST:PORT"),
         ({"server": "http://localhost:8501"}, "expected HOST:PORT"),
-        ({"model": ""}, "model: got an empty name"),
-        ({"version": 1, "label": "stable"}, "version and label: got 1 and 'stable'"),
-        ({"version": -1}, "version: got -1"),
-        ({"protocol": "soap"}, "protocol: got 'soap'; expected rest or grpc"),
-        ({"timeout": 0.0}, "timeout: got 0 s"),
-        ({"retry_timeout": -1.0}, "retry_timeout: got -1 s"),
+        ({"model": ""}, "`model`: got an empty name"),
+        ({"version": 1, "label": "stable"}, "`version` and `label`: got 1 and 'stable'"),
+        ({"version": -1}, "`version`: got -1"),
+        ({"protocol": "soap"}, "`protocol`: got 'soap'; expected rest or grpc"),
+        ({"timeout": 0.0}, "`timeout`: got 0 s"),
+        ({"retry_timeout": -1.0}, "`retry_timeout`: got -1 s"),
     ],
 )
 @pytest.mark.parametrize("client_class", [clients.Client, clients.AsyncClient])
@@ -116,10 +120,12 @@ def test_client_rejects_a_model_with_other_signatures(fake, kind, monkeypatch):
     ("protocol", "module", "package"), [("rest", "rest_transport", "httpx"), ("grpc", "grpc_transport", "grpc")]
 )
 def test_client_names_missing_packages(monkeypatch, protocol, module, package):
-    import serving
+    from fomm_tf import serving
 
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"serving.{module}")
+    monkeypatch.delitem(sys.modules, f"fomm_tf.serving.{module}")
     monkeypatch.delattr(serving, module)
-    with pytest.raises(ImportError, match=rf'protocol {protocol} needs .*{package}.*pip install -e "\.\[serving\]"'):
+    with pytest.raises(
+        ImportError, match=rf'`protocol` {protocol} needs .*{package}.*pip install "fomm-tf\[serving\]"'
+    ):
         clients.Client("localhost:1", protocol=protocol)

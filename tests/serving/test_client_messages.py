@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from client_kinds import CLIP, JPEGS, KINDS, PROTOCOLS, SOURCE
 
-from serving import client as clients
-from serving import grpc_transport, json_body, rest_transport, signatures, target
+from fomm_tf.serving import client as clients
+from fomm_tf.serving import grpc_transport, json_body, rest_transport, signatures, target
 
 ENVELOPE = 4096  # bytes that a message needs beside its tensors
 
@@ -134,7 +134,9 @@ def test_frame_larger_than_max_message_bytes_is_rejected(fake, kind):
             lambda: list(client.animate_jpeg(image, [fake_model.JPEG])),
             lambda: list(client.animate_jpeg(fake_model.JPEG, [image])),
         ):
-            with pytest.raises(clients.ArgumentError, match="bytes; expected at most max_message_bytes 600; raise it"):
+            with pytest.raises(
+                clients.ArgumentError, match="bytes; expected at most `max_message_bytes` 600; raise it"
+            ):
                 request()
         assert not fake.requests
         assert len(list(client.animate_jpeg(fake_model.JPEG, [fake_model.JPEG] * 3))) == 3

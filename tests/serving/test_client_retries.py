@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from client_kinds import CLIP, KINDS, SOURCE
 
-from serving import client as clients
-from serving import failures, grpc_transport, rest_transport
+from fomm_tf.serving import client as clients
+from fomm_tf.serving import failures, grpc_transport, rest_transport
 
 
 def restart_at_first_retry(fake, monkeypatch):

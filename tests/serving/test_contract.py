@@ -12,7 +12,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from export import examples
+from fomm_tf.export import examples
 
 SIGNATURES = [
     *(f"{name}{form}" for name in ("detect", "encode_source", "animate") for form in ("", "_uint8", "_jpeg")),

@@ -309,7 +309,7 @@ def test_pod_limits_match_the_flags():
     assert all({"cpu", "memory"} <= set(server["resources"]["limits"]) for server in (cpu, gpu))
 
 
-def test_readme_names_every_file():
-    readme = read("README.md")
+def test_deployment_page_names_every_file():
+    page = (_SERVING.parent / "docs" / "deployment.md").read_text(encoding="utf-8")
     names = [*_CONFIGS, "compose.yaml", *(path.name for path in _MANIFESTS)]
-    assert not [name for name in names if name not in readme]
+    assert not [name for name in names if name not in page]

@@ -14,7 +14,6 @@ import pytest
 import servers
 
 from fomm_tf import cli, demo, video
-from serving import __main__ as command
 
 FRAMES = {"frames": np.zeros((1, 128, 128, 3), np.uint8)}
 CLIP = {
@@ -179,7 +178,7 @@ def test_clip_continues_after_its_server_is_killed(cold, tmp_path):
             "--retry-timeout",
             "120",
         ]
-        return command.main([*argv, *connection, "--batch-size", "2", "--out", str(tmp_path / protocol)])
+        return cli.main(["client", *argv, *connection, "--batch-size", "2", "--out", str(tmp_path / protocol)])
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         with servers.start_embedded(cold, **ports) as server:

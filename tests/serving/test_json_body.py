@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from serving import json_body
+from fomm_tf.serving import json_body
 
 
 @pytest.fixture(params=["orjson", "json"], autouse=True)

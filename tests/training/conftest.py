@@ -7,7 +7,7 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import config
-from fomm_tf.data.puppets import command
+from fomm_tf.data.puppets import dataset
 
 SMALL = pathlib.Path(__file__).parent / "small.yaml"
 
@@ -16,7 +16,7 @@ SMALL = pathlib.Path(__file__).parent / "small.yaml"
 def puppets(tmp_path_factory):
     """Six characters to train on and two others to test on, a clip of six frames each."""
     root = tmp_path_factory.mktemp("puppets") / "data"
-    command.write(root, identities=6, test_identities=2, clips=1, frames=6, size=(32, 32), seed=0)
+    dataset.write(root, identities=6, test_identities=2, clips=1, frames=6, size=(32, 32), seed=0)
     return root
 
 

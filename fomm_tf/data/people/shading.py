@@ -35,7 +35,14 @@ def vertex_attributes(person: Person, normals: np.ndarray, shadow: np.ndarray) -
     return np.concatenate([person.coordinates, normals, person.masks, shadow[:, None]], axis=1).astype(np.float32)
 
 
-def shade(person, scene: Scene, triangle, mixed, directions, exposure) -> tuple[np.ndarray, np.ndarray]:
+def shade(
+    person: Person,
+    scene: Scene,
+    triangle: np.ndarray,
+    mixed: np.ndarray,
+    directions: np.ndarray,
+    exposure: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """Colors of samples.
 
     Args:

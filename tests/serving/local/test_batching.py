@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.local import batching, metrics, status
+from fomm_tf.serving.local import batching, metrics, status
 
 TIMEOUT = 60  # seconds; only a failing test waits so long
 

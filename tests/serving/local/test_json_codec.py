@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from serving.local import json_codec, status
+from fomm_tf.serving.local import json_codec, status
 
 SPECS = {
     "frames": tf.TensorSpec([None, 2, 3], tf.float32, "frames"),
@@ -96,7 +96,8 @@ def test_decode_reads_nan_and_infinity():
         ("levels", [[10**30, 1]], "uint8"),
         ("switch", [1], "bool"),
         ("bytes", ["a"], "nested"),
-        ("bytes", [[["a"]]], "b64"),
+        ("bytes", [[["a"]]], "nested 2 deep"),
+        ("bytes", [[1]], "b64"),
         ("bytes", [[{"b64": "a"}]], "base64"),
         ("bytes", [["a"], ["b", "c"]], "length"),
         ("bytes", [[]], "empty"),

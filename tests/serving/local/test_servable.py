@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.local import servable, status
+from fomm_tf.serving.local import servable, status
 
 
 @pytest.fixture

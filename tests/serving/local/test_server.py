@@ -5,7 +5,7 @@ import re
 import signal
 import socket
 
-from serving.local import core, server
+from fomm_tf.serving.local import core, server
 
 SECONDS = 60  # no test waits so long, unless it fails
 

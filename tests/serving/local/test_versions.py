@@ -9,7 +9,7 @@ from unittest import mock
 import counter_model
 import pytest
 
-from serving.local import status, versions
+from fomm_tf.serving.local import status, versions
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m serving animate`: with the fake server, and compared with `fomm animate` with the embedded one."""
+"""`fomm client animate`: with the fake server, and compared with `fomm animate` with the embedded one."""
 
 import io
 import sys
@@ -9,7 +9,6 @@ import pytest
 import servers
 
 from fomm_tf import cli, demo, video
-from serving import __main__ as command
 
 CLIP = np.random.default_rng(1).integers(0, 256, (11, 6, 8, 3), np.uint8)
 
@@ -33,14 +32,19 @@ def arguments(fake, inputs):
             "driving": inputs / "driving",
             "out": inputs / "out",
         } | changes
-        return ["animate", *(str(part) for key, value in values.items() for part in (f"--{key}", value)), *options]
+        return [
+            "client",
+            "animate",
+            *(str(part) for key, value in values.items() for part in (f"--{key}", value)),
+            *options,
+        ]
 
     return make
 
 
 def assert_user_error(capsys, argv, *words):
     capsys.readouterr()
-    assert command.main(argv) == 2
+    assert cli.main(argv) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     lines = printed.err.strip().splitlines()
@@ -62,19 +66,19 @@ def expected_frames(fake, frames=CLIP, source=CLIP[3], relative=True, adapt_scal
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_animate_writes_the_server_frames(fake, arguments, inputs, capsys, protocol):
+def test_client_animate_writes_the_server_frames(fake, arguments, inputs, capsys, protocol):
     address = getattr(fake, protocol)
-    assert command.main(arguments("--protocol", protocol, "--batch-size", "4", server=address)) == 0
+    assert cli.main(arguments("--protocol", protocol, "--batch-size", "4", server=address)) == 0
     assert capsys.readouterr() == (f"{inputs / 'out'}: 11 frames\n", "")
     np.testing.assert_array_equal(list(video.open_video(inputs / "out")), expected_frames(fake))
     assert [request.inputs["driving"].shape[:2] for request in fake.requests] == [(1, 4)] * 3
 
 
-def test_animate_uses_every_option(fake, arguments, inputs, capsys):
+def test_client_animate_uses_every_option(fake, arguments, inputs, capsys):
     video.write_image(inputs / "source.png", np.repeat(CLIP[3], 2, axis=0))
     options = "--mode absolute --adapt-scale --fit stretch --start 0.2 --duration 0.4 --fps 10 --label stable --quiet"
     options += " --no-audio --no-tag --model fomm --timeout 20 --retry-timeout 1 --batch-size 3"
-    assert command.main(arguments(*options.split(), out=inputs / "out.mp4")) == 0
+    assert cli.main(arguments(*options.split(), out=inputs / "out.mp4")) == 0
     assert capsys.readouterr() == ("", "")
     clip = video.open_video(inputs / "out.mp4")
     assert (clip.fps, clip.size, len(list(clip))) == (10, (6, 8), 4)
@@ -89,12 +93,12 @@ def test_animate_uses_every_option(fake, arguments, inputs, capsys):
     np.testing.assert_array_equal(sent, CLIP[[2, 3, 4, 5, 5, 5]])
 
 
-def test_animate_requests_the_version_and_crops_other_sizes(fake, arguments, inputs):
+def test_client_animate_requests_the_version_and_crops_other_sizes(fake, arguments, inputs):
     large = np.repeat(np.repeat(CLIP, 3, axis=1), 4, axis=2)
     with video.write_video(inputs / "large", 25) as writer:
         for frame in large:
             writer.write(frame)
-    assert command.main(arguments("--version", "7", driving=inputs / "large")) == 0
+    assert cli.main(arguments("--version", "7", driving=inputs / "large")) == 0
     assert {request.version_path for request in fake.requests} == {"/versions/7"}
     cropped = np.stack([video.resize(frame, (6, 8), "crop") for frame in large])
     np.testing.assert_array_equal(list(video.open_video(inputs / "out")), expected_frames(fake, cropped))
@@ -122,24 +126,24 @@ def write_clip_with_audio(path):
         container.mux(audio.encode())
 
 
-def test_animate_keeps_audio_and_writes_the_tag(arguments, inputs):
+def test_client_animate_keeps_audio_and_writes_the_tag(arguments, inputs):
     write_clip_with_audio(inputs / "audio.mp4")
     for options, has_audio, tag in ([[], True, "animated with fomm-tf"], [["--no-audio", "--no-tag"], False, None]):
         argv = arguments(*options, driving=inputs / "audio.mp4", out=inputs / "out.mp4")
-        assert command.main(argv) == 0
+        assert cli.main(argv) == 0
         assert video.open_video(inputs / "out.mp4").has_audio is has_audio
         assert comment(inputs / "out.mp4") == tag
         assert len(list(video.open_video(inputs / "out.mp4"))) == 10
 
 
-def test_animate_shows_progress_on_a_terminal(arguments, inputs, monkeypatch):
+def test_client_animate_shows_progress_on_a_terminal(arguments, inputs, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
     for options, shown in ([], True), (["--quiet"], False):
         monkeypatch.setattr(sys, "stderr", Terminal())
-        assert command.main(arguments(*options)) == 0
+        assert cli.main(arguments(*options)) == 0
         assert ("11/11" in sys.stderr.getvalue()) == shown
         assert shown or not sys.stderr.getvalue()
 
@@ -150,16 +154,18 @@ def test_animate_shows_progress_on_a_terminal(arguments, inputs, monkeypatch):
         ([], {"source": "away.png"}, ["away.png"]),
         ([], {"driving": "away.mp4"}, ["away.mp4"]),
         ([], {"out": "out.avi"}, ["out.avi", ".mp4"]),
-        (["--start", "9"], {}, ["`start` 9 s is after the last frame"]),
-        (["--fps", "0"], {}, ["`fps` must be"]),
-        ([], {"server": "localhost"}, ["server: got 'localhost'; expected HOST:PORT"]),
-        (["--batch-size", "0"], {}, ["batch_size: got 0; expected at least 1"]),
-        (["--timeout", "0"], {}, ["timeout: got 0 s"]),
+        (["--start", "9"], {}, ["--start 9 s is after the last frame"]),
+        (["--fps", "0"], {}, ["--fps must be"]),
+        ([], {"server": "localhost"}, ["--server: got 'localhost'; expected HOST:PORT"]),
+        (["--batch-size", "0"], {}, ["--batch-size: got 0; expected at least 1"]),
+        (["--timeout", "0"], {}, ["--timeout: got 0 s"]),
         (["--version", "1", "--label", "stable"], {}, ["--label", "not allowed with argument --version"]),
         (["--protocol", "soap"], {}, ["--protocol", "soap"]),
     ],
 )
-def test_animate_rejects_invalid_arguments_before_sending(fake, arguments, inputs, capsys, options, changes, words):
+def test_client_animate_rejects_invalid_arguments_before_sending(
+    fake, arguments, inputs, capsys, options, changes, words
+):
     before = file_names(inputs)
     assert_user_error(capsys, arguments(*options, **changes), *words)
     assert file_names(inputs) == before
@@ -167,15 +173,15 @@ def test_animate_rejects_invalid_arguments_before_sending(fake, arguments, input
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_animate_without_a_server_names_the_command(arguments, inputs, capsys, protocol):
+def test_client_animate_without_a_server_names_the_command(arguments, inputs, capsys, protocol):
     before, address = file_names(inputs), f"localhost:{servers.free_port()}"
-    words = f"Server {address} is unavailable", "python -m serving local --model DIR"
+    words = f"Server {address} is unavailable", "fomm serve --model DIR"
     assert_user_error(capsys, arguments("--retry-timeout", "0.2", "--protocol", protocol, server=address), *words)
     assert file_names(inputs) == before
 
 
 @pytest.mark.parametrize("out", ["out", "out.mp4"])
-def test_animate_leaves_no_partial_output_when_the_server_fails(fake, arguments, inputs, capsys, out):
+def test_client_animate_leaves_no_partial_output_when_the_server_fails(fake, arguments, inputs, capsys, out):
     fake.faults.extend([None, 500])
     before = file_names(inputs)
     words = "failed animate_uint8 of model fomm: INTERNAL: injected status 500; see the server's log."
@@ -184,13 +190,13 @@ def test_animate_leaves_no_partial_output_when_the_server_fails(fake, arguments,
     assert file_names(inputs) == before
 
 
-def test_animate_names_missing_packages(arguments, capsys, monkeypatch):
-    import serving
+def test_client_animate_names_missing_packages(arguments, capsys, monkeypatch):
+    from fomm_tf import serving
 
     monkeypatch.setitem(sys.modules, "httpx", None)
-    monkeypatch.delitem(sys.modules, "serving.rest_transport", raising=False)
+    monkeypatch.delitem(sys.modules, "fomm_tf.serving.rest_transport", raising=False)
     monkeypatch.delattr(serving, "rest_transport", raising=False)
-    assert_user_error(capsys, arguments(), "protocol rest needs", "httpx", 'pip install -e ".[serving]"')
+    assert_user_error(capsys, arguments(), "--protocol rest needs", "httpx", 'pip install "fomm-tf[serving]"')
 
 
 @pytest.fixture(scope="module")
@@ -207,10 +213,10 @@ def animated(tmp_path_factory):
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_animate_through_the_embedded_server_matches_fomm_animate(embedded, animated, tmp_path, protocol):
+def test_client_animate_through_the_embedded_server_matches_fomm_animate(embedded, animated, tmp_path, protocol):
     argv, here = animated
     options = ["--out", str(tmp_path / "out"), "--server", getattr(embedded, protocol), "--protocol", protocol]
-    assert command.main([*argv, *options]) == 0
+    assert cli.main(["client", *argv, *options]) == 0
     there = np.int16(list(video.open_video(tmp_path / "out")))
     assert here.shape == there.shape == (11, 128, 128, 3)
     assert np.abs(here - there).max() <= 1

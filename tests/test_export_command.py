@@ -1,8 +1,8 @@
-"""`python -m export` with invalid arguments; its output is tested with each format."""
+"""`fomm export` with invalid arguments; its output is tested with each format."""
 
 import pytest
 
-from export import __main__ as command
+from fomm_tf import cli
 
 pytestmark = pytest.mark.slow
 
@@ -11,30 +11,30 @@ pytestmark = pytest.mark.slow
     ("line", "complaint"),
     [
         (["--to", "caffe", "--out", "x"], "invalid choice: 'caffe'"),
-        (["--to", "saved_model"], "--to needs --out"),
+        (["--to", "saved_model"], "--out is missing: --to needs an output directory"),
         ([], "one of the arguments --to --check is required"),
         (["--check", "nowhere"], "nowhere is not a version that"),
         (["--run", "nowhere", "--to", "saved_model", "--out", "x"], "nowhere"),
         (
             ["--to", "tflite", "--out", "x", "--variants", "int4"],
-            "--variants has int4; of tflite choose from float32, float",
+            "--variants: got int4; expected some of float32, float16, dynamic, int8 for tflite",
         ),
         (
             ["--to", "onnx", "--out", "x", "--variants", "float16", "int8"],
-            "--variants has int8; of onnx choose from float3",
+            "--variants: got int8; expected some of float32, float16 for onnx",
         ),
         (
             ["--to", "saved_model", "--out", "x", "--variants", "int8"],
-            "--variants has int8; of saved_model there are none",
+            "--variants: got int8; expected none for saved_model",
         ),
-        (["--to", "tflite", "--out", "x", "--batch", "-1"], "--batch is -1"),
+        (["--to", "tflite", "--out", "x", "--batch", "-1"], "--batch must be at least 1, or 0 for any; got -1"),
         (["--run", "nowhere", "--to", "tflite", "--out", "x"], "nowhere"),
         (["--run", "nowhere", "--to", "onnx", "--out", "x"], "nowhere"),
     ],
 )
 def test_export_command_reports_mistakes_in_one_line(line, complaint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert command.main(line) == 2
+    assert cli.main(["export", *line]) == 2
     message = capsys.readouterr().err.strip()
     assert complaint in message and "\n" not in message
     assert list(tmp_path.iterdir()) == []

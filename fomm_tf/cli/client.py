@@ -1,0 +1,134 @@
+"""`fomm client`: uses a model behind a server."""
+
+from __future__ import annotations
+
+import argparse
+
+from fomm_tf import errors, video
+from fomm_tf.serving import base_client
+
+TEXT = "use a model behind a server: TF-Serving or fomm serve"
+_ANIMATE = "animate an image with the motion of a video, through a server"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the subcommands and their arguments."""
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    animate = commands.add_parser("animate", help=_ANIMATE, description=f"{_ANIMATE[0].upper()}{_ANIMATE[1:]}.")
+    animate.set_defaults(act=_animate, parser=animate)
+    yes_or_no = argparse.BooleanOptionalAction
+    animate.add_argument("--server", metavar="HOST:PORT", required=True, help="address of the model server")
+    animate.add_argument("--source", metavar="IMAGE", required=True, help="the image to animate")
+    animate.add_argument(
+        "--driving",
+        metavar="VIDEO",
+        required=True,
+        help="the video whose motion is used: a file, a directory of frames, or a stacked png",
+    )
+    animate.add_argument(
+        "--out",
+        metavar="OUT",
+        required=True,
+        help=f"output: a file ({', '.join(video.SUFFIXES)}) or a directory of png frames",
+    )
+    animate.add_argument(
+        "--protocol", choices=base_client.PROTOCOLS, default="rest", help="protocol of that port (default: rest)"
+    )
+    animate.add_argument("--model", metavar="NAME", default="fomm", help="model name on the server (default: fomm)")
+    version = animate.add_mutually_exclusive_group()
+    version.add_argument("--version", type=int, metavar="N", help="model version (default: the highest)")
+    version.add_argument("--label", metavar="LABEL", help="model version with this label")
+    animate.add_argument(
+        "--mode",
+        choices=("relative", "absolute"),
+        default="relative",
+        help="transfer the motion relative to the first driving frame, or the driving pose itself (default: relative)",
+    )
+    animate.add_argument(
+        "--adapt-scale",
+        action=yes_or_no,
+        default=False,
+        help="scale relative motion by the ratio of the two objects' sizes (default: no)",
+    )
+    animate.add_argument(
+        "--fit",
+        choices=("crop", "pad", "stretch"),
+        default="crop",
+        help="how images are fitted to the model's frame size (default: crop)",
+    )
+    animate.add_argument("--start", type=float, metavar="SECONDS", help="start time in the driving video")
+    animate.add_argument("--duration", type=float, metavar="SECONDS", help="duration to use of the driving video")
+    animate.add_argument("--fps", type=float, help="frames per second (default: the driving video's)")
+    animate.add_argument(
+        "--audio", action=yes_or_no, default=True, help="keep the driving video's audio (default: yes)"
+    )
+    animate.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        default=base_client.BATCH_SIZE,
+        help="driving frames per request (default: %(default)s)",
+    )
+    animate.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        default=base_client.TIMEOUT,
+        help="deadline of each request (default: %(default)g)",
+    )
+    animate.add_argument(
+        "--retry-timeout",
+        type=float,
+        metavar="SECONDS",
+        default=base_client.RETRY_TIMEOUT,
+        help="how long to retry while the server is unavailable (default: %(default)g)",
+    )
+    animate.add_argument(
+        "--no-tag", action="store_true", help='do not write the comment "animated with fomm-tf" to the metadata'
+    )
+    animate.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the subcommand.
+
+    Raises:
+      errors.UserError: if an input cannot be read, the output cannot be written, or the server does not answer.
+    """
+    arguments.act(arguments)
+
+
+def _animate(arguments: argparse.Namespace) -> None:
+    # Inputs are checked before anything is sent.
+    video.check_output(arguments.out)
+    source = video.read_image(arguments.source)
+    driving = video.open_video(arguments.driving, arguments.start, arguments.duration, arguments.fps)
+
+    from fomm_tf.serving import animation
+    from fomm_tf.serving import client as clients
+
+    options = animation.Options(
+        relative=arguments.mode == "relative",
+        adapt_scale=arguments.adapt_scale,
+        batch_size=arguments.batch_size,
+        fit=arguments.fit,
+        audio=arguments.audio,
+        audio_start=arguments.start or 0.0,
+        tag=not arguments.no_tag,
+        progress=not arguments.quiet,
+    )
+    try:
+        with clients.Client(
+            arguments.server,
+            arguments.model,
+            arguments.version,
+            arguments.label,
+            arguments.protocol,
+            arguments.timeout,
+            arguments.retry_timeout,
+        ) as client:
+            frame_count = animation.animate(client, source, driving, arguments.out, options)
+    except (clients.ArgumentError, clients.ServerError, ImportError) as error:
+        raise errors.UserError(str(error)) from error
+    if not arguments.quiet:
+        print(f"{arguments.out}: {frame_count} frames")

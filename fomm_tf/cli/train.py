@@ -1,0 +1,64 @@
+"""`fomm train`: trains a model."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+from fomm_tf import config, errors
+
+TEXT = "train a model on your own videos, on the CPU, one GPU, all GPUs, or several machines (TF_CONFIG)"
+_MORE = """\
+examples:
+  fomm train tiny                                                       drawn characters, minutes on a laptop
+  fomm train vox-256 data.root=faces train.batch_size=8 --run runs/faces
+  fomm train vox-256 data.root=faces --run runs/mine --init-from runs/vox     fine-tune
+  fomm train --run runs/faces --resume                                  continue, also after Ctrl-C
+  tensorboard --logdir runs                                             curves and sample images
+
+run directory: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run directory itself), history.csv
+(each test), pictures/, events.* (TensorBoard). fomm animate --run takes it at any time.
+exit code: 0 done, 2 user error or full disk, 130 stopped and saved
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _MORE
+    parser.add_argument(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="a recipe: its name in configs/, or a YAML file; with --resume the run's own by default",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to it; values are YAML")
+    parser.add_argument(
+        "--run",
+        dest="folder",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="run directory (default: runs/ and the recipe's name)",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue where the run stopped, bit for bit")
+    parser.add_argument("--init-from", type=pathlib.Path, metavar="RUN", help="start from the weights of another run")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Trains a model.
+
+    Raises:
+      errors.UserError: see `fomm_tf.training.loop.run`.
+    """
+    name, folder = arguments.config, arguments.folder
+    if name is None and not (arguments.resume and folder):
+        raise errors.UserError("`config` is missing: give a recipe, or `folder` and `resume`; see fomm train --help.")
+    if arguments.resume and arguments.init_from:
+        raise errors.UserError("`resume` continues with the run's own weights: it does not go with `init_from`.")
+    recipes = config.recipes()
+    settings = config.override(config.load(recipes.get(name, name)), arguments.overrides) if name else None
+
+    from fomm_tf.training import loop
+
+    folder = folder or pathlib.Path("runs") / pathlib.Path(name).stem
+    loop.run(settings, folder, resume=arguments.resume, init_from=arguments.init_from, command=arguments.command_line)

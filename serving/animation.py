@@ -1,0 +1,79 @@
+"""Animates an image file with a video file through a server."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from fomm_tf import video
+from fomm_tf.serving import base_client
+from fomm_tf.serving import client as clients
+
+TAG = "animated with fomm-tf"
+
+
+class Options(NamedTuple):
+    """How to animate.
+
+    Attributes:
+      relative: transfer the motion since the first driving frame, not the pose itself.
+      adapt_scale: scale it by the ratio of the two objects' sizes.
+      batch_size: driving frames per request.
+      fit: how images are fitted to the model's frame size: `crop`, `pad` or `stretch`.
+      audio: keep the driving video's audio.
+      audio_start: where in the driving file's audio the video begins, in seconds.
+      tag: write `TAG` to the metadata.
+      progress: show a progress bar on a terminal.
+    """
+
+    relative: bool = True
+    adapt_scale: bool = False
+    batch_size: int = base_client.BATCH_SIZE
+    fit: str = "crop"
+    audio: bool = True
+    audio_start: float = 0.0
+    tag: bool = True
+    progress: bool = False
+
+
+def animate(client: clients.Client, source: np.ndarray, driving: video.Video, output: str, options: Options) -> int:
+    """Animates an image of any size and writes the result.
+
+    Args:
+      client: of the model.
+      source: `[H, W, 3]` uint8.
+      driving: the opened driving video.
+      output: a video file, or a directory of png frames.
+      options: how to animate.
+
+    Returns:
+      The number of frames.
+
+    Raises:
+      errors.UserError: if the driving video cannot be read, or the output cannot be written.
+      clients.ArgumentError: for an invalid batch size.
+      clients.ServerError: if a request fails.
+    """
+    frame_size = client.frame_size
+
+    def fit(frame: np.ndarray) -> np.ndarray:
+        return video.resize(frame, frame_size, options.fit)
+
+    animation = client.animate(
+        fit(source), map(fit, driving), options.relative, options.adapt_scale, options.batch_size
+    )
+    writer = video.write_video(
+        output,
+        driving.fps,
+        audio_from=driving.path if options.audio and driving.has_audio else None,
+        audio_start=options.audio_start,
+        tag=TAG if options.tag else None,
+    )
+    disable = None if options.progress else True
+    progress = tqdm.tqdm(animation, total=driving.frame_count, unit="frame", disable=disable)
+    with writer as written, progress:
+        for frame in progress:
+            written.write(frame)
+    return written.count
