@@ -72,7 +72,9 @@ class Pipeline:
         """
         image = self._image("source", source)
         keypoints = self.run("detector", {"frame": image})
-        return self.run("source_encoder", {"source": image}) | _prefixed("source_", keypoints)
+        encoded = self.run("source_encoder", {"source": image})
+        # The warp stage of a model with `blend_source` takes the source image itself.
+        return {"source": image} | encoded | _prefixed("source_", keypoints)
 
     def detect(self, frame: np.ndarray) -> Arrays:
         """Detects the keypoints of a frame, `[H, W, 3]` uint8 or float in [0, 1].

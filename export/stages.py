@@ -4,8 +4,8 @@
     once per clip:       detector(first driving frame) -> initial_*
     each driving frame:  detector(frame) -> driving_*
                          motion(source_lowres, source_*, driving_*, initial_*, switches) -> deformation, occlusion
-                         warp(features, deformation, occlusion) -> warped
-                         renderer(warped) -> prediction
+                         warp(features, deformation, occlusion[, source]) -> warped[, warped_source]
+                         renderer(warped[, warped_source]) -> prediction
 
 or in one call, which encodes the source every time:
 
@@ -13,7 +13,7 @@ or in one call, which encodes the source every time:
 
 Convention: every tensor is float32, whatever the networks compute in, except the two bool switches, relative and
 adapt_scale. The batch axis is 1, or the number of driving frames of one source. A zeroth-order model has no Jacobians,
-a model without occlusion map has no `occlusion`.
+a model without occlusion map has no `occlusion`; the tensors in brackets exist only with `generator.blend_source`.
 """
 
 from __future__ import annotations
@@ -66,12 +66,15 @@ class Stages:
         features, source_lowres = (encoder.structured_outputs[name].shape for name in ("features", "source_lowres"))
         motion = concrete(self._motion, _specs({"source_lowres": source_lowres} | keypoints) | switches)
         moving = {name: tensor.shape for name, tensor in motion.structured_outputs.items()}
+        source_image = {"source": [1, *frame]} if sizes.generator.blend_source else {}
+        warp = concrete(self._warp, _specs({"features": features} | moving | source_image))
+        warped = {name: [batch, *tensor.shape[1:]] for name, tensor in warp.structured_outputs.items()}
         self.functions = {
             "source_encoder": encoder,
             "detector": concrete(self._detect, _specs({"frame": [batch, *frame]})),
             "motion": motion,
-            "warp": concrete(self._warp, _specs({"features": features} | moving)),
-            "renderer": concrete(self._render, _specs({"warped": [batch, *features[1:]]})),
+            "warp": warp,
+            "renderer": concrete(self._render, _specs(warped)),
         }
         if whole:
             frames = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
@@ -106,11 +109,16 @@ class Stages:
 
     def _warp(self, inputs: Tensors) -> Tensors:
         moving = DenseMotion(inputs["deformation"], inputs.get("occlusion"), None, None)
-        return {"warped": self.model.generator.warp_features(inputs["features"], moving)}
+        generator = self.model.generator
+        outputs = {"warped": generator.warp_features(inputs["features"], moving)}
+        if generator.blend_source:
+            outputs["warped_source"] = generator.warp_image(inputs["source"], moving.deformation)
+        return outputs
 
     def _render(self, inputs: Tensors) -> Tensors:
         generator = self.model.generator
-        return {"prediction": generator.decode(tf.cast(inputs["warped"], generator.compute_dtype))}
+        warped = tf.cast(inputs["warped"], generator.compute_dtype)
+        return {"prediction": generator.decode(warped, inputs.get("warped_source"))}
 
     def _animate(self, inputs: Tensors) -> Tensors:
         state = inputs | self._encode(inputs)

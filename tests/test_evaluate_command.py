@@ -158,3 +158,16 @@ def test_evaluate_a_talking_face_with_the_fetched_networks(tmp_path, capsys):
     )
     assert 0 < overall["aed"]["source_copy"]["value"]["value"] < 0.6
     assert 0 < overall["perceptual"]["source_copy"]["value"]["value"] < 1.5
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_evaluate_rejects_expressions_without_truth(split, videos, tmp_path, capsys):
+    known = tmp_path / "set" / "truth" / "train" / "a.json"
+    if split == "test":
+        known.parent.mkdir(parents=True)
+        known.write_text("{}")
+    line = ["evaluate", "--data", videos, "--out", tmp_path / "out", "--expressions", tmp_path / "set"]
+    assert cli.main([str(part) for part in line]) == 2
+    named = videos if split == "test" else tmp_path / "set"
+    assert f"{named} has no truth about {split}; give a complete set of" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -140,6 +140,7 @@ def _describe_run(folder: pathlib.Path) -> Iterator[str]:
         f"model: {model.num_keypoints} keypoints, frames of {model.frame_size[1]}x{model.frame_size[0]}, "
         f"{'first' if model.jacobian else 'zeroth'} order, {'with' if model.occlusion else 'without'} occlusion map, "
         f"align_corners {str(model.align_corners).lower()}"
+        f"{', blends the warped source' if model.generator.blend_source else ''}"
     )
     for part in (*checkpoint.NETWORKS, "discriminator"):
         shapes = [shape for name, shape in stored.items() if name.startswith(f"{part}/")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fomm_tf import console
@@ -38,6 +39,12 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate animations instead: a table with the columns source and driving, and truth where ground truth "
         "is known; paths are relative to --data",
     )
+    parser.add_argument(
+        "--expressions",
+        metavar="SET",
+        help="for rendered people (--data is such a set): measure the face alone and expression transfer, by a reader "
+        "fitted on the people in train of SET; writes png/ and expressions.json too",
+    )
 
 
 def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,11 +75,21 @@ def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> None:
+    from fomm_tf.evaluation import rendered_people
+
+    if arguments.expressions is not None:
+        rendered_people.check_set(Path(arguments.expressions), "train")
+        rendered_people.check_set(Path(arguments.data), "test")
     names = ("metrics", "detector", "embedding", "fit", "batch_size")
     options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    report = _evaluate(arguments, arguments.pairs, **options)
+    report = _evaluate(arguments, arguments.pairs, png=arguments.expressions is not None, **options)
+    scores = None
+    if arguments.expressions is not None:
+        scores = rendered_people.write(arguments.expressions, arguments.data, arguments.out)
     if not arguments.quiet:
         print(report.summary())
+        if scores is not None:
+            print(f"\n{scores}")
         print(f"\n{arguments.out}: report.md, report.json, sheet.png")
 
 

@@ -83,12 +83,14 @@ class GeneratorConfig:
       max_features: maximum number of channels.
       num_down_blocks: number of halvings before the features are warped.
       num_residual_blocks: number of residual blocks after the warp.
+      blend_source: blend the warped source image into the result by a predicted alpha; not in the paper.
     """
 
     block_expansion: int = 64
     max_features: int = 512
     num_down_blocks: int = 2
     num_residual_blocks: int = 6
+    blend_source: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

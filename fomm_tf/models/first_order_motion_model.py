@@ -174,8 +174,7 @@ class FirstOrderMotionModel(tf.keras.Model):
           errors.UserError: if the keypoints are not this model's.
         """
         self.check_keypoints(keypoints)
-        motion, prediction = self._generate(source, keypoints)
-        deformed = self.generator.warp_image(source.image, motion.deformation)
+        motion, deformed, prediction = self._generate(source, keypoints)
         if not details:
             return Rendering(prediction, deformed)
         return Rendering(
@@ -195,7 +194,7 @@ class FirstOrderMotionModel(tf.keras.Model):
         """
         source = self.encode_source(inputs["source"], training=training)
         keypoints = self.detect(inputs["driving"], training=training)
-        motion, prediction = self._generate(source, keypoints, training=training)
+        motion, _, prediction = self._generate(source, keypoints, training=training)
         return Reconstruction(prediction, source.keypoints, keypoints, motion)
 
     def check_keypoints(self, keypoints: Keypoints) -> None:
@@ -242,11 +241,14 @@ class FirstOrderMotionModel(tf.keras.Model):
 
     def _generate(
         self, source: EncodedSource, keypoints: Keypoints, training: bool = False
-    ) -> tuple[DenseMotion, tf.Tensor]:
+    ) -> tuple[DenseMotion, tf.Tensor, tf.Tensor]:
+        """The motion, the warped source image, and the prediction."""
         motion = self.dense_motion(source.lowres, source.keypoints, keypoints, training=training)
         # Exported signatures carry the features as float32, whatever the generator computes in.
         features = tf.cast(source.features, self.generator.compute_dtype)
-        return motion, self.generator.decode(self.generator.warp_features(features, motion), training=training)
+        deformed = self.generator.warp_image(source.image, motion.deformation)
+        prediction = self.generator.decode(self.generator.warp_features(features, motion), deformed, training)
+        return motion, deformed, prediction
 
     def _as_images(self, name: str, images: np.ndarray | tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)

@@ -1,4 +1,9 @@
-"""The occlusion-aware generator: a source and a dense motion to a frame (sec. 3.2, Eq. 8)."""
+"""The occlusion-aware generator: a source and a dense motion to a frame (sec. 3.2, Eq. 8).
+
+With `generator.blend_source`, which is not in the paper, the last convolution has a fourth channel a, and the frame is
+alpha * f_w(S) + (1 - alpha) * color, where alpha = sigmoid(a + 1) and f_w(S) is the warped source image: what needs no
+repainting keeps the source's sharpness.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,9 @@ import tensorflow as tf
 from fomm_tf import config
 from fomm_tf.models import blocks, dense_motion
 from fomm_tf.ops import resample, tensors, warp
+
+# Added to the logit of alpha: a randomly initialized generator mostly keeps the warped source (alpha 0.73).
+_ALPHA_BIAS = 1.0
 
 
 class Generator(tf.keras.Model):
@@ -25,7 +33,8 @@ class Generator(tf.keras.Model):
         self.down_blocks = [blocks.DownBlock(width) for width in widths[1:]]
         self.bottleneck = [blocks.ResidualBlock(widths[-1]) for _ in range(sizes.num_residual_blocks)]
         self.up_blocks = [blocks.UpBlock(width) for width in reversed(widths[:-1])]
-        self.final = blocks.Convolution(3, 7)
+        self.blend_source = sizes.blend_source
+        self.final = blocks.Convolution(4 if sizes.blend_source else 3, 7)
 
     def encode(self, source: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the features of the source; animation does this once.
@@ -71,20 +80,31 @@ class Generator(tf.keras.Model):
         _, height, width, _ = tensors.sizes(image)
         return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
 
-    def decode(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def decode(self, features: tf.Tensor, warped_source: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """Decodes warped features to an image.
 
         Args:
           features: `[B, h, w, C]` from `warp_features`.
-          training: normalize with the batch's statistics and move the running ones.
+          warped_source: `[B, H, W, 3]`, the source image from `warp_image`; used only with `blend_source`.
+          training: normalize with the batch's statistics and update the moving ones.
 
         Returns:
           `[B, H, W, 3]` float32 in [0, 1].
+
+        Raises:
+          ValueError: with `blend_source`, without `warped_source`.
         """
         for block in [*self.bottleneck, *self.up_blocks]:
             features = block(features, training=training)
-        return tf.sigmoid(tensors.at_least_float32(self.final(features)))
+        outputs = tensors.at_least_float32(self.final(features))
+        if not self.blend_source:
+            return tf.sigmoid(outputs)
+        if warped_source is None:
+            raise ValueError("warped_source: got None; a generator with blend_source needs the warped source image.")
+        alpha = tf.sigmoid(outputs[..., 3:] + _ALPHA_BIAS)
+        return alpha * tf.cast(warped_source, outputs.dtype) + (1.0 - alpha) * tf.sigmoid(outputs[..., :3])
 
     def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
-        """Warps the source by the motion: `encode`, `warp_features`, `decode`."""
-        return self.decode(self.warp_features(self.encode(source, training), motion), training)
+        """Warps the source by the motion: `encode`, `warp_features` and `warp_image`, `decode`."""
+        features = self.warp_features(self.encode(source, training), motion)
+        return self.decode(features, self.warp_image(source, motion.deformation), training)

@@ -81,7 +81,16 @@ def import_checkpoint(tree: Mapping, reference_config: str | None, align_corners
 
 
 def export_checkpoint(run: checkpoint.Run) -> dict:
-    """Converts a run to the tree of a reference checkpoint, for `fomm_tf.weights.save`."""
+    """Converts a run to the tree of a reference checkpoint, for `fomm_tf.weights.save`.
+
+    Raises:
+      errors.UserError: if the reference has no such model.
+    """
+    if run.config.model.generator.blend_source:
+        raise errors.UserError(
+            "model.generator.blend_source: got true; expected false, as the PyTorch reference has no such generator; "
+            "keep the run directory, or use `fomm export`."
+        )
     entries = _entries(run)
     tree: dict = {
         name: {entry.name: entry.to_torch(entry.variable.numpy()) for entry in table} for name, table in entries.items()

@@ -45,14 +45,14 @@ def is_animated(image: Image.Image) -> bool:
 def is_animated_file(path: Path) -> bool:
     """Whether a file is an animated image, gif included; False if it cannot be read."""
     try:
-        with files.convert_read_errors(path):
+        with files.convert_read_errors(path), images.convert_decoding_errors(path):
             image = images.open_image(path)
+            if image is None:
+                return False
+            with image:
+                return image.format == "GIF" or is_animated(image)
     except errors.UnreadableError:
         return False
-    if image is None:
-        return False
-    with image:
-        return image.format == "GIF" or is_animated(image)
 
 
 def probe(path: Path) -> Probe:
@@ -92,11 +92,12 @@ def _read(path: Path) -> Iterator[timing.TimedFrame]:
     with images.open_image(path) as image:
         for number in range(_skipped(image), image.n_frames):
             try:
-                image.seek(number)
-                frame = images.decode_image(path, image)
-            except (EOFError, OSError, SyntaxError, ValueError) as error:  # see `images.decode_image`
+                with images.convert_decoding_errors(path):
+                    image.seek(number)
+                    frame = images.decode_image(path, image)
+            except errors.UnreadableError:
                 if size is None:
-                    raise errors.UnreadableError(f"{path} has no frame that can be decoded ({error}).") from error
+                    raise
                 message = f"{path} is damaged or truncated: it could be read up to {time:.1f} s."
                 warnings.warn(message, stacklevel=2)
                 return

@@ -20,6 +20,8 @@ _DEINTERLACE: Filter = ("bwdif", "mode=send_frame:deint=interlaced")
 # bwdif's smallest frame.
 _DEINTERLACE_MIN_SIDE = 4
 _Waiting = collections.deque[tuple[timing.TimedFrame, color.Tags]]
+# By quarter turns, counterclockwise.
+_ROTATIONS = ((), (("transpose", "dir=cclock"),), (("hflip", ""), ("vflip", "")), (("transpose", "dir=clock"),))
 # transpose's direction by whether columns and rows are flipped after the transposition.
 _TRANSPOSE = {
     (False, False): "cclock_flip",
@@ -34,7 +36,10 @@ def orientation_filters(frame: av.VideoFrame) -> tuple[Filter, ...]:
 
     The matrix ((a, b), (c, d)) takes (x, y) to (a x + c y, b x + d y), y down; other angles are rounded.
     """
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know the type of some other side data
+        return _ROTATIONS[round(frame.rotation / 90) % 4]
     if side_data is None:
         return ()
     a, b, _, c, d, *_ = np.frombuffer(side_data, np.int32)

@@ -1,7 +1,11 @@
 """Image files: read, write, resize; float to uint8 conversion; text as an image."""
 
+import contextlib
 import os
+import struct
 import warnings
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,11 @@ MAX_PIXELS = 100_000_000
 ImageLike = np.ndarray | Image.Image | str | os.PathLike
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+# Depending on the format, Pillow raises any of these for a damaged file.
+_DECODING_ERRORS = (
+    *(AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(struct.error, zlib.error),
+)
 # Float images may exceed [0, 1] by a rounding error: a quarter of a gray level.
 _SLACK = 0.25 / 255
 _TEXT_COLOR = (30, 30, 30)
@@ -86,6 +95,10 @@ def _open(path: Path) -> Image.Image | None:
         return None
     except Image.DecompressionBombError:
         raise errors.UnreadableError(too_large) from None
+    except OSError:
+        raise
+    except _DECODING_ERRORS as error:
+        raise _damaged(path, error) from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise errors.UnreadableError(too_large)
@@ -103,8 +116,23 @@ def decode_image(path: Path, image: Image.Image) -> np.ndarray:
         return _rgb(path, ImageOps.exif_transpose(image))
     except errors.UserError as error:
         raise errors.UnreadableError(f"{path}: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises any of these, depending on the format
-        raise errors.UnreadableError(f"{path} is damaged or truncated ({error}); save it again.") from error
+    except _DECODING_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+@contextlib.contextmanager
+def convert_decoding_errors(path: Path) -> Iterator[None]:
+    """Converts all that Pillow raises for a damaged image to an `UnreadableError`."""
+    try:
+        yield
+    except errors.UserError:
+        raise
+    except _DECODING_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> errors.UnreadableError:
+    return errors.UnreadableError(f"{path} is damaged or truncated ({error}); save it again.")
 
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:

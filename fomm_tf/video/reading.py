@@ -89,7 +89,7 @@ def open_video(
         files.check_readable(path)
         image = images.open_image(path)
         if image is not None:
-            with image:
+            with image, images.convert_decoding_errors(path):
                 if animations.is_animated(image):
                     return _open_animation(path, start or 0, duration, fps)
                 if image.format not in _FFMPEG_FORMATS:

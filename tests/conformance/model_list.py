@@ -37,12 +37,19 @@ MODELS = {
     "uneven-scales": _changed(frame_size=[64, 96], motion_scale=0.5, keypoint_detector={"scale": 0.25}),
     "one-down-block": _changed(generator={"num_down_blocks": 1}),
     "no-residual-blocks": _changed(generator={"num_residual_blocks": 0}),
+    "blend-source": _changed(generator={"blend_source": True}),
     "spectral-keypoint-discriminator": _changed(discriminator={"spectral_norm": True, "use_keypoints": True}),
     "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
 }
 
 # One of each architecture, for `make test`; `make conformance` builds the others.
-REPRESENTATIVES = ("tiny", "zeroth-order-no-occlusion", "single-jacobian-map", "two-scale-discriminator")
+REPRESENTATIVES = (
+    "tiny",
+    "zeroth-order-no-occlusion",
+    "single-jacobian-map",
+    "blend-source",
+    "two-scale-discriminator",
+)
 
 # The reference's models of `variants.npz`, by the name of their checkpoint, each under one meaning of align_corners; a
 # model of the list above meets both.

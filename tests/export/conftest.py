@@ -27,6 +27,8 @@ def _converted(name, align_corners):
 
 
 RUNS = {name: functools.partial(_drawn, config.Config(model=model)) for name, model in model_list.MODELS.items()}
+# The warped source keeps its edges, where the rounding of a wild motion shows.
+RUNS["blend-source"] = functools.partial(RUNS["blend-source"], stddev=0.02)
 # Of a convolution's 9 x 1024 inputs the noise adds up.
 RUNS |= {"512": functools.partial(_drawn, _LARGE), "vox-256": functools.partial(_drawn, config.Config(), 0.02)}
 RUNS |= {label: functools.partial(_converted, *which) for label, which in model_list.REFERENCE.items()}

@@ -23,7 +23,7 @@ SIGNATURES = [f"{name}{form}" for name in ("detect", "encode_source", "animate")
 SIGNATURES += ["transfer", "render", "render_details", "metadata"]
 CONFORMANCE = pytest.mark.conformance
 MODELS = [
-    pytest.param(["tiny", "zeroth-order-no-occlusion"], id="tiny"),
+    pytest.param(["tiny", "zeroth-order-no-occlusion", "blend-source"], id="tiny"),
     pytest.param(["align-corners-false", "tall", "one-keypoint", "third-scale"], id="others", marks=CONFORMANCE),
     pytest.param(list(model_list.REFERENCE), id="reference", marks=CONFORMANCE),
     pytest.param(["512"], id="512", marks=CONFORMANCE),

@@ -15,9 +15,11 @@ OTHERS = ["align-corners-false", "tall", "one-keypoint"]
 GATHERS = ["zeroth-order-no-occlusion", *OTHERS, "512", "bundled"]
 FILES = [
     pytest.param("tflite", ["tiny"], id="tflite-tiny"),
-    pytest.param("tflite-float32", ["zeroth-order-no-occlusion"], id="tflite-zeroth-order"),
+    pytest.param(
+        "tflite-float32", ["zeroth-order-no-occlusion", "blend-source"], id="tflite-zeroth-order-blend-source"
+    ),
     pytest.param("onnx", ["tiny"], id="onnx-tiny"),
-    pytest.param("onnx-float32", ["zeroth-order-no-occlusion"], id="onnx-zeroth-order"),
+    pytest.param("onnx-float32", ["zeroth-order-no-occlusion", "blend-source"], id="onnx-zeroth-order-blend-source"),
     pytest.param("onnx-gathers", ["tiny"], id="onnx-gathers-tiny"),
     pytest.param("tflite-float32", [*OTHERS, *model_list.REFERENCE], id="tflite-others", marks=CONFORMANCE),
     pytest.param("onnx-float32", [*OTHERS, *model_list.REFERENCE, "512"], id="onnx-others", marks=CONFORMANCE),

@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 
+import model_list
 import numpy as np
 import pytest
 
@@ -142,6 +143,12 @@ def test_import_accepts_optimizers_without_moments():
     run = import_tree(load("tiny"))
     assert all(stepper.iterations == 0 for stepper in run.optimizers.values()) and len(run.optimizers) == 3
     assert torch_import.export_checkpoint(run)["optimizer_generator"]["state"] == {}
+
+
+def test_export_checkpoint_rejects_blend_source():
+    run = checkpoint.build(config.Config(model=model_list.MODELS["blend-source"]))
+    with pytest.raises(errors.UserError, match=r"model\.generator\.blend_source: got true; expected false"):
+        torch_import.export_checkpoint(run)
 
 
 def test_import_without_one_optimizer_has_none(built_once):

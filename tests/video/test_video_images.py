@@ -1,6 +1,9 @@
 import builtins
+import contextlib
+import itertools
 import struct
 import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -98,6 +101,28 @@ def test_read_image_reads_first_frame_of_an_animation(tmp_path):
 def test_read_image_scales_float_tiff(tmp_path):
     Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "a.tiff")
     np.testing.assert_array_equal(video.read_image(tmp_path / "a.tiff")[0, :, 0], [0, 128, 255])
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif", "tiff", "gif", "bmp"])
+def test_damaged_images_raise_unreadable_error_only(tmp_path, rgb, kind):
+    """Pillow raises whatever its plugins do: OSError, SyntaxError, RuntimeError, struct.error and more."""
+    image, exif = Image.fromarray(rgb), Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif} if kind in ("png", "jpeg", "webp", "tiff") else {}
+    if kind in ("webp", "avif", "gif"):
+        options |= {"save_all": True, "append_images": [image.rotate(180)] * 2}
+    image.save(tmp_path / "whole", kind, **options)
+    data = (tmp_path / "whole").read_bytes()
+    rng = np.random.default_rng(0)
+    for trial in range(25):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        places = rng.integers(0, rng.choice([64, len(data)]), 4) % len(data)
+        damaged[places] = rng.integers(0, 256, 4)
+        (tmp_path / "damaged").write_bytes(damaged.tobytes()[: len(data) if trial % 3 else rng.integers(1, len(data))])
+        for read in (video.read_image, lambda path: list(itertools.islice(video.open_video(path), 20))):
+            with contextlib.suppress(errors.UnreadableError), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                read(tmp_path / "damaged")
 
 
 def test_read_image_accepts_one_pixel(tmp_path):

@@ -2,11 +2,13 @@
 
 from fractions import Fraction
 
+import av
 import drawn_videos
 import numpy as np
 import pytest
 
 from fomm_tf import video
+from fomm_tf.video import filters
 
 
 @pytest.mark.parametrize("orientation", drawn_videos.MATRICES)
@@ -28,6 +30,22 @@ def test_open_video_applies_display_matrix(tmp_path, orientation, codec, pix_fmt
     assert frames[0].flags.c_contiguous
     expected = drawn_videos.turn(drawn_videos.COLORS, orientation)
     assert np.abs(drawn_videos.quarters(frames[0]) - expected).max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("rotation", "orientation"), [(0, "upright"), (90, "turned-270"), (180, "turned-180"), (-90, "turned-90")]
+)
+def test_orientation_filters_use_rotation_beside_unknown_side_data(tmp_path, rotation, orientation):
+    """PyAV raises ValueError where a frame has side data of a type that it does not know, such as EXIF."""
+
+    class Frame:
+        side_data = property(lambda self: av.sidedata.sidedata.Type(1000))
+
+    Frame.rotation = rotation
+    path = drawn_videos.write(tmp_path / "a.mov", [drawn_videos.chart()], orientation=orientation)
+    with av.open(str(path)) as container:
+        expected = filters.orientation_filters(next(container.decode(video=0)))
+    assert filters.orientation_filters(Frame()) == expected
 
 
 @pytest.mark.parametrize("orientation", ["upright", "turned-90"])

@@ -1,0 +1,86 @@
+"""The generator's blend of the warped source: off by default, exact where alpha is known, trained by its gradient."""
+
+import model_list
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fomm_tf import config, models
+from fomm_tf.models import generator as generator_module
+
+SIDE = 64
+
+
+def build(blend_source=True):
+    settings = config.parse({"model": model_list.TINY}).model
+    if blend_source:
+        settings = model_list.MODELS["blend-source"]
+    return models.FirstOrderMotionModel(settings).generator
+
+
+def motion_by(offset):
+    """Every pixel comes from `offset` further right, in [-1, 1]; nothing is occluded."""
+    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 16), np.linspace(-1, 1, 16)), -1)[np.newaxis]
+    deformation = tf.constant(np.add(grid, [offset, 0.0]), tf.float32)
+    return models.DenseMotion(deformation, tf.ones([1, 16, 16, 1]), None, None)
+
+
+@pytest.fixture
+def source():
+    return tf.constant(np.random.default_rng(0).random([1, SIDE, SIDE, 3], np.float32))
+
+
+def set_alpha(generator, logit):
+    """Makes alpha constant: the logit is the last channel's bias plus the fixed one."""
+    kernel, bias = generator.final.kernel, generator.final.bias
+    kernel.assign(tf.concat([kernel[..., :3], tf.zeros_like(kernel[..., 3:])], -1))
+    bias.assign(tf.concat([bias[:3], [logit - generator_module._ALPHA_BIAS]], 0))
+
+
+def test_generator_has_no_alpha_channel_by_default():
+    assert build(blend_source=False).final.kernel.shape[-1] == 3
+    assert build().final.kernel.shape[-1] == 4
+
+
+def test_generator_with_alpha_1_returns_the_warped_source(source):
+    generator, motion = build(), motion_by(0.25)
+    set_alpha(generator, 50.0)
+    np.testing.assert_allclose(generator(source, motion), generator.warp_image(source, motion.deformation), atol=1e-6)
+
+
+def test_generator_with_alpha_0_returns_the_color(source):
+    generator, motion = build(), motion_by(0.25)
+    set_alpha(generator, -50.0)
+    features = generator.warp_features(generator.encode(source), motion)
+    for block in [*generator.bottleneck, *generator.up_blocks]:
+        features = block(features)
+    color = tf.sigmoid(generator.final(features)[..., :3])
+    np.testing.assert_allclose(generator(source, motion), color, atol=1e-6)
+
+
+def test_generator_blends_by_alpha(source):
+    generator, motion = build(), motion_by(-0.125)
+    results = []
+    for logit in (-50.0, 50.0, np.log(0.3 / 0.7)):
+        set_alpha(generator, logit)
+        results.append(generator(source, motion).numpy())
+    color, warped, blended = results
+    np.testing.assert_allclose(blended, 0.3 * warped + 0.7 * color, atol=1e-5)
+
+
+def test_decode_rejects_a_missing_warped_source(source):
+    generator = build()
+    features = generator.warp_features(generator.encode(source), motion_by(0.0))
+    with pytest.raises(ValueError, match="warped_source: got None"):
+        generator.decode(features)
+
+
+def test_blend_has_a_gradient_to_the_motion_and_to_alpha(source):
+    generator, motion = build(), motion_by(0.1)
+    set_alpha(generator, 5.0)
+    with tf.GradientTape() as tape:
+        tape.watch(motion.deformation)
+        loss = tf.reduce_mean(tf.abs(generator(source, motion, training=True) - source))
+    deformation, bias = tape.gradient(loss, [motion.deformation, generator.final.bias])
+    assert float(tf.reduce_max(tf.abs(deformation))) > 0
+    assert float(tf.abs(bias[3])) > 0
