@@ -134,7 +134,7 @@ def test_nan_gradient_stops_the_run_and_keeps_the_last_checkpoint(make_config, o
     with pytest.raises(errors.UserError) as caught:
         loop.run(make_config(), tmp_path / "run", strategy=one_replica, report=report)
     message = str(caught.value)
-    assert message.startswith("the gradient of the generator is nan at step 5") and "--resume" in message
+    assert message.startswith("the gradient of the generator is nan at step 5") and "`resume`" in message
     assert checkpoint.load(tmp_path / "run").step == 3
 
 
