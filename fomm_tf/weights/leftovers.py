@@ -77,7 +77,8 @@ def _default_dict(*_: Any) -> dict[Any, Any]:
 
 
 _BUILTINS = (
-    "bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "slice", "str", "tuple",
+    "bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "slice", "str",
+    "tuple",
 )  # fmt: skip
 _PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
 _SKIPPED = {
