@@ -41,8 +41,6 @@ def find_networks(tree: Mapping, source: str) -> dict[str, Any]:
     candidates = itertools.chain(_candidates(tree, {}, 0, False), _candidates(tree, {}, 0, True))
     # `max` returns the first of equals: the outermost, without moving averages.
     found = max(candidates, key=_rank, default=dict(tree))
-    if found.get("epoch", 0) is None:
-        del found["epoch"]
     for name in NETWORKS:
         if isinstance(found.get(name), Mapping):
             found[name] = _clean(found[name], name, source)
@@ -70,10 +68,10 @@ def _candidates(node: Mapping, outer: Mapping, level: int, averages: bool) -> It
     outer = {**outer, **{key: node[key] for key in node if key == "epoch" or str(key).startswith("optimizer_")}}
     networks = _by_name(node, averages)
     if networks:
-        yield {**outer, **node, **networks}
+        yield {**node, **outer, **networks}
     networks = _by_prefix(node, averages)
     if networks:
-        yield {**outer, **networks}
+        yield {**networks, **outer}
     if level == _DEPTH:
         return
     for key in sorted(node, key=lambda key: key not in _CONTAINERS):

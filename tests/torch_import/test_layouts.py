@@ -90,8 +90,8 @@ def test_find_networks_reads_layout(layout):
 
 @pytest.mark.parametrize("empty", [{}, None])
 def test_find_networks_drops_empty_discriminator(empty):
-    found = torch_import.find_networks(load() | {"discriminator": empty, "epoch": None}, "cpk")
-    assert "discriminator" not in found and "epoch" not in found
+    found = torch_import.find_networks(load() | {"discriminator": empty}, "cpk")
+    assert "discriminator" not in found
 
 
 def test_find_networks_rejects_tensor_stored_twice():
