@@ -103,7 +103,8 @@ def declare(count):
 
 
 def inflate(path):
-    torch_files.write_zip(path, torch_files.pickle_dict(), {"data/0": bytes(1 << 22)}, compression=zipfile.ZIP_DEFLATED)
+    body = torch_files.pickle_dict(x=torch_files.pickle_tensor((1 << 20,), (1,), count=1 << 20))
+    torch_files.write_zip(path, body, {"data/0": bytes(1 << 22)}, compression=zipfile.ZIP_DEFLATED)
 
 
 def archive(path):
@@ -136,7 +137,7 @@ UNREADABLE = {
     "a legacy file cut in its pickle": (truncate("tiny-legacy-cuda", 0.01), GARBLED),
     "a giant declared size": (declare(2**40), f"{GARBLED}it declares more data than the file holds"),
     "a large declared size": (declare(2**29), f"{GARBLED}it declares more data than the file holds"),
-    "a compressed zip": (inflate, f"{GARBLED}record 'data.pkl' is compressed"),
+    "a zip bomb": (inflate, f"{GARBLED}it declares more data than the file holds"),
     "an empty file": (lambda path: path.write_bytes(b""), f"{GARBLED}it does not start like a PyTorch file"),
     "a text file": (
         lambda path: path.write_text("epoch: 100\n" * 99),
@@ -144,10 +145,10 @@ UNREADABLE = {
     ),
     "a page of HTML": (
         lambda path: path.write_text("<!DOCTYPE html>\n" * 99),
-        f"{GARBLED}it does not start like a PyTorch fil",
+        " is an HTML page (a web page), not a PyTorch checkpoint; download the checkpoint again",
     ),
     "a tar": (archive, f"{GARBLED}it is a tar archive, not a file of torch.save"),
-    "a tar.gz": (archive_gz, f"{GARBLED}it does not start like a PyTorch file"),
+    "a tar.gz": (archive_gz, " is a gzip archive, not a PyTorch checkpoint; unpack it"),
     "a missing file": (lambda path: None, "does not exist; give the path of a .pth or .pth.tar checkpoint."),
 }
 # Rejected by the import.

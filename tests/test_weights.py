@@ -595,9 +595,7 @@ def test_load_rejects_truncated_checkpoint(name, tmp_path):
         assert "not a readable torch checkpoint" in load_error(tmp_path / "cut.pth.tar")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"P", b"not a checkpoint\n" * 50, b"\x1f\x8b\x08\x00", b"<!DOCTYPE html>" * 99]
-)
+@pytest.mark.parametrize("content", [b"", b"P", b"not a checkpoint\n" * 50, b"\x1f", b"<" * 99])
 def test_load_rejects_other_kinds_of_files(content, tmp_path):
     (tmp_path / "a.pth.tar").write_bytes(content)
     message = load_error(tmp_path / "a.pth.tar")
@@ -625,8 +623,9 @@ def test_load_rejects_torchscript_program(tmp_path):
 
 
 def test_load_rejects_other_zip_archives(tmp_path):
-    torch_files.write_zip(tmp_path / "a", b"\x80\x02}.", compression=zipfile.ZIP_DEFLATED)
-    assert "record 'data.pkl' is compressed or too large" in load_error(tmp_path / "a")
+    for compression in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        torch_files.write_zip(tmp_path / "a", b"\x80\x02}.", compression=compression)
+        assert "record 'data.pkl' is compressed by another method than Deflate" in load_error(tmp_path / "a")
     torch_files.write_zip(tmp_path / "a", b"\x80\x02}.", {"byteorder": b"big"})
     assert "big-endian" in load_error(tmp_path / "a")
     torch_files.write_zip(tmp_path / "a", b"\x80\x02}.", root="deep/er")

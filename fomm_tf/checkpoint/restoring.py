@@ -18,7 +18,10 @@ _UNREADABLE = (IndexError, ValueError, tf.errors.OpError)
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 # Keys of the model section that may differ from the run that initializes a new one: they do not change what a weight
 # means.
-_FREE = ("frame_size", "align_corners", "motion_scale", "keypoint_detector.scale", "discriminator")
+_FREE = (
+    "frame_size", "align_corners", "motion_scale", "keypoint_detector.scale", "keypoint_detector.antialias_size",
+    "dense_motion.antialias_size", "discriminator",
+)  # fmt: skip
 
 
 def load(folder: str | pathlib.Path, training: bool = False, precision: str = "float32") -> runs.Run:

@@ -154,7 +154,9 @@ def _describe_run(folder: pathlib.Path) -> Iterator[str]:
 
 
 def _describe_file(path: pathlib.Path) -> Iterator[str]:
-    tree = weights.load(path)
+    from fomm_tf import torch_import
+
+    tree = torch_import.find_networks(weights.load(path), str(path))
     parts = [part for part in _REFERENCE_PARTS if isinstance(tree.get(part), Mapping)]
     if not parts:
         raise errors.UserError(

@@ -46,6 +46,7 @@ class KeypointDetectorConfig:
       temperature: of the softmax over positions.
       pad: zero padding of the hourglass' output before the 7x7 heads, in pixels.
       single_jacobian_map: one Jacobian map, averaged under each heatmap, instead of one per keypoint.
+      antialias_size: pixels per side of the kernel of the downsampling, odd; 0 for the size that belongs to the scale.
     """
 
     scale: float = 0.25
@@ -55,6 +56,7 @@ class KeypointDetectorConfig:
     temperature: float = 0.1
     pad: int = 0
     single_jacobian_map: bool = False
+    antialias_size: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +68,14 @@ class DenseMotionConfig:
       max_features: as in `KeypointDetectorConfig`.
       num_blocks: number of halvings of the hourglass.
       heatmap_variance: sigma of Eq. 6, in normalized units squared.
+      antialias_size: as in `KeypointDetectorConfig`, for `motion_scale`.
     """
 
     block_expansion: int = 64
     max_features: int = 1024
     num_blocks: int = 5
     heatmap_variance: float = 0.01
+    antialias_size: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +155,9 @@ class ModelConfig:
         for path in _POSITIVE:
             value = operator.attrgetter(path)(self)
             require(value > 0, f"model.{path}", "greater than 0", value)
+        for section in ("keypoint_detector", "dense_motion"):
+            size = getattr(self, section).antialias_size
+            require(size == 0 or (size > 0 and size % 2), f"model.{section}.antialias_size", "0 or odd", size)
         scales = list(self.discriminator.scales)
         is_valid = scales and all(0 < scale <= 1 for scale in scales)
         require(is_valid, "model.discriminator.scales", "one or more in (0, 1]", scales)

@@ -123,16 +123,20 @@ class BatchNorm(layers.Layer):
 
 
 class AntiAlias(layers.Layer):
-    """Downsampling with a kernel that is part of the checkpoint, as in the reference."""
+    """Downsampling with a kernel that is part of the checkpoint, as in the reference.
 
-    def __init__(self, scale: float, **kwargs) -> None:
+    Args:
+      scale: in (0, 1].
+      size: of the kernel; see `fomm_tf.ops.resample.antialias_kernel`.
+    """
+
+    def __init__(self, scale: float, size: int = 0, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.scale = scale
+        self.scale, self.size = scale, size
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        kernel = np.tile(
-            resample.antialias_kernel(self.scale)[:, :, np.newaxis, np.newaxis], [1, 1, input_shape[-1], 1]
-        )
+        kernel = resample.antialias_kernel(self.scale, self.size)[:, :, np.newaxis, np.newaxis]
+        kernel = np.tile(kernel, [1, 1, input_shape[-1], 1])
         initializer = tf.keras.initializers.Constant(kernel)
         self.kernel = self.add_weight("kernel", kernel.shape, initializer=initializer, trainable=False)
         super().build(input_shape)

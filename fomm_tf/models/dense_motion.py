@@ -38,7 +38,8 @@ class DenseMotionNetwork(tf.keras.Model):
         super().__init__(autocast=False, **kwargs)
         sizes = settings.dense_motion
         self.variance, self.align_corners = sizes.heatmap_variance, settings.align_corners
-        self.antialias = blocks.AntiAlias(settings.motion_scale) if settings.motion_scale != 1 else None
+        scale = settings.motion_scale
+        self.antialias = blocks.AntiAlias(scale, sizes.antialias_size) if scale != 1 else None
         self.hourglass = blocks.Hourglass(sizes.block_expansion, sizes.num_blocks, sizes.max_features)
         self.mask_head = blocks.Convolution(settings.num_keypoints + 1, 7)
         self.occlusion_head = blocks.Convolution(1, 7) if settings.occlusion else None

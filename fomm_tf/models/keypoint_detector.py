@@ -20,7 +20,7 @@ class KeypointDetector(tf.keras.Model):
         super().__init__(autocast=False, **kwargs)
         sizes = settings.keypoint_detector
         self.temperature, self.pad = sizes.temperature, sizes.pad
-        self.antialias = blocks.AntiAlias(sizes.scale) if sizes.scale != 1 else None
+        self.antialias = blocks.AntiAlias(sizes.scale, sizes.antialias_size) if sizes.scale != 1 else None
         self.hourglass = blocks.Hourglass(sizes.block_expansion, sizes.num_blocks, sizes.max_features)
         self.keypoint_head = blocks.Convolution(settings.num_keypoints, 7, padding="valid")
         self.jacobian_head = None

@@ -33,20 +33,22 @@ def output_size(size: int, scale: float) -> int:
     return -(-size // stride(scale))
 
 
-def antialias_kernel(scale: float) -> np.ndarray:
+def antialias_kernel(scale: float, size: int = 0) -> np.ndarray:
     """The Gaussian that `downsample` blurs with.
 
     Args:
       scale: in (0, 1].
+      size: pixels per side, odd; 0 for the size that belongs to the scale.
 
     Returns:
-      `[k, k]` float32 that sums to one, k = 2 round(4 sigma) + 1 (banker's rounding); `[[1]]` at scale 1.
+      `[k, k]` float32 that sums to one, k = 2 round(4 sigma) + 1 (banker's rounding), `size` if given; `[[1]]` at scale
+      1.
 
     Raises:
       ValueError: if `scale` is not in (0, 1].
     """
     stride(scale)
-    sigma = (1.0 / scale - 1.0) / 2.0
+    sigma = (size - 1) / 8.0 if size else (1.0 / scale - 1.0) / 2.0
     radius = round(4.0 * sigma)
     if radius == 0:
         return np.ones((1, 1), np.float32)

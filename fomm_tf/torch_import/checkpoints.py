@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from fomm_tf import checkpoint, config, errors, optimizer
-from fomm_tf.torch_import import configs, tensor_names
+from fomm_tf.ops import resample
+from fomm_tf.torch_import import configs, layouts, other_methods, tensor_names
 
 _STATES = {"kp_detector": "detector", "generator": "generator", "discriminator": "discriminator"}
 
@@ -43,8 +44,24 @@ def choose_config(tree: Mapping, reference_config: str | None, source: str) -> c
     return config.parse(content, str(path))
 
 
+def find_networks(tree: Mapping, source: str) -> dict:
+    """Returns the reference's layout of a checkpoint, whatever the training script put around the networks.
+
+    Args:
+      tree: as read by `fomm_tf.weights.load`.
+      source: the checkpoint's name, for error messages.
+
+    Raises:
+      errors.UserError: if the checkpoint is of another method.
+    """
+    other_methods.refuse(tree, source)
+    return layouts.find_networks(tree, source)
+
+
 def import_checkpoint(tree: Mapping, reference_config: str | None, align_corners: bool, source: str) -> checkpoint.Run:
     """Converts a reference checkpoint: weights and, where present, discriminator, optimizer moments and epoch.
+
+    The anti-alias kernels of the checkpoint are used, of whatever size.
 
     Args:
       tree: as read by `fomm_tf.weights.load`.
@@ -53,15 +70,18 @@ def import_checkpoint(tree: Mapping, reference_config: str | None, align_corners
       source: the checkpoint's name, for error messages.
 
     Raises:
-      errors.UserError: if a network, a tensor or a moment is missing, unexpected, or has another shape.
+      errors.UserError: if a network, a tensor or a moment is missing, unexpected, or has another shape or NaN, or if
+        the checkpoint is of another method.
     """
+    tree = find_networks(tree, source)
     for name in ("kp_detector", "generator"):
         if not isinstance(tree.get(name), Mapping):
             raise errors.UserError(
                 f"{source} has no state dictionary {name!r}; it has {', '.join(map(str, tree)) or 'nothing'}."
             )
     settings = choose_config(tree, reference_config, source)
-    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, align_corners=align_corners))
+    model = dataclasses.replace(_with_stored_kernels(settings.model, tree), align_corners=align_corners)
+    settings = dataclasses.replace(settings, model=model)
     epoch = _whole_number(tree.get("epoch", 0), f"{source}: epoch")
     optimizers = [f"optimizer_{name}" for name in _STATES if name in tree]
     run = checkpoint.build(
@@ -111,8 +131,12 @@ def restore_state(entries: list[tensor_names.Entry], state: Mapping, source: str
       source: its name, for error messages.
 
     Raises:
-      errors.UserError: if a tensor is missing, unexpected, not a tensor, or has another shape.
+      errors.UserError: if a tensor is missing, unexpected, not a tensor, or has another shape, integers for weights,
+        NaN or infinite values.
     """
+    counters = [entry for entry in entries if entry.name.endswith(".num_batches_tracked")]
+    # torch 0.4.0 and older had none.
+    state = {entry.name: np.zeros((), np.int64) for entry in counters} | dict(state)
     known = {entry.name for entry in entries}
     for problem, wrong in (
         ("has no", [entry.name for entry in entries if entry.name not in state]),
@@ -131,8 +155,36 @@ def restore_state(entries: list[tensor_names.Entry], state: Mapping, source: str
             raise errors.UserError(
                 f"{source}: {entry.name} must be {list(entry.torch_shape)}; got {got}; give another `reference_config`."
             )
+        _check_values(value, entry, source)
     for entry in entries:
         entry.variable.assign(entry.from_torch(state[entry.name]))
+
+
+def _check_values(value: np.ndarray, entry: tensor_names.Entry, source: str) -> None:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or dtype.kind not in "fiu" or (dtype.kind != "f" and entry.variable.dtype.is_floating):
+        raise errors.UserError(f"{source}: {entry.name} must be of floating-point numbers; got {dtype}.")
+    bad = value.size - np.count_nonzero(np.isfinite(value))
+    if bad:
+        raise errors.UserError(
+            f"{source}: {entry.name} has {bad} NaN or infinite values of {value.size}; the training has diverged: give "
+            "an earlier checkpoint."
+        )
+
+
+def _with_stored_kernels(model: config.ModelConfig, tree: Mapping) -> config.ModelConfig:
+    """The model with the sizes of the checkpoint's anti-alias kernels."""
+    for section, scale, network, name in (
+        ("keypoint_detector", model.keypoint_detector.scale, "kp_detector", "down.weight"),
+        ("dense_motion", model.motion_scale, "generator", "dense_motion_network.down.weight"),
+    ):
+        shape = getattr(tree[network].get(name), "shape", ())
+        if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
+            continue
+        size = 0 if shape[2] == len(resample.antialias_kernel(scale)) else shape[2]
+        sizes = dataclasses.replace(getattr(model, section), antialias_size=size)
+        model = dataclasses.replace(model, **{section: sizes})
+    return model
 
 
 def _entries(run: checkpoint.Run) -> dict[str, list[tensor_names.Entry]]:
@@ -175,6 +227,7 @@ def _restore_moments(
             value = states[key].get(name)
             if getattr(value, "shape", None) != entry.torch_shape:
                 raise errors.UserError(f"{source}: {name} of {entry.name} must be {list(entry.torch_shape)}.")
+            _check_values(value, entry, f"{source}: {name}")
             moment.assign(entry.from_torch(value))
     stepper.iterations.assign(max(counts, default=0))
 

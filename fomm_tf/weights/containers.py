@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.weights.unpickling import LARGEST_INTEGER, STORAGE_OF_DTYPE, Name, Unpickler, is_key, require
+from fomm_tf.weights import foreign_files
+from fomm_tf.weights.leftovers import Name, require
+from fomm_tf.weights.unpickling import LARGEST_INTEGER, STORAGE_OF_DTYPE, Unpickler, is_key
 
 _MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # first bytes of every legacy file
 _PROTOCOL = 1001
@@ -23,12 +26,14 @@ _LARGEST_PICKLE = 2 << 20  # bytes; a full-size checkpoint with three optimizers
 _LARGEST_TREE = 100_000  # entries; the same checkpoint has some five thousand
 _DEEPEST_TREE = 32  # levels; the same checkpoint has 5
 _CHUNK = 1 << 18  # elements read at a time
+# Bytes of tensors per byte of a compressed file. Float32 weights take 1.1, float16 values stored as float32 below 3.
+_LARGEST_RATIO = 8
 
 _CURE = "give an unmodified file written by torch.save; a .pth.tar must not be unpacked"
 _TOO_LARGE = "its tree contains itself, or is much deeper or larger than that of a checkpoint"
 _UNREADABLE = (
     ArithmeticError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
-    ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
+    ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -97,11 +102,14 @@ def _open_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, s
         raise errors.UserError(f"{path} does not exist; give the path of a .pth or .pth.tar checkpoint.")
     try:
         with open(path, "rb") as file:
-            head = file.read(512)
+            head = file.read(4096)
             require(head[257:262] != b"ustar", "it is a tar archive, not a file of torch.save")
+            foreign_files.refuse(head, path)
             require(head.startswith((b"PK\x03\x04", _MAGIC)), "it does not start like a PyTorch file")
             file.seek(0)
             yield file, "zip" if head.startswith(b"PK") else "legacy"
+    except errors.UserError:
+        raise
     except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:160]
         if not isinstance(error, pickle.UnpicklingError):
@@ -113,27 +121,39 @@ def _read_zip(file: BinaryIO) -> Any:
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
-        roots = [name.removesuffix("data.pkl") for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+        # Without a root directory, the files were zipped by hand.
+        pickles = [name for name in names if name.count("/") <= 1 and f"/{name}".endswith("/data.pkl")]
+        roots = [name.removesuffix("data.pkl") for name in pickles]
         require(len(roots) == 1, "it is a zip archive without the data.pkl of a checkpoint")
         root = roots[0]
+        deflated = any(info.compress_type == zipfile.ZIP_DEFLATED for info in archive.infolist())
+        largest = size * _LARGEST_RATIO if deflated else size
         program = root + "constants.pkl" in names or any(name.startswith(root + "code/") for name in names)
         require(not program, "it is a TorchScript program of torch.jit.save, not a checkpoint")
 
         def read(name: str, limit: int = _LARGEST_PICKLE) -> BinaryIO:
             info = archive.getinfo(root + name)
+            # The decompressors of bzip2 and LZMA cannot limit the size of their output.
+            known = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            require(known, f"record {ascii(name)[:40]} is compressed by another method than Deflate")
             require(
-                info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size <= min(size, limit),
-                f"record {ascii(name)[:40]} is compressed or too large",
+                info.compress_size <= size and info.file_size <= min(largest, limit),
+                f"record {ascii(name)[:40]} is too large",
             )
             return archive.open(info)
+
+        def read_whole(name: str) -> bytes:
+            # A read without a size would decompress more than the directory declares.
+            with read(name) as record:
+                return record.read(archive.getinfo(root + name).file_size)
 
         def fill(key: str, elements: np.ndarray) -> None:
             with read(f"data/{key}", elements.size * elements.itemsize) as record:
                 _fill(record, elements)
 
         if root + "byteorder" in names:
-            require(read("byteorder").read() == b"little", "its numbers are big-endian")
-        return Unpickler(io.BytesIO(read("data.pkl").read()), size, fill).load()
+            require(read_whole("byteorder") == b"little", "its numbers are big-endian")
+        return Unpickler(io.BytesIO(read_whole("data.pkl")), largest, fill).load()
 
 
 def _read_legacy(file: BinaryIO) -> Any:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fomm_tf.weights import leftovers
+from fomm_tf.weights.leftovers import Name, require
+
 LARGEST_INTEGER = 1 << 60  # for sizes and integer keys (torch 1.0 keys the optimizer state by address)
 
 # Limits of one file. In parentheses: the count of a full-size checkpoint with three optimizers, the largest known.
@@ -20,13 +23,6 @@ STORAGES = {
     "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "|i1", "ByteStorage": "|u1", "BoolStorage": "|b1",
 }  # fmt: skip
 STORAGE_OF_DTYPE = {np.dtype(dtype): name for name, dtype in STORAGES.items() if name != "BFloat16Storage"}
-
-
-class Name(NamedTuple):
-    """A global that a pickle refers to."""
-
-    module: str
-    name: str
 
 
 class Storage(NamedTuple):
@@ -80,6 +76,7 @@ NAMES: dict[Name, Any] = {
     Name("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     Name("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{Name("torch", kind): kind for kind in STORAGES},
+    **leftovers.NAMES,
 }
 
 
@@ -126,11 +123,10 @@ class Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         self._count_calls(1)
-        known = NAMES.get(Name(module, name))
-        if known is None:
+        if Name(module, name) not in NAMES:
             rejected = ascii(f"{module}.{name}")[:80]
             raise pickle.UnpicklingError(f"it refers to {rejected}, as no checkpoint does; nothing was executed")
-        return known
+        return NAMES[Name(module, name)]
 
     def persistent_load(self, pid: Any) -> Storage:
         self._count_calls(1)
@@ -176,6 +172,24 @@ class Unpickler(pickle._Unpickler):
         self._count_calls(1 + sum(len(argument) for argument in arguments if type(argument) is tuple) // 8)
         super().load_reduce()
 
+    def load_newobj(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        require(function is leftovers.skip and type(arguments) is tuple, "it creates an object that is not a leftover")
+        self._count_calls(1)
+        self.append(None)
+
+    def load_append(self) -> None:
+        if self.stack[-2] is None:
+            self.stack.pop()
+        else:
+            super().load_append()
+
+    def load_appends(self) -> None:
+        if self.metastack[-1][-1] is None:
+            self.pop_mark()
+        else:
+            super().load_appends()
+
     def load_binput(self) -> None:
         self._memoize(self.read(1)[0])
 
@@ -183,17 +197,27 @@ class Unpickler(pickle._Unpickler):
         self._memoize(int.from_bytes(self.read(4), "little"))
 
     def load_setitem(self) -> None:
+        if self.stack[-3] is None:
+            del self.stack[-2:]
+            return
         self._check_items(self.stack[-3], self.stack[-2:-1])
         super().load_setitem()
 
     def load_setitems(self) -> None:
+        if self.metastack[-1][-1] is None:
+            self.pop_mark()
+            return
         self._check_items(self.metastack[-1][-1], self.stack[::2])
         super().load_setitems()
 
     def load_build(self) -> None:
         # A state dictionary has the versions of its modules as an attribute (`_metadata`), which is not needed.
-        self.stack.pop()
-        require(type(self.stack[-1]) is dict, "it sets attributes of something that is not a state dictionary")
+        state, target = self.stack.pop(), self.stack[-1]
+        if type(target) is leftovers.ScalarType:
+            target.set_state(state)
+        else:
+            known = target is None or type(target) is dict
+            require(known, "it sets attributes of something that is not a state dictionary")
 
     def _check_items(self, target: Any, keys: list[Any]) -> None:
         # Hashing nested tuples can take exponential time. The hashes of integers, unlike those of strings, are not
@@ -221,12 +245,13 @@ class Unpickler(pickle._Unpickler):
         for code in (
             pickle.PROTO, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2,
             pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_DICT, pickle.EMPTY_LIST, pickle.EMPTY_TUPLE,
-            pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.APPEND, pickle.APPENDS, pickle.GLOBAL,
-            pickle.BINPERSID, pickle.BINGET, pickle.LONG_BINGET,
+            pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.GLOBAL, pickle.BINPERSID, pickle.BINGET,
+            pickle.LONG_BINGET,
         )
     })  # fmt: skip
     dispatch |= {
         pickle.MARK[0]: load_mark, pickle.REDUCE[0]: load_reduce, pickle.BUILD[0]: load_build,
+        pickle.NEWOBJ[0]: load_newobj, pickle.APPEND[0]: load_append, pickle.APPENDS[0]: load_appends,
         pickle.BINPUT[0]: load_binput, pickle.LONG_BINPUT[0]: load_long_binput,
         pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems,
     }  # fmt: skip
@@ -238,8 +263,3 @@ def is_size(value: Any) -> bool:
 
 def is_key(value: Any) -> bool:
     return type(value) is str or (type(value) is int and abs(value) < LARGEST_INTEGER)
-
-
-def require(condition: bool, reason: str) -> None:
-    if not condition:
-        raise pickle.UnpicklingError(reason)

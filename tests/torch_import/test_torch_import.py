@@ -481,6 +481,8 @@ def test_import_counts_missing_tensors(built_once):
     missing = [name for name in tree["generator"] if name.startswith("bottleneck.r1")]
     for name in missing:
         del tree["generator"][name]
+    # Without batch counters, which older versions of torch do not write.
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     assert f"generator has no tensor {missing[0]} and {len(missing) - 1} more," in import_error(tree)
 
 
