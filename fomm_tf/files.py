@@ -114,12 +114,12 @@ def check_name(path: str | Path) -> None:
     """Checks that a file system can hold a path.
 
     Raises:
-      UserError: if it, or a name in it, is too long, is not UTF-8 or has a NUL byte.
+      UserError: if it, or a name in it, is too long, cannot be encoded or has a NUL byte.
     """
     try:
-        parts = [part.encode() for part in Path(path).parts]
+        parts = [os.fsencode(part) for part in Path(path).parts]
     except UnicodeEncodeError:
-        raise errors.UserError(f"the name {_abbreviate(path)} is not valid UTF-8; rename it.") from None
+        raise errors.UserError(f"the name {_abbreviate(path)} cannot be encoded; choose another.") from None
     if any(b"\0" in part for part in parts):
         raise errors.UserError(f"the name {_abbreviate(path)} has a NUL byte; remove it.")
     if (longest := max(map(len, parts), default=0)) > _MAX_NAME:
@@ -146,7 +146,7 @@ def safe_name(name: str, limit: int = _SAFE_NAME) -> str:
       limit: maximum length, in bytes.
     """
     with contextlib.suppress(UnicodeEncodeError):
-        if len(name.encode()) <= limit and "\0" not in name:
+        if len(os.fsencode(name)) <= limit and "\0" not in name:
             return name
     mark = f"~{digest(name).hex()[:8]}"
     valid = name.encode("utf-8", "replace").replace(b"\0", b"?")
