@@ -290,10 +290,11 @@ def write_video(
       UserError: if the path or the rate is invalid, no frame was written, `audio_from` cannot be read, or the disk is
         full.
     """
-    check_output(path, audio_from)
+    check_output(path)
     fps = reading.frame_rate(fps)
     audio_from = None if audio_from is None else Path(audio_from)
     if audio_from is not None and not audio_from.is_dir():
+        files.check_output(path, audio_from)
         files.check_readable(audio_from)
     with files.replace_atomically(Path(path)) as temporary:
         if _is_directory_path(path):
