@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -85,12 +86,17 @@ def run(name: str, command: Callable[[], None]) -> int:
     Returns:
       The exit code.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not UTF-8
     try:
         with _sigterm_as_interrupt():
             command()
     except errors.UserError as error:
         return _fail(2, name, str(error))
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            place = os.fsdecode(error.filename or "")[:80]
+            return _fail(2, name, f"the name {place}... is too long; give a shorter one.")
         if error.errno not in errors.DISK_FULL:
             raise
         place = error.filename or "the output"
@@ -128,8 +134,13 @@ def prepare_tensorflow(verbose: bool) -> None:
 
 
 def _fail(code: int, name: str, message: str) -> int:
-    print(f"{name}: {message}", file=sys.stderr)
+    print(f"{name}: {one_line(message)}", file=sys.stderr)
     return code
+
+
+def one_line(message: str) -> str:
+    """Escapes line breaks and other control characters, which file names may have."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], message)
 
 
 @contextlib.contextmanager

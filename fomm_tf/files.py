@@ -22,6 +22,135 @@ from pathlib import Path
 from fomm_tf import errors
 
 TEMPORARY_PREFIX = ".fomm-"
+# Limits of all common file systems, in bytes.
+_MAX_NAME, _MAX_PATH = 255, 4095
+# Of a generated name, which leaves room for a frame range and a suffix.
+_SAFE_NAME = 225
+
+
+def check_output(output: str | Path, *inputs: str | Path | None) -> None:
+    """Checks that writing `output` destroys none of `inputs`; call it before anything is read or written.
+
+    Args:
+      output: a file or directory to write.
+      inputs: files, and directories whose contents are read; None is ignored.
+
+    Raises:
+      UserError: if the name cannot be used, or if `output` is an input, lies in an input directory, or contains an
+        input; by whatever spelling or link.
+    """
+    Inputs(inputs).check(output)
+
+
+def check_other_directory(output: Path, *inputs: Path) -> None:
+    """Checks that `output`, a directory that files are added to, is none of `inputs`; it may contain them or lie there.
+
+    Raises:
+      UserError: if its name cannot be used, or if it is an input, by whatever spelling or link.
+    """
+    check_name(output)
+    for path in inputs:
+        if (identity := _identity(output)) is not None and identity == _identity(path):
+            raise errors.UserError(f"the output {output} is the same directory as the input {path}; choose another.")
+
+
+class Inputs:
+    """Files and directories that no output may replace; see `check_output`, which is for a single output.
+
+    Args:
+      paths: the files, and directories whose contents are read; None is ignored.
+    """
+
+    def __init__(self, paths: Iterable[str | Path | None]) -> None:
+        self._inputs: dict[tuple[int, int], Path] = {}
+        self._parents: dict[tuple[int, int], Path] = {}
+        for path in (Path(path) for path in paths if path is not None):
+            for place in _places(path):
+                self._parents.update((identity, path) for identity in map(_identity, place.parents) if identity)
+            if (identity := _identity(path)) is not None:
+                self._inputs[identity] = path
+                # An output may be the file that a link in the directory leads to.
+                with contextlib.suppress(OSError), os.scandir(path) as entries:
+                    for entry in entries:
+                        known = _identity(Path(entry)) if entry.is_symlink() else (identity[0], entry.inode())
+                        self._inputs.setdefault(known or identity, Path(entry))
+
+    def check(self, output: str | Path) -> None:
+        """Checks an output; raises as `check_output`."""
+        check_name(output)
+        cure = "choose another output, so that the input is kept"
+        for place in _places(Path(output)):
+            if (path := self._inputs.get(_identity(place))) is not None:
+                raise errors.UserError(
+                    f"the output {output} is the same file or directory as the input {path}; {cure}."
+                )
+            for parent in place.parents:
+                if (path := self._inputs.get(_identity(parent))) is not None:
+                    raise errors.UserError(f"the output {output} lies in the input {path}; {cure}.")
+        if (path := self._parents.get(_identity(Path(output)))) is not None:
+            raise errors.UserError(f"the output {output} is a directory that contains the input {path}; {cure}.")
+
+
+def _places(path: Path) -> set[Path]:
+    """Where a path is, and where it leads to if it is a link."""
+    if "\0" in str(path):
+        return set()
+    places = {Path(os.path.realpath(path))}
+    if path.name not in ("", ".."):
+        places.add(Path(os.path.realpath(path.parent)) / path.name)
+    return places
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Equal for all names of a file or directory; None if it does not exist."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def check_name(path: str | Path) -> None:
+    """Checks that a file system can hold a path.
+
+    Raises:
+      UserError: if it, or a name in it, is too long, cannot be encoded or has a NUL byte.
+    """
+    try:
+        parts = [os.fsencode(part) for part in Path(path).parts]
+    except UnicodeEncodeError:
+        raise errors.UserError(f"the name {_abbreviate(path)} cannot be encoded; choose another.") from None
+    if any(b"\0" in part for part in parts):
+        raise errors.UserError(f"the name {_abbreviate(path)} has a NUL byte; remove it.")
+    if (longest := max(map(len, parts), default=0)) > _MAX_NAME:
+        raise errors.UserError(
+            f"the name {_abbreviate(path)} is too long: {longest} bytes; give one of at most {_MAX_NAME}."
+        )
+    if (length := len(os.fsencode(path))) > _MAX_PATH:
+        raise errors.UserError(
+            f"the path name {_abbreviate(path)} is too long: {length} bytes; give one of at most {_MAX_PATH}."
+        )
+
+
+def _abbreviate(path: str | Path) -> str:
+    text = os.fspath(path)
+    text = text if len(text) <= 80 else f"{text[:38]}...{text[-38:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def safe_name(name: str, limit: int = _SAFE_NAME) -> str:
+    """The name itself if it is valid and short, otherwise one that is, and that a hash keeps unique.
+
+    Args:
+      name: a file name, or a part of one.
+      limit: maximum length, in bytes.
+    """
+    with contextlib.suppress(UnicodeEncodeError):
+        if len(os.fsencode(name)) <= limit and "\0" not in name:
+            return name
+    mark = f"~{digest(name).hex()[:8]}"
+    valid = name.encode("utf-8", "replace").replace(b"\0", b"?")
+    return valid[: limit - len(mark)].decode("utf-8", "ignore") + mark
 
 
 def check_readable(path: Path) -> None:
@@ -39,6 +168,8 @@ def check_readable(path: Path) -> None:
         raise errors.UnreadableError(f"{path} is a directory; name a file.") from None
     except OSError as error:
         raise errors.UnreadableError(f"{path} cannot be read ({error.strerror}).") from None
+    except ValueError as error:
+        raise errors.UnreadableError(f"{path} cannot be read ({error}); correct the name.") from None
     if empty:
         raise errors.UnreadableError(f"{path} is empty (0 bytes); copy or download it again.")
 
@@ -65,8 +196,9 @@ def replace_atomically(path: Path) -> Iterator[Path]:
       A path on the same file system, with the same file name; nothing exists there yet.
 
     Raises:
-      UserError: if the parent is not a directory or is not writable, or if the disk is full.
+      UserError: if the name cannot be used, the parent is not a directory or is not writable, or the disk is full.
     """
+    check_name(path)
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +232,7 @@ def remove_temporary_files(folders: Iterable[Path]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically; raises as `replace_atomically`."""
     with replace_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: object, indent: int | None = 1) -> None:
@@ -110,7 +242,10 @@ def write_json(path: Path, value: object, indent: int | None = 1) -> None:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a CSV file with a header row atomically; raises as `replace_atomically`."""
-    with replace_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replace_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
@@ -145,7 +280,7 @@ def lock(path: Path) -> Iterator[None]:
 
 def digest(*values: object) -> bytes:
     """SHA-256 of the values' `str`, 32 bytes; as hex it is a safe cache name."""
-    return hashlib.sha256("\n".join(map(str, values)).encode()).digest()
+    return hashlib.sha256("\n".join(map(str, values)).encode("utf-8", "backslashreplace")).digest()
 
 
 def fingerprint(path: Path, *values: object) -> bytes:
@@ -159,7 +294,7 @@ def fingerprint(path: Path, *values: object) -> bytes:
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name) if path.is_dir() else [path]:
             status = entry.stat()
             facts.append((entry.name, status.st_size, status.st_mtime_ns))
-    except OSError:
+    except (OSError, ValueError):
         return b""
     return digest(*facts, *values)
 

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import colorsys
+import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fomm_tf import files
 from fomm_tf.opencv import cv2
 
 if TYPE_CHECKING:
     from fomm_tf.ops import keypoints
 
 PANELS = ("keypoints", "deformed", "occlusion", "masks")
+OVERVIEW = "overview.png"
+
+
+def check_output(folder: str | pathlib.Path, *inputs: str | pathlib.Path | None) -> None:
+    """Checks that no file of the visualization replaces an input or lies in one; see `fomm_tf.files.check_output`.
+
+    Args:
+      folder: the directory for the videos of the panels and the overview.
+      inputs: files and directories.
+
+    Raises:
+      UserError: if an input would be replaced, or if the name cannot be used.
+    """
+    kept = files.Inputs(inputs)
+    for name in (*(f"{panel}.mp4" for panel in PANELS), OVERVIEW):
+        kept.check(pathlib.Path(folder) / name)
 
 
 def rainbow(count: int) -> np.ndarray:

@@ -56,6 +56,7 @@ def animate(client: clients.Client, source: np.ndarray, driving: video.Video, ou
       clients.ArgumentError: for an invalid batch size.
       clients.ServerError: if a request fails.
     """
+    video.check_output(output, driving.path)
     frame_size = client.frame_size
 
     def fit(frame: np.ndarray) -> np.ndarray:

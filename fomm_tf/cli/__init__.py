@@ -72,7 +72,7 @@ def _parser() -> console.Parser:
 @contextlib.contextmanager
 def _one_line_warnings(parser: console.Parser) -> Iterator[None]:
     def show(message: Warning | str, *_: object) -> None:
-        print(f"fomm: warning: {parser.name_options(str(message))}", file=sys.stderr)
+        print(f"fomm: warning: {console.one_line(parser.name_options(str(message)))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

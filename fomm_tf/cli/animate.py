@@ -7,7 +7,8 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from fomm_tf import config, console, errors, video
+from fomm_tf import config, console, errors, files, video, visualize
+from fomm_tf.cli import model_files
 from fomm_tf.data import layout
 
 if TYPE_CHECKING:
@@ -119,7 +120,10 @@ def _best_frame(text: str) -> int:
 
 def _run_animate(arguments: argparse.Namespace) -> None:
     # Mistakes are reported before TensorFlow is loaded.
-    video.check_output(arguments.out)
+    inputs = [arguments.source, arguments.driving, *model_files.list_model_files(arguments.folder)]
+    video.check_output(arguments.out, *inputs)
+    if arguments.visualize is not None:
+        visualize.check_output(arguments.visualize, *inputs)
     video.read_image(arguments.source)
     _open_driving(arguments, arguments.driving)
     model = _load(arguments)
@@ -131,13 +135,17 @@ def _run_animate(arguments: argparse.Namespace) -> None:
 def _run_animate_set(arguments: argparse.Namespace) -> None:
     pairs = layout.read_pairs(arguments.pairs)
     data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
+    files.check_name(out)
     if not data.is_dir():
         raise errors.UserError(f"--data {data} is not a directory; give the one that the pairs' paths are relative to.")
+    used = [data / path for pair in pairs for path in pair if path]
+    inputs = files.Inputs([arguments.pairs, *used, *model_files.list_model_files(arguments.folder)])
+    targets = [out / f"{pair.name}.mp4" for pair in pairs]
     model = _load(arguments)
     failures = []
-    for number, pair in enumerate(pairs, 1):
-        target = out / f"{pair.name}.mp4"
+    for number, (pair, target) in enumerate(zip(pairs, targets, strict=True), 1):
         try:
+            inputs.check(target)
             count = _animate(model, arguments, str(data / pair.source), str(data / pair.driving), str(target))
         except errors.UserError as error:
             failures.append(f"{pair.source} by {pair.driving}: {error}")
@@ -151,6 +159,8 @@ def _run_animate_set(arguments: argparse.Namespace) -> None:
 def _run_demo(arguments: argparse.Namespace) -> None:
     from fomm_tf import demo
 
+    if arguments.folder is not None:
+        files.check_other_directory(pathlib.Path(arguments.out), pathlib.Path(arguments.folder))
     for line in demo.run(arguments.folder, pathlib.Path(arguments.out)):
         print(line)
 

@@ -62,7 +62,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _animate(arguments: argparse.Namespace) -> None:
     # Inputs are checked before anything is sent.
-    video.check_output(arguments.out)
+    video.check_output(arguments.out, arguments.source, arguments.driving)
     source = video.read_image(arguments.source)
     driving = video.open_video(arguments.driving, arguments.start, arguments.duration, arguments.fps)
 

@@ -9,7 +9,8 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import fomm_tf
-from fomm_tf import console, errors, weights
+from fomm_tf import console, errors, files, weights
+from fomm_tf.cli import model_files
 
 _REFERENCE_PARTS = ("generator", "kp_detector", "discriminator")
 
@@ -40,6 +41,11 @@ def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_convert(arguments: argparse.Namespace) -> None:
+    is_run = pathlib.Path(arguments.input).is_dir()
+    inputs = model_files.list_model_files(arguments.input) if is_run else [arguments.input]
+    for output in (arguments.out, arguments.to_torch, arguments.pack):
+        if output:
+            files.check_output(output, *inputs, arguments.reference_config)
     if arguments.pack:
         if arguments.out or arguments.reference_config or arguments.to_torch:
             raise errors.UserError("--pack cannot be combined with --out, --config or --to-torch.")

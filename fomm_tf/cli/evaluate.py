@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fomm_tf import console
+from fomm_tf import console, files
 
 if TYPE_CHECKING:
     from fomm_tf import evaluation
@@ -78,6 +78,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
     from fomm_tf.evaluation import rendered_people
 
     if arguments.expressions is not None:
+        files.check_other_directory(Path(arguments.out), Path(arguments.expressions))
         rendered_people.check_set(Path(arguments.expressions), "train")
         rendered_people.check_set(Path(arguments.data), "test")
     names = ("metrics", "detector", "embedding", "fit", "batch_size")

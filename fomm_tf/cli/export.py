@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 from collections.abc import Sequence
 
-from fomm_tf import config, console, errors
+from fomm_tf import config, console, errors, files
 from fomm_tf.export import VARIANTS
 
 _MORE = """\
@@ -73,6 +74,9 @@ def _run(arguments: argparse.Namespace) -> None:
             f"`variants`: got {', '.join(sorted(unknown))}; expected {expected} for {form or 'a check'}."
         )
 
+    if form:
+        inputs = [pathlib.Path(arguments.folder)] if arguments.folder else []
+        files.check_other_directory(pathlib.Path(arguments.output), *inputs)
     with console.requires_extra("export"):
         _export(arguments, variants)
 

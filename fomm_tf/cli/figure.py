@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import pathlib
 
-from fomm_tf import console, errors, image_grid, video
+from fomm_tf import console, errors, files, image_grid, video
+from fomm_tf.cli import model_files
 from fomm_tf.experiments import figures
 
 _BUNDLED = "bundled"
@@ -57,9 +58,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     kind = figures.KINDS[arguments.kind]
     # Mistakes are reported before TensorFlow is loaded.
-    video.check_image_output(arguments.out)
+    video.check_image_output(arguments.out, *arguments.source, arguments.driving)
     _check(arguments, kind)
     runs = [_parse_run(text) for text in arguments.runs or ()]
+    files.check_output(arguments.out, *(path for _, folder in runs for path in model_files.list_model_files(folder)))
     inputs = figures.read_inputs(
         arguments.source, arguments.driving, arguments.frames, arguments.start, arguments.duration
     )

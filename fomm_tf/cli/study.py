@@ -85,6 +85,10 @@ def _build(arguments: argparse.Namespace) -> None:
         for pair in layout.read_pairs(arguments.pairs)
     ]
 
+    used = [path for pair in pairs for path in (pair.source, pair.driving, *pair.results)]
+    for output in (page, key_path):
+        files.check_output(output, arguments.pairs, *used)
+
     import tqdm  # not for `fomm --help`
 
     key = study_build.build(
@@ -113,6 +117,9 @@ def _method(option: str, text: str) -> tuple[str, pathlib.Path]:
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    if arguments.out:
+        for name in ("study.md", "study.json"):
+            files.check_output(pathlib.Path(arguments.out) / name, *arguments.answers, *arguments.key)
     keys = {key.study: key for key in map(study_build.read_key, arguments.key)}
     answers = [study_score.read_answers(path, keys) for path in arguments.answers]
     scores = [study_score.score(key, answers) for key in keys.values()]

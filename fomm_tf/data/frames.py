@@ -153,7 +153,10 @@ def load(
     cache = _cache_directory(root, cache, frame_size)
     clips, skipped = [], []
     stamps = [files.fingerprint(path, tuple(frame_size)) for path in paths]
-    targets = [cache / path.relative_to(root).with_name(f"{path.name}.frames") for path in paths]
+    targets = [cache / path.relative_to(root).with_name(f"{files.safe_name(path.name)}.frames") for path in paths]
+    inputs = layout.inputs_of(paths)
+    for folder in {target.parent for target in targets}:
+        inputs.check(folder)
     offsets = [_open(target, stamp) for target, stamp in zip(targets, stamps, strict=True)]
     missing = [number for number, table in enumerate(offsets) if table is None]
 

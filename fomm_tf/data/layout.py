@@ -10,10 +10,12 @@ Convention:
 from __future__ import annotations
 
 import csv
+import os
 import pathlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from fomm_tf import errors
+from fomm_tf import errors, files
 from fomm_tf.video import formats
 
 SPLITS = ("train", "test")
@@ -24,6 +26,13 @@ VIDEOS = f"videos ({', '.join(formats.COMMON_SUFFIXES)} and others that FFmpeg r
 def may_be_clip(path: pathlib.Path) -> bool:
     """Whether a path is a directory, or named like a video or an image, which may be animated or stacked."""
     return path.is_dir() or formats.is_video_name(path) or formats.is_image_name(path)
+
+
+def inputs_of(paths: Iterable[pathlib.Path]) -> files.Inputs:
+    """The clips among `paths`, which no output may replace: files, and directories that hold images."""
+    return files.Inputs(
+        path for path in paths if not os.path.isdir(path) or any(formats.is_image_name(file) for file in path.iterdir())
+    )
 
 
 def describe_passed_over(folder: pathlib.Path, paths: list[pathlib.Path]) -> str:
@@ -51,8 +60,8 @@ class Pair(NamedTuple):
 
     @property
     def name(self) -> str:
-        """File stem of the result, unique in the list."""
-        return f"{pathlib.Path(self.source).stem}--{pathlib.Path(self.driving).stem}"
+        """File stem of the result, unique in the list; shortened if it is too long for a file name."""
+        return files.safe_name(f"{pathlib.Path(self.source).stem}--{pathlib.Path(self.driving).stem}")
 
 
 def read_pairs(path: str | pathlib.Path) -> list[Pair]:

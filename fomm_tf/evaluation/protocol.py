@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import config, detectors, errors, video
+from fomm_tf import config, detectors, errors, files, video
 from fomm_tf.data import frames, layout
 
 RECONSTRUCTION, ANIMATION = "reconstruction", "animation"
@@ -240,6 +240,7 @@ def list_clips(root: Path, trained_on: config.DataConfig) -> Dataset:
     names = [path.name if path.is_dir() else path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [path.name for path in paths]
+    names = [files.safe_name(name) for name in names]
     groups = [("seen" if layout.identity_of(path) in seen else "unseen") if seen else "" for path in paths]
     samples = (
         Sample(RECONSTRUCTION, name, path, path, path, group)

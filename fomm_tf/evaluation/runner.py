@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, config, errors, files, image_grid, video, workers
+from fomm_tf.data import layout
 from fomm_tf.evaluation import protocol, report, scoring
 from fomm_tf.evaluation.protocol import Detectors, Sample, Settings
 from fomm_tf.inference import animate, animator, stream
@@ -60,6 +61,7 @@ def evaluate(
         videos are kept, and are not evaluated again.
     """
     run, data, out = Path(run or checkpoint.BUNDLED), Path(data), Path(out)
+    files.check_other_directory(out, data, run)
     if jobs < 1:
         raise errors.UserError(f"`jobs` must be at least 1; got {jobs}.")
     if out.exists() and not out.is_dir():
@@ -71,6 +73,7 @@ def evaluate(
         dataset = protocol.list_pairs(data, Path(pairs))
     settings = protocol.select_metrics(settings, pairs is not None, any(sample.truth for sample in dataset.samples))
     chosen = protocol.choose_detectors(settings, [sample.driving for sample in dataset.samples])
+    _check_outputs(dataset.samples, out, settings, pairs and Path(pairs))
     weights = model.model.weights_sha256()
     keys = {sample: result_key(sample, weights, model.config, settings, chosen) for sample in dataset.samples}
     results = {sample: read_result(sample, out, settings, key) for sample, key in keys.items()}
@@ -122,6 +125,17 @@ def evaluate(
     files.write_text(out / "report.md", summary.markdown())
     files.write_text(out / "report.json", summary.json())
     return summary
+
+
+def _check_outputs(samples: Sequence[Sample], out: Path, settings: Settings, pairs: Path | None) -> None:
+    """Checks that no output replaces a video, or lies among the frames of one."""
+    paths = {path for sample in samples for path in (sample.source, sample.driving, sample.truth)}
+    inputs = layout.inputs_of(path for path in (*paths, pairs) if path is not None)
+    for name in ("report.md", "report.json", "sheet.png"):
+        inputs.check(out / name)
+    for sample in samples:
+        for path in output_paths(sample, out, settings).values():
+            inputs.check(path)
 
 
 class Tools(NamedTuple):
@@ -278,6 +292,8 @@ def _transfer(sample: Sample, settings: config.Config) -> config.AnimateConfig:
 
 def _first_frame(sample: Sample) -> np.ndarray:
     path = sample.source
-    if path.is_dir() or video.is_video_name(path) or path == sample.driving:
+    with files.convert_read_errors(path):
+        is_directory = path.is_dir()
+    if is_directory or video.is_video_name(path) or path == sample.driving:
         return next(iter(video.open_video(path)))
     return video.read_image(path)

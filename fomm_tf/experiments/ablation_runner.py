@@ -61,6 +61,7 @@ def run(
       errors.UserError: for a bad recipe, data set or directory, or if a run fails; it names the run.
       KeyboardInterrupt: after Ctrl-C or SIGTERM, when the run is saved.
     """
+    files.check_other_directory(out, Path(base.data.root))
     configs = ablation_plan.configure(base, variants)
     if out.exists() and not out.is_dir():
         raise errors.UserError(f"`out` {out} is a file; name a directory.")

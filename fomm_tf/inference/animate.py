@@ -72,6 +72,9 @@ def animate_file(
       errors.UserError: for input that cannot be read or output that cannot be written; then nothing is left under the
         output's name.
     """
+    video.check_output(output.path, source_path, driving.path)
+    if output.visualize is not None:
+        visualize.check_output(output.visualize, source_path, driving.path)
     size = model.config.model.frame_size
     source_image = video.resize(video.read_image(source_path), size, fit)
     source = model.encode_source(source_image)
@@ -208,4 +211,4 @@ def open_visualizer(folder: str, fps: Fraction, occlusion: bool, tag: str | None
         writers = {name: stack.enter_context(video.write_video(target / f"{name}.mp4", fps, tag=tag)) for name in names}
         visualizer = Visualizer(writers)
         yield visualizer
-        video.write_image(target / "overview.png", visualizer.overview(), tag=tag)
+        video.write_image(target / visualize.OVERVIEW, visualizer.overview(), tag=tag)

@@ -14,8 +14,8 @@ from types import TracebackType
 
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config
-from fomm_tf.data import pairs
+from fomm_tf import checkpoint, config, files
+from fomm_tf.data import frames, layout, pairs
 from fomm_tf.ops import tps
 from fomm_tf.training import reporting, setup
 from fomm_tf.training import step as steps
@@ -48,6 +48,7 @@ def run(
       errors.UserError: for data, weights or settings that cannot be used, a NaN or infinite loss, a full disk.
       KeyboardInterrupt: after Ctrl-C or SIGTERM, once the run is saved.
     """
+    files.check_name(folder)
     strategy = strategy or setup.choose_strategy()
     chief = setup.is_chief(strategy)
     report_once = report if chief else lambda line: None
@@ -55,6 +56,8 @@ def run(
         settings = setup.reconcile(settings, folder, report_once)
     elif chief:
         checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
+    if not resume:
+        _check_folder(folder, pathlib.Path(settings.data.root))
     has_checkpoint = resume and (folder / "checkpoint").is_file()
     session = setup.prepare(settings, strategy, folder if has_checkpoint else None, init_from, report_once)
     if chief:
@@ -64,6 +67,13 @@ def run(
         provenance = readme.read_text(encoding="utf-8") if readme.is_file() else f"Trained by: {command}\n{origin}"
         checkpoint.describe(folder, session.settings, provenance)
     Loop(session, folder, report).run()
+
+
+def _check_folder(folder: pathlib.Path, root: pathlib.Path) -> None:
+    """Checks that a new run directory does not lie among the frames of a clip."""
+    files.check_other_directory(folder, root)
+    if root.is_dir():
+        layout.inputs_of(path for split in layout.SPLITS for path in frames.find(root, split)[1]).check(folder)
 
 
 class Loop:

@@ -56,6 +56,8 @@ def open_container(path: Path) -> av.container.InputContainer:
     try:
         # An absolute path, since ffmpeg takes `12:30.mp4` for a URL; and local files only, whatever a playlist says.
         return av.open(os.path.abspath(path), metadata_errors="ignore", options={"protocol_whitelist": "file"})
+    except UnicodeEncodeError as error:
+        raise errors.UnreadableError(f"the name {path} is not valid UTF-8, which ffmpeg needs; rename it.") from error
     except av.FFmpegError as error:
         with path.open("rb") as file:
             if file.read(12)[4:8] == b"ftyp":

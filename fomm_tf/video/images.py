@@ -182,12 +182,17 @@ def write_image(path: str | Path, image: np.ndarray, tag: str | None = None) -> 
         save_image(temporary, image, tag)
 
 
-def check_image_output(path: str | Path) -> None:
-    """Checks an output path as `write_image` does; call it before long work.
+def check_image_output(path: str | Path, *inputs: str | Path | None) -> None:
+    """Checks an output path as `write_image` does; call it before anything is read.
+
+    Args:
+      path: the output.
+      inputs: what must not be replaced; see `fomm_tf.files.check_output`.
 
     Raises:
-      UserError: if the suffix is unknown, or if the path is a directory.
+      UserError: if the suffix is unknown, the path is a directory, or an input would be replaced.
     """
+    files.check_output(path, *inputs)
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
         raise errors.UserError(

