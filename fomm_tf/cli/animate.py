@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from fomm_tf import config, console, errors, files, video, visualize
+from fomm_tf import config, console, errors, files, video
 from fomm_tf.cli import model_files
 from fomm_tf.data import layout
 
@@ -123,6 +123,8 @@ def _run_animate(arguments: argparse.Namespace) -> None:
     inputs = [arguments.source, arguments.driving, *model_files.list_model_files(arguments.folder)]
     video.check_output(arguments.out, *inputs)
     if arguments.visualize is not None:
+        from fomm_tf import visualize
+
         visualize.check_output(arguments.visualize, *inputs)
     video.read_image(arguments.source)
     _open_driving(arguments, arguments.driving)

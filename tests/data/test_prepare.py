@@ -408,9 +408,13 @@ def test_prepare_rejects_missing_videos_and_used_directories(people, tmp_path, c
     (tmp_path / "file").write_text("text")
     assert "is a file; give a directory" in error_of(tmp_path / "file", people)
     assert "cannot write to" in error_of(tmp_path / "file" / "below", people)
-    assert "is not empty and was not made by fomm prepare" in error_of(tmp_path, people)
+    assert "is a directory that contains the input" in error_of(tmp_path, people)
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.txt").write_text("mine")
+    assert "is not empty and was not made by fomm prepare" in error_of(tmp_path / "used", people)
     assert not (tmp_path / "set").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "people"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "people", "used"]
+    assert [path.name for path in (tmp_path / "used").iterdir()] == ["thesis.txt"]
 
 
 def test_prepare_resumes_after_kill_at_start(people, tmp_path):
