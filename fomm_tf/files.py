@@ -49,8 +49,9 @@ def check_other_directory(output: Path, *inputs: Path) -> None:
       UserError: if its name cannot be used, or if it is an input, by whatever spelling or link.
     """
     check_name(output)
+    identity = _identity(output)
     for path in inputs:
-        if (identity := _identity(output)) is not None and identity == _identity(path):
+        if identity is not None and identity == _identity(path):
             raise errors.UserError(f"the output {output} is the same directory as the input {path}; choose another.")
 
 

@@ -75,23 +75,20 @@ def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> None:
-    from fomm_tf.evaluation import rendered_people
+    reads_expressions = arguments.expressions is not None
+    if reads_expressions:
+        from fomm_tf.evaluation import rendered_people
 
-    if arguments.expressions is not None:
         files.check_other_directory(Path(arguments.out), Path(arguments.expressions))
         rendered_people.check_set(Path(arguments.expressions), "train")
         rendered_people.check_set(Path(arguments.data), "test")
     names = ("metrics", "detector", "embedding", "fit", "batch_size")
     options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    report = _evaluate(arguments, arguments.pairs, png=arguments.expressions is not None, **options)
-    scores = None
-    if arguments.expressions is not None:
-        scores = rendered_people.write(arguments.expressions, arguments.data, arguments.out)
+    tables = [_evaluate(arguments, arguments.pairs, png=reads_expressions, **options).summary()]
+    if reads_expressions:
+        tables.append(rendered_people.write(arguments.expressions, arguments.data, arguments.out))
     if not arguments.quiet:
-        print(report.summary())
-        if scores is not None:
-            print(f"\n{scores}")
-        print(f"\n{arguments.out}: report.md, report.json, sheet.png")
+        print(*tables, f"{arguments.out}: report.md, report.json, sheet.png", sep="\n\n")
 
 
 def _run_reconstruct(arguments: argparse.Namespace) -> None:

@@ -8,15 +8,17 @@ from fomm_tf import errors
 from fomm_tf.torch_import import layouts
 
 _DEPTH = 6  # levels of the tree whose names are compared
+_DAGAN = "DaGAN (Depth-Aware Generative Adversarial Network)"
+_FACE_VID2VID = "One-Shot Free-View Neural Talking-Head Synthesis (face-vid2vid)"
 # Method -> parts of names that only its checkpoints have: dotted paths, or the beginning of one.
 _METHODS = {
     "Thin-Plate-Spline Motion Model (TPSMM)": ("inpainting_network", "fg_encoder"),
     "Motion Representations for Articulated Animation (MRAA)": ("region_predictor", "pixelwise_flow_predictor"),
-    "DaGAN (Depth-Aware Generative Adversarial Network)": (
+    _DAGAN: (
         "AttnModule", "depth_encoder", "depth_decoder", "generator.src_first",
     ),
     "Latent Image Animator (LIA)": ("enc.net_app", "dec.direction", "gen.enc", "gen.dec"),
-    "One-Shot Free-View Neural Talking-Head Synthesis (face-vid2vid)": (
+    _FACE_VID2VID: (
         "he_estimator", "kp_detector.predictor.down_blocks", "kp_extractor.predictor.down_blocks",
     ),
     "LivePortrait": ("appearance_feature_extractor", "motion_extractor", "spade_generator"),
@@ -53,9 +55,9 @@ def _recognize(tree: Mapping) -> str | None:
     for path, shape in leaves:
         name = f".{path}"
         if name.endswith((".kp_detector.kp.weight", ".kp_extractor.kp.weight")) and len(shape) == 5:
-            return "One-Shot Free-View Neural Talking-Head Synthesis (face-vid2vid)"
+            return _FACE_VID2VID
         if name.endswith(".kp_detector.predictor.encoder.down_blocks.0.conv.weight") and shape[1:2] == (4,):
-            return "DaGAN (Depth-Aware Generative Adversarial Network)"
+            return _DAGAN
     return None
 
 

@@ -2,9 +2,8 @@
 
 Convention:
   * tags win: range, matrix, transfer, primaries, of the stream, or of the container if the stream has none. An untagged
-    matrix follows from tagged primaries; without
-    these it is BT.709 for HD (720 lines or 1280 columns and more) and BT.601 below, as in most players; an untagged
-    range is limited;
+    matrix follows from tagged primaries; without these it is BT.709 for HD (720 lines or 1280 columns and more) and
+    BT.601 below, as in most players; an untagged range is limited;
   * HDR (PQ, HLG) becomes SDR with white at 203 cd/m2, and the wide gamuts BT.2020 and P3 become BT.709, by the color
     management of FFmpeg's scaler: colors that SDR can show stay what they are, brighter and purer ones fade to white
     without a change of hue. The small differences between the primaries of BT.601 and BT.709 are left alone, as by
@@ -85,7 +84,7 @@ class RgbConverter:
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """Returns `[H, W, 3]` uint8."""
-        _complete_tags(frame)
+        _infer_tags(frame)
         has_alpha = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
         target = None
         if hdr_kind(frame):
@@ -104,8 +103,8 @@ class RgbConverter:
         return images.over_white(converted) if has_alpha else converted
 
 
-def _complete_tags(frame: av.VideoFrame) -> None:
-    """Replaces tags that are missing, or that the scaler does not know."""
+def _infer_tags(frame: av.VideoFrame) -> None:
+    """Replaces tags that neither stream nor container has, or that the scaler does not know."""
     is_hdr = hdr_kind(frame) is not None
     if is_hdr and frame.color_primaries == _UNSPECIFIED:
         frame.color_primaries = _BT2020
