@@ -12,6 +12,7 @@ import sys
 import zlib
 
 import av
+import drawn_heads
 import faces
 import numpy as np
 import pytest
@@ -34,10 +35,7 @@ def run_folder(tmp_path_factory):
 def inputs(tmp_path_factory):
     """A drawn image and a drawn clip of 20 frames without sound."""
     folder = tmp_path_factory.mktemp("inputs")
-    video.write_image(folder / "source.png", demo.draw_image(96))
-    with video.write_video(folder / "driving.mp4", 25) as writer:
-        for frame in demo.draw_clip(96, 20):
-            writer.write(frame)
+    drawn_heads.write_inputs(folder, 96, 20, "driving.mp4")
     return folder
 
 
@@ -164,9 +162,7 @@ def test_animate_rejects_files_that_are_not_videos(arguments, capsys, tmp_path):
 
 
 def test_animate_uses_truncated_video_up_to_its_end(arguments, inputs, capsys, tmp_path):
-    with video.write_video(tmp_path / "whole.webm", 25) as writer:
-        for frame in demo.draw_clip(96, 100):
-            writer.write(frame)
+    drawn_heads.write_clip(tmp_path / "whole.webm", 96, 100)
     whole = (tmp_path / "whole.webm").read_bytes()
     (tmp_path / "cut.webm").write_bytes(whole[: len(whole) // 2])
     capsys.readouterr()

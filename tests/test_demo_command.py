@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import drawn_heads
 import numpy as np
 import pytest
 
@@ -40,10 +41,7 @@ def test_bundled_model_is_better_than_source_copy():
 
 
 def test_animate_uses_bundled_model_by_default(tmp_path):
-    video.write_image(tmp_path / "source.png", demo.draw_image(128))
-    with video.write_video(tmp_path / "driving", 25) as writer:
-        for frame in demo.draw_clip(128, 3):
-            writer.write(frame)
+    drawn_heads.write_inputs(tmp_path, 128, 3)
     files = ["--source", tmp_path / "source.png", "--driving", tmp_path / "driving", "--out", tmp_path / "out"]
     assert cli.main(["animate", *map(str, files), "--quiet"]) == 0
     written = list(video.open_video(tmp_path / "out"))

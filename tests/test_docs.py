@@ -9,11 +9,12 @@ import shlex
 import tarfile
 import tomllib
 
+import drawn_heads
 import pytest
 from setuptools import build_meta
 
 import fomm_tf
-from fomm_tf import cli, config, demo, errors, video
+from fomm_tf import cli, config, errors
 from fomm_tf.data.people import __main__ as people
 from fomm_tf.data.puppets import __main__ as puppets
 
@@ -182,10 +183,7 @@ def test_readme_is_short():
 def test_readme_python_runs_as_shown(tmp_path, monkeypatch, capsys):
     """On the files of `fomm demo`, whose output `test_demo_command` compares with the README's."""
     monkeypatch.chdir(tmp_path)
-    video.write_image(tmp_path / "outputs" / "demo" / "source.png", demo.draw_image(128))
-    with video.write_video(tmp_path / "outputs" / "demo" / "driving.mp4", 25) as writer:
-        for frame in demo.draw_clip(128, count=2):
-            writer.write(frame)
+    drawn_heads.write_inputs(tmp_path / "outputs" / "demo", 128, 2, "driving.mp4")
     (code,) = blocks(README, "python")
     exec(code, {})
     assert set(capsys.readouterr().out.splitlines()) == {re.search(r"print\(.*# (.*)", code).group(1)}

@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import drawn_heads
 import numpy as np
 import pytest
 
@@ -18,10 +19,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figure")
     recipe = ["--config", str(DATA / "tiny.yaml"), "--out", str(folder / "tiny")]
     assert cli.main(["convert", str(DATA / "tiny-checkpoint.pth.tar"), *recipe]) == 0
-    video.write_image(folder / "source.png", demo.draw_image(96))
-    with video.write_video(folder / "clip", 25) as writer:
-        for frame in demo.draw_clip(96, 7):
-            writer.write(frame)
+    drawn_heads.write_inputs(folder, 96, 7, "clip")
     return folder
 
 

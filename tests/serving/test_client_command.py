@@ -4,6 +4,7 @@ import io
 import sys
 
 import av
+import drawn_heads
 import numpy as np
 import pytest
 import servers
@@ -204,9 +205,7 @@ def animated(tmp_path_factory):
     """Returns arguments, and the frames that `fomm animate` writes for them."""
     folder = tmp_path_factory.mktemp("animated")
     video.write_image(folder / "source.png", demo.draw_image(150))
-    with video.write_video(folder / "driving", 25) as writer:
-        for frame in demo.draw_clip(140, 11):
-            writer.write(frame)
+    drawn_heads.write_clip(folder / "driving", 140, 11)
     argv = ["animate", "--source", str(folder / "source.png"), "--driving", str(folder / "driving"), "--quiet"]
     assert cli.main([*argv, "--out", str(folder / "out")]) == 0
     return argv, np.int16(list(video.open_video(folder / "out")))

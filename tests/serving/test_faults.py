@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 
+import drawn_heads
 import grpc
 import httpx
 import numpy as np
 import pytest
 import servers
 
-from fomm_tf import cli, demo, video
+from fomm_tf import cli, video
 
 FRAMES = {"frames": np.zeros((1, 128, 128, 3), np.uint8)}
 CLIP = {
@@ -159,10 +160,7 @@ def test_full_queue_and_sigterm(cold):
 @pytest.mark.slow
 def test_clip_continues_after_its_server_is_killed(cold, tmp_path):
     """In both protocols at once; the result is that of `fomm animate`."""
-    video.write_image(tmp_path / "source.png", demo.draw_image(128))
-    with video.write_video(tmp_path / "driving", 25) as writer:
-        for frame in demo.draw_clip(128, 20):
-            writer.write(frame)
+    drawn_heads.write_inputs(tmp_path, 128, 20)
     argv = ["animate", "--source", str(tmp_path / "source.png"), "--driving", str(tmp_path / "driving"), "--quiet"]
     assert cli.main([*argv, "--out", str(tmp_path / "here")]) == 0
     here = np.int16(list(video.open_video(tmp_path / "here")))
