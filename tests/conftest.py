@@ -33,7 +33,9 @@ sys.exit(max(cli.main(["export", *line]) for line in json.loads(sys.argv[1])))
 """
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if getattr(config.option, "numprocesses", None):
+        return  # tests run in the workers of pytest-xdist alone
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
