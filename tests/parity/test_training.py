@@ -137,7 +137,7 @@ def test_five_gradient_descent_steps_match_reference(align_corners):
 
 def test_resumed_adam_steps_match_reference():
     run, losses = training_vectors.load(True, tf.float64, "tiny-step5")
-    sixth, seventh = training_vectors.train(run, losses, RESUME, 2)
+    sixth, seventh = training_vectors.train(run, losses, RESUME, 2, graph=True)
     for name in TERMS:
         np.testing.assert_allclose(sixth[name], RESUME[f"step6_loss_{name}"], rtol=1e-5, err_msg=name)
         # The losses of step 7 depend on all weights after step 6.

@@ -94,11 +94,18 @@ def parameters_of(run: checkpoint.Run) -> dict[str, tensor_names.Entry]:
     }
 
 
-def train(run: checkpoint.Run, losses: step.Objective, data: np.lib.npyio.NpzFile, count: int) -> list[dict]:
-    """Does `count` training steps, from the first transform of `data` on; returns the losses of each."""
+def train(
+    run: checkpoint.Run, losses: step.Objective, data: np.lib.npyio.NpzFile, count: int, graph: bool = False
+) -> list[dict]:
+    """Does `count` training steps, from the first transform of `data` on; returns the losses of each.
+
+    To trace a step, as training does, takes longer than a few steps without a graph.
+    """
     dtype = run.model.generator.final.kernel.dtype
-    stepper = tf.function(step.TrainStep(run, losses, global_batch=2), autograph=False)
-    return [stepper(*batch(dtype), transform_of(data, index, dtype)) for index in range(count)]
+    train_step = step.TrainStep(run, losses, global_batch=2)
+    if graph:
+        train_step = tf.function(train_step, autograph=False)
+    return [train_step(*batch(dtype), transform_of(data, index, dtype)) for index in range(count)]
 
 
 class FirstStep(NamedTuple):
