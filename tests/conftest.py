@@ -66,10 +66,15 @@ def _release_memory(request):
     """What a module cached and traced goes with it, back to the system: a worker would grow to many gigabytes."""
     yield
     import tensorflow as tf
+    from tensorflow.python.framework import ops as tf_ops
 
     for value in vars(request.module).values():
         if hasattr(value, "cache_clear"):
             value.cache_clear()
+    # Of each custom gradient in a graph, TensorFlow keeps the function, and so the graph, as long as the process lasts.
+    gradients = tf_ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
     tf.keras.backend.clear_session()
     gc.collect()
     if sys.platform == "linux":
