@@ -5,11 +5,12 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import interpolate
 
 from fomm_tf import errors, video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import drawing, sampling, sprites, textures
+from fomm_tf.data.puppets import figure, sampling, sprites, textures
 from fomm_tf.opencv import cv2
 
 pytestmark = pytest.mark.slow
@@ -101,7 +102,7 @@ def test_draw_antialiases_subpixel_motion():
 def test_draw_takes_the_time_of_a_few_warps():
     """About seven warps, or 1.7 ms, on one thread of an Intel Xeon."""
     identity, poses = puppets.sample_identity(0), puppets.sample_motion(0, 50)
-    side = 64 * drawing.OVERSAMPLING
+    side = 64 * puppets.OVERSAMPLING
     canvas, turn = np.random.default_rng(0).random((side, side, 4), np.float32), np.float32([[1, 0.1, 0], [-0.1, 1, 0]])
     puppets.draw(identity, poses[0], 64)
     draw_times, warp_times = [], []
@@ -316,3 +317,15 @@ def test_figure_contrasts_with_its_background():
         difference = np.abs(frame - empty).max(axis=-1)
         contrasts.append(difference[difference > 0].mean())
     assert min(contrasts) > 40
+
+
+def test_affine_rotation_equals_tensorflow_graphics_and_has_an_inverse():
+    from tensorflow_graphics.geometry.transformation import rotation_matrix_2d  # imports for seconds
+
+    for angle in (-2.5, -0.3, 0.0, 0.7, 3.0):
+        turn = figure.Affine().turned(angle, 1.5)
+        matrix = rotation_matrix_2d.from_euler(tf.constant([angle], tf.float64)).numpy()
+        np.testing.assert_allclose([[turn.xx, turn.xy], [turn.yx, turn.yy]], 1.5 * matrix, atol=1e-12)
+        moved = figure.Affine().moved(0.2, -3.0).of(turn)
+        np.testing.assert_allclose(moved.inverse().of(moved), figure.Affine(), atol=1e-12)
+        np.testing.assert_allclose(moved.at(1.0, 2.0), 1.5 * matrix @ (1, 2) + (0.2, -3.0), atol=1e-12)

@@ -71,7 +71,6 @@ class Part(NamedTuple):
     sprite: str
     place: Affine  # from the sprite's coordinates to the frame
     group: str  # parts of a group do not hide each other's joints
-    which: str = ""  # distinguishes parts with the same sprite, independent of their order
     inside: int | None = None  # index of the part that clips this one
     shown: bool = True  # whether it faces the viewer; other parts are not drawn
 
@@ -85,15 +84,10 @@ class Joint(NamedTuple):
     faces: bool = True  # whether its surface faces the viewer
 
 
-class Figure(NamedTuple):
-    """A posed puppet: parts from back to front, the background first, and joints by name."""
-
-    parts: list[Part]
-    joints: dict[str, Joint]
-
-
-def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1.0, 1.0)) -> Figure:
-    """Computes the positions of a puppet's parts and joints.
+def pose_figure(
+    identity: Identity, pose: Pose, aspect: tuple[float, float] = (1.0, 1.0)
+) -> tuple[list[Part], dict[str, Joint]]:
+    """Computes the positions of a puppet's parts, from back to front with the background first, and its joints.
 
     Args:
       identity: the character.
@@ -130,7 +124,7 @@ def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1
     _add_head(parts, joints, identity.head, skull, pose)
     for arm in before:
         parts += arm[1:]
-    return Figure(parts, joints)
+    return parts, joints
 
 
 def _arm(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
@@ -142,7 +136,7 @@ def _arm(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: floa
     hand = lower.moved(0, body.forearm + 0.5 * body.hand)
     for name, place in (("shoulder", upper), ("elbow", lower), ("hand", hand)):
         joints[f"{side}_{name}"] = Joint(place.x0, place.y0, group)
-    return [Part(*part, group, side) for part in (("upper_arm", upper), ("forearm", lower), ("hand", hand))]
+    return [Part("upper_arm", upper, group), Part("forearm", lower, group), Part("hand", hand, group)]
 
 
 def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
@@ -153,7 +147,7 @@ def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: floa
     foot = shin.moved(sign * 0.35 * body.foot, body.shin + 0.02)
     for name, place in (("knee", shin), ("foot", foot)):
         joints[f"{side}_{name}"] = Joint(place.x0, place.y0, group)
-    return [Part(*part, group, side) for part in (("shin", shin), ("foot", foot), ("thigh", thigh))]
+    return [Part("shin", shin, group), Part("foot", foot, group), Part("thigh", thigh, group)]
 
 
 class _Skull(NamedTuple):
@@ -216,7 +210,7 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
     if head.hair == "tuft":
         for angle in (-0.5, 0.0, 0.5):
             tip = skull.at(0.0, -1.05 * b, 0.0)
-            parts.append(Part("tuft", tip.turned(angle).moved(0, -0.1 * a), "head", f"at {angle}"))
+            parts.append(Part("tuft", tip.turned(angle).moved(0, -0.1 * a), "head"))
     if head.ears == "none":
         return
     for sign in _SIDES.values():
@@ -229,14 +223,14 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
             squeeze = 0.55 + 0.45 * abs(math.cos(pose.head_yaw))
             card = skull.carry(skull.at(sign * across * a, -tall * b, 0.0)).turned(tilt * sign)
             card = card.of(Affine(xx=squeeze)).moved(0, -0.2 * head.ear * a)
-        parts.append(Part("ear", card, "head", f"behind {sign}"))
+        parts.append(Part("ear", card, "head"))
 
 
 def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _Skull, pose: Pose) -> None:
     index = len(parts) + 1  # of the head without its outline, which clips the parts on it
 
-    def add(sprite: str, card: Affine, which: str = "", inside: int | None = index, facing: float = 1.0) -> int:
-        parts.append(Part(sprite, card, "head", which, inside, facing > _MIN_FACING))
+    def add(sprite: str, card: Affine, inside: int | None = index, facing: float = 1.0) -> int:
+        parts.append(Part(sprite, card, "head", inside, facing > _MIN_FACING))
         return len(parts) - 1
 
     def add_joint(name: str, card: Affine, facing: float) -> None:
@@ -248,25 +242,25 @@ def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _S
     if head.hair != "bald":
         # At this depth the far edge of the card stays on the head's outline.
         add("face", skull.at(0.0, 0.0, 0.5 * head.width))
-    for side, sign in _SIDES.items() if head.ears == "human" else ():
+    for sign in _SIDES.values() if head.ears == "human" else ():
         card, facing = skull.ear(sign)
-        add("ear", card, side, facing=facing)
+        add("ear", card, facing=facing)
     if head.muzzle:
         card, facing = skull.on(0.0, 0.45)
         add("muzzle", card, facing=facing)
     for side, sign in _SIDES.items():
         if head.cheeks:
             card, facing = skull.on(sign * 0.58, head.eye_level + 0.36)
-            add("cheek", card, side, facing=facing)
+            add("cheek", card, facing=facing)
         card, facing = skull.on(sign * head.eye_spacing, head.eye_level)
         add_joint(f"{side}_eye", card, facing)
-        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), side, facing=facing)
+        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), facing=facing)
         reach = 1 - 0.8 * head.iris
         iris = card.moved(pose.gaze_x * reach * head.eye, pose.gaze_y * reach * head.eye * head.eye_tall)
-        add("iris", iris, side, inside=eye, facing=facing if pose.eyes > 0.05 else -1.0)
-        add("lid", card.moved(0, (0.25 - pose.eyes) * head.eye * head.eye_tall), side, facing=facing)
+        add("iris", iris, inside=eye, facing=facing if pose.eyes > 0.05 else -1.0)
+        add("lid", card.moved(0, (0.25 - pose.eyes) * head.eye * head.eye_tall), facing=facing)
         card, facing = skull.on(sign * head.eye_spacing * 1.02, head.eye_level - 0.3 - 0.06 * pose.brows)
-        add("brow", card.turned(sign * 0.2 * pose.brows), side, facing=facing)
+        add("brow", card.turned(sign * 0.2 * pose.brows), facing=facing)
     card, facing = skull.on(0.0, head.mouth_level)
     add_joint("mouth", card, facing)
     card = card.of(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
