@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import pathlib
 
-from fomm_tf import console, errors, files, image_grid, video
+from fomm_tf import console, errors, files, video, visualize
 from fomm_tf.cli import model_files
 from fomm_tf.experiments import figures
 
@@ -88,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> None:
             )
         )
     size = figures.cell_size((outputs[0].sources + outputs[0].frames)[0].shape[:2], arguments.size)
-    figure = image_grid.draw_grid(*kind.rows(inputs, outputs), size)
+    figure = visualize.draw_grid(*kind.rows(inputs, outputs), size)
     video.write_image(arguments.out, figure)
     if not arguments.quiet:
         print(f"{arguments.out}: {figure.shape[1]}x{figure.shape[0]} pixels")

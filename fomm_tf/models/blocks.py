@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from fomm_tf import ops
 from fomm_tf.models import execution
-from fomm_tf.ops import resample, tensors
+from fomm_tf.ops import resample
 
 layers = tf.keras.layers
 
@@ -110,7 +111,7 @@ class BatchNorm(layers.Layer):
         )
 
     def _synchronized(self, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext) -> tuple:
-        values = tensors.at_least_float32(inputs)
+        values = ops.at_least_float32(inputs)
         axes = [0, 1, 2]
         local_count = tf.cast(tf.size(values) / tf.shape(values)[-1], values.dtype)
         count, total = replica.all_reduce("sum", [local_count, tf.reduce_sum(values, axes)])

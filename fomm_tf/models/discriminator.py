@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fomm_tf import config
+from fomm_tf import config, ops
 from fomm_tf.models import blocks
-from fomm_tf.ops import keypoints, tensors
+from fomm_tf.ops import keypoints
 
 layers = tf.keras.layers
 
@@ -42,7 +42,7 @@ class SpectralConvolution(blocks.Convolution):
         self.right = self.add_weight("right", [columns], **estimate)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        kernel = tensors.at_least_float32(self.kernel)
+        kernel = ops.at_least_float32(self.kernel)
         # Columns as in torch, input channel first, since `right` is part of its checkpoints.
         matrix = tf.reshape(tf.transpose(kernel, [3, 2, 0, 1]), [self.filters, -1])
         left, right = self.left.read_value(), self.right.read_value()
@@ -77,7 +77,7 @@ class InstanceNorm(layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        values = tensors.at_least_float32(inputs)
+        values = ops.at_least_float32(inputs)
         mean, variance = tf.nn.moments(values, axes=[1, 2], keepdims=True)
         outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.EPSILON)
         return tf.cast(outputs, inputs.dtype)
@@ -126,7 +126,7 @@ class ScaleDiscriminator(layers.Layer):
         for block in self.down_blocks:
             inputs = block(inputs, training=training)
             features.append(inputs)
-        return DiscriminatorOutput(features, tensors.at_least_float32(self.conv(inputs, training=training)))
+        return DiscriminatorOutput(features, ops.at_least_float32(self.conv(inputs, training=training)))
 
 
 class Discriminator(tf.keras.Model):
@@ -164,7 +164,7 @@ class Discriminator(tf.keras.Model):
         for scale, discriminator in zip(self.scales, self.by_scale, strict=True):
             image = pyramid[scale]
             if self.use_keypoints:
-                _, height, width, _ = tensors.sizes(image)
+                _, height, width, _ = ops.sizes(image)
                 heatmaps = keypoints.gaussian_heatmaps(keypoint_values, height, width, self.variance)
                 image = tf.concat([image, tf.cast(heatmaps, image.dtype)], axis=-1)
             outputs[scale] = discriminator(image, training=training)

@@ -17,12 +17,11 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import config as configs
-from fomm_tf import errors
+from fomm_tf import errors, ops
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.keypoint_detector import KeypointDetector
-from fomm_tf.ops import tensors
 from fomm_tf.ops.keypoints import Keypoints
 
 
@@ -252,7 +251,7 @@ class FirstOrderMotionModel(tf.keras.Model):
 
     def _as_images(self, name: str, images: np.ndarray | tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        tensors.check_shape(name, images, "N H W 3", last=3)
+        ops.check_shape(name, images, "N H W 3", last=3)
         height, width = images.shape[1:3]
         if height is not None and width is not None:
             self.config.check_frame_size(height, width)

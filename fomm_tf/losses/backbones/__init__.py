@@ -20,8 +20,7 @@ from collections.abc import Callable
 
 from fomm_tf import errors
 from fomm_tf.losses.backbones.base import Backbone, RandomBackbone, Scaled, measure
-from fomm_tf.losses.backbones.efficientnet import EfficientNetLite0
-from fomm_tf.losses.backbones.vgg19 import KerasVgg19, Vgg19
+from fomm_tf.losses.backbones.pretrained import EfficientNetLite0, KerasVgg19, Vgg19
 
 __all__ = ["NAMES", "Backbone", "EfficientNetLite0", "KerasVgg19", "Scaled", "Vgg19", "load", "measure"]
 
