@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import fomm_tf
 from fomm_tf import console, errors, files, weights
-from fomm_tf.cli import model_files
+from fomm_tf.cli import options
 
 _REFERENCE_PARTS = ("generator", "kp_detector", "discriminator")
 
@@ -42,7 +42,7 @@ def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run_convert(arguments: argparse.Namespace) -> None:
     is_run = pathlib.Path(arguments.input).is_dir()
-    inputs = model_files.list_model_files(arguments.input) if is_run else [arguments.input]
+    inputs = options.list_model_files(arguments.input) if is_run else [arguments.input]
     for output in (arguments.out, arguments.to_torch, arguments.pack):
         if output:
             files.check_output(output, *inputs, arguments.reference_config)
