@@ -105,7 +105,7 @@ def test_xla_agrees_with_eager(name):
 @EVERY_MODEL
 def test_run_directory_round_trip(name, tmp_path):
     model = build(name)
-    run = checkpoint.Run(model.config, model.model, models.build_discriminator(model.config.model))
+    run = checkpoint.Run(model.config, model.model, models.Discriminator(model.config.model))
     checkpoint.save(tmp_path / "run", run, "test")
     loaded = checkpoint.load(tmp_path / "run", training=True)
     assert loaded.config == run.config
@@ -118,7 +118,7 @@ def test_run_directory_round_trip(name, tmp_path):
 @model_list.parametrize(names=[name for name in model_list.MODELS if name != "blend-source"])
 def test_reference_format_round_trip(name, tmp_path):
     model = build(name)
-    run = checkpoint.Run(model.config, model.model, models.build_discriminator(model.config.model))
+    run = checkpoint.Run(model.config, model.model, models.Discriminator(model.config.model))
     model_list.shake(run.discriminator.weights)
     weights.save(tmp_path / "model.pth.tar", torch_import.export_checkpoint(run))
     recipe = tmp_path / "config.yaml"
@@ -168,7 +168,7 @@ def test_gradients_reach_every_trainable_variable(name):
 @EVERY_MODEL
 def test_discriminator_scores_each_scale(name):
     settings = model_list.MODELS[name]
-    discriminator = models.build_discriminator(settings)
+    discriminator = models.Discriminator(settings)
     pyramid = resample.pyramid(frames_of(name, 2), settings.discriminator.scales)
     outputs = discriminator(pyramid, tf.zeros([2, settings.num_keypoints, 2]), training=True)
     assert list(outputs) == list(settings.discriminator.scales)
