@@ -93,11 +93,10 @@ class BatchNorm(layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        fusible = inputs.dtype != tf.float64
+        fusible, statistics = inputs.dtype != tf.float64, (self.moving_mean, self.moving_variance)
         if not training and fusible:
-            return self._fused(inputs, self.moving_mean, self.moving_variance, training=False)[0]
+            return self._fused(inputs, *statistics, training=False)[0]
         if not training:
-            statistics = self.moving_mean, self.moving_variance
             return tf.nn.batch_normalization(inputs, *statistics, self.beta, self.gamma, self.EPSILON)
         replica = tf.distribute.get_replica_context()
         if not fusible or (replica is not None and replica.num_replicas_in_sync > 1):
@@ -106,7 +105,7 @@ class BatchNorm(layers.Layer):
             # The fused kernel returns the unbiased variance; Keras' unfused and synchronized ones the biased one.
             outputs, mean, variance = self._fused(inputs, None, None, training=True)
         if not execution.is_recomputing():
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            for moving, batch in zip(statistics, (mean, variance), strict=True):
                 moving.assign(moving * self.MOMENTUM + tf.stop_gradient(batch) * (1.0 - self.MOMENTUM))
             self.batches.assign_add(1)
         return outputs
@@ -142,8 +141,7 @@ class AntiAlias(layers.Layer):
         self.scale, self.size = scale, size
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        kernel = resample.antialias_kernel(self.scale, self.size)[:, :, np.newaxis, np.newaxis]
-        kernel = np.tile(kernel, [1, 1, input_shape[-1], 1])
+        kernel = np.tile(resample.antialias_kernel(self.scale, self.size)[..., None, None], [1, 1, input_shape[-1], 1])
         initializer = tf.keras.initializers.Constant(kernel)
         self.kernel = self.add_weight("kernel", kernel.shape, initializer=initializer, trainable=False)
         super().build(input_shape)

@@ -174,11 +174,8 @@ class FirstOrderMotionModel(tf.keras.Model):
         """
         self.check_keypoints(keypoints)
         motion, deformed, prediction = self._generate(source, keypoints)
-        if not details:
-            return Rendering(prediction, deformed)
-        return Rendering(
-            prediction, deformed, motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed
-        )
+        more = (motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed) if details else ()
+        return Rendering(prediction, deformed, *more)
 
     def call(self, inputs: dict[str, np.ndarray | tf.Tensor], training: bool = False) -> Reconstruction:
         """Rebuilds driving frames from source frames of the same videos: the forward pass of training (sec. 3.3).
@@ -211,10 +208,7 @@ class FirstOrderMotionModel(tf.keras.Model):
 
     def weights_sha256(self) -> str:
         """SHA-256 of all weights, network by network: identifies what a model was trained to."""
-        digest = hashlib.sha256()
-        for weight in self.get_weights():
-            digest.update(weight.tobytes())
-        return digest.hexdigest()
+        return hashlib.sha256(b"".join(weight.tobytes() for weight in self.get_weights())).hexdigest()
 
     def get_config(self) -> dict:
         """The constructor's argument as plain values, for Keras."""

@@ -122,9 +122,8 @@ def invert_jacobian(matrix: tf.Tensor) -> tf.Tensor:
 
     A determinant that is smaller than `MIN_DETERMINANT` in size is replaced by that value with its sign (plus for 0),
     so the result is the adjugate times at most 1e8: finite for finite input, and equal to the inverse everywhere else.
-    No gradient flows through a replaced determinant. Entries are clipped to `MAX_ENTRY` in size (without a gradient):
-    the determinant of larger ones overflows float32, so that finite input would give NaN. Such a matrix mostly maps to
-    positions far outside of the image, which `fomm_tf.ops.warp.backward_warp` reads as padding.
+    Entries are clipped to `MAX_ENTRY` in size, since the determinant of larger ones overflows float32. No gradient
+    flows through a replaced determinant or a clipped entry.
 
     Args:
       matrix: `[..., 2, 2]` float.

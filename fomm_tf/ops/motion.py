@@ -124,8 +124,7 @@ def hull_area(points: tf.Tensor) -> tf.Tensor:
     """Area of the convex hull of keypoints: the integral of its upper minus its lower boundary (A.3).
 
     At the x of each point, the upper boundary is the highest of all chords between two points on either side, and the
-    lower one the lowest; between these x both are straight. There is no test of orientation, so that collinear or
-    repeated points, and fewer than three, need no special case: their area is 0.
+    lower one the lowest; between these x both are straight. Collinear or repeated points have the area 0.
 
     Args:
       points: `[B, K, 2]` float, K static and at least 1.

@@ -28,11 +28,6 @@ def stride(scale: float) -> int:
     return int(1.0 / scale)
 
 
-def output_size(size: int, scale: float) -> int:
-    """Pixels along an axis of `size` pixels after `downsample` at `scale`."""
-    return -(-size // stride(scale))
-
-
 def antialias_kernel(scale: float, size: int = 0) -> np.ndarray:
     """The Gaussian that `downsample` blurs with.
 
@@ -41,8 +36,7 @@ def antialias_kernel(scale: float, size: int = 0) -> np.ndarray:
       size: pixels per side, odd; 0 for the size that belongs to the scale.
 
     Returns:
-      `[k, k]` float32 that sums to one, k = 2 round(4 sigma) + 1 (banker's rounding), `size` if given; `[[1]]` at scale
-      1.
+      `[k, k]` float32 that sums to one, k = 2 round(4 sigma) + 1 (banker's rounding) or `size`; `[[1]]` at scale 1.
 
     Raises:
       ValueError: if `scale` is not in (0, 1].
@@ -52,9 +46,8 @@ def antialias_kernel(scale: float, size: int = 0) -> np.ndarray:
     radius = round(4.0 * sigma)
     if radius == 0:
         return np.ones((1, 1), np.float32)
-    offset = np.arange(-radius, radius + 1, dtype=np.float32)
-    line = np.exp(-np.square(offset) / np.float32(2.0 * sigma**2))
-    kernel = line[:, np.newaxis] * line[np.newaxis, :]
+    line = np.exp(-np.square(np.arange(-radius, radius + 1, dtype=np.float32)) / np.float32(2.0 * sigma**2))
+    kernel = np.outer(line, line)
     return (kernel / kernel.sum()).astype(np.float32)
 
 
@@ -192,10 +185,7 @@ def subpixel_conv2d(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.
 
 
 def _sum_taps(kernel: tf.Tensor, sums: np.ndarray) -> tf.Tensor:
-    """Sums of a kernel's nine taps, `[16, ...]` by `[16, 9]` zeros and ones.
-
-    A small matrix product, since the gradient of sums of slices takes longer than the convolution.
-    """
+    """Sums of a kernel's nine taps by a matrix product, whose gradient is faster than that of sums of slices."""
     flat = tf.reshape(kernel, [9, -1])
     return tf.constant(sums, flat.dtype) @ flat
 

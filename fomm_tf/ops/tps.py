@@ -33,11 +33,7 @@ class Transform(NamedTuple):
 
 
 def sample(
-    seed: tf.Tensor,
-    batch: int | tf.Tensor,
-    sigma_affine: float = 0.05,
-    sigma_tps: float = 0.005,
-    points: int = 5,
+    seed: tf.Tensor, batch: int | tf.Tensor, sigma_affine: float = 0.05, sigma_tps: float = 0.005, points: int = 5
 ) -> Transform:
     """Draws `batch` transforms; the same seed draws the same ones (B.2).
 

@@ -96,7 +96,10 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
         queries = tf.reshape(pixels[..., ::-1], [1 if image.shape[0] == 1 else batch, -1, width, 2])
         warped = tf.reshape(resampler(image, queries), [batch, height, width, channels])
     elif dense_image_warp and image_shape.is_fully_defined() and image_shape == grid.shape[:3]:
-        warped = _sample_by_flow(image, pixels) if padding != "zeros" else _sample_framed(image, pixels)
+        if padding == "zeros":  # the flow must be as large as the padded image
+            pixels = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        warped = _sample_by_flow(image, pixels)
+        warped = warped[:, 1:-1, 1:-1, :] if padding == "zeros" else warped
     else:
         queries = tf.reshape(pixels, [1 if image.shape[0] == 1 else batch, -1, 2])
         warped = tf.reshape(_sample(image, queries), [batch, height, width, channels])
@@ -230,9 +233,3 @@ def _sample_by_flow(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
     _, height, width, _ = ops.sizes(image)
     rows, columns = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
     return dense_image_warp(image, tf.cast(tf.stack([rows, columns], axis=-1), pixels.dtype) - pixels)
-
-
-def _sample_framed(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """The same for an image padded by one pixel, whose flow must be padded too."""
-    pixels = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    return _sample_by_flow(image, pixels)[:, 1:-1, 1:-1, :]

@@ -23,7 +23,6 @@ EXCEPTIONS = {
     "warp.use_resampler_op": "how warps are traced, not an op",
     "tps.sample": "random, for training only; stateless_normal is not a TFLite builtin",
     "resample.stride": "a number from a number, at trace time",
-    "resample.output_size": "a number from a number, at trace time",
     "resample.antialias_kernel": "NumPy, at trace time",
 }
 
