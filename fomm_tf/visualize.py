@@ -64,10 +64,11 @@ def draw_keypoints(frame: np.ndarray, value: np.ndarray, jacobian: np.ndarray | 
     arm = 0.06 * side
     for k, (center, color) in enumerate(zip(centers, rainbow(len(centers)), strict=True)):
         # Coordinates are in 1/16 pixel (shift 4), for sub-pixel accuracy in small images.
-        place = tuple(int(c) for c in np.round(np.clip(center, -side, 2 * side) * 16))
+        center = np.clip(center, -side, 2 * side)
+        place = np.round(center * 16).astype(int).tolist()
         for column in range(2) if jacobian is not None else ():
             direction = np.clip(np.asarray(jacobian)[k, :, column], -4, 4) * arm
-            end = tuple(int(c) for c in np.round((np.clip(center, -side, 2 * side) + direction) * 16))
+            end = np.round((center + direction) * 16).astype(int).tolist()
             cv2.line(image, place, end, color.tolist(), max(1, side // 128), cv2.LINE_AA, 4)
         cv2.circle(image, place, max(16, side * 16 // 64), color.tolist(), cv2.FILLED, cv2.LINE_AA, 4)
     return image
@@ -216,18 +217,13 @@ class VideoStrip:
 def stack_strips(strips: list[np.ndarray]) -> np.ndarray:
     """Stacks strips vertically, separated by white lines; narrower ones are padded with white."""
     width = max(strip.shape[1] for strip in strips)
-    parts = []
-    for strip in strips:
-        parts += [np.pad(strip, [(0, 0), (0, width - strip.shape[1]), (0, 0)], constant_values=255)]
-        parts += [np.full([4, width, 3], 255, np.uint8)]
-    return np.concatenate(parts[:-1])
+    padded = [np.pad(strip, [(0, 4), (0, width - strip.shape[1]), (0, 0)], constant_values=255) for strip in strips]
+    return np.concatenate(padded)[:-4]
 
 
 def _concatenate(cells: Sequence[np.ndarray], gap: int) -> np.ndarray:
-    spaced = [cells[0]]
-    for cell in cells[1:]:
-        spaced += [_blank(len(cell), gap), cell]
-    return np.concatenate(spaced, axis=1)
+    spaced = [np.pad(cell, [(0, 0), (0, gap), (0, 0)], constant_values=255) for cell in cells]
+    return np.concatenate(spaced, axis=1)[:, :-gap]
 
 
 def _centered_text(text: str, height: int, width: int) -> np.ndarray:

@@ -129,9 +129,8 @@ def _run_figure(arguments: argparse.Namespace) -> None:
     _check_figure(arguments, kind)
     runs = [_parse_run(text) for text in arguments.runs or ()]
     files.check_output(arguments.out, *(path for _, folder in runs for path in options.list_model_files(folder)))
-    inputs = figures.read_inputs(
-        arguments.source, arguments.driving, arguments.frames, arguments.start, arguments.duration
-    )
+    part = arguments.frames, arguments.start, arguments.duration
+    inputs = figures.read_inputs(arguments.source, arguments.driving, *part)
     overrides = options.transfer_overrides(arguments)
     if arguments.kind == "reconstruction":
         inputs = inputs._replace(names=["first frame"], sources=[inputs.first])

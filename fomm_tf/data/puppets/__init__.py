@@ -15,12 +15,9 @@ Convention:
     proportions of the two.
 
 Each part of an identity is drawn and shaded once, as a flat sprite; a frame is made of these sprites, each transformed
-by one affine map, composited from back to front. So a turned head hides its far eye, an arm hides the body behind it,
-and shading and texture move with their surface. In 30 % of the motions the frame shows head and shoulders, in the
-others the whole figure; in half of them the background pans and zooms.
-
-Limitations: the head turns in depth, but limbs only in the plane; whether an arm is in front of the body is fixed
-within a clip.
+by one affine map, composited from back to front. In 30 % of the motions the frame shows head and shoulders, in the
+others the whole figure; in half of them the background pans and zooms. The head turns in depth, limbs only in the
+plane.
 """
 
 from __future__ import annotations
