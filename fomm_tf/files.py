@@ -25,7 +25,7 @@ from fomm_tf import errors
 TEMPORARY_PREFIX = ".fomm-"
 # Limits of all common file systems, in bytes.
 _MAX_NAME, _MAX_PATH = 255, 4095
-# Of a generated name, which leaves room for a frame range and a suffix.
+# Of a generated name, so that a frame range and a suffix can be added.
 _SAFE_NAME = 225
 
 
@@ -84,10 +84,10 @@ class Inputs:
             conflicts.append((self._inputs, place, "is the same file or directory as"))
             conflicts += [(self._inputs, parent, "lies in") for parent in place.parents]
         conflicts.append((self._parents, Path(output), "is a directory that contains"))
-        cure = "choose another output, so that the input is kept"
+        advice = "choose another output, so that the input is kept"
         for known, place, relation in conflicts:
             if (path := known.get(_identity(place))) is not None:
-                raise errors.UserError(f"the output {output} {relation} the input {path}; {cure}.")
+                raise errors.UserError(f"the output {output} {relation} the input {path}; {advice}.")
 
 
 def _places(path: Path) -> set[Path]:
@@ -291,5 +291,5 @@ def fingerprint(path: Path, *values: object) -> bytes:
 
 def _raise_if_disk_full(path: Path, error: OSError) -> None:
     if error.errno in errors.DISK_FULL:
-        message = f"cannot write {path} ({os.strerror(error.errno)}); make room or choose another place."
+        message = f"cannot write {path} ({os.strerror(error.errno)}); free some space or choose another place."
         raise errors.UserError(message) from error

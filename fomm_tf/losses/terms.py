@@ -118,9 +118,9 @@ def _feature_distance(
     """Weighted mean absolute differences between generated and real features, one pair of lists per scale."""
     total = 0.0
     for generated, real in pairs:
-        for weight, mine, theirs in zip(weights, generated, real, strict=True):
+        for weight, output, target in zip(weights, generated, real, strict=True):
             if weight:
-                total += weight * _mean_absolute(mine - tf.stop_gradient(theirs))
+                total += weight * _mean_absolute(output - tf.stop_gradient(target))
     return total
 
 

@@ -311,7 +311,7 @@ def test_figure_contrasts_with_its_background():
 
 def test_affine_maps_compose_like_complex_numbers():
     for angle in (-2.5, -0.3, 0.0, 0.7, 3.0):
-        moved = figure.Affine().moved(0.2, -3.0).of(figure.Affine().turned(angle, 1.5))
+        moved = figure.Affine().translate(0.2, -3.0).compose(figure.Affine().rotate(angle, 1.5))
         expected = 1.5 * np.exp(1j * angle) * (1 + 2j) + (0.2 - 3j)
-        np.testing.assert_allclose(moved.at(1.0, 2.0), (expected.real, expected.imag), atol=1e-12)
-        np.testing.assert_allclose(moved.inverse().of(moved), figure.Affine(), atol=1e-12)
+        np.testing.assert_allclose(moved.apply(1.0, 2.0), (expected.real, expected.imag), atol=1e-12)
+        np.testing.assert_allclose(moved.inverse().compose(moved), figure.Affine(), atol=1e-12)

@@ -60,7 +60,7 @@ class _Scene(NamedTuple):
         for index, part in enumerate(self.parts[1:], start=1):
             if part.shown:
                 pixels = self.sprites[part.sprite].pixels[..., 3]
-                places = _to_canvas(self, part, Affine()).inverse().at(x, y)
+                places = _to_canvas(self, part, Affine()).inverse().apply(x, y)
                 covers[index] = cv2.remap(pixels, *(place.astype(np.float32) for place in places), cv2.INTER_LINEAR)
                 if part.inside is not None:
                     covers[index] *= covers[part.inside]
@@ -121,7 +121,7 @@ def _composite(canvas: np.ndarray, scene: _Scene, part: Part, view: Affine) -> N
     """Composites a part over the canvas."""
     rows, columns = scene.sprites[part.sprite].pixels.shape[:2]
     matrix = _to_canvas(scene, part, view)
-    xs, ys = zip(*(matrix.at(x, y) for x in (-1, columns) for y in (-1, rows)), strict=True)
+    xs, ys = zip(*(matrix.apply(x, y) for x in (-1, columns) for y in (-1, rows)), strict=True)
     left, right = max(0, math.floor(min(xs))), min(canvas.shape[1], math.ceil(max(xs)) + 1)
     top, bottom = max(0, math.floor(min(ys))), min(canvas.shape[0], math.ceil(max(ys)) + 1)
     if left >= right or top >= bottom:
@@ -156,7 +156,7 @@ def _warp(
 def _to_canvas(scene: _Scene, part: Part, view: Affine) -> Affine:
     """The map from a part's sprite pixels to canvas pixels."""
     sprite = scene.sprites[part.sprite]
-    return view.of(part.place).of(Affine(sprite.step, 0.0, sprite.left, 0.0, sprite.step, sprite.top))
+    return view.compose(part.place).compose(Affine(sprite.step, 0.0, sprite.left, 0.0, sprite.step, sprite.top))
 
 
 class Labels(NamedTuple):

@@ -123,11 +123,11 @@ class TorchState:
       state: arrays by PyTorch's names.
       source: the file, for error messages.
       network: the expected network, for error messages.
-      cure: what to do about a wrong file, for error messages.
+      advice: what to do about a wrong file, for error messages.
     """
 
-    def __init__(self, state: Mapping[str, np.ndarray], source: str, network: str, cure: str) -> None:
-        self._state, self._source, self._network, self._cure = state, source, network, cure
+    def __init__(self, state: Mapping[str, np.ndarray], source: str, network: str, advice: str) -> None:
+        self._state, self._source, self._network, self._advice = state, source, network, advice
 
     def tensor(self, name: str, *shape: int) -> np.ndarray:
         """Reads one tensor.
@@ -139,7 +139,7 @@ class TorchState:
         if getattr(array, "shape", None) != shape:
             got = "nothing" if array is None else f"shape {list(getattr(array, 'shape', ()))}"
             raise errors.UserError(
-                f"{self._source} is not {self._network}: {name} must be {list(shape)}; got {got}; {self._cure}."
+                f"{self._source} is not {self._network}: {name} must be {list(shape)}; got {got}; {self._advice}."
             )
         return array
 

@@ -23,7 +23,7 @@ _TORCH_VGG_FILE = "vgg19-dcbb9e9d.pth"
 _KERAS_VGG_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 _EFFICIENTNET_FILE = "efficientnet-lite0-57934424.pth"
-_EFFICIENTNET_CURE = f"give {_EFFICIENTNET_FILE}, or omit train.backbone_file to download it"
+_EFFICIENTNET_ADVICE = f"give {_EFFICIENTNET_FILE}, or omit train.backbone_file to download it"
 _EPSILON = 1e-3
 _STEM = 32
 
@@ -171,7 +171,7 @@ class EfficientNetLite0(base.Backbone):
     std = (0.502, 0.502, 0.502)
 
     def __init__(self, state: Mapping[str, np.ndarray], source: str) -> None:
-        tensors = base.TorchState(state, source, "EfficientNet-Lite0", _EFFICIENTNET_CURE)
+        tensors = base.TorchState(state, source, "EfficientNet-Lite0", _EFFICIENTNET_ADVICE)
         blocks = [_fold(tensors, "_conv_stem", "_bn0", (_STEM, 3, 3, 3), stride=2, activation=tf.nn.relu6)]
         stages, channels, number = [], _STEM, 0
         for stage in _STAGES:
