@@ -22,16 +22,7 @@ _HOMES = {
     "UserError": "fomm_tf.errors",
     "transfer": "fomm_tf.ops.motion",
 }
-__all__ = [
-    "Animator",
-    "EncodedSource",
-    "FirstOrderMotionModel",
-    "Keypoints",
-    "Rendering",
-    "UserError",
-    "__version__",
-    "transfer",
-]
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> object:

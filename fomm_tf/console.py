@@ -95,8 +95,7 @@ def run(name: str, command: Callable[[], None]) -> int:
         return _fail(2, name, str(error))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            place = os.fsdecode(error.filename or "")[:80]
-            return _fail(2, name, f"the name {place}... is too long; give a shorter one.")
+            return _fail(2, name, f"the name {os.fsdecode(error.filename or '')[:80]}... is too long; shorten it.")
         if error.errno not in errors.DISK_FULL:
             raise
         place = error.filename or "the output"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 
-from fomm_tf import video, visualize
+from fomm_tf import files, video, visualize
 from fomm_tf.data import puppets
 
 # Odd seeds are test data: the bundled model was not trained on these.
@@ -77,11 +76,10 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     )
     yield f"{animated}: the drawn image, the clip that drives it and the result, {count} frames"
 
-    keypoints = model.detect(video.resize(image, (height, width))[np.newaxis])
-    value, jacobian = (None if part is None else part[0].numpy() for part in keypoints)
+    keypoints = model.detect(video.resize(image, (height, width))[np.newaxis]).frame(0)
     large = video.resize(image, (4 * height, 4 * width))
-    video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, value, jacobian))
-    contents = {"value": value.tolist(), "jacobian": None if jacobian is None else jacobian.tolist()}
-    (output / "keypoints.json").write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
-    yield f"{output / 'keypoints.png'}: the image with its {len(value)} keypoints ({output / 'keypoints.json'})"
+    video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, *keypoints))
+    contents = {name: None if part is None else part.numpy().tolist() for name, part in keypoints._asdict().items()}
+    files.write_json(output / "keypoints.json", contents)
+    yield f"{output / 'keypoints.png'}: the image with its keypoints ({output / 'keypoints.json'})"
     yield f"{output / 'visualize'}: intermediate results of the model (see overview.png)"

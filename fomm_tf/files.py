@@ -12,6 +12,7 @@ import contextlib
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from fomm_tf import errors
 TEMPORARY_PREFIX = ".fomm-"
 # Limits of all common file systems, in bytes.
 _MAX_NAME, _MAX_PATH = 255, 4095
-# Of a generated name, which leaves room for a frame range and a suffix.
+# Of a generated name, so that a frame range and a suffix can be added.
 _SAFE_NAME = 225
 
 
@@ -49,9 +50,8 @@ def check_other_directory(output: Path, *inputs: Path) -> None:
       UserError: if its name cannot be used, or if it is an input, by whatever spelling or link.
     """
     check_name(output)
-    identity = _identity(output)
     for path in inputs:
-        if identity is not None and identity == _identity(path):
+        if output.exists() and path.exists() and output.samefile(path):
             raise errors.UserError(f"the output {output} is the same directory as the input {path}; choose another.")
 
 
@@ -79,17 +79,15 @@ class Inputs:
     def check(self, output: str | Path) -> None:
         """Checks an output; raises as `check_output`."""
         check_name(output)
-        cure = "choose another output, so that the input is kept"
+        conflicts = []
         for place in _places(Path(output)):
-            if (path := self._inputs.get(_identity(place))) is not None:
-                raise errors.UserError(
-                    f"the output {output} is the same file or directory as the input {path}; {cure}."
-                )
-            for parent in place.parents:
-                if (path := self._inputs.get(_identity(parent))) is not None:
-                    raise errors.UserError(f"the output {output} lies in the input {path}; {cure}.")
-        if (path := self._parents.get(_identity(Path(output)))) is not None:
-            raise errors.UserError(f"the output {output} is a directory that contains the input {path}; {cure}.")
+            conflicts.append((self._inputs, place, "is the same file or directory as"))
+            conflicts += [(self._inputs, parent, "lies in") for parent in place.parents]
+        conflicts.append((self._parents, Path(output), "is a directory that contains"))
+        advice = "choose another output, so that the input is kept"
+        for known, place, relation in conflicts:
+            if (path := known.get(_identity(place))) is not None:
+                raise errors.UserError(f"the output {output} {relation} the input {path}; {advice}.")
 
 
 def _places(path: Path) -> set[Path]:
@@ -117,20 +115,17 @@ def check_name(path: str | Path) -> None:
     Raises:
       UserError: if it, or a name in it, is too long, cannot be encoded or has a NUL byte.
     """
+    shown = _abbreviate(path)
     try:
         parts = [os.fsencode(part) for part in Path(path).parts]
     except UnicodeEncodeError:
-        raise errors.UserError(f"the name {_abbreviate(path)} cannot be encoded; choose another.") from None
+        raise errors.UserError(f"the name {shown} cannot be encoded; choose another.") from None
     if any(b"\0" in part for part in parts):
-        raise errors.UserError(f"the name {_abbreviate(path)} has a NUL byte; remove it.")
-    if (longest := max(map(len, parts), default=0)) > _MAX_NAME:
-        raise errors.UserError(
-            f"the name {_abbreviate(path)} is too long: {longest} bytes; give one of at most {_MAX_NAME}."
-        )
-    if (length := len(os.fsencode(path))) > _MAX_PATH:
-        raise errors.UserError(
-            f"the path name {_abbreviate(path)} is too long: {length} bytes; give one of at most {_MAX_PATH}."
-        )
+        raise errors.UserError(f"the name {shown} has a NUL byte; remove it.")
+    longest, length = max(map(len, parts), default=0), len(os.fsencode(path))
+    for what, size, limit in (("name", longest, _MAX_NAME), ("path name", length, _MAX_PATH)):
+        if size > limit:
+            raise errors.UserError(f"the {what} {shown} is too long: {size} bytes; give one of at most {limit}.")
 
 
 def _abbreviate(path: str | Path) -> str:
@@ -162,17 +157,17 @@ def check_readable(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            empty = not file.read(1)
+            problem = "is empty (0 bytes); copy or download it again" if not file.read(1) else None
     except FileNotFoundError:
-        raise errors.UnreadableError(f"{path} does not exist; check the name.") from None
+        problem = "does not exist; check the name"
     except IsADirectoryError:
-        raise errors.UnreadableError(f"{path} is a directory; name a file.") from None
+        problem = "is a directory; name a file"
     except OSError as error:
-        raise errors.UnreadableError(f"{path} cannot be read ({error.strerror}).") from None
+        problem = f"cannot be read ({error.strerror})"
     except ValueError as error:
-        raise errors.UnreadableError(f"{path} cannot be read ({error}); correct the name.") from None
-    if empty:
-        raise errors.UnreadableError(f"{path} is empty (0 bytes); copy or download it again.")
+        problem = f"cannot be read ({error}); correct the name"
+    if problem:
+        raise errors.UnreadableError(f"{path} {problem}.")
 
 
 @contextlib.contextmanager
@@ -204,13 +199,11 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         holder = tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent, ignore_cleanup_errors=True)
-    except (FileExistsError, NotADirectoryError):
-        raise errors.UserError(
-            f"cannot write {path}: {path.parent} is not a directory; choose another place."
-        ) from None
     except OSError as error:
         _raise_if_disk_full(path, error)
-        raise errors.UserError(f"cannot write {path} ({error.strerror}); choose another place.") from None
+        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = f": {path.parent} is not a directory" if is_file else f" ({error.strerror})"
+        raise errors.UserError(f"cannot write {path}{reason}; choose another place.") from None
     with holder as folder:
         temporary = Path(folder) / path.name
         try:
@@ -243,13 +236,9 @@ def write_json(path: Path, value: object, indent: int | None = 1) -> None:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a CSV file with a header row atomically; raises as `replace_atomically`."""
-    with (
-        replace_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    write_text(path, file.getvalue())
 
 
 def read_json(path: Path) -> object:
@@ -302,5 +291,5 @@ def fingerprint(path: Path, *values: object) -> bytes:
 
 def _raise_if_disk_full(path: Path, error: OSError) -> None:
     if error.errno in errors.DISK_FULL:
-        message = f"cannot write {path} ({os.strerror(error.errno)}); make room or choose another place."
+        message = f"cannot write {path} ({os.strerror(error.errno)}); free some space or choose another place."
         raise errors.UserError(message) from error

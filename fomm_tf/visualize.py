@@ -1,22 +1,25 @@
-"""Visualizations of keypoints, occlusion maps and masks, as in the paper. Images are `[H, W, 3]` uint8, RGB."""
+"""Keypoints, occlusion maps and masks as images, as in the paper, and grids and strips of images.
+
+Images are `[H, W, 3]` uint8, RGB.
+"""
 
 from __future__ import annotations
 
 import colorsys
 import pathlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import files
-from fomm_tf.opencv import cv2
+from fomm_tf import files, video
 
-if TYPE_CHECKING:
-    from fomm_tf.ops import keypoints
-
+# The value `[K, 2]` and the Jacobians `[K, 2, 2]` or None of the keypoints of one frame.
+FrameKeypoints = tuple[np.ndarray, np.ndarray | None]
 PANELS = ("keypoints", "deformed", "occlusion", "masks")
 OVERVIEW = "overview.png"
+# Columns of a strip.
+MOMENTS = 6
 
 
 def check_output(folder: str | pathlib.Path, *inputs: str | pathlib.Path | None) -> None:
@@ -51,6 +54,8 @@ def draw_keypoints(frame: np.ndarray, value: np.ndarray, jacobian: np.ndarray | 
     Returns:
       `[H, W, 3]` uint8, a copy.
     """
+    from fomm_tf.opencv import cv2  # not for `fomm --help`
+
     image = np.ascontiguousarray(frame.copy())
     height, width = frame.shape[:2]
     side = min(height, width)
@@ -59,10 +64,11 @@ def draw_keypoints(frame: np.ndarray, value: np.ndarray, jacobian: np.ndarray | 
     arm = 0.06 * side
     for k, (center, color) in enumerate(zip(centers, rainbow(len(centers)), strict=True)):
         # Coordinates are in 1/16 pixel (shift 4), for sub-pixel accuracy in small images.
-        place = tuple(int(c) for c in np.round(np.clip(center, -side, 2 * side) * 16))
+        center = np.clip(center, -side, 2 * side)
+        place = np.round(center * 16).astype(int).tolist()
         for column in range(2) if jacobian is not None else ():
             direction = np.clip(np.asarray(jacobian)[k, :, column], -4, 4) * arm
-            end = tuple(int(c) for c in np.round((np.clip(center, -side, 2 * side) + direction) * 16))
+            end = np.round((center + direction) * 16).astype(int).tolist()
             cv2.line(image, place, end, color.tolist(), max(1, side // 128), cv2.LINE_AA, 4)
         cv2.circle(image, place, max(16, side * 16 // 64), color.tolist(), cv2.FILLED, cv2.LINE_AA, 4)
     return image
@@ -78,8 +84,7 @@ def show_occlusion(occlusion: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
       `[H, W, 3]` uint8.
     """
-    gray = np.rint(np.asarray(occlusion)[..., 0] * 255).astype(np.uint8)
-    return cv2.resize(gray, size[::-1], interpolation=cv2.INTER_LINEAR)[..., np.newaxis].repeat(3, axis=2)
+    return _resize(np.rint(np.asarray(occlusion) * 255).repeat(3, axis=2), size)
 
 
 def show_masks(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -94,15 +99,20 @@ def show_masks(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     mask = np.asarray(mask)
     colors = np.concatenate([np.zeros((1, 3)), rainbow(mask.shape[-1] - 1)])
-    image = np.rint(mask @ colors).clip(0, 255).astype(np.uint8)
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return _resize(np.rint(mask @ colors).clip(0, 255), size)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    from fomm_tf.opencv import cv2
+
+    return cv2.resize(image.astype(np.uint8), size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def panels(
     source: np.ndarray,
-    source_keypoints: keypoints.Keypoints,
+    source_keypoints: FrameKeypoints,
     driving: np.ndarray,
-    driving_keypoints: keypoints.Keypoints,
+    driving_keypoints: FrameKeypoints,
     deformed: np.ndarray,
     mask: np.ndarray,
     occlusion: np.ndarray | None,
@@ -111,9 +121,9 @@ def panels(
 
     Args:
       source: `[H, W, 3]` uint8.
-      source_keypoints: of one frame, `[K, 2]` and `[K, 2, 2]` or None.
+      source_keypoints: of the source.
       driving: `[H, W, 3]` uint8.
-      driving_keypoints: of one frame.
+      driving_keypoints: of the driving frame.
       deformed: `[H, W, 3]` uint8, the source warped.
       mask: `[h, w, K + 1]`.
       occlusion: `[h, w, 1]`, or None if the model has none.
@@ -137,3 +147,90 @@ def row(shown: Mapping[str, np.ndarray], prediction: np.ndarray) -> np.ndarray:
     """The panels of one pair side by side, the prediction after the two frames."""
     others = [shown[name] for name in PANELS if name in shown and name != "keypoints"]
     return np.concatenate([shown["keypoints"], prediction, *others], axis=1)
+
+
+class Row(NamedTuple):
+    """A row of a grid.
+
+    Attributes:
+      label: text to its left, rotated upright.
+      cells: images `[H, W, 3]` uint8; None is an empty cell.
+      starts_group: add space above, since a new group of rows starts here.
+    """
+
+    label: str
+    cells: Sequence[np.ndarray | None]
+    starts_group: bool = False
+
+
+def draw_grid(rows: Sequence[Row], columns: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+    """Draws the rows on white.
+
+    Args:
+      rows: each with one cell per column.
+      columns: labels above the columns.
+      size: (height, width) of a cell.
+
+    Returns:
+      `[H, W, 3]` uint8.
+    """
+    height, width = size
+    gap, line = max(2, height // 48), max(14, height // 8)
+    parts = [_concatenate([_blank(line, line), *(_centered_text(column, line, width) for column in columns)], gap)]
+    for row in rows:
+        label = np.rot90(_centered_text(row.label, line, height))
+        cells = [_blank(*size) if cell is None else video.resize(cell, size, "stretch") for cell in row.cells]
+        strip = _concatenate([label, *cells], gap)
+        parts += [_blank((4 if row.starts_group else 1) * gap, strip.shape[1]), strip]
+    return np.pad(np.concatenate(parts), [(gap, 2 * gap), (gap, 2 * gap), (0, 0)], constant_values=255)
+
+
+class VideoStrip:
+    """Samples frames spread evenly over a video of unknown length: rows source, driving, result, maybe ground truth.
+
+    Args:
+      source: `[H, W, 3]` uint8.
+    """
+
+    def __init__(self, source: np.ndarray) -> None:
+        self._source = source
+        self._columns: list[np.ndarray] = []
+        self._count, self._step = 0, 1
+
+    def add(self, driving: np.ndarray, generated: np.ndarray, truth: np.ndarray | None = None) -> None:
+        """Adds the next frames, uint8, of the source's size."""
+        if self._count % self._step == 0 and len(self._columns) == 2 * MOMENTS:
+            self._columns, self._step = self._columns[::2], 2 * self._step
+        if self._count % self._step == 0:
+            rows = [self._source, driving, generated] + [truth] * (truth is not None)
+            self._columns.append(np.concatenate(rows))
+        self._count += 1
+
+    def image(self) -> np.ndarray:
+        """`MOMENTS` columns, black where there are fewer frames."""
+        chosen = np.unique(np.linspace(0, len(self._columns) - 1, MOMENTS).round().astype(int))
+        columns = [self._columns[index] for index in chosen]
+        columns += [np.zeros_like(columns[0])] * (MOMENTS - len(columns))
+        return np.concatenate(columns, axis=1)
+
+
+def stack_strips(strips: list[np.ndarray]) -> np.ndarray:
+    """Stacks strips vertically, separated by white lines; narrower ones are padded with white."""
+    width = max(strip.shape[1] for strip in strips)
+    padded = [np.pad(strip, [(0, 4), (0, width - strip.shape[1]), (0, 0)], constant_values=255) for strip in strips]
+    return np.concatenate(padded)[:-4]
+
+
+def _concatenate(cells: Sequence[np.ndarray], gap: int) -> np.ndarray:
+    spaced = [np.pad(cell, [(0, 0), (0, gap), (0, 0)], constant_values=255) for cell in cells]
+    return np.concatenate(spaced, axis=1)[:, :-gap]
+
+
+def _centered_text(text: str, height: int, width: int) -> np.ndarray:
+    image = video.draw_text(text, height, width)
+    left = (width - image.shape[1]) // 2
+    return np.pad(image, [(0, 0), (left, width - image.shape[1] - left), (0, 0)], constant_values=255)
+
+
+def _blank(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 255, np.uint8)

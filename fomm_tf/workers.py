@@ -39,15 +39,10 @@ class StoppedError(Exception):
 
 
 class _Shared(NamedTuple):
-    """What the command and its workers share.
+    """What the command and its workers share."""
 
-    Attributes:
-      stop: a `multiprocessing.Event`, set when the command stops.
-      units: a `multiprocessing.Value`, the units of work counted so far.
-    """
-
-    stop: object
-    units: object
+    stop: object  # a `multiprocessing.Event`, set when the command stops
+    units: object  # a `multiprocessing.Value`, the units of work counted so far
 
 
 _shared: _Shared | None = None
@@ -109,14 +104,8 @@ def run(
       errors.UserError: if a worker dies; it names the tasks that may have been running.
       Exception: what `function` raises.
     """
-    bar = tqdm.tqdm(
-        total=finished + len(tasks),
-        initial=finished,
-        desc=description,
-        unit=unit,
-        disable=None if progress else True,
-    )
-    with bar:
+    total, hidden = finished + len(tasks), None if progress else True
+    with tqdm.tqdm(total=total, initial=finished, desc=description, unit=unit, disable=hidden) as bar:
         if processes == 0:
             for task in tasks:
                 result = function(task)
@@ -193,11 +182,7 @@ def _forward_lines(on_line: Callable[[str], object]) -> Iterator[connection.Conn
 
 
 class _LineWriter(io.TextIOBase):
-    """A text stream that sends whole lines through a pipe.
-
-    Args:
-      writer: the pipe's end.
-    """
+    """A text stream that sends whole lines through a pipe."""
 
     def __init__(self, writer: connection.Connection) -> None:
         self._writer, self._rest = writer, ""

@@ -58,7 +58,7 @@ def build(settings: config.Config, discriminator: bool = False, optimizers: bool
     """
     run = Run(settings, models.FirstOrderMotionModel(settings.model))
     if discriminator:
-        run.discriminator = models.build_discriminator(settings.model)
+        run.discriminator = models.Discriminator(settings.model)
     if optimizers:
         rates = {
             "generator": settings.train.learning_rate_generator,

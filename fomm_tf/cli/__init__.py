@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import ablation, animate, client, convert, evaluate, export, figure, prepare, serve, study, train
+from fomm_tf.cli import animate, convert, evaluate, experiments, export, prepare, serving, train
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
@@ -22,12 +22,12 @@ _COMMANDS = {
     "info": convert.INFO,
     "fetch": prepare.FETCH,
     "prepare": prepare.PREPARE,
-    "study": study.STUDY,
-    "figure": figure.FIGURE,
-    "ablation": ablation.ABLATION,
+    "study": experiments.STUDY,
+    "figure": experiments.FIGURE,
+    "ablation": experiments.ABLATION,
     "export": export.EXPORT,
-    "serve": serve.SERVE,
-    "client": client.CLIENT,
+    "serve": serving.SERVE,
+    "client": serving.CLIENT,
     "demo": animate.DEMO,
 }
 

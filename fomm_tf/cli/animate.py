@@ -8,7 +8,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from fomm_tf import config, console, errors, files, video
-from fomm_tf.cli import model_files
+from fomm_tf.cli import options
 from fomm_tf.data import layout
 
 if TYPE_CHECKING:
@@ -16,37 +16,25 @@ if TYPE_CHECKING:
 
 
 def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
-    add_file_arguments(parser)
+    options.add_files(parser)
     _add_shared_arguments(parser)
-    parser.add_argument(
-        "--visualize", metavar="DIR", help="write keypoints, deformed source, occlusion and masks to this directory"
-    )
+    text = "write keypoints, deformed source, occlusion and masks to this directory"
+    parser.add_argument("--visualize", metavar="DIR", help=text)
 
 
 def _add_animate_set_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pairs", metavar="CSV", required=True, help="a table with the columns source and driving")
-    parser.add_argument("--data", metavar="DIR", required=True, help="the directory that its paths are relative to")
-    parser.add_argument("--out", metavar="DIR", required=True, help="output directory for SOURCE--DRIVING.mp4 files")
+    add = parser.add_argument
+    add("--pairs", metavar="CSV", required=True, help="a table with the columns source and driving")
+    add("--data", metavar="DIR", required=True, help="the directory that its paths are relative to")
+    add("--out", metavar="DIR", required=True, help="output directory for SOURCE--DRIVING.mp4 files")
     _add_shared_arguments(parser)
 
 
 def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    yes_or_no = argparse.BooleanOptionalAction
-    parser.add_argument(
-        "--run", metavar="RUN", dest="folder", help="the model's run directory (default: the bundled model)"
-    )
-    parser.add_argument(
-        "--mode",
-        choices=("relative", "absolute"),
-        help="transfer the motion relative to the first driving frame, or the driving pose itself (default: the run's, "
-        "relative unless it was changed)",
-    )
-    parser.add_argument(
-        "--adapt-scale",
-        action=yes_or_no,
-        help="scale relative motion by the sizes of the two objects (default: the run's)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    options.add_run(parser)
+    options.add_transfer(parser)
+    add(
         "--best-frame",
         type=_best_frame,
         default=0,
@@ -54,59 +42,19 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
         help="index of the driving frame whose pose is closest to the image's, from which relative motion starts "
         "(default: off, the first frame)",
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
-    parser.add_argument(
+    add("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
+    add(
         "--precision",
         choices=config.PRECISIONS,
         default="float32",
         help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that support it)",
     )
-    parser.add_argument("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
-    add_video_arguments(parser)
-
-
-def add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the source, the driving video and the output."""
-    parser.add_argument("--source", metavar="IMAGE", required=True, help="the image to animate")
-    parser.add_argument(
-        "--driving",
-        metavar="VIDEO",
-        required=True,
-        help="the driving video: a file, a directory of frames, or a stacked png",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="OUT",
-        required=True,
-        help=f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames",
-    )
-
-
-def add_video_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares how the driving video is read and the output is written."""
-    parser.add_argument(
-        "--fit",
-        choices=("crop", "pad", "stretch"),
-        default="crop",
-        help="how images are resized to the model's size (default: crop)",
-    )
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="where to start in the driving video")
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="how much of the driving video to use")
-    parser.add_argument("--fps", type=float, help="frames per second (default: the driving video's)")
-    parser.add_argument(
-        "--audio",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="copy the driving video's audio (default: yes)",
-    )
-    parser.add_argument(
-        "--no-tag", action="store_true", help='omit "animated with fomm-tf" from the metadata of the output'
-    )
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
+    options.add_video(parser)
 
 
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", metavar="RUN", dest="folder", help="a run directory (default: the bundled model)")
+    options.add_run(parser)
     parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="output directory (default: %(default)s)")
 
 
@@ -120,7 +68,7 @@ def _best_frame(text: str) -> int:
 
 def _run_animate(arguments: argparse.Namespace) -> None:
     # Mistakes are reported before TensorFlow is loaded.
-    inputs = [arguments.source, arguments.driving, *model_files.list_model_files(arguments.folder)]
+    inputs = [arguments.source, arguments.driving, *options.list_model_files(arguments.folder)]
     video.check_output(arguments.out, *inputs)
     if arguments.visualize is not None:
         from fomm_tf import visualize
@@ -141,7 +89,7 @@ def _run_animate_set(arguments: argparse.Namespace) -> None:
     if not data.is_dir():
         raise errors.UserError(f"--data {data} is not a directory; give the one that the pairs' paths are relative to.")
     used = [data / path for pair in pairs for path in pair if path]
-    inputs = files.Inputs([arguments.pairs, *used, *model_files.list_model_files(arguments.folder)])
+    inputs = files.Inputs([arguments.pairs, *used, *options.list_model_files(arguments.folder)])
     targets = [out / f"{pair.name}.mp4" for pair in pairs]
     model = _load(arguments)
     failures = []
@@ -193,14 +141,12 @@ def _animate(
     """Animates one pair; returns the number of frames."""
     from fomm_tf.inference import animate
 
-    overrides = {"mode": arguments.mode, "adapt_scale": arguments.adapt_scale}
-    overrides = {name: value for name, value in overrides.items() if value is not None}
     return animate.animate_file(
         model,
         source,
         _open_driving(arguments, driving),
         animate.Output(out, arguments.audio, arguments.side_by_side, visualize, not arguments.no_tag),
-        dataclasses.replace(model.config.animate, **overrides),
+        dataclasses.replace(model.config.animate, **options.transfer_overrides(arguments)),
         arguments.best_frame,
         arguments.batch_size,
         arguments.fit,

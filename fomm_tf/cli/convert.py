@@ -10,30 +10,31 @@ from collections.abc import Iterator, Mapping
 
 import fomm_tf
 from fomm_tf import console, errors, files, weights
-from fomm_tf.cli import model_files
+from fomm_tf.cli import options
 
 _REFERENCE_PARTS = ("generator", "kp_detector", "discriminator")
 
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="FILE.pth.tar|RUN", help="the checkpoint; with --to-torch or --pack a run")
-    parser.add_argument(
+    add = parser.add_argument
+    add("input", metavar="FILE.pth.tar|RUN", help="the checkpoint; with --to-torch or --pack a run")
+    add(
         "--config",
         dest="reference_config",
         metavar="YAML|RECIPE",
         help="the reference's YAML file, a config of fomm-tf, or a recipe's name such as vox-256 (default: the sizes "
         "are inferred from the tensors, where possible)",
     )
-    parser.add_argument("--out", metavar="RUN", help="the run directory to write")
-    parser.add_argument(
+    add("--out", metavar="RUN", help="the run directory to write")
+    add(
         "--align-corners",
         choices=("true", "false"),
         default="true",
         help="what -1 and +1 mean in a warp: pixel centers, as when the released weights were trained (true, the "
         "default), or edges, as the reference computes with torch 1.3 and newer (false)",
     )
-    parser.add_argument("--to-torch", metavar="OUT.pth.tar", help="write a run's checkpoint as a reference checkpoint")
-    parser.add_argument("--pack", metavar="DIR", help="write a run as a packaged model: float16 weights only, smaller")
+    add("--to-torch", metavar="OUT.pth.tar", help="write a run's checkpoint as a reference checkpoint")
+    add("--pack", metavar="DIR", help="write a run as a packaged model: float16 weights only, smaller")
 
 
 def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,21 +43,23 @@ def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run_convert(arguments: argparse.Namespace) -> None:
     is_run = pathlib.Path(arguments.input).is_dir()
-    inputs = model_files.list_model_files(arguments.input) if is_run else [arguments.input]
+    inputs = options.list_model_files(arguments.input) if is_run else [arguments.input]
     for output in (arguments.out, arguments.to_torch, arguments.pack):
         if output:
             files.check_output(output, *inputs, arguments.reference_config)
+    converts = arguments.out or arguments.reference_config
+    if arguments.pack and (converts or arguments.to_torch):
+        raise errors.UserError("--pack cannot be combined with --out, --config or --to-torch.")
+    if arguments.to_torch and converts:
+        raise errors.UserError("--to-torch cannot be combined with --out or --config.")
     if arguments.pack:
-        if arguments.out or arguments.reference_config or arguments.to_torch:
-            raise errors.UserError("--pack cannot be combined with --out, --config or --to-torch.")
-        return _pack(arguments.input, pathlib.Path(arguments.pack))
-    if arguments.to_torch:
-        if arguments.out or arguments.reference_config:
-            raise errors.UserError("--to-torch cannot be combined with --out or --config.")
-        return _convert_to_torch(arguments.input, pathlib.Path(arguments.to_torch))
-    if not arguments.out:
+        _pack(arguments.input, pathlib.Path(arguments.pack))
+    elif arguments.to_torch:
+        _convert_to_torch(arguments.input, pathlib.Path(arguments.to_torch))
+    elif arguments.out:
+        _convert_from_torch(arguments)
+    else:
         raise errors.UserError("The output is missing; give --out RUN, --to-torch OUT.pth.tar, or --pack DIR.")
-    return _convert_from_torch(arguments)
 
 
 def _convert_from_torch(arguments: argparse.Namespace) -> None:
@@ -111,8 +114,7 @@ def _pack(folder: str, output: pathlib.Path) -> None:
 
 
 def _run_info(arguments: argparse.Namespace) -> None:
-    for line in describe(pathlib.Path(arguments.input)):
-        print(line)
+    print(*describe(pathlib.Path(arguments.input)), sep="\n")
 
 
 def describe(path: pathlib.Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fomm_tf import console, files
+from fomm_tf.cli import options
 
 if TYPE_CHECKING:
     from fomm_tf import evaluation
@@ -14,32 +15,30 @@ if TYPE_CHECKING:
 
 def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     _add_shared_arguments(parser, "directory for report.md, report.json and sheet.png")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--metrics",
         metavar="NAMES",
         type=lambda text: tuple(name.strip() for name in text.split(",")),
         help="some of l1,akd,mkr,aed,psnr,ssim,perceptual and, for animations, identity,motion (default: all)",
     )
-    parser.add_argument(
+    add(
         "--detector",
         metavar="faces|bodies|auto",
         default="auto",
         help="what AKD, MKR, AED, identity and motion detect; or module:function for custom points (default: auto, by "
         "the first frames)",
     )
-    parser.add_argument(
-        "--embedding",
-        metavar="NAME",
-        help="face-identity, or module:function, for AED and identity (default: the detector's own; bodies have none)",
-    )
-    parser.add_argument(
+    text = "face-identity, or module:function, for AED and identity (default: the detector's own; bodies have none)"
+    add("--embedding", metavar="NAME", help=text)
+    add(
         "--animate",
         metavar="CSV",
         dest="pairs",
         help="evaluate animations instead: a table with the columns source and driving, and truth where ground truth "
         "is known; paths are relative to --data",
     )
-    parser.add_argument(
+    add(
         "--expressions",
         metavar="SET",
         help="for rendered people (--data is such a set): measure the face alone and expression transfer, by a reader "
@@ -49,29 +48,20 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
     _add_shared_arguments(parser, "directory for NAME.mp4, png/NAME/ and the report")
-    parser.add_argument(
-        "--png",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="write the frames as lossless images too (default: yes)",
-    )
+    text = "write the frames as lossless images too (default: yes)"
+    parser.add_argument("--png", action=options.YES_OR_NO, default=True, help=text)
     parser.add_argument("--side-by-side", action="store_true", help="show source, frame and result in the mp4")
 
 
 def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-    parser.add_argument(
-        "--run", metavar="RUN", dest="folder", help="the model's run directory (default: the bundled model)"
-    )
-    parser.add_argument(
-        "--data", metavar="DIR", required=True, help="a data set with a test/ split, or any directory of videos"
-    )
-    parser.add_argument("--out", metavar="DIR", required=True, help=f"{out}; the same command resumes there")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time (default: 1)")
-    parser.add_argument(
-        "--fit", choices=("crop", "pad", "stretch"), default="crop", help="how frames are resized to the model's size"
-    )
-    parser.add_argument("--batch-size", type=int, metavar="N", default=8, help="frames per batch (default: 8)")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors and warnings")
+    add = parser.add_argument
+    options.add_run(parser)
+    add("--data", metavar="DIR", required=True, help="a data set with a test/ split, or any directory of videos")
+    add("--out", metavar="DIR", required=True, help=f"{out}; the same command resumes there")
+    add("--jobs", type=int, default=1, metavar="N", help="videos at a time (default: 1)")
+    options.add_fit(parser, "how frames are resized to the model's size")
+    add("--batch-size", type=int, metavar="N", default=8, help="frames per batch (default: 8)")
+    add("--quiet", action="store_true", help="print nothing but errors and warnings")
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> None:
@@ -83,8 +73,8 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
         rendered_people.check_set(Path(arguments.expressions), "train")
         rendered_people.check_set(Path(arguments.data), "test")
     names = ("metrics", "detector", "embedding", "fit", "batch_size")
-    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    tables = [_evaluate(arguments, arguments.pairs, png=reads_expressions, **options).summary()]
+    settings = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    tables = [_evaluate(arguments, arguments.pairs, png=reads_expressions, **settings).summary()]
     if reads_expressions:
         tables.append(rendered_people.write(arguments.expressions, arguments.data, arguments.out))
     if not arguments.quiet:
@@ -92,8 +82,8 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _run_reconstruct(arguments: argparse.Namespace) -> None:
-    options = {name: getattr(arguments, name) for name in ("fit", "batch_size", "png", "side_by_side")}
-    rows = _evaluate(arguments, None, metrics=("l1",), videos=True, **options).rows()
+    settings = {name: getattr(arguments, name) for name in ("fit", "batch_size", "png", "side_by_side")}
+    rows = _evaluate(arguments, None, metrics=("l1",), videos=True, **settings).rows()
     if not arguments.quiet:
         l1, source_copy, ratio = rows["l1"]["model"], rows["l1"]["source_copy"], rows["l1_ratio"]["model"]
         print(
@@ -103,13 +93,11 @@ def _run_reconstruct(arguments: argparse.Namespace) -> None:
         print(f"{arguments.out}: the videos, report.md, report.json, sheet.png")
 
 
-def _evaluate(arguments: argparse.Namespace, pairs: str | None, **options: object) -> evaluation.Report:
+def _evaluate(arguments: argparse.Namespace, pairs: str | None, **settings: object) -> evaluation.Report:
     from fomm_tf import evaluation
 
-    settings, progress = evaluation.Settings(**options), not arguments.quiet
-    return evaluation.evaluate(
-        arguments.folder, arguments.data, arguments.out, settings, pairs, arguments.jobs, progress
-    )
+    inputs = arguments.folder, arguments.data, arguments.out, evaluation.Settings(**settings), pairs
+    return evaluation.evaluate(*inputs, arguments.jobs, progress=not arguments.quiet)
 
 
 EVALUATE = console.Command(

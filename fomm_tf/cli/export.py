@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 from fomm_tf import config, console, errors, files
+from fomm_tf.cli import options
 from fomm_tf.export import VARIANTS
 
 _MORE = """\
@@ -30,34 +31,25 @@ exit code: 0 done, 2 user error, full disk or difference over tolerance (nothing
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
-    parser.add_argument("--run", dest="folder", metavar="RUN", help="run directory (default: the bundled model)")
+    add, text = parser.add_argument, "; ".join(f"for {form}: {' '.join(names)}" for form, names in VARIANTS.items())
+    options.add_run(parser)
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--to", choices=("saved_model", "tflite", "onnx"), help="the format to write")
     task.add_argument("--check", metavar="VERSION", help="compare an existing SavedModel with the run")
-    parser.add_argument("--out", dest="output", metavar="DIR", help="output directory; required with --to")
-    parser.add_argument(
+    add("--out", dest="output", metavar="DIR", help="output directory; required with --to")
+    add(
         "--precision",
         choices=config.PRECISIONS,
         default="float32",
         help="what the networks of a SavedModel compute in (default: float32); other formats have variants",
     )
-    parser.add_argument(
+    add(
         "--batch", type=int, default=1, metavar="N", help="driving frames per call of TFLite files (default: 1; 0: any)"
     )
-    parser.add_argument(
-        "--variants",
-        nargs="+",
-        metavar="NAME",
-        help="; ".join(f"for {form}: {' '.join(names)}" for form, names in VARIANTS.items()) + " (default: all)",
-    )
-    yes_or_no = argparse.BooleanOptionalAction
-    parser.add_argument(
-        "--grid-sample",
-        action=yes_or_no,
-        default=True,
-        help="export a warp in ONNX files as one GridSample node (default: yes), else as gathers",
-    )
-    parser.add_argument("--verify", action=yes_or_no, default=True, help="compare with the Keras model (default: yes)")
+    add("--variants", nargs="+", metavar="NAME", help=f"{text} (default: all)")
+    text = "export a warp in ONNX files as one GridSample node (default: yes), else as gathers"
+    add("--grid-sample", action=options.YES_OR_NO, default=True, help=text)
+    add("--verify", action=options.YES_OR_NO, default=True, help="compare with the Keras model (default: yes)")
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -11,39 +11,26 @@ from fomm_tf.data.prepare import settings as prepare_settings
 
 
 def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "videos",
-        metavar="VIDEO",
-        nargs="*",
-        help="videos, or directories of videos or of directories of frames; their train/ and test/ are the splits",
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", required=True, help="directory of the data set; an interrupted run is resumed"
-    )
-    parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        help=f"{', '.join(prepare_settings.PRESETS)}; the last two download their videos if none are given",
-    )
-    parser.add_argument(
-        "--jobs", dest="processes", type=int, metavar="N", help="videos at the same time (default: one per core)"
-    )
+    text = "videos, or directories of videos or of directories of frames; their train/ and test/ are the splits"
+    parser.add_argument("videos", metavar="VIDEO", nargs="*", help=text)
+    text = "directory of the data set; an interrupted run is resumed"
+    parser.add_argument("--out", metavar="DIR", required=True, help=text)
+    text = f"{', '.join(prepare_settings.PRESETS)}; the last two download their videos if none are given"
+    parser.add_argument("--preset", metavar="NAME", help=text)
+    text = "videos at the same time (default: one per core)"
+    parser.add_argument("--jobs", dest="processes", type=int, metavar="N", help=text)
     group = parser.add_argument_group("clips (each overrides the preset)")
 
-    def add(name: str, text: str, **options: object) -> None:
-        group.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **options)
+    def add(name: str, text: str, **settings: object) -> None:
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **settings)
 
-    add(
-        "crop",
-        "face (default), body, module:function for your own detector, none for whole frames",
-        metavar="WHAT",
+    crops = "face (default), body, module:function for your own detector, none for whole frames"
+    formats, borders, splits = map(
+        typing.get_args, (prepare_settings.Format, prepare_settings.Border, prepare_settings.Split)
     )
+    add("crop", crops, metavar="WHAT")
     add("size", "side of the clips' frames (default 256)", type=int, metavar="PIXELS")
-    add(
-        "format",
-        "mp4 (default), or png: directories of frames, lossless",
-        choices=typing.get_args(prepare_settings.Format),
-    )
+    add("format", "mp4 (default), or png: directories of frames, lossless", choices=formats)
     add("margin", "side of the crop, relative to the union of all boxes (default 1.7 for faces, else 1)", type=float)
     add(
         "edge-margin",
@@ -54,31 +41,19 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "border",
         "for a crop that does not fit into the frame: shrink it (default), or repeat the frame's edge pixels",
-        choices=typing.get_args(prepare_settings.Border),
+        choices=borders,
     )
     add("min-side", "minimum side of the crop before resizing (default: --size)", type=int, metavar="PIXELS")
     add("min-frames", "drop shorter clips (default 64)", type=int, metavar="N")
     add("max-frames", "split longer clips (default 1024)", type=int, metavar="N")
-    add(
-        "min-iou",
-        "end a clip when the box's IoU with the first box is lower (default 0.25)",
-        type=float,
-        metavar="IOU",
-    )
+    text = "end a clip when the box's IoU with the first box is lower (default 0.25)"
+    add("min-iou", text, type=float, metavar="IOU")
     add("cuts", "end a clip where the scene changes (default)", action=argparse.BooleanOptionalAction)
     add("fps", "frames per second (default: unchanged)", type=float, metavar="RATE")
     group = parser.add_argument_group("train and test")
-    add(
-        "split",
-        "by identity (default), or by time: the last clips of each video",
-        choices=typing.get_args(prepare_settings.Split),
-    )
-    add(
-        "test-share",
-        "fraction of the identities, or of each video's clips, in test (default 0.1)",
-        type=float,
-        metavar="SHARE",
-    )
+    add("split", "by identity (default), or by time: the last clips of each video", choices=splits)
+    text = "fraction of the identities, or of each video's clips, in test (default 0.1)"
+    add("test-share", text, type=float, metavar="SHARE")
     add("test-identities", "identities in test; with --split identity no others", nargs="+", metavar="NAME")
     add(
         "identity",

@@ -24,22 +24,14 @@ exit code: 0 done, 2 user error or full disk, 130 interrupted and saved
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
-    parser.add_argument(
-        "config",
-        nargs="?",
-        metavar="CONFIG",
-        help="a recipe: its name in configs/, or a YAML file; with --resume the run's own by default",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to it; values are YAML")
-    parser.add_argument(
-        "--run",
-        dest="folder",
-        type=pathlib.Path,
-        metavar="DIR",
-        help="run directory (default: runs/ and the recipe's name)",
-    )
-    parser.add_argument("--resume", action="store_true", help="continue where the run stopped, bit for bit")
-    parser.add_argument("--init-from", type=pathlib.Path, metavar="RUN", help="start from the weights of another run")
+    add = parser.add_argument
+    text = "a recipe: its name in configs/, or a YAML file; with --resume the run's own by default"
+    add("config", nargs="?", metavar="CONFIG", help=text)
+    add("overrides", nargs="*", metavar="section.key=value", help="changes to it; values are YAML")
+    text = "run directory (default: runs/ and the recipe's name)"
+    add("--run", dest="folder", type=pathlib.Path, metavar="DIR", help=text)
+    add("--resume", action="store_true", help="continue where the run stopped, bit for bit")
+    add("--init-from", type=pathlib.Path, metavar="RUN", help="start from the weights of another run")
 
 
 def _run(arguments: argparse.Namespace) -> None:

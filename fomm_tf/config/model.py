@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 
 from fomm_tf import errors
 
-# The minimum of each size in `ModelConfig`, and the values that must be positive.
-_MINIMUM = {
-    "num_keypoints": 1,
-    "keypoint_detector.block_expansion": 1,
-    "keypoint_detector.max_features": 1,
-    "keypoint_detector.num_blocks": 1,
-    "keypoint_detector.pad": 0,
-    "dense_motion.block_expansion": 1,
-    "dense_motion.max_features": 1,
-    "dense_motion.num_blocks": 1,
-    "generator.block_expansion": 1,
-    "generator.max_features": 1,
-    "generator.num_down_blocks": 0,
-    "generator.num_residual_blocks": 0,
-    "discriminator.block_expansion": 1,
-    "discriminator.max_features": 1,
-    "discriminator.num_blocks": 1,
-}
-_POSITIVE = ("keypoint_detector.temperature", "dense_motion.heatmap_variance", "discriminator.heatmap_variance")
+# Sizes in the sections of `ModelConfig` that may be 0; all others must be at least 1.
+_MAY_BE_ZERO = ("pad", "num_down_blocks", "num_residual_blocks")
 
 
 def require(valid: object, key: str, requirement: str, value: object) -> None:
     """Raises a `UserError` about the config key if its value is not valid."""
     if not valid:
         raise errors.UserError(f"{key} must be {requirement}; got {value}.")
+
+
+def require_scales(key: str, scales: tuple[float, ...]) -> None:
+    """Raises a `UserError` about the config key if it has no scales, or one outside (0, 1]."""
+    require(scales and all(0 < scale <= 1 for scale in scales), key, "one or more in (0, 1]", list(scales))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,18 +136,17 @@ class ModelConfig:
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
     def __post_init__(self) -> None:
-        for path, minimum in _MINIMUM.items():
-            value = operator.attrgetter(path)(self)
-            require(value >= minimum, f"model.{path}", f"at least {minimum}", value)
-        for path in _POSITIVE:
-            value = operator.attrgetter(path)(self)
-            require(value > 0, f"model.{path}", "greater than 0", value)
-        for section in ("keypoint_detector", "dense_motion"):
-            size = getattr(self, section).antialias_size
-            require(size == 0 or (size > 0 and size % 2), f"model.{section}.antialias_size", "0 or odd", size)
-        scales = list(self.discriminator.scales)
-        is_valid = scales and all(0 < scale <= 1 for scale in scales)
-        require(is_valid, "model.discriminator.scales", "one or more in (0, 1]", scales)
+        require(self.num_keypoints >= 1, "model.num_keypoints", "at least 1", self.num_keypoints)
+        for section in ("keypoint_detector", "dense_motion", "generator", "discriminator"):
+            for name, value in vars(getattr(self, section)).items():
+                key, minimum = f"model.{section}.{name}", 0 if name in _MAY_BE_ZERO else 1
+                if name == "antialias_size":
+                    require(value == 0 or (value > 0 and value % 2), key, "0 or odd", value)
+                elif name in ("temperature", "heatmap_variance"):
+                    require(value > 0, key, "greater than 0", value)
+                elif type(value) is int:  # not a bool
+                    require(value >= minimum, key, f"at least {minimum}", value)
+        require_scales("model.discriminator.scales", self.discriminator.scales)
         self.check_frame_size(*self.frame_size)
 
     def check_frame_size(self, height: int, width: int) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from fomm_tf.config.model import ModelConfig, require
-
-Pair = tuple[float, float]
-
+from fomm_tf.config.model import ModelConfig, require, require_scales
 
 Precision = typing.Literal["float32", "float16", "bfloat16"]
 PRECISIONS = typing.get_args(Precision)
@@ -35,7 +32,7 @@ class AugmentConfig:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
-    resize: Pair | None = None
+    resize: tuple[float, float] | None = None
     crop: bool = False
 
     def __post_init__(self) -> None:
@@ -194,11 +191,10 @@ class TrainConfig:
         for name in ("learning_rate_generator", "learning_rate_detector", "learning_rate_discriminator"):
             rate = getattr(self, name)
             require(0 <= rate < float("inf"), f"train.{name}", "at least 0 and finite", rate)
-        fractions, scales = list(self.lr_decay_fractions), list(self.pyramid_scales)
+        fractions = self.lr_decay_fractions
         is_valid = all(0 < fraction <= 1 for fraction in fractions)
-        require(is_valid, "train.lr_decay_fractions", "fractions of train.steps in (0, 1]", fractions)
-        is_valid = scales and all(0 < scale <= 1 for scale in scales)
-        require(is_valid, "train.pyramid_scales", "one or more in (0, 1]", scales)
+        require(is_valid, "train.lr_decay_fractions", "fractions of train.steps in (0, 1]", list(fractions))
+        require_scales("train.pyramid_scales", self.pyramid_scales)
 
 
 @dataclasses.dataclass(frozen=True)

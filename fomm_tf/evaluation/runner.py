@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import fomm_tf
-from fomm_tf import checkpoint, config, errors, files, image_grid, video, workers
+from fomm_tf import checkpoint, config, errors, files, video, visualize, workers
 from fomm_tf.data import layout
 from fomm_tf.evaluation import protocol, report, scoring
 from fomm_tf.evaluation.protocol import Detectors, Sample, Settings
@@ -104,7 +104,7 @@ def evaluate(
         raise errors.UserError(f"None of {len(results)} videos could be evaluated: {reason}")
     shown = usable[:: -(-len(usable) // _SHEET_VIDEOS)]
     strips = [video.read_image(output_paths(sample, out, settings)["strip"]) for sample in shown]
-    video.write_image(out / "sheet.png", image_grid.stack_strips(strips))
+    video.write_image(out / "sheet.png", visualize.stack_strips(strips))
     about = {
         "run": str(run),
         "step": checkpoint.read_count(run, "step"),
@@ -237,7 +237,7 @@ def _score_video(sample: Sample, paths: dict[str, Path], settings: Settings, too
         )
     source = video.resize(_first_frame(sample), size, settings.fit)
     scorer = scoring.VideoScorer(tools.comparer, source, sample.task == protocol.ANIMATION)
-    strip = image_grid.VideoStrip(source)
+    strip = visualize.VideoStrip(source)
     with contextlib.ExitStack() as stack:
         writers = {
             kind: stack.enter_context(video.write_video(f"{paths[kind]}{end}", driving_video.fps, tag=animate.TAG))

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from fomm_tf import config, errors, files, image_grid, video, workers
+from fomm_tf import config, errors, files, video, visualize, workers
 from fomm_tf.experiments import ablation_plan, ablation_report
 
 _ALWAYS, _DETECTED = ("l1", "psnr", "ssim"), ("akd", "mkr", "aed")
@@ -167,11 +167,11 @@ def _draw_comparison(folders: Mapping[str, Path], name: str, task: str, size: tu
         for title, folder in folders.items()
     }
     source, driving, _, *truth = next(iter(strips.values()))
-    rows = [image_grid.Row("driving", [source[0], *driving])]
-    rows += [image_grid.Row("truth", [None, *frames]) for frames in truth]
-    rows += [image_grid.Row(title, [None, *strip[2]]) for title, strip in strips.items()]
+    rows = [visualize.Row("driving", [source[0], *driving])]
+    rows += [visualize.Row("truth", [None, *frames]) for frames in truth]
+    rows += [visualize.Row(title, [None, *strip[2]]) for title, strip in strips.items()]
     cell = (_CELL_HEIGHT, round(_CELL_HEIGHT * size[1] / size[0]))
-    return image_grid.draw_grid(rows, ["source", *[""] * len(driving)], cell)
+    return visualize.draw_grid(rows, ["source", *[""] * len(driving)], cell)
 
 
 def _split_strip(strip: np.ndarray, size: tuple[int, int]) -> np.ndarray:

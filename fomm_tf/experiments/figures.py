@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fomm_tf import config, errors, video
-from fomm_tf.image_grid import Row
+from fomm_tf.visualize import Row
 
 if TYPE_CHECKING:
     from fomm_tf import models

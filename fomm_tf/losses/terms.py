@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
+from fomm_tf import ops
 from fomm_tf.models import discriminator
-from fomm_tf.ops import keypoints, tensors, tps
+from fomm_tf.ops import keypoints, tps
 
 DiscriminatorOutputs = Mapping[float, discriminator.DiscriminatorOutput]
 
@@ -117,9 +118,9 @@ def _feature_distance(
     """Weighted mean absolute differences between generated and real features, one pair of lists per scale."""
     total = 0.0
     for generated, real in pairs:
-        for weight, mine, theirs in zip(weights, generated, real, strict=True):
+        for weight, output, target in zip(weights, generated, real, strict=True):
             if weight:
-                total += weight * _mean_absolute(mine - tf.stop_gradient(theirs))
+                total += weight * _mean_absolute(output - tf.stop_gradient(target))
     return total
 
 
@@ -129,7 +130,7 @@ def _mean_square(difference: tf.Tensor) -> tf.Tensor:
 
 def _mean_absolute(difference: tf.Tensor) -> tf.Tensor:
     """Mean of |difference| over all axes but the first: `[B]`, at least float32."""
-    return _mean_absolute_with_gradient(tensors.at_least_float32(difference))
+    return _mean_absolute_with_gradient(ops.at_least_float32(difference))
 
 
 @tf.custom_gradient

@@ -1,7 +1,7 @@
 """The networks of the method as Keras models, one block of the paper each, and the model that they make up."""
 
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
-from fomm_tf.models.discriminator import Discriminator, DiscriminatorOutput, build_discriminator
+from fomm_tf.models.discriminator import Discriminator, DiscriminatorOutput
 from fomm_tf.models.first_order_motion_model import EncodedSource, FirstOrderMotionModel, Reconstruction, Rendering
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.keypoint_detector import KeypointDetector
@@ -17,5 +17,4 @@ __all__ = [
     "KeypointDetector",
     "Reconstruction",
     "Rendering",
-    "build_discriminator",
 ]

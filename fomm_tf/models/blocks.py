@@ -7,15 +7,24 @@ Convention: NHWC; `training` is a Python bool. Convolutions start from torch's i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from fomm_tf import ops
 from fomm_tf.models import execution
-from fomm_tf.ops import resample, tensors
+from fomm_tf.ops import resample
 
 layers = tf.keras.layers
+# Options of a weight that each training pass assigns, such as a moving mean; one replica's value is saved.
+STATISTIC = {
+    "trainable": False,
+    "experimental_autocast": False,
+    "synchronization": tf.VariableSynchronization.ON_READ,
+    "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+}
 
 
 def create_variables(forward: Callable[[tf.Tensor], object], frame_size: tuple[int, int]) -> None:
@@ -43,6 +52,10 @@ class Convolution(layers.Conv2D):
             limit = (input_shape[-1] * self.kernel_size[0] * self.kernel_size[1]) ** -0.5
             self.bias_initializer = tf.keras.initializers.RandomUniform(-limit, limit)
         super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        del training
+        return super().call(inputs)
 
 
 def convolve_together(inputs: tf.Tensor, *convolutions: Convolution) -> list[tf.Tensor]:
@@ -74,23 +87,16 @@ class BatchNorm(layers.Layer):
         shape = [input_shape[-1]]
         self.gamma = self.add_weight("gamma", shape, initializer="ones", experimental_autocast=False)
         self.beta = self.add_weight("beta", shape, initializer="zeros", experimental_autocast=False)
-        statistics = {
-            "trainable": False,
-            "experimental_autocast": False,
-            "synchronization": tf.VariableSynchronization.ON_READ,
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        }
-        self.moving_mean = self.add_weight("moving_mean", shape, initializer="zeros", **statistics)
-        self.moving_variance = self.add_weight("moving_variance", shape, initializer="ones", **statistics)
-        self.batches = self.add_weight("batches", [], tf.int64, "zeros", **statistics)
+        self.moving_mean = self.add_weight("moving_mean", shape, initializer="zeros", **STATISTIC)
+        self.moving_variance = self.add_weight("moving_variance", shape, initializer="ones", **STATISTIC)
+        self.batches = self.add_weight("batches", [], tf.int64, "zeros", **STATISTIC)
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        fusible = inputs.dtype != tf.float64
+        fusible, statistics = inputs.dtype != tf.float64, (self.moving_mean, self.moving_variance)
         if not training and fusible:
-            return self._fused(inputs, self.moving_mean, self.moving_variance, training=False)[0]
+            return self._fused(inputs, *statistics, training=False)[0]
         if not training:
-            statistics = self.moving_mean, self.moving_variance
             return tf.nn.batch_normalization(inputs, *statistics, self.beta, self.gamma, self.EPSILON)
         replica = tf.distribute.get_replica_context()
         if not fusible or (replica is not None and replica.num_replicas_in_sync > 1):
@@ -99,7 +105,7 @@ class BatchNorm(layers.Layer):
             # The fused kernel returns the unbiased variance; Keras' unfused and synchronized ones the biased one.
             outputs, mean, variance = self._fused(inputs, None, None, training=True)
         if not execution.is_recomputing():
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            for moving, batch in zip(statistics, (mean, variance), strict=True):
                 moving.assign(moving * self.MOMENTUM + tf.stop_gradient(batch) * (1.0 - self.MOMENTUM))
             self.batches.assign_add(1)
         return outputs
@@ -110,7 +116,7 @@ class BatchNorm(layers.Layer):
         )
 
     def _synchronized(self, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext) -> tuple:
-        values = tensors.at_least_float32(inputs)
+        values = ops.at_least_float32(inputs)
         axes = [0, 1, 2]
         local_count = tf.cast(tf.size(values) / tf.shape(values)[-1], values.dtype)
         count, total = replica.all_reduce("sum", [local_count, tf.reduce_sum(values, axes)])
@@ -135,8 +141,7 @@ class AntiAlias(layers.Layer):
         self.scale, self.size = scale, size
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        kernel = resample.antialias_kernel(self.scale, self.size)[:, :, np.newaxis, np.newaxis]
-        kernel = np.tile(kernel, [1, 1, input_shape[-1], 1])
+        kernel = np.tile(resample.antialias_kernel(self.scale, self.size)[..., None, None], [1, 1, input_shape[-1], 1])
         initializer = tf.keras.initializers.Constant(kernel)
         self.kernel = self.add_weight("kernel", kernel.shape, initializer=initializer, trainable=False)
         super().build(input_shape)
@@ -162,16 +167,28 @@ class Block(layers.Layer):
         return self.compute(inputs, training=training)
 
 
-class DownBlock(Block):
-    """Convolution 3x3, normalization, ReLU, average pool; halves the size."""
+class SameBlock(Block):
+    """Convolution 7x7, normalization, ReLU; keeps the size."""
 
     def __init__(self, filters: int, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.conv = Convolution(filters, 3)
-        self.norm = BatchNorm()
+        self.conv, self.norm = self.create_convolution(filters), BatchNorm()
+
+    def create_convolution(self, filters: int) -> Convolution:
+        return Convolution(filters, 7)
 
     def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.nn.avg_pool2d(tf.nn.relu(self.norm(self.conv(inputs), training=training)), 2, 2, "VALID")
+        return tf.nn.relu(self.norm(self.conv(inputs, training=training), training=training))
+
+
+class DownBlock(SameBlock):
+    """Convolution 3x3, normalization, ReLU, average pool; halves the size."""
+
+    def create_convolution(self, filters: int) -> Convolution:
+        return Convolution(filters, 3)
+
+    def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.nn.avg_pool2d(super().compute(inputs, training), 2, 2, "VALID")
 
 
 class UpConvolution(Convolution):
@@ -199,28 +216,11 @@ class UpConvolution(Convolution):
         return super().call(resample.upsample_nearest_2x(inputs) if training else self.upsample(inputs))
 
 
-class UpBlock(Block):
+class UpBlock(SameBlock):
     """Upsampling by nearest neighbor to twice the size, convolution 3x3, normalization, ReLU."""
 
-    def __init__(self, filters: int, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.conv = UpConvolution(filters)
-        self.norm = BatchNorm()
-
-    def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.nn.relu(self.norm(self.conv(inputs, training=training), training=training))
-
-
-class SameBlock(Block):
-    """Convolution 7x7, normalization, ReLU; keeps the size."""
-
-    def __init__(self, filters: int, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.conv = Convolution(filters, 7)
-        self.norm = BatchNorm()
-
-    def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.nn.relu(self.norm(self.conv(inputs), training=training))
+    def create_convolution(self, filters: int) -> Convolution:
+        return UpConvolution(filters)
 
 
 class ResidualBlock(Block):
@@ -296,22 +296,19 @@ def fold_batch_norms(*networks: tf.keras.Model) -> None:
     Args:
       *networks: built and restored; folding twice changes nothing.
     """
-    for network in networks:
-        for block, convolution, norm in _foldable(network):
-            norm_layer: BatchNorm | FoldedNorm = getattr(block, norm)
-            if isinstance(norm_layer, FoldedNorm):
-                continue
-            conv: Convolution = getattr(block, convolution)
-            scale = norm_layer.gamma * tf.math.rsqrt(norm_layer.moving_variance + norm_layer.EPSILON)
-            conv.kernel.assign(conv.kernel * scale)
-            conv.bias.assign((conv.bias - norm_layer.moving_mean) * scale + norm_layer.beta)
-            setattr(block, norm, FoldedNorm(name=norm_layer.name, autocast=False))
-
-
-def _foldable(network: tf.keras.Model) -> Iterator[tuple[layers.Layer, str, str]]:
-    """Yields each block with the attribute names of a convolution and of the normalization right after it."""
-    for module in network.submodules:
-        if isinstance(module, (DownBlock, UpBlock, SameBlock)):
-            yield module, "conv", "norm"
+    for module in itertools.chain.from_iterable(network.submodules for network in networks):
+        if isinstance(module, SameBlock):
+            _fold(module, "conv", "norm")
         elif isinstance(module, ResidualBlock):
-            yield module, "conv1", "norm2"
+            _fold(module, "conv1", "norm2")
+
+
+def _fold(block: Block, convolution: str, norm: str) -> None:
+    conv: Convolution = getattr(block, convolution)
+    norm_layer: BatchNorm | FoldedNorm = getattr(block, norm)
+    if isinstance(norm_layer, FoldedNorm):
+        return
+    scale = norm_layer.gamma * tf.math.rsqrt(norm_layer.moving_variance + norm_layer.EPSILON)
+    conv.kernel.assign(conv.kernel * scale)
+    conv.bias.assign((conv.bias - norm_layer.moving_mean) * scale + norm_layer.beta)
+    setattr(block, norm, FoldedNorm(name=norm_layer.name, autocast=False))

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fomm_tf import config
+from fomm_tf import config, ops
 from fomm_tf.models import blocks
-from fomm_tf.ops import keypoints, motion, tensors, warp
+from fomm_tf.ops import keypoints, motion, warp
 
 
 class DenseMotion(NamedTuple):
@@ -76,9 +76,9 @@ class DenseMotionNetwork(tf.keras.Model):
         Raises:
           ValueError: if the hourglass does not divide h and w, or the keypoints do not fit.
         """
-        _, height, width, channels = tensors.sizes(source_lowres)
+        _, height, width, channels = ops.sizes(source_lowres)
         motions = motion.local_motions(source_keypoints, driving_keypoints, height, width)
-        batch, count = tensors.sizes(motions)[:2]
+        batch, count = ops.sizes(motions)[:2]
         # The K + 1 warps sample one image, which is not copied: their grids are stacked vertically.
         grids = tf.reshape(motions, [batch, count * height, width, 2])
         deformed = warp.backward_warp(source_lowres, grids, align_corners=self.align_corners)
@@ -97,6 +97,6 @@ class DenseMotionNetwork(tf.keras.Model):
             mask = self.mask_head(features)
         else:
             mask, occlusion = blocks.convolve_together(features, self.mask_head, self.occlusion_head)
-            occlusion = tf.sigmoid(tensors.at_least_float32(occlusion))
-        mask = tf.nn.softmax(tensors.at_least_float32(mask))
+            occlusion = tf.sigmoid(ops.at_least_float32(occlusion))
+        mask = tf.nn.softmax(ops.at_least_float32(mask))
         return DenseMotion(motion.combine(motions, mask), occlusion, mask, deformed)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fomm_tf import config
+from fomm_tf import config, ops
 from fomm_tf.models import blocks
-from fomm_tf.ops import keypoints, tensors
+from fomm_tf.ops import keypoints
 
 layers = tf.keras.layers
 
@@ -31,18 +31,11 @@ class SpectralConvolution(blocks.Convolution):
     def build(self, input_shape: tf.TensorShape) -> None:
         super().build(input_shape)
         columns = input_shape[-1] * self.kernel_size[0] * self.kernel_size[1]
-        estimate = {
-            "initializer": _random_direction,
-            "trainable": False,
-            "experimental_autocast": False,
-            "synchronization": tf.VariableSynchronization.ON_READ,
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        }
-        self.left = self.add_weight("left", [self.filters], **estimate)
-        self.right = self.add_weight("right", [columns], **estimate)
+        self.left = self.add_weight("left", [self.filters], initializer=_random_direction, **blocks.STATISTIC)
+        self.right = self.add_weight("right", [columns], initializer=_random_direction, **blocks.STATISTIC)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        kernel = tensors.at_least_float32(self.kernel)
+        kernel = ops.at_least_float32(self.kernel)
         # Columns as in torch, input channel first, since `right` is part of its checkpoints.
         matrix = tf.reshape(tf.transpose(kernel, [3, 2, 0, 1]), [self.filters, -1])
         left, right = self.left.read_value(), self.right.read_value()
@@ -77,7 +70,7 @@ class InstanceNorm(layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        values = tensors.at_least_float32(inputs)
+        values = ops.at_least_float32(inputs)
         mean, variance = tf.nn.moments(values, axes=[1, 2], keepdims=True)
         outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.EPSILON)
         return tf.cast(outputs, inputs.dtype)
@@ -86,9 +79,9 @@ class InstanceNorm(layers.Layer):
 class DiscriminatorBlock(layers.Layer):
     """Convolution 4x4 without padding, instance norm, leaky ReLU, average pool."""
 
-    def __init__(self, filters: int, norm: bool, pool: bool, spectral_norm: bool, **kwargs) -> None:
+    def __init__(self, filters: int, convolution: type[blocks.Convolution], norm: bool, pool: bool, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.conv = _convolution(spectral_norm)(filters, 4, padding="valid")
+        self.conv = convolution(filters, 4, padding="valid")
         self.norm = InstanceNorm() if norm else None
         self.pool = pool
 
@@ -109,38 +102,38 @@ class ScaleDiscriminator(layers.Layer):
 
     def __init__(self, sizes: config.DiscriminatorConfig, **kwargs) -> None:
         super().__init__(**kwargs)
-        last = sizes.num_blocks - 1
+        convolution = SpectralConvolution if sizes.spectral_norm else blocks.Convolution
+        widths = [min(sizes.max_features, sizes.block_expansion * 2 ** (i + 1)) for i in range(sizes.num_blocks)]
         self.down_blocks = [
-            DiscriminatorBlock(
-                min(sizes.max_features, sizes.block_expansion * 2 ** (i + 1)),
-                norm=i != 0,
-                pool=i != last,
-                spectral_norm=sizes.spectral_norm,
-            )
-            for i in range(sizes.num_blocks)
+            DiscriminatorBlock(width, convolution, norm=i > 0, pool=i < sizes.num_blocks - 1)
+            for i, width in enumerate(widths)
         ]
-        self.conv = _convolution(sizes.spectral_norm)(1, 1)
+        self.conv = convolution(1, 1)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> DiscriminatorOutput:
         features = []
         for block in self.down_blocks:
             inputs = block(inputs, training=training)
             features.append(inputs)
-        return DiscriminatorOutput(features, tensors.at_least_float32(self.conv(inputs, training=training)))
+        return DiscriminatorOutput(features, ops.at_least_float32(self.conv(inputs, training=training)))
 
 
 class Discriminator(tf.keras.Model):
-    """One patch discriminator per scale.
+    """One patch discriminator per scale; all variables exist after construction, randomly initialized.
 
     Args:
       settings: sizes; see `fomm_tf.config.ModelConfig`.
     """
 
-    def __init__(self, settings: config.ModelConfig, **kwargs) -> None:
-        super().__init__(autocast=False, **kwargs)
+    def __init__(self, settings: config.ModelConfig, name: str = "discriminator", **kwargs) -> None:
+        super().__init__(name=name, autocast=False, **kwargs)
         sizes = settings.discriminator
         self.scales, self.variance, self.use_keypoints = sizes.scales, sizes.heatmap_variance, sizes.use_keypoints
         self.by_scale = [ScaleDiscriminator(sizes) for _ in sizes.scales]
+        keypoint_values = tf.zeros([1, settings.num_keypoints, 2])
+        blocks.create_variables(
+            lambda frame: self(dict.fromkeys(self.scales, frame), keypoint_values), settings.frame_size
+        )
 
     def call(
         self, pyramid: dict[float, tf.Tensor], keypoint_values: tf.Tensor | None = None, training: bool = False
@@ -164,29 +157,8 @@ class Discriminator(tf.keras.Model):
         for scale, discriminator in zip(self.scales, self.by_scale, strict=True):
             image = pyramid[scale]
             if self.use_keypoints:
-                _, height, width, _ = tensors.sizes(image)
+                _, height, width, _ = ops.sizes(image)
                 heatmaps = keypoints.gaussian_heatmaps(keypoint_values, height, width, self.variance)
                 image = tf.concat([image, tf.cast(heatmaps, image.dtype)], axis=-1)
             outputs[scale] = discriminator(image, training=training)
         return outputs
-
-
-def build_discriminator(settings: config.ModelConfig) -> Discriminator:
-    """The discriminator with all its variables, randomly initialized."""
-    discriminator = Discriminator(settings, name="discriminator")
-
-    def forward(frame: tf.Tensor) -> dict[float, DiscriminatorOutput]:
-        return discriminator(dict.fromkeys(discriminator.scales, frame), tf.zeros([1, settings.num_keypoints, 2]))
-
-    blocks.create_variables(forward, settings.frame_size)
-    return discriminator
-
-
-def _convolution(spectral_norm: bool) -> type[blocks.Convolution]:
-    return SpectralConvolution if spectral_norm else _PlainConvolution
-
-
-class _PlainConvolution(blocks.Convolution):
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        del training
-        return super().call(inputs)

@@ -17,12 +17,11 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import config as configs
-from fomm_tf import errors
+from fomm_tf import errors, ops
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.keypoint_detector import KeypointDetector
-from fomm_tf.ops import tensors
 from fomm_tf.ops.keypoints import Keypoints
 
 
@@ -175,11 +174,8 @@ class FirstOrderMotionModel(tf.keras.Model):
         """
         self.check_keypoints(keypoints)
         motion, deformed, prediction = self._generate(source, keypoints)
-        if not details:
-            return Rendering(prediction, deformed)
-        return Rendering(
-            prediction, deformed, motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed
-        )
+        more = (motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed) if details else ()
+        return Rendering(prediction, deformed, *more)
 
     def call(self, inputs: dict[str, np.ndarray | tf.Tensor], training: bool = False) -> Reconstruction:
         """Rebuilds driving frames from source frames of the same videos: the forward pass of training (sec. 3.3).
@@ -212,10 +208,7 @@ class FirstOrderMotionModel(tf.keras.Model):
 
     def weights_sha256(self) -> str:
         """SHA-256 of all weights, network by network: identifies what a model was trained to."""
-        digest = hashlib.sha256()
-        for weight in self.get_weights():
-            digest.update(weight.tobytes())
-        return digest.hexdigest()
+        return hashlib.sha256(b"".join(weight.tobytes() for weight in self.get_weights())).hexdigest()
 
     def get_config(self) -> dict:
         """The constructor's argument as plain values, for Keras."""
@@ -252,7 +245,7 @@ class FirstOrderMotionModel(tf.keras.Model):
 
     def _as_images(self, name: str, images: np.ndarray | tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        tensors.check_shape(name, images, "N H W 3", last=3)
+        ops.check_shape(name, images, "N H W 3", last=3)
         height, width = images.shape[1:3]
         if height is not None and width is not None:
             self.config.check_frame_size(height, width)

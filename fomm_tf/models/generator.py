@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fomm_tf import config
+from fomm_tf import config, ops
 from fomm_tf.models import blocks, dense_motion
-from fomm_tf.ops import resample, tensors, warp
+from fomm_tf.ops import resample, warp
 
 # Added to the logit of alpha: a randomly initialized generator mostly keeps the warped source (alpha 0.73).
 _ALPHA_BIAS = 1.0
@@ -64,7 +64,7 @@ class Generator(tf.keras.Model):
         warped = self.warp_image(features, motion.deformation)
         if motion.occlusion is None:
             return warped
-        _, height, width, _ = tensors.sizes(features)
+        _, height, width, _ = ops.sizes(features)
         return warped * tf.cast(resample.resize(motion.occlusion, height, width), warped.dtype)
 
     def warp_image(self, image: tf.Tensor, deformation: tf.Tensor) -> tf.Tensor:
@@ -77,7 +77,7 @@ class Generator(tf.keras.Model):
         Returns:
           `[B, H, W, C]`.
         """
-        _, height, width, _ = tensors.sizes(image)
+        _, height, width, _ = ops.sizes(image)
         return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
 
     def decode(self, features: tf.Tensor, warped_source: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
@@ -96,7 +96,7 @@ class Generator(tf.keras.Model):
         """
         for block in [*self.bottleneck, *self.up_blocks]:
             features = block(features, training=training)
-        outputs = tensors.at_least_float32(self.final(features))
+        outputs = ops.at_least_float32(self.final(features))
         if not self.blend_source:
             return tf.sigmoid(outputs)
         if warped_source is None:

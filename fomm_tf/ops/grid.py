@@ -54,14 +54,9 @@ def to_pixels(points: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
     Returns:
       `[..., 2]`, (row, column) in pixels; 0 is the center of the first pixel.
     """
-    return tf.stack(
-        [_axis_to_pixels(points[..., 1], height, align_corners), _axis_to_pixels(points[..., 0], width, align_corners)],
-        axis=-1,
-    )
 
+    def convert(position: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        size = tf.cast(size, position.dtype)
+        return (position + 1.0) * 0.5 * (size - 1.0) if align_corners else ((position + 1.0) * size - 1.0) * 0.5
 
-def _axis_to_pixels(position: tf.Tensor, size: int | tf.Tensor, align_corners: bool) -> tf.Tensor:
-    size = tf.cast(size, position.dtype)
-    if align_corners:
-        return (position + 1.0) * 0.5 * (size - 1.0)
-    return ((position + 1.0) * size - 1.0) * 0.5
+    return tf.stack([convert(points[..., 1], height), convert(points[..., 0], width)], axis=-1)

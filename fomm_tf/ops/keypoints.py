@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fomm_tf import ops
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import tensors
 
 MIN_DETERMINANT = 1e-8
 MAX_ENTRY = 1e9
@@ -46,9 +46,9 @@ def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:
     Raises:
       ValueError: if `logits` is not of rank 4.
     """
-    tensors.check_shape("logits", logits, "B h w K")
-    batch, height, width, channels = tensors.sizes(logits)
-    logits = tensors.at_least_float32(logits)
+    ops.check_shape("logits", logits, "B h w K")
+    batch, height, width, channels = ops.sizes(logits)
+    logits = ops.at_least_float32(logits)
     flat = tf.reshape(logits / temperature, [batch, height * width, channels])
     return tf.reshape(tf.nn.softmax(flat, axis=1), [batch, height, width, channels])
 
@@ -65,8 +65,8 @@ def soft_argmax(heatmap: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `heatmap` is not of rank 4.
     """
-    tensors.check_shape("heatmap", heatmap, "B h w K")
-    _, height, width, _ = tensors.sizes(heatmap)
+    ops.check_shape("heatmap", heatmap, "B h w K")
+    _, height, width, _ = ops.sizes(heatmap)
     grid = grid_ops.identity_grid(height, width, heatmap.dtype)
     return tf.reduce_sum(heatmap[..., tf.newaxis] * grid[tf.newaxis, :, :, tf.newaxis, :], axis=[1, 2])
 
@@ -84,9 +84,9 @@ def average_jacobian(heatmap: tf.Tensor, jacobian_maps: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if the ranks or the channels do not fit.
     """
-    tensors.check_shape("heatmap", heatmap, "B h w K")
-    tensors.check_shape("jacobian_maps", jacobian_maps, "B h w 4K")
-    batch, height, width, num_keypoints = tensors.sizes(heatmap)
+    ops.check_shape("heatmap", heatmap, "B h w K")
+    ops.check_shape("jacobian_maps", jacobian_maps, "B h w 4K")
+    batch, height, width, num_keypoints = ops.sizes(heatmap)
     channels = jacobian_maps.shape[-1]
     if channels not in (4, 4 * num_keypoints):
         raise ValueError(f"jacobian_maps must have 4 or {4 * num_keypoints} channels; got {channels}.")
@@ -110,8 +110,8 @@ def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf
     Raises:
       ValueError: if `value` is not `[B, K, 2]`.
     """
-    tensors.check_shape("value", value, "B K 2", last=2)
-    value = tensors.at_least_float32(value)
+    ops.check_shape("value", value, "B K 2", last=2)
+    value = ops.at_least_float32(value)
     grid = grid_ops.identity_grid(height, width, value.dtype)
     offset = grid[tf.newaxis, :, :, tf.newaxis, :] - value[:, tf.newaxis, tf.newaxis, :, :]
     return tf.exp(-0.5 * tf.reduce_sum(tf.square(offset), axis=-1) / variance)
@@ -122,9 +122,8 @@ def invert_jacobian(matrix: tf.Tensor) -> tf.Tensor:
 
     A determinant that is smaller than `MIN_DETERMINANT` in size is replaced by that value with its sign (plus for 0),
     so the result is the adjugate times at most 1e8: finite for finite input, and equal to the inverse everywhere else.
-    No gradient flows through a replaced determinant. Entries are clipped to `MAX_ENTRY` in size (without a gradient):
-    the determinant of larger ones overflows float32, so that finite input would give NaN. Such a matrix mostly maps to
-    positions far outside of the image, which `fomm_tf.ops.warp.backward_warp` reads as padding.
+    Entries are clipped to `MAX_ENTRY` in size, since the determinant of larger ones overflows float32. No gradient
+    flows through a replaced determinant or a clipped entry.
 
     Args:
       matrix: `[..., 2, 2]` float.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from fomm_tf import ops
 from fomm_tf.ops import grid as grid_ops
 from fomm_tf.ops import keypoints as keypoint_ops
-from fomm_tf.ops import tensors
 from fomm_tf.ops.keypoints import Keypoints
 
 MODES = ("relative", "absolute")
@@ -35,7 +35,7 @@ def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor
       ValueError: if the keypoints are not `[B, K, 2]` or only one of both has Jacobians.
     """
     for name, keypoints in (("source", source), ("driving", driving)):
-        tensors.check_shape(f"{name}.value", keypoints.value, "B K 2", last=2)
+        ops.check_shape(f"{name}.value", keypoints.value, "B K 2", last=2)
     if (source.jacobian is None) != (driving.jacobian is None):
         raise ValueError("source and driving must both have Jacobians or both have none.")
     identity = grid_ops.identity_grid(height, width, driving.value.dtype)[tf.newaxis, tf.newaxis]
@@ -43,13 +43,13 @@ def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor
     if driving.jacobian is not None:
         jacobian = keypoint_ops.multiply_jacobians(source.jacobian, keypoint_ops.invert_jacobian(driving.jacobian))
         # Positions on one axis: TFLite slices at most five axes, and the product would have six.
-        batch, count, _ = tensors.sizes(driving.value)
+        batch, count, _ = ops.sizes(driving.value)
         flat = keypoint_ops.apply_jacobian(
             jacobian[:, :, tf.newaxis], tf.reshape(offset, [batch, count, height * width, 2])
         )
         offset = tf.reshape(flat, [batch, count, height, width, 2])
     moved = offset + source.value[:, :, tf.newaxis, tf.newaxis, :]
-    background = tf.broadcast_to(identity, [tensors.sizes(driving.value)[0], 1, height, width, 2])
+    background = tf.broadcast_to(identity, [ops.sizes(driving.value)[0], 1, height, width, 2])
     return tf.concat([background, moved], axis=1)
 
 
@@ -124,8 +124,7 @@ def hull_area(points: tf.Tensor) -> tf.Tensor:
     """Area of the convex hull of keypoints: the integral of its upper minus its lower boundary (A.3).
 
     At the x of each point, the upper boundary is the highest of all chords between two points on either side, and the
-    lower one the lowest; between these x both are straight. There is no test of orientation, so that collinear or
-    repeated points, and fewer than three, need no special case: their area is 0.
+    lower one the lowest; between these x both are straight. Collinear or repeated points have the area 0.
 
     Args:
       points: `[B, K, 2]` float, K static and at least 1.
@@ -136,7 +135,7 @@ def hull_area(points: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `points` is not `[B, K, 2]`.
     """
-    tensors.check_shape("points", points, "B K 2", last=2)
+    ops.check_shape("points", points, "B K 2", last=2)
     x, y = points[..., 0], points[..., 1]
     knots = tf.reverse(tf.math.top_k(x, k=points.shape[1]).values, axis=[-1])
     knot = knots[:, :, tf.newaxis, tf.newaxis]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf.ops import tensors
+from fomm_tf import ops
 
 # Along one axis, which of a convolution's 3 taps each of the 4 taps of `upsample_conv2d` sums.
 _TAPS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
@@ -28,11 +28,6 @@ def stride(scale: float) -> int:
     return int(1.0 / scale)
 
 
-def output_size(size: int, scale: float) -> int:
-    """Pixels along an axis of `size` pixels after `downsample` at `scale`."""
-    return -(-size // stride(scale))
-
-
 def antialias_kernel(scale: float, size: int = 0) -> np.ndarray:
     """The Gaussian that `downsample` blurs with.
 
@@ -41,8 +36,7 @@ def antialias_kernel(scale: float, size: int = 0) -> np.ndarray:
       size: pixels per side, odd; 0 for the size that belongs to the scale.
 
     Returns:
-      `[k, k]` float32 that sums to one, k = 2 round(4 sigma) + 1 (banker's rounding), `size` if given; `[[1]]` at scale
-      1.
+      `[k, k]` float32 that sums to one, k = 2 round(4 sigma) + 1 (banker's rounding) or `size`; `[[1]]` at scale 1.
 
     Raises:
       ValueError: if `scale` is not in (0, 1].
@@ -52,9 +46,8 @@ def antialias_kernel(scale: float, size: int = 0) -> np.ndarray:
     radius = round(4.0 * sigma)
     if radius == 0:
         return np.ones((1, 1), np.float32)
-    offset = np.arange(-radius, radius + 1, dtype=np.float32)
-    line = np.exp(-np.square(offset) / np.float32(2.0 * sigma**2))
-    kernel = line[:, np.newaxis] * line[np.newaxis, :]
+    line = np.exp(-np.square(np.arange(-radius, radius + 1, dtype=np.float32)) / np.float32(2.0 * sigma**2))
+    kernel = np.outer(line, line)
     return (kernel / kernel.sum()).astype(np.float32)
 
 
@@ -75,11 +68,11 @@ def downsample(image: tf.Tensor, scale: float, kernel: tf.Tensor | np.ndarray | 
     Raises:
       ValueError: if `image` is not of rank 4 or `scale` is not in (0, 1].
     """
-    tensors.check_shape("image", image, "B H W C")
+    ops.check_shape("image", image, "B H W C")
     step = stride(scale)
     if scale == 1.0:
         return image
-    result_dtype, image = image.dtype, tensors.at_least_float32(image)
+    result_dtype, image = image.dtype, ops.at_least_float32(image)
     kernel = tf.cast(antialias_kernel(scale) if kernel is None else kernel, image.dtype)
     if kernel.shape.rank == 2:
         kernel = tf.tile(kernel[:, :, tf.newaxis, tf.newaxis], [1, 1, image.shape[-1], 1])
@@ -115,7 +108,7 @@ def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) ->
     """
     if isinstance(height, int) and isinstance(width, int) and list(image.shape[1:3]) == [height, width]:
         return image
-    resized = tf.image.resize(tensors.at_least_float32(image), [height, width], method="bilinear", antialias=False)
+    resized = tf.image.resize(ops.at_least_float32(image), [height, width], method="bilinear", antialias=False)
     return tf.cast(resized, image.dtype)
 
 
@@ -131,8 +124,8 @@ def upsample_nearest_2x(image: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `image` is not of rank 4.
     """
-    tensors.check_shape("image", image, "B H W C")
-    batch, height, width, channels = tensors.sizes(image)
+    ops.check_shape("image", image, "B H W C")
+    batch, height, width, channels = ops.sizes(image)
     wide = tf.reshape(tf.concat([image, image], axis=3), [batch, height, 2 * width * channels])
     return tf.reshape(tf.concat([wide, wide], axis=2), [batch, 2 * height, 2 * width, channels])
 
@@ -154,7 +147,7 @@ def upsample_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
       ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
     """
     _check_upsample_conv2d(image, kernel)
-    batch, height, width, _ = tensors.sizes(image)
+    batch, height, width, _ = ops.sizes(image)
     turned = tf.transpose(kernel, [0, 1, 3, 2])
     filters = tf.reshape(_sum_taps(turned, np.kron(_TAPS, _TAPS)), [4, 4, *turned.shape[2:]])
     return tf.nn.conv2d_transpose(image, filters, [batch, 2 * height, 2 * width, filters.shape[2]], strides=2)
@@ -177,7 +170,7 @@ def subpixel_conv2d(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.
       ValueError: if `image` is not of rank 4 or `kernel` is not 3x3.
     """
     _check_upsample_conv2d(image, kernel)
-    _, height, width, _ = tensors.sizes(image)
+    _, height, width, _ = ops.sizes(image)
     channels, filters = kernel.shape[2:]
     sums = np.einsum("akr,blc->klabrc", _PHASES, _PHASES).reshape(16, 9)
     taps = tf.reshape(_sum_taps(kernel, sums), [2, 2, 4, channels, filters])
@@ -192,16 +185,13 @@ def subpixel_conv2d(image: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.
 
 
 def _sum_taps(kernel: tf.Tensor, sums: np.ndarray) -> tf.Tensor:
-    """Sums of a kernel's nine taps, `[16, ...]` by `[16, 9]` zeros and ones.
-
-    A small matrix product, since the gradient of sums of slices takes longer than the convolution.
-    """
+    """Sums of a kernel's nine taps by a matrix product, whose gradient is faster than that of sums of slices."""
     flat = tf.reshape(kernel, [9, -1])
     return tf.constant(sums, flat.dtype) @ flat
 
 
 def _check_upsample_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> None:
-    tensors.check_shape("image", image, "B H W C")
-    tensors.check_shape("kernel", kernel, "3 3 C O")
+    ops.check_shape("image", image, "B H W C")
+    ops.check_shape("kernel", kernel, "3 3 C O")
     if kernel.shape[:2] != [3, 3]:
         raise ValueError(f"kernel must be [3, 3, C, O]; got shape {kernel.shape}.")

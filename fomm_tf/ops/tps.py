@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fomm_tf import ops
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import tensors, warp
+from fomm_tf.ops import warp
 
 _EPSILON = 1e-6
 
@@ -32,11 +33,7 @@ class Transform(NamedTuple):
 
 
 def sample(
-    seed: tf.Tensor,
-    batch: int | tf.Tensor,
-    sigma_affine: float = 0.05,
-    sigma_tps: float = 0.005,
-    points: int = 5,
+    seed: tf.Tensor, batch: int | tf.Tensor, sigma_affine: float = 0.05, sigma_tps: float = 0.005, points: int = 5
 ) -> Transform:
     """Draws `batch` transforms; the same seed draws the same ones (B.2).
 
@@ -69,7 +66,7 @@ def warp_points(transform: Transform, points: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if `points` is not `[B, N, 2]` or the number of control points is not a square.
     """
-    tensors.check_shape("points", points, "B N 2", last=2)
+    ops.check_shape("points", points, "B N 2", last=2)
     moved = tf.matmul(points, transform.theta[..., :2], transpose_b=True) + transform.theta[:, tf.newaxis, :, 2]
     if transform.control_weights is None:
         return moved
@@ -92,8 +89,8 @@ def jacobian(transform: Transform, points: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: as `warp_points`.
     """
-    tensors.check_shape("points", points, "B N 2", last=2)
-    batch, count, _ = tensors.sizes(points)
+    ops.check_shape("points", points, "B N 2", last=2)
+    batch, count, _ = ops.sizes(points)
     affine = tf.broadcast_to(transform.theta[:, tf.newaxis, :, :2], [batch, count, 2, 2])
     if transform.control_weights is None:
         return affine
@@ -115,8 +112,8 @@ def warp_image(transform: Transform, image: tf.Tensor, align_corners: bool = Tru
     Returns:
       `[B, H, W, C]`.
     """
-    tensors.check_shape("image", image, "B H W C")
-    batch, height, width, _ = tensors.sizes(image)
+    ops.check_shape("image", image, "B H W C")
+    batch, height, width, _ = ops.sizes(image)
     identity = grid_ops.identity_grid(height, width, transform.theta.dtype)
     points = tf.reshape(identity, [1, height * width, 2])
     positions = tf.reshape(warp_points(transform, points), [batch, height, width, 2])

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fomm_tf import ops
 from fomm_tf.ops import grid as grid_ops
-from fomm_tf.ops import tensors
 
 with warnings.catch_warnings():
     # At import it warns of its end of life and of untested TensorFlow versions; both packages are pinned.
@@ -82,8 +82,8 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     image_shape, image_dtype = image.shape[:3], image.dtype
     if image_dtype.size < 4:
         image = tf.cast(image, grid.dtype)
-    _, image_height, image_width, channels = tensors.sizes(image)
-    batch, height, width, _ = tensors.sizes(grid)
+    _, image_height, image_width, channels = ops.sizes(image)
+    batch, height, width, _ = ops.sizes(grid)
     pixels = _apply_padding(
         grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners
     )
@@ -96,7 +96,10 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
         queries = tf.reshape(pixels[..., ::-1], [1 if image.shape[0] == 1 else batch, -1, width, 2])
         warped = tf.reshape(resampler(image, queries), [batch, height, width, channels])
     elif dense_image_warp and image_shape.is_fully_defined() and image_shape == grid.shape[:3]:
-        warped = _sample_by_flow(image, pixels) if padding != "zeros" else _sample_framed(image, pixels)
+        if padding == "zeros":  # the flow must be as large as the padded image
+            pixels = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        warped = _sample_by_flow(image, pixels)
+        warped = warped[:, 1:-1, 1:-1, :] if padding == "zeros" else warped
     else:
         queries = tf.reshape(pixels, [1 if image.shape[0] == 1 else batch, -1, 2])
         warped = tf.reshape(_sample(image, queries), [batch, height, width, channels])
@@ -104,8 +107,8 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
 
 
 def _check(image: tf.Tensor, grid: tf.Tensor, padding: str) -> None:
-    tensors.check_shape("image", image, "B H W C")
-    tensors.check_shape("grid", grid, "N h w 2", last=2)
+    ops.check_shape("image", image, "B H W C")
+    ops.check_shape("grid", grid, "N h w 2", last=2)
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}.")
     if any(size is not None and size < 2 for size in image.shape[1:3]):
@@ -122,7 +125,7 @@ def _apply_padding(pixels: tf.Tensor, padding: str, image: tf.Tensor, align_corn
     pixels = tf.where(tf.abs(pixels) < _FAR, pixels, tf.constant(outside, pixels.dtype))
     if padding == "zeros":
         return pixels
-    last = tf.cast(tf.stack(tensors.sizes(image)[1:3]), pixels.dtype) - 1.0
+    last = tf.cast(tf.stack(ops.sizes(image)[1:3]), pixels.dtype) - 1.0
     if padding == "reflection":
         low, span = (0.0, last) if align_corners else (-0.5, last + 1.0)
         distance = tf.abs(pixels - low)
@@ -142,7 +145,7 @@ def _exact_at_centers(read):
     def sample(image: tf.Tensor, pixels: tf.Tensor) -> tuple:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             corners = _Corners.of(image, pixels)
-            batch, _, _, channels = tensors.sizes(image)
+            batch, _, _, channels = ops.sizes(image)
             upstream = tf.reshape(upstream, [batch, -1, channels])
             return _spread(corners, image, upstream), tf.reshape(_slopes(corners, image, upstream), tf.shape(pixels))
 
@@ -168,7 +171,7 @@ class _Corners(NamedTuple):
 
     @classmethod
     def of(cls, image: tf.Tensor, pixels: tf.Tensor) -> _Corners:
-        batch, height, width, _ = tensors.sizes(image)
+        batch, height, width, _ = ops.sizes(image)
         positions = tf.reshape(pixels, [batch, -1, 2])
         last = tf.cast(tf.stack([height - 2, width - 2]), positions.dtype)
         first = tf.clip_by_value(tf.floor(positions), 0.0, last)
@@ -180,7 +183,7 @@ class _Corners(NamedTuple):
 
 def _spread(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """The gradient with respect to the image: each position contributes to its corners."""
-    batch, height, width, channels = tensors.sizes(image)
+    batch, height, width, channels = ops.sizes(image)
     down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
     upper, lower = upstream * (1.0 - down), upstream * down
     parts = [upper * (1.0 - right), upper * right, lower * (1.0 - right), lower * right]
@@ -193,7 +196,7 @@ def _spread(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tens
 
 def _slopes(corners: _Corners, image: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """The gradient with respect to the positions: differences of corners, interpolated along the other axis."""
-    _, height, width, channels = tensors.sizes(image)
+    _, height, width, channels = ops.sizes(image)
     flat = tf.reshape(image, [-1, channels])
     above_left, above_right, below_left, below_right = (
         tf.reduce_sum(upstream * tf.gather(flat, indices), axis=-1) for indices in corners.indices
@@ -216,7 +219,7 @@ def _sample(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
 def _interpolate(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
     """Bit-identical to `interpolate_bilinear`."""
     corners = _Corners.of(image, pixels)
-    flat = tf.reshape(image, [-1, tensors.sizes(image)[-1]])
+    flat = tf.reshape(image, [-1, ops.sizes(image)[-1]])
     above_left, above_right, below_left, below_right = (tf.gather(flat, indices) for indices in corners.indices)
     down, right = corners.down[..., tf.newaxis], corners.right[..., tf.newaxis]
     above = right * (above_right - above_left) + above_left
@@ -227,12 +230,6 @@ def _interpolate(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
 @_exact_at_centers
 def _sample_by_flow(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
     """`[B, H, W, C]` at positions `[B, H, W, 2]`; `dense_image_warp` takes offsets from each pixel's own position."""
-    _, height, width, _ = tensors.sizes(image)
+    _, height, width, _ = ops.sizes(image)
     rows, columns = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
     return dense_image_warp(image, tf.cast(tf.stack([rows, columns], axis=-1), pixels.dtype) - pixels)
-
-
-def _sample_framed(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """The same for an image padded by one pixel, whose flow must be padded too."""
-    pixels = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    return _sample_by_flow(image, pixels)[:, 1:-1, 1:-1, :]

@@ -6,11 +6,11 @@ it, s + 1 steps are completed, which is the number in reports and checkpoints.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
 import tensorflow as tf
 
@@ -111,7 +111,7 @@ class Loop:
           KeyboardInterrupt: after a signal, once the run is saved.
         """
         train_step, batches, total = self._compile(), self._open_batches(), self._session.schedule.total
-        with _SignalWatcher() as signals, self._progress:
+        with _note_signals() as signals, self._progress:
             while self._run.step < total:
                 self._set_learning_rates()
                 losses = train_step(next(batches), tf.constant(self._run.step, tf.int64))
@@ -121,7 +121,7 @@ class Loop:
                 last = done == total
                 logs = last or done % self._train.log_steps == 0
                 saves = last or done % self._train.checkpoint_steps == 0
-                stops = self._agree_to_stop(signals.received, logs) and not last
+                stops = self._agree_to_stop(bool(signals), logs) and not last
                 if logs or saves or stops:
                     self._log()
                 if (saves or stops) and self._chief:
@@ -157,13 +157,12 @@ class Loop:
 
     def _open_batches(self) -> Iterator[dict[str, tf.Tensor]]:
         session, train = self._session, self._train
-        return iter(
-            session.strategy.distribute_datasets_from_function(
-                lambda context: pairs.make_dataset(
-                    session.train, session.settings.data, train.batch_size, train.seed, self._run.step, context
-                )
-            )
-        )
+
+        def make_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            source = session.train, session.settings.data, train.batch_size, train.seed
+            return pairs.make_dataset(*source, self._run.step, context)
+
+        return iter(session.strategy.distribute_datasets_from_function(make_dataset))
 
     def _set_learning_rates(self) -> None:
         factor = self._session.schedule.factor(self._run.step)
@@ -209,27 +208,20 @@ class Loop:
             )
 
 
-class _SignalWatcher:
-    """Notes Ctrl-C and SIGTERM instead of raising at once, so that the step completes; a second signal raises.
+@contextlib.contextmanager
+def _note_signals() -> Iterator[list[int]]:
+    """Yields a list that gets Ctrl-C and SIGTERM, so that the step completes; a second signal raises."""
+    received: list[int] = []
 
-    Attributes:
-      received: whether a signal has arrived.
-    """
-
-    def __init__(self) -> None:
-        self.received = False
-        self._previous: dict[int, object] = {}
-
-    def __enter__(self) -> _SignalWatcher:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.received:
+    def note(number: int, frame: object) -> None:
+        if received:
             raise KeyboardInterrupt
-        self.received = True
+        received.append(number)
+
+    in_main = threading.current_thread() is threading.main_thread()  # other threads get no signals
+    previous = {number: signal.signal(number, note) for number in _SIGNALS if in_main}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -157,27 +157,24 @@ class Validator:
     """
 
     def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index, count: int) -> None:
-        self._model, self._index = model, index
+        self._index = index
         self._frames_per_clip = max(1, count // len(index))
         self._clips = _spread(0, len(index) - 1, min(len(index), count))
-        self._reconstruct = tf.function(self._reconstruct_batch, reduce_retracing=True, autograph=False)
+        self._predict = tf.function(lambda pair: model(pair).prediction, reduce_retracing=True, autograph=False)
 
     def __call__(self) -> Score:
         """Scores the model with its current weights."""
         errors, source_copy_errors = [], []
         for number in self._clips:
             clip = self._index.clips[number]
-            source = _as_float(clip.frame(0)[np.newaxis])
+            source = clip.frame(0)[np.newaxis]
             chosen = _spread(1, len(clip) - 1, min(self._frames_per_clip, len(clip) - 1))
             for start in range(0, len(chosen), _BATCH_SIZE):
-                driving = _as_float(np.stack([clip.frame(i) for i in chosen[start : start + _BATCH_SIZE]]))
-                prediction = self._reconstruct(source, driving)
-                errors += _mean_absolute(prediction.numpy() - driving)
-                source_copy_errors += _mean_absolute(source - driving)
+                driving = np.stack([clip.frame(i) for i in chosen[start : start + _BATCH_SIZE]])
+                prediction = self._predict({"source": source, "driving": driving}).numpy()
+                errors += _mean_absolute(prediction - driving.astype(np.float32) / 255)
+                source_copy_errors += _mean_absolute((source.astype(np.float32) - driving) / 255)
         return Score(float(np.mean(errors)), float(np.mean(source_copy_errors)))
-
-    def _reconstruct_batch(self, source: tf.Tensor, driving: tf.Tensor) -> tf.Tensor:
-        return self._model.render(self._model.encode_source(source), self._model.detect(driving)).prediction
 
 
 class SampleGrid:
@@ -189,11 +186,16 @@ class SampleGrid:
     """
 
     def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index) -> None:
-        self._model = model
         clips = [index.clips[number] for number in _spread(0, len(index) - 1, min(_GRID_ROWS, len(index)))]
         self._sources = np.stack([clip.frame(0) for clip in clips])
         self._drivings = np.stack([clip.frame(2 * len(clip) // 3) for clip in clips])
-        self._reconstruct = tf.function(self._reconstruct_all, autograph=False)
+
+        @tf.function(autograph=False)
+        def reconstruct(sources: tf.Tensor, drivings: tf.Tensor) -> tuple:
+            encoded, keypoints = model.encode_source(sources), model.detect(drivings)
+            return encoded.keypoints, keypoints, model.render(encoded, keypoints, details=True)
+
+        self._reconstruct = reconstruct
 
     def draw(self) -> np.ndarray:
         """Draws a row per clip: source and driving frame with keypoints, prediction, deformed source, occlusion, masks.
@@ -216,19 +218,10 @@ class SampleGrid:
             rows.append(visualize.row(panels, _as_uint8(rendering.prediction[i])))
         return np.concatenate(rows)
 
-    def _reconstruct_all(self, sources: tf.Tensor, drivings: tf.Tensor) -> tuple:
-        source, driving = (tf.image.convert_image_dtype(images, tf.float32) for images in (sources, drivings))
-        encoded, keypoints = self._model.encode_source(source), self._model.detect(driving)
-        return encoded.keypoints, keypoints, self._model.render(encoded, keypoints, details=True)
-
 
 def _spread(first: int, last: int, count: int) -> Sequence[int]:
     """`count` whole numbers spread evenly from `first` to `last`."""
     return np.unique(np.linspace(first, last, count).round().astype(int))
-
-
-def _as_float(images: np.ndarray) -> np.ndarray:
-    return images.astype(np.float32) / 255
 
 
 def _as_uint8(image: tf.Tensor) -> np.ndarray:

@@ -45,10 +45,10 @@ def plan_schedule(settings: config.TrainConfig, epoch: int) -> Schedule:
       epoch: steps of an epoch, from `fomm_tf.data.pairs.steps_per_epoch`.
     """
     if settings.steps is not None:
-        decay_steps = (round(share * settings.steps) for share in settings.lr_decay_fractions)
-        return Schedule(settings.steps, epoch, tuple(sorted(decay_steps)))
-    decay_steps = (milestone * epoch for milestone in settings.milestones)
-    return Schedule(settings.epochs * epoch, epoch, tuple(sorted(decay_steps)))
+        total, decay_steps = settings.steps, [round(share * settings.steps) for share in settings.lr_decay_fractions]
+    else:
+        total, decay_steps = settings.epochs * epoch, [milestone * epoch for milestone in settings.milestones]
+    return Schedule(total, epoch, tuple(sorted(decay_steps)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,24 +90,19 @@ class Objective:
         """
         prediction = forward.reconstruction.prediction
         generated, real = resample.pyramid(prediction, self._scales), resample.pyramid(driving, self._scales)
-        losses = {  # Eq. 9
-            "perceptual": terms.perceptual_loss(self._features, generated, real, self.weights.perceptual)
-        }
+        weights, losses = self.weights, {}
+        losses["perceptual"] = terms.perceptual_loss(self._features, generated, real, weights.perceptual)  # Eq. 9
         if self.adversarial:
-            fake_outputs = self._discriminate(prediction, forward)
-            real_outputs = self._discriminate(driving, forward)
-            losses["gen_gan"] = self.weights.generator_gan * terms.generator_loss(fake_outputs)
-            losses["feature_matching"] = terms.feature_matching_loss(
-                real_outputs, fake_outputs, self.weights.feature_matching
-            )
+            fake, real = (self._discriminate(frames, forward) for frames in (prediction, driving))
+            losses["gen_gan"] = weights.generator_gan * terms.generator_loss(fake)
+            losses["feature_matching"] = terms.feature_matching_loss(real, fake, weights.feature_matching)
         both = forward.reconstruction.driving_keypoints, forward.transformed_keypoints
-        if self.weights.equivariance_value:  # Eq. 11
-            losses["equivariance_value"] = self.weights.equivariance_value * terms.equivariance_value_loss(
-                *both, transform
-            )
+        if weights.equivariance_value:  # Eq. 11
+            value_loss = terms.equivariance_value_loss(*both, transform)
+            losses["equivariance_value"] = weights.equivariance_value * value_loss
         if self._equivariance_of_jacobians:  # Eq. 13
             jacobian_loss = terms.equivariance_jacobian_loss(*both, transform)
-            losses["equivariance_jacobian"] = self.weights.equivariance_jacobian * jacobian_loss
+            losses["equivariance_jacobian"] = weights.equivariance_jacobian * jacobian_loss
         return losses
 
     def discriminator_losses(self, driving: tf.Tensor, forward: Forward) -> dict[str, tf.Tensor]:

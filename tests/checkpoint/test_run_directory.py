@@ -215,7 +215,7 @@ FULL = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
         (
             OSError(28, "No space left on device"),
             errors.UserError,
-            "cannot write {target} (No space left on device); make room",
+            "cannot write {target} (No space left on device); free some space",
         ),
         (KeyboardInterrupt(), KeyboardInterrupt, ""),
         (RuntimeError("a bug"), RuntimeError, "a bug"),

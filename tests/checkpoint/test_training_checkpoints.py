@@ -42,7 +42,9 @@ def names(folder):
 
 
 def bias(folder):
-    return float(checkpoint.load(folder).model.generator.final.bias[0])
+    """The weight that `train_to` sets, read without building the model."""
+    stored = tf.train.load_variable(checkpoint.newest(folder), "generator/final/bias/.ATTRIBUTES/VARIABLE_VALUE")
+    return float(stored[0])
 
 
 def test_manager_keeps_newest_checkpoints(run, folder):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import fomm_tf.ops
-from fomm_tf.ops import grid, keypoints, motion, resample, tensors, tps, warp
+from fomm_tf import ops
+from fomm_tf.ops import grid, keypoints, motion, resample, tps, warp
 
 RANDOM = np.random.default_rng(20)
 BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
@@ -21,12 +21,8 @@ BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
 # Public functions without a row below, and why.
 EXCEPTIONS = {
     "warp.use_resampler_op": "how warps are traced, not an op",
-    "tensors.at_least_float32": "a cast, and the identity for the inputs of the rows",
-    "tensors.check_shape": "checks shapes, computes nothing",
-    "tensors.sizes": "sizes, not values",
     "tps.sample": "random, for training only; stateless_normal is not a TFLite builtin",
     "resample.stride": "a number from a number, at trace time",
-    "resample.output_size": "a number from a number, at trace time",
     "resample.antialias_kernel": "NumPy, at trace time",
 }
 
@@ -63,7 +59,7 @@ def probabilities(*shape: int, axis: int | tuple[int, ...]) -> np.ndarray:
 
 
 def sizes_of(image: tf.Tensor) -> list[int | tf.Tensor]:
-    return tensors.sizes(image)[1:3]
+    return ops.sizes(image)[1:3]
 
 
 IMAGE = uniform(BATCH, HEIGHT, WIDTH, 3, low=0.0)
@@ -260,7 +256,7 @@ def expect(op: Op, results: list[Any], reference: list[tf.Tensor] | None = None)
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    for info in pkgutil.iter_modules(fomm_tf.ops.__path__):
+    for info in pkgutil.iter_modules(ops.__path__):
         module = importlib.import_module(f"fomm_tf.ops.{info.name}")
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):

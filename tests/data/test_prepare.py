@@ -339,7 +339,7 @@ def test_prepare_full_disk_is_one_line_and_keeps_finished_clips(tmp_path, capsys
     arguments = ["--crop", "finders:find_white_on_a_full_disk", "--format", kind, "--size", "48", "--test-share", "0"]
     assert _run(tmp_path / "set", tmp_path / "in", *arguments, "--jobs", "1") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fomm: ") and "cannot" in line and "make room" in line
+    assert line.startswith("fomm: ") and "cannot" in line and "free some space" in line
     assert not list(tmp_path.rglob(".fomm-*"))
     assert len(_clips(tmp_path / "set")) == 1
 

@@ -9,7 +9,7 @@ from scipy import interpolate
 
 from fomm_tf import errors, video
 from fomm_tf.data import puppets
-from fomm_tf.data.puppets import drawing, sampling, sprites, textures
+from fomm_tf.data.puppets import figure, sampling, sprites, textures
 from fomm_tf.opencv import cv2
 
 pytestmark = pytest.mark.slow
@@ -101,7 +101,7 @@ def test_draw_antialiases_subpixel_motion():
 def test_draw_takes_the_time_of_a_few_warps():
     """About seven warps, or 1.7 ms, on one thread of an Intel Xeon."""
     identity, poses = puppets.sample_identity(0), puppets.sample_motion(0, 50)
-    side = 64 * drawing.OVERSAMPLING
+    side = 64 * puppets.OVERSAMPLING
     canvas, turn = np.random.default_rng(0).random((side, side, 4), np.float32), np.float32([[1, 0.1, 0], [-0.1, 1, 0]])
     puppets.draw(identity, poses[0], 64)
     draw_times, warp_times = [], []
@@ -227,15 +227,6 @@ def test_spline_equals_scipy():
     np.testing.assert_allclose(sampling.spline(controls, 50), expected, atol=1e-12)
 
 
-def test_spline_equals_tensorflow_graphics():
-    from tensorflow_graphics.math.interpolation import bspline  # imports for seconds
-
-    controls, count = np.random.default_rng(1).normal(size=(9, 3)), 50
-    places = np.linspace(0, len(controls) - 3, count)[:-1]  # it rejects the end point
-    expected = bspline.interpolate(controls.T, places, int(bspline.Degree.CUBIC), cyclical=False)
-    np.testing.assert_allclose(sampling.spline(controls, count)[:-1], expected, atol=1e-12)
-
-
 @pytest.mark.parametrize("frames", [1, 2, 8, 300])
 def test_sample_motion_returns_the_requested_number_of_poses_within_their_ranges(frames):
     poses = puppets.sample_motion(7, frames)
@@ -316,3 +307,11 @@ def test_figure_contrasts_with_its_background():
         difference = np.abs(frame - empty).max(axis=-1)
         contrasts.append(difference[difference > 0].mean())
     assert min(contrasts) > 40
+
+
+def test_affine_maps_compose_like_complex_numbers():
+    for angle in (-2.5, -0.3, 0.0, 0.7, 3.0):
+        moved = figure.Affine().translate(0.2, -3.0).compose(figure.Affine().rotate(angle, 1.5))
+        expected = 1.5 * np.exp(1j * angle) * (1 + 2j) + (0.2 - 3j)
+        np.testing.assert_allclose(moved.apply(1.0, 2.0), (expected.real, expected.imag), atol=1e-12)
+        np.testing.assert_allclose(moved.inverse().compose(moved), figure.Affine(), atol=1e-12)

@@ -1,5 +1,7 @@
 """The generator's blend of the warped source: off by default, exact where alpha is known, trained by its gradient."""
 
+import functools
+
 import model_list
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from fomm_tf.models import generator as generator_module
 SIDE = 64
 
 
+@functools.cache
 def build(blend_source=True):
+    """One generator for all tests, which change its alpha only."""
     settings = config.parse({"model": model_list.TINY}).model
     if blend_source:
         settings = model_list.MODELS["blend-source"]

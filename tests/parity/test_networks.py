@@ -178,7 +178,7 @@ def test_discriminator_outputs_match_reference(file, name):
     data = np.load(DATA / "discriminator.npz")
     tree = weights.load(DATA / f"{file}-checkpoint.pth.tar")
     settings = torch_import.choose_config(tree, str(DATA / f"{file}.yaml"), file).model
-    discriminator = models.build_discriminator(settings)
+    discriminator = models.Discriminator(settings)
     torch_import.restore_state(tensor_names.discriminator_entries(discriminator), tree["discriminator"], file)
     pyramid = resample.pyramid(tf.constant(data["disc_input"]), settings.discriminator.scales)
     outputs = discriminator(pyramid, tf.constant(data["disc_kp"]))

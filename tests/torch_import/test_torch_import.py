@@ -91,7 +91,7 @@ def test_reference_checkpoint_round_trip_is_bit_identical(name, tmp_path):
 def test_discriminator_of_two_scales_round_trip_is_bit_identical():
     tree = load("tiny-disc2")
     settings = torch_import.choose_config(tree, str(DATA / "tiny-disc2.yaml"), "tiny-disc2")
-    entries = tensor_names.discriminator_entries(models.build_discriminator(settings.model))
+    entries = tensor_names.discriminator_entries(models.Discriminator(settings.model))
     torch_import.restore_state(entries, tree["discriminator"], "tiny-disc2")
     again = {entry.name: entry.to_torch(entry.variable.numpy()) for entry in entries}
     assert_bit_equal(tree["discriminator"], again)

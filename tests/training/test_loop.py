@@ -45,9 +45,10 @@ def read_until(process, start):
 
 @pytest.fixture(scope="module")
 def plain(make_config, tmp_path_factory):
-    """The directory of a run of one step, and its report."""
+    """The directory of a run, and its report."""
     folder = tmp_path_factory.mktemp("plain") / "run"
-    return folder, train(make_config("train.steps=1"), folder, tf.distribute.MirroredStrategy(["CPU:0"]))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    return folder, train(make_config(), folder, strategy, command="python train.py small.yaml")
 
 
 def test_resume_after_kill_is_bit_identical(write_config, tmp_path):
@@ -71,20 +72,20 @@ def test_resume_after_kill_is_bit_identical(write_config, tmp_path):
     assert len(rows) == 3 and rows == (straight / "history.csv").read_text().splitlines()[:3]
 
 
-def test_run_directory_holds_the_documented_files(make_config, one_replica, tmp_path):
-    lines = train(make_config(), tmp_path / "run", one_replica, command="python train.py small.yaml")
-    names = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
+def test_run_directory_holds_the_documented_files(plain):
+    folder, lines = plain
+    names = {path.name.split(".")[0] for path in folder.iterdir()}
     assert names == {
         *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
         *("config", "events", "history", "samples"),
     }
-    assert "python train.py small.yaml" in (tmp_path / "run" / "README.txt").read_text()
-    loaded = checkpoint.load(tmp_path / "run", training=True)
+    assert "python train.py small.yaml" in (folder / "README.txt").read_text()
+    loaded = checkpoint.load(folder, training=True)
     assert (loaded.step, loaded.epoch) == (6, 6) and int(loaded.optimizers["detector"].iterations) == 6
     assert loaded.config.train.feature_scales is not None
     # The learning rate after its decay at half of the steps.
     assert float(loaded.optimizers["generator"].learning_rate) == pytest.approx(2e-5)
-    assert checkpoint.load(tmp_path / "run" / "best").step in (3, 6)
+    assert checkpoint.load(folder / "best").step in (3, 6)
     assert any(line.startswith("step 6 of 6: perceptual ") for line in lines)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import backbone_states
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,7 +17,7 @@ def compute_step(settings):
     """Losses, gradients and running statistics of one batch, and how often each block was computed."""
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings)
-    losses = step.Objective(settings, run.model, None, backbones.Vgg19(backbone_states.vgg19(), "random"))
+    losses = step.Objective(settings, run.model, None, backbones.load("random"))
     variables = [variable for network in run.model.layers for variable in network.trainable_variables]
     rng = np.random.default_rng(0)
     source, driving = rng.random([2, 2, *settings.model.frame_size, 3], np.float32)

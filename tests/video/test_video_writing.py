@@ -220,7 +220,7 @@ for limit in (1, 100, size // 2, size - 5000, size - 300, size - 1):
     try:
         write(folder / "limited" / name)
     except errors.UserError as error:
-        assert "File too large" in str(error) and "make room" in str(error) and "\\n" not in str(error), error
+        assert "File too large" in str(error) and "free some space" in str(error) and "\\n" not in str(error), error
     else:
         raise SystemExit(f"no error at {limit} of {size}")
     assert not list((folder / "limited").iterdir()), limit

@@ -11,17 +11,12 @@ from collections.abc import Sequence
 from fomm_tf import console
 from fomm_tf.data.puppets import dataset
 
-_TEXT = "Draws moving characters to train on: clips in OUT/train and OUT/test, and labels of their joints."
+_TEXT = "Draws moving characters to train on: clips in OUT/train and OUT/test."
 _LAYOUT = """\
 output:
   OUT/train/IDENTITY#CLIP/00000.png ...   a clip: a directory of frames, lossless (a video codec would blur limbs of
   OUT/test/IDENTITY#CLIP/00000.png ...    three pixels)
-  OUT/labels/{train,test}/IDENTITY#CLIP.npz
-      joints [F,J,2] (x, y), -1 and 1 are the centers of the first and last pixel; visible [F,J]; joint_names [J];
-      poses [F,P], pose_names [P], identity_seed, motion_seed: everything that determines the clip
-  OUT/puppets.json                        the options, and statistics between two frames of a clip: mean motion of a
-      joint (fraction of the shorter side), fraction of disoccluded pixels; and the difference of the two most similar
-      of at most 1000 identities, in gray levels
+  OUT/puppets.json                        the options
   OUT/sheet.png                           contact sheet: six identities, eight frames each
 with --transfers N, instead of a data set for training:
   OUT/sources/PAIR.png, OUT/driving/PAIR/ an image, and a clip of another character
@@ -65,30 +60,16 @@ def _parser() -> console.Parser:
         epilog=_LAYOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="directory to write")
-    parser.add_argument("--identities", type=int, default=100, metavar="N", help="characters in train (default 100)")
-    parser.add_argument(
-        "--test-identities", type=int, metavar="N", help="other characters, in test (default a tenth of --identities)"
-    )
-    parser.add_argument("--clips", type=int, default=4, metavar="M", help="clips of each character (default 4)")
-    parser.add_argument("--frames", type=int, default=64, metavar="F", help="frames of each clip (default 64)")
-    parser.add_argument(
-        "--size", type=_size, default=(64, 64), metavar="HxW", help="frame size: 48x64, or 64 for 64x64 (default)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="K", help="random seed of the data set (default 0)")
-    parser.add_argument(
-        "--amount",
-        type=float,
-        default=1.0,
-        metavar="A",
-        help="amount of motion, above 0 and at most 1 (default 1: about 12 %% of the side between two frames)",
-    )
-    parser.add_argument(
-        "--portraits",
-        action="store_true",
-        help="head and shoulders only, before a static plain wall: easier to learn",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--out", type=pathlib.Path, required=True, metavar="DIR", help="directory to write")
+    add("--identities", type=int, default=100, metavar="N", help="characters in train (default 100)")
+    add("--test-identities", type=int, metavar="N", help="other characters, in test (default a tenth of --identities)")
+    add("--clips", type=int, default=4, metavar="M", help="clips of each character (default 4)")
+    add("--frames", type=int, default=64, metavar="F", help="frames of each clip (default 64)")
+    add("--size", type=_size, default=(64, 64), metavar="HxW", help="48x64, or 64 for 64x64 (default 64)")
+    add("--seed", type=int, default=0, metavar="K", help="random seed of the data set (default 0)")
+    add("--portraits", action="store_true", help="head and shoulders only, in front of a static plain wall")
+    add(
         "--transfers",
         dest="pairs",
         type=int,

@@ -34,7 +34,7 @@ class Affine(NamedTuple):
     yy: float = 1.0
     y0: float = 0.0
 
-    def of(self, inner: Affine) -> Affine:
+    def compose(self, inner: Affine) -> Affine:
         """Composition: the map that applies `inner` first."""
         return Affine(
             self.xx * inner.xx + self.xy * inner.yx,
@@ -45,7 +45,7 @@ class Affine(NamedTuple):
             self.yx * inner.x0 + self.yy * inner.y0 + self.y0,
         )
 
-    def at(self, x, y):
+    def apply(self, x, y):
         """Maps a point, or two arrays of coordinates."""
         return self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0
 
@@ -55,14 +55,14 @@ class Affine(NamedTuple):
         xx, xy, yx, yy = self.yy / det, -self.xy / det, -self.yx / det, self.xx / det
         return Affine(xx, xy, -xx * self.x0 - xy * self.y0, yx, yy, -yx * self.x0 - yy * self.y0)
 
-    def moved(self, x: float, y: float) -> Affine:
+    def translate(self, x: float, y: float) -> Affine:
         """The map that shifts by (x, y) first."""
-        return self.of(Affine(x0=x, y0=y))
+        return self.compose(Affine(x0=x, y0=y))
 
-    def turned(self, angle: float, scale: float = 1.0) -> Affine:
+    def rotate(self, angle: float, scale: float = 1.0) -> Affine:
         """The map that rotates clockwise, and scales, first."""
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-        return self.of(Affine(cos, -sin, 0.0, sin, cos, 0.0))
+        return self.compose(Affine(cos, -sin, 0.0, sin, cos, 0.0))
 
 
 class Part(NamedTuple):
@@ -71,7 +71,6 @@ class Part(NamedTuple):
     sprite: str
     place: Affine  # from the sprite's coordinates to the frame
     group: str  # parts of a group do not hide each other's joints
-    which: str = ""  # distinguishes parts with the same sprite, independent of their order
     inside: int | None = None  # index of the part that clips this one
     shown: bool = True  # whether it faces the viewer; other parts are not drawn
 
@@ -85,15 +84,10 @@ class Joint(NamedTuple):
     faces: bool = True  # whether its surface faces the viewer
 
 
-class Figure(NamedTuple):
-    """A posed puppet: parts from back to front, the background first, and joints by name."""
-
-    parts: list[Part]
-    joints: dict[str, Joint]
-
-
-def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1.0, 1.0)) -> Figure:
-    """Computes the positions of a puppet's parts and joints.
+def pose_figure(
+    identity: Identity, pose: Pose, aspect: tuple[float, float] = (1.0, 1.0)
+) -> tuple[list[Part], dict[str, Joint]]:
+    """Computes the positions of a puppet's parts, from back to front with the background first, and its joints.
 
     Args:
       identity: the character.
@@ -101,11 +95,13 @@ def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1
       aspect: the frame's half width and half height, in figure units.
     """
     body, frame = identity.body, Affine()
-    background = frame.moved(pose.pan_x * aspect[0], pose.pan_y * aspect[1]).of(Affine(xx=pose.zoom, yy=pose.zoom))
+    background = frame.translate(pose.pan_x * aspect[0], pose.pan_y * aspect[1]).compose(
+        Affine(xx=pose.zoom, yy=pose.zoom)
+    )
     parts = [Part("background", background, "background")]
     joints: dict[str, Joint] = {}
-    root = frame.moved(pose.x * aspect[0], pose.y * aspect[1]).turned(pose.roll, pose.scale)
-    trunk = root.turned(pose.lean)
+    root = frame.translate(pose.x * aspect[0], pose.y * aspect[1]).rotate(pose.roll, pose.scale)
+    trunk = root.rotate(pose.lean)
     sin, facing = math.sin(pose.body_yaw), math.cos(pose.body_yaw)
     breadth = math.hypot(facing, _FLATNESS * sin)
     skull = _skull_frame(identity.head, root, pose, body.neck)
@@ -117,43 +113,43 @@ def pose_figure(identity: Identity, pose: Pose, aspect: tuple[float, float] = (1
         parts += () if arm in before else arm
     for side in _SIDES:
         parts += _leg(identity, pose, side, trunk, breadth, joints)
-    parts.append(Part("neck", root.turned(0.5 * pose.head_roll).moved(0, -body.neck - 0.1), "torso"))
-    parts.append(Part("torso", trunk.of(Affine(xx=breadth)), "torso"))
-    chest = trunk.moved(0.75 * body.shoulders * sin, 0.42 * body.torso)
+    parts.append(Part("neck", root.rotate(0.5 * pose.head_roll).translate(0, -body.neck - 0.1), "torso"))
+    parts.append(Part("torso", trunk.compose(Affine(xx=breadth)), "torso"))
+    chest = trunk.translate(0.75 * body.shoulders * sin, 0.42 * body.torso)
     shown = facing > _MIN_FACING
-    parts.append(Part("emblem", chest.of(Affine(xx=facing)), "torso", inside=len(parts) - 1, shown=shown))
+    parts.append(Part("emblem", chest.compose(Affine(xx=facing)), "torso", inside=len(parts) - 1, shown=shown))
     joints["chest"] = Joint(chest.x0, chest.y0, "torso", shown)
-    joints["pelvis"] = Joint(*trunk.at(0, body.torso), "torso")
+    joints["pelvis"] = Joint(*trunk.apply(0, body.torso), "torso")
 
     # Upper arms are in front of the torso and behind the head, forearms in front of everything.
     parts += [arm[0] for arm in before]
     _add_head(parts, joints, identity.head, skull, pose)
     for arm in before:
         parts += arm[1:]
-    return Figure(parts, joints)
+    return parts, joints
 
 
 def _arm(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
     """Upper arm, forearm and hand; a clockwise turn lifts the left arm outwards."""
     body, sign, group = identity.body, _SIDES[side], f"{side}_arm"
     shoulder = sign * (body.shoulders - 0.7 * body.arm) * breadth
-    upper = trunk.moved(shoulder, 0.045).turned(-sign * getattr(pose, f"{side}_shoulder"))
-    lower = upper.moved(0, body.upper_arm).turned(-sign * getattr(pose, f"{side}_elbow"))
-    hand = lower.moved(0, body.forearm + 0.5 * body.hand)
+    upper = trunk.translate(shoulder, 0.045).rotate(-sign * getattr(pose, f"{side}_shoulder"))
+    lower = upper.translate(0, body.upper_arm).rotate(-sign * getattr(pose, f"{side}_elbow"))
+    hand = lower.translate(0, body.forearm + 0.5 * body.hand)
     for name, place in (("shoulder", upper), ("elbow", lower), ("hand", hand)):
         joints[f"{side}_{name}"] = Joint(place.x0, place.y0, group)
-    return [Part(*part, group, side) for part in (("upper_arm", upper), ("forearm", lower), ("hand", hand))]
+    return [Part("upper_arm", upper, group), Part("forearm", lower, group), Part("hand", hand, group)]
 
 
 def _leg(identity: Identity, pose: Pose, side: str, trunk: Affine, breadth: float, joints: dict) -> list[Part]:
     body, sign, group = identity.body, _SIDES[side], f"{side}_leg"
     hip = sign * (body.waist - 1.1 * body.leg) * breadth
-    thigh = trunk.moved(hip, body.torso).turned(-sign * getattr(pose, f"{side}_hip") - 0.6 * pose.lean)
-    shin = thigh.moved(0, body.thigh).turned(-sign * getattr(pose, f"{side}_knee"))
-    foot = shin.moved(sign * 0.35 * body.foot, body.shin + 0.02)
+    thigh = trunk.translate(hip, body.torso).rotate(-sign * getattr(pose, f"{side}_hip") - 0.6 * pose.lean)
+    shin = thigh.translate(0, body.thigh).rotate(-sign * getattr(pose, f"{side}_knee"))
+    foot = shin.translate(sign * 0.35 * body.foot, body.shin + 0.02)
     for name, place in (("knee", shin), ("foot", foot)):
         joints[f"{side}_{name}"] = Joint(place.x0, place.y0, group)
-    return [Part(*part, group, side) for part in (("shin", shin), ("foot", foot), ("thigh", thigh))]
+    return [Part("shin", shin, group), Part("foot", foot, group), Part("thigh", thigh, group)]
 
 
 class _Skull(NamedTuple):
@@ -163,16 +159,16 @@ class _Skull(NamedTuple):
     rotation: tuple[tuple[float, float, float], ...]
     head: Head
 
-    def at(self, x: float, y: float, z: float) -> Affine:
+    def card_at(self, x: float, y: float, z: float) -> Affine:
         """A flat card at a point of the head's own space, z towards the viewer, after the rotation."""
         (a, b, c), (d, e, f), _ = self.rotation
-        return self.frame.of(Affine(a, b, a * x + b * y + c * z, d, e, d * x + e * y + f * z))
+        return self.frame.compose(Affine(a, b, a * x + b * y + c * z, d, e, d * x + e * y + f * z))
 
-    def carry(self, card: Affine) -> Affine:
+    def unrotated(self, card: Affine) -> Affine:
         """The frame, not rotated in depth, at the origin of a card."""
         return self.frame._replace(x0=card.x0, y0=card.y0)
 
-    def on(self, u: float, v: float) -> tuple[Affine, float]:
+    def surface_card(self, u: float, v: float) -> tuple[Affine, float]:
         """A card tangent to the surface, and how much it faces the viewer, 1 to -1.
 
         Args:
@@ -187,14 +183,14 @@ class _Skull(NamedTuple):
         facing = _dot(self.rotation[2], normal) / math.sqrt(_dot(normal, normal))
         return self._card(middle, along, down), facing
 
-    def ear(self, sign: int) -> tuple[Affine, float]:
+    def ear_card(self, sign: int) -> tuple[Affine, float]:
         """A card on the side of the head (`sign` -1: left), and how much it faces the viewer."""
         middle = (sign * self.head.width, 0.05 * self.head.height, 0.0)
         return self._card(middle, (0.0, 0.0, -sign), (0.0, 1.0, 0.0)), sign * self.rotation[2][0]
 
     def _card(self, *vectors: tuple[float, float, float]) -> Affine:
         (x, y), (xx, yx), (xy, yy) = ([_dot(row, vector) for row in self.rotation[:2]] for vector in vectors)
-        return self.frame.of(Affine(xx, xy, x, yx, yy, y))
+        return self.frame.compose(Affine(xx, xy, x, yx, yy, y))
 
 
 def _dot(first: tuple[float, ...], second: tuple[float, ...]) -> float:
@@ -204,7 +200,7 @@ def _dot(first: tuple[float, ...], second: tuple[float, ...]) -> float:
 def _skull_frame(head: Head, root: Affine, pose: Pose, neck: float) -> _Skull:
     cos, sin, up, tip = (f(angle) for angle in (pose.head_yaw, pose.head_pitch) for f in (math.cos, math.sin))
     rotation = ((cos, 0.0, sin), (tip * sin, up, -tip * cos), (-up * sin, tip, up * cos))
-    frame = root.turned(pose.head_roll).moved(0.12 * head.width * sin, -neck - 0.92 * head.height)
+    frame = root.rotate(pose.head_roll).translate(0.12 * head.width * sin, -neck - 0.92 * head.height)
     return _Skull(frame, rotation, head)
 
 
@@ -212,31 +208,31 @@ def _add_behind(parts: list[Part], head: Head, skull: _Skull, pose: Pose) -> Non
     """Adds the parts behind the head: back hair and ears."""
     a, b = head.width, head.height
     if head.hair in ("bob", "long"):
-        parts.append(Part("mane", skull.frame.moved(-0.2 * a * math.sin(pose.head_yaw), 0.0), "head"))
+        parts.append(Part("mane", skull.frame.translate(-0.2 * a * math.sin(pose.head_yaw), 0.0), "head"))
     if head.hair == "tuft":
         for angle in (-0.5, 0.0, 0.5):
-            tip = skull.at(0.0, -1.05 * b, 0.0)
-            parts.append(Part("tuft", tip.turned(angle).moved(0, -0.1 * a), "head", f"at {angle}"))
+            tip = skull.card_at(0.0, -1.05 * b, 0.0)
+            parts.append(Part("tuft", tip.rotate(angle).translate(0, -0.1 * a), "head"))
     if head.ears == "none":
         return
     for sign in _SIDES.values():
         if head.ears == "human":
-            card = skull.carry(skull.at(sign * 1.02 * a, 0.05 * b, 0.0))
+            card = skull.unrotated(skull.card_at(sign * 1.02 * a, 0.05 * b, 0.0))
         else:
             across, tall, tilt = {"round": (0.62, 0.95, 0.4), "pointed": (0.62, 1.0, 0.45), "long": (0.42, 1.15, 0.18)}[
                 head.ears
             ]
             squeeze = 0.55 + 0.45 * abs(math.cos(pose.head_yaw))
-            card = skull.carry(skull.at(sign * across * a, -tall * b, 0.0)).turned(tilt * sign)
-            card = card.of(Affine(xx=squeeze)).moved(0, -0.2 * head.ear * a)
-        parts.append(Part("ear", card, "head", f"behind {sign}"))
+            card = skull.unrotated(skull.card_at(sign * across * a, -tall * b, 0.0)).rotate(tilt * sign)
+            card = card.compose(Affine(xx=squeeze)).translate(0, -0.2 * head.ear * a)
+        parts.append(Part("ear", card, "head"))
 
 
 def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _Skull, pose: Pose) -> None:
     index = len(parts) + 1  # of the head without its outline, which clips the parts on it
 
-    def add(sprite: str, card: Affine, which: str = "", inside: int | None = index, facing: float = 1.0) -> int:
-        parts.append(Part(sprite, card, "head", which, inside, facing > _MIN_FACING))
+    def add(sprite: str, card: Affine, inside: int | None = index, facing: float = 1.0) -> int:
+        parts.append(Part(sprite, card, "head", inside, facing > _MIN_FACING))
         return len(parts) - 1
 
     def add_joint(name: str, card: Affine, facing: float) -> None:
@@ -247,34 +243,34 @@ def _add_head(parts: list[Part], joints: dict[str, Joint], head: Head, skull: _S
     add_joint("head", skull.frame, 1.0)
     if head.hair != "bald":
         # At this depth the far edge of the card stays on the head's outline.
-        add("face", skull.at(0.0, 0.0, 0.5 * head.width))
-    for side, sign in _SIDES.items() if head.ears == "human" else ():
-        card, facing = skull.ear(sign)
-        add("ear", card, side, facing=facing)
+        add("face", skull.card_at(0.0, 0.0, 0.5 * head.width))
+    for sign in _SIDES.values() if head.ears == "human" else ():
+        card, facing = skull.ear_card(sign)
+        add("ear", card, facing=facing)
     if head.muzzle:
-        card, facing = skull.on(0.0, 0.45)
+        card, facing = skull.surface_card(0.0, 0.45)
         add("muzzle", card, facing=facing)
     for side, sign in _SIDES.items():
         if head.cheeks:
-            card, facing = skull.on(sign * 0.58, head.eye_level + 0.36)
-            add("cheek", card, side, facing=facing)
-        card, facing = skull.on(sign * head.eye_spacing, head.eye_level)
+            card, facing = skull.surface_card(sign * 0.58, head.eye_level + 0.36)
+            add("cheek", card, facing=facing)
+        card, facing = skull.surface_card(sign * head.eye_spacing, head.eye_level)
         add_joint(f"{side}_eye", card, facing)
-        eye = add("eye", card.of(Affine(yy=0.08 + 0.92 * pose.eyes)), side, facing=facing)
+        eye = add("eye", card.compose(Affine(yy=0.08 + 0.92 * pose.eyes)), facing=facing)
         reach = 1 - 0.8 * head.iris
-        iris = card.moved(pose.gaze_x * reach * head.eye, pose.gaze_y * reach * head.eye * head.eye_tall)
-        add("iris", iris, side, inside=eye, facing=facing if pose.eyes > 0.05 else -1.0)
-        add("lid", card.moved(0, (0.25 - pose.eyes) * head.eye * head.eye_tall), side, facing=facing)
-        card, facing = skull.on(sign * head.eye_spacing * 1.02, head.eye_level - 0.3 - 0.06 * pose.brows)
-        add("brow", card.turned(sign * 0.2 * pose.brows), side, facing=facing)
-    card, facing = skull.on(0.0, head.mouth_level)
+        iris = card.translate(pose.gaze_x * reach * head.eye, pose.gaze_y * reach * head.eye * head.eye_tall)
+        add("iris", iris, inside=eye, facing=facing if pose.eyes > 0.05 else -1.0)
+        add("lid", card.translate(0, (0.25 - pose.eyes) * head.eye * head.eye_tall), facing=facing)
+        card, facing = skull.surface_card(sign * head.eye_spacing * 1.02, head.eye_level - 0.3 - 0.06 * pose.brows)
+        add("brow", card.rotate(sign * 0.2 * pose.brows), facing=facing)
+    card, facing = skull.surface_card(0.0, head.mouth_level)
     add_joint("mouth", card, facing)
-    card = card.of(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
+    card = card.compose(Affine(xx=0.75 + 0.4 * pose.smile, yy=0.3 + 0.95 * pose.mouth))
     mouth = add("mouth", card, facing=facing)
     facing = facing if pose.mouth > 0.1 else -1.0
     throat = add("throat", card, inside=mouth, facing=facing)
-    add("teeth", card.moved(0, -0.36 * head.mouth), inside=throat, facing=facing)
-    card, facing = skull.on(0.0, 0.5 * (head.eye_level + head.mouth_level) - 0.04)
+    add("teeth", card.translate(0, -0.36 * head.mouth), inside=throat, facing=facing)
+    card, facing = skull.surface_card(0.0, 0.5 * (head.eye_level + head.mouth_level) - 0.04)
     add_joint("nose", card, facing)
     # A ball: it does not narrow with the rotation and may extend beyond the head's outline.
-    add("nose", skull.carry(card), inside=None, facing=facing)
+    add("nose", skull.unrotated(card), inside=None, facing=facing)

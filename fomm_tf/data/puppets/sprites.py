@@ -54,9 +54,7 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
     body, head, colors = identity.body, identity.head, identity.colors
     skin, hair, trousers, shirt = colors.skin, colors.hair, identity.trousers, identity.shirt
 
-    def draw(shape: _Shape, fill: Color | Texture | _Field, depth: float = 0.07, outline: float = _OUTLINE) -> Sprite:
-        return _draw(shape, fill, density, depth, outline)
-
+    draw = functools.partial(_draw, density=density)
     sleeve, leg = (shirt if body.long_sleeves else skin), (trousers if body.long_trousers else skin)
     a, b = head.width, head.height
     torso = _trapezoid(body.shoulders, body.waist, -0.03, body.torso + 0.07, 0.09)
@@ -88,11 +86,9 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
     if head.hair != "bald":
         sprites["face"] = draw(_face(head), skin, depth=0.004, outline=0.0)
     if head.hair in ("bob", "long"):
-        length = (0.75 if head.hair == "bob" else 1.25) * b
-        width = 1.12 * a
-        sprites["mane"] = draw(
-            _trapezoid(0.95 * width, 1.02 * width, -1.02 * b, length, 0.75 * width), hair, depth=0.15
-        )
+        length, width = (0.75 if head.hair == "bob" else 1.25) * b, 1.12 * a
+        mane = _trapezoid(0.95 * width, 1.02 * width, -1.02 * b, length, 0.75 * width)
+        sprites["mane"] = draw(mane, hair, depth=0.15)
     if head.hair == "tuft":
         sprites["tuft"] = draw(_ellipse(0.3 * a, 0.36 * a), hair)
     if head.ears != "none":
@@ -107,7 +103,9 @@ def draw_sprites(identity: Identity, density: float) -> dict[str, Sprite]:
     return sprites
 
 
-def _draw(shape: _Shape, fill: Color | Texture | _Field, density: float, depth: float, outline: float) -> Sprite:
+def _draw(
+    shape: _Shape, fill: Color | Texture | _Field, depth: float = 0.07, outline: float = _OUTLINE, *, density: float
+) -> Sprite:
     margin = 2 / density
     left, top, right, bottom = shape.box
     left, top = left - margin, top - margin

@@ -1,9 +1,8 @@
 """Textures of clothes, and backgrounds that are larger than the frame, so that they can pan and zoom.
 
-Every background has structure everywhere, so that disoccluded areas can be evaluated, and no edge as sharp as a
-figure's outline. Two have the spectrum of photographs, whose power falls with frequency as 1/f^2 to 1/f^3: `photograph`
-is noise with octaves of equal strength; `leaves` are overlapping discs of all sizes, the "dead leaves" model of Lee,
-Mumford and Huang (2001), with as many edges as photographs.
+Every background has structure everywhere, and no edge as sharp as a figure's outline. Two have the spectrum of
+photographs, whose power falls with frequency as 1/f^2 to 1/f^3: `photograph` is noise with octaves of equal strength;
+`leaves` are overlapping discs of all sizes, the "dead leaves" model of Lee, Mumford and Huang (2001).
 """
 
 from __future__ import annotations
@@ -37,16 +36,9 @@ class Texture(NamedTuple):
 
 
 def paint(texture: Texture, x: np.ndarray, y: np.ndarray, density: float) -> np.ndarray:
-    """The colors of a texture.
+    """The colors of a texture, `[H, W, 3]` float32 in [0, 1], at positions `[H, W]` in figure units.
 
-    Args:
-      texture: the texture.
-      x: `[H, W]` positions in figure units.
-      y: `[H, W]`.
-      density: pixels per unit; edges are one pixel wide.
-
-    Returns:
-      `[H, W, 3]` float32 in [0, 1].
+    `density` is pixels per unit; edges are one pixel wide.
     """
     first, second = np.float32(texture.first), np.float32(texture.second)
     return first + (second - first) * _pattern(texture, x, y, density)[..., None]

@@ -20,8 +20,7 @@ from collections.abc import Callable
 
 from fomm_tf import errors
 from fomm_tf.losses.backbones.base import Backbone, RandomBackbone, Scaled, measure
-from fomm_tf.losses.backbones.efficientnet import EfficientNetLite0
-from fomm_tf.losses.backbones.vgg19 import KerasVgg19, Vgg19
+from fomm_tf.losses.backbones.pretrained import EfficientNetLite0, KerasVgg19, Vgg19
 
 __all__ = ["NAMES", "Backbone", "EfficientNetLite0", "KerasVgg19", "Scaled", "Vgg19", "load", "measure"]
 
@@ -41,24 +40,21 @@ def load(name: str, file: str | None = None, report: Callable[[str], object] = p
       errors.UserError: if there is no such backbone, or its file is missing, cannot be downloaded or read, or belongs
         to another network.
     """
-    match name:
-        case "vgg19" if file is None:
-            raise errors.UserError(
-                "train.backbone vgg19 needs torchvision's weights, vgg19-dcbb9e9d.pth, in train.backbone_file: "
-                "torchvision.models.vgg19(weights='IMAGENET1K_V1') downloads them into torch's cache (by default "
-                "~/.cache/torch/hub/checkpoints). Or use vgg19-keras or efficientnet_lite0, which are downloaded."
-            )
-        case "vgg19":
-            return Vgg19.load(file)
-        case "vgg19-keras":
-            return KerasVgg19.load(file)
-        case "efficientnet_lite0":
-            return EfficientNetLite0.load(file, report)
-        case "random" if file is not None:
+    if name not in NAMES:
+        raise errors.UserError(f"train.backbone must be one of {', '.join(NAMES)}; got {name!r}.")
+    if name == "vgg19" and file is None:
+        raise errors.UserError(
+            "train.backbone vgg19 needs torchvision's weights, vgg19-dcbb9e9d.pth, in train.backbone_file: "
+            "torchvision.models.vgg19(weights='IMAGENET1K_V1') downloads them into torch's cache (by default "
+            "~/.cache/torch/hub/checkpoints). Or use vgg19-keras or efficientnet_lite0, which are downloaded."
+        )
+    if name == "random":
+        if file is not None:
             raise errors.UserError(
                 f"train.backbone random is randomly initialized and has no file; got {file}. Omit "
                 "train.backbone_file, or name the backbone that the file belongs to."
             )
-        case "random":
-            return RandomBackbone()
-    raise errors.UserError(f"train.backbone must be one of {', '.join(NAMES)}; got {name!r}.")
+        return RandomBackbone()
+    if name == "efficientnet_lite0":
+        return EfficientNetLite0.load(file, report)
+    return (Vgg19 if name == "vgg19" else KerasVgg19).load(file)

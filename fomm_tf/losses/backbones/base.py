@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import errors
+from fomm_tf import errors, ops
 from fomm_tf.models import execution
-from fomm_tf.ops import tensors
 
 LAYERS = 5
 _RANDOM_CHANNELS = (8, 16, 32, 32, 32)
@@ -55,7 +55,7 @@ class Backbone(tf.Module):
         Raises:
           errors.UserError: if a static side is less than `smallest_side`.
         """
-        images = tensors.at_least_float32(images)
+        images = ops.at_least_float32(images)
         if any(side is not None and side < self.smallest_side for side in images.shape[1:3]):
             raise errors.UserError(
                 f"The backbone {self.name} needs images of at least {self.smallest_side} pixels a side; got "
@@ -77,19 +77,43 @@ class Convolution(tf.Module):
       bias: `(O,)` or `(C,)`.
       stride: of the convolution, in pixels.
       depthwise: convolve each channel separately.
+      activation: function of the outputs, or None.
     """
 
-    def __init__(self, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, depthwise: bool = False) -> None:
+    def __init__(
+        self,
+        kernel: np.ndarray,
+        bias: np.ndarray,
+        stride: int = 1,
+        depthwise: bool = False,
+        activation: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    ) -> None:
         super().__init__()
         kernel = kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(2, 3, 1, 0)
         self._kernel = tf.Variable(np.ascontiguousarray(kernel, np.float32), trainable=False)
         self._bias = tf.Variable(np.asarray(bias, np.float32), trainable=False)
         self._convolve = tf.nn.depthwise_conv2d if depthwise else tf.nn.conv2d
-        self._strides = [1, stride, stride, 1]
+        self._strides, self._activation = [1, stride, stride, 1], activation
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel, bias = (tf.cast(part, inputs.dtype) for part in (self._kernel, self._bias))
-        return tf.nn.bias_add(self._convolve(inputs, kernel, self._strides, "SAME"), bias)
+        outputs = tf.nn.bias_add(self._convolve(inputs, kernel, self._strides, "SAME"), bias)
+        return outputs if self._activation is None else self._activation(outputs)
+
+
+class Chain(tf.Module):
+    """Applies functions one after the other.
+
+    Args:
+      functions: each from tensor to tensor; variables of those that are modules belong to the chain.
+    """
+
+    def __init__(self, functions: Sequence[Callable[[tf.Tensor], tf.Tensor]]) -> None:
+        super().__init__()
+        self._functions = list(functions)
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        return functools.reduce(lambda outputs, function: function(outputs), self._functions, inputs)
 
 
 class TorchState:
@@ -99,11 +123,11 @@ class TorchState:
       state: arrays by PyTorch's names.
       source: the file, for error messages.
       network: the expected network, for error messages.
-      cure: what to do about a wrong file, for error messages.
+      advice: what to do about a wrong file, for error messages.
     """
 
-    def __init__(self, state: Mapping[str, np.ndarray], source: str, network: str, cure: str) -> None:
-        self._state, self._source, self._network, self._cure = state, source, network, cure
+    def __init__(self, state: Mapping[str, np.ndarray], source: str, network: str, advice: str) -> None:
+        self._state, self._source, self._network, self._advice = state, source, network, advice
 
     def tensor(self, name: str, *shape: int) -> np.ndarray:
         """Reads one tensor.
@@ -115,7 +139,7 @@ class TorchState:
         if getattr(array, "shape", None) != shape:
             got = "nothing" if array is None else f"shape {list(getattr(array, 'shape', ()))}"
             raise errors.UserError(
-                f"{self._source} is not {self._network}: {name} must be {list(shape)}; got {got}; {self._cure}."
+                f"{self._source} is not {self._network}: {name} must be {list(shape)}; got {got}; {self._advice}."
             )
         return array
 
@@ -173,20 +197,10 @@ class RandomBackbone(Backbone):
 
     def __init__(self) -> None:
         random, channels, stages = np.random.default_rng(0), 3, []
+        pool = functools.partial(tf.nn.max_pool2d, ksize=2, strides=2, padding="SAME")
         for width in _RANDOM_CHANNELS:
             kernel = random.normal(0.0, np.sqrt(2.0 / (9 * channels)), (width, channels, 3, 3))
-            stages.append(_RandomStage(Convolution(kernel, np.zeros(width)), pool=bool(stages)))
+            convolution = Convolution(kernel, np.zeros(width), activation=tf.nn.relu)
+            stages.append(Chain([pool, convolution] if stages else [convolution]))
             channels = width
         super().__init__(stages, name="random")
-
-
-class _RandomStage(tf.Module):
-    """Max pooling if `pool`, convolution, ReLU."""
-
-    def __init__(self, convolution: Convolution, pool: bool) -> None:
-        super().__init__()
-        self._convolution, self._pool = convolution, pool
-
-    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
-        pooled = tf.nn.max_pool2d(inputs, 2, 2, "SAME") if self._pool else inputs
-        return tf.nn.relu(self._convolution(pooled))

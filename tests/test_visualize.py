@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fomm_tf import image_grid, video
+from fomm_tf import video, visualize
 
 WHITE = 255
 
@@ -20,8 +20,8 @@ def places(figure, value):
 
 
 def test_draw_grid_places_cells_in_rows_and_columns():
-    rows = [image_grid.Row("one", [plain(101), plain(102)]), image_grid.Row("two", [plain(103), plain(104)])]
-    figure = image_grid.draw_grid(rows, ["a", "b"], (48, 64))
+    rows = [visualize.Row("one", [plain(101), plain(102)]), visualize.Row("two", [plain(103), plain(104)])]
+    figure = visualize.draw_grid(rows, ["a", "b"], (48, 64))
     boxes = [places(figure, value) for value in (101, 102, 103, 104)]
     assert all(box[2:] == (48, 64) for box in boxes)
     (a, b, c, d), gap = boxes, 2
@@ -30,7 +30,7 @@ def test_draw_grid_places_cells_in_rows_and_columns():
 
 
 def test_draw_grid_places_labels_above_columns_and_beside_rows():
-    figure = image_grid.draw_grid([image_grid.Row("row", [plain(101), plain(102)])], ["first", ""], (96, 96))
+    figure = visualize.draw_grid([visualize.Row("row", [plain(101), plain(102)])], ["first", ""], (96, 96))
     top, left = places(figure, 101)[:2]
     dark = (figure < 200).all(axis=2)
     above, beside = dark[:top], dark[:, :left]
@@ -40,8 +40,8 @@ def test_draw_grid_places_labels_above_columns_and_beside_rows():
 
 
 def test_draw_grid_leaves_empty_cells_white_and_separates_groups():
-    rows = [image_grid.Row("", [plain(101), None]), image_grid.Row("", [plain(103), plain(104)], starts_group=True)]
-    figure = image_grid.draw_grid(rows, ["", ""], (48, 64))
+    rows = [visualize.Row("", [plain(101), None]), visualize.Row("", [plain(103), plain(104)], starts_group=True)]
+    figure = visualize.draw_grid(rows, ["", ""], (48, 64))
     top, left = places(figure, 101)[:2]
     assert (figure[top : top + 48, left + 64 :] == WHITE).all()
     assert places(figure, 103)[0] == top + 48 + 8

@@ -1,0 +1,82 @@
+"""Options that several commands share, and the files of a model, which no command may replace."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+from fomm_tf import video
+
+YES_OR_NO = argparse.BooleanOptionalAction
+_MODEL_FILES = ("config.yaml", "checkpoint", "ckpt-*", "best", "weights.npz", "README.txt")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Declares the model."""
+    text = "the model's run directory (default: the bundled model)"
+    parser.add_argument("--run", metavar="RUN", dest="folder", help=text)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Declares the source, the driving video and the output."""
+    add = parser.add_argument
+    text = "the driving video: a file, a directory of frames, or a stacked png"
+    add("--source", metavar="IMAGE", required=True, help="the image to animate")
+    add("--driving", metavar="VIDEO", required=True, help=text)
+    text = f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames"
+    add("--out", metavar="OUT", required=True, help=text)
+
+
+def add_range(parser: argparse.ArgumentParser) -> None:
+    """Declares which part of the driving video is used."""
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="where to start in the driving video")
+    parser.add_argument("--duration", type=float, metavar="SECONDS", help="how much of the driving video to use")
+
+
+def add_fit(parser: argparse.ArgumentParser, text: str = "how images are resized to the model's size") -> None:
+    """Declares how frames of any size are fitted."""
+    parser.add_argument("--fit", choices=("crop", "pad", "stretch"), default="crop", help=f"{text} (default: crop)")
+
+
+def add_video(parser: argparse.ArgumentParser) -> None:
+    """Declares how the driving video is read and the output is written."""
+    add = parser.add_argument
+    add_fit(parser)
+    add_range(parser)
+    add("--fps", type=float, help="frames per second (default: the driving video's)")
+    add("--audio", action=YES_OR_NO, default=True, help="copy the driving video's audio (default: yes)")
+    add("--no-tag", action="store_true", help='omit "animated with fomm-tf" from the metadata of the output')
+    add_quiet(parser)
+
+
+def add_transfer(parser: argparse.ArgumentParser, mode: str | None = None, adapt_scale: bool | None = None) -> None:
+    """Declares the motion transfer, with its defaults; None for the run's."""
+    add = parser.add_argument
+    text = "transfer the motion relative to the first driving frame, or the driving pose itself"
+    default = mode or "the run's, relative unless it was changed"
+    add("--mode", choices=("relative", "absolute"), default=mode, help=f"{text} (default: {default})")
+    text = "scale relative motion by the ratio of the two objects' sizes"
+    default = "the run's" if adapt_scale is None else "no"
+    add("--adapt-scale", action=YES_OR_NO, default=adapt_scale, help=f"{text} (default: {default})")
+
+
+def transfer_overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    """The options of `add_transfer` that differ from the run's, as fields of `config.AnimateConfig`."""
+    overrides = {"mode": arguments.mode, "adapt_scale": arguments.adapt_scale}
+    return {name: value for name, value in overrides.items() if value is not None}
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Declares that only errors are printed."""
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def list_model_files(folder: str | None) -> list[pathlib.Path]:
+    """The files and directories of a run directory that loading it may read; other files may be added beside them.
+
+    Args:
+      folder: the run directory; None for the bundled model, whose files are not listed.
+    """
+    if folder is None:
+        return []
+    return [path for pattern in _MODEL_FILES for path in pathlib.Path(folder).glob(pattern)]
