@@ -15,18 +15,12 @@ from fomm_tf.opencv import cv2
 
 
 class Hits(NamedTuple):
-    """Intersections of rays with a mesh.
+    """Intersections of rays with a mesh."""
 
-    Attributes:
-      triangle: `[N]` int, -1 for a ray that hits nothing.
-      u, v: `[N]` float32 barycentric coordinates: point = (1 - u - v) a + u b + v c.
-      distance: `[N]` float32, infinite for a ray that hits nothing.
-    """
-
-    triangle: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
-    distance: np.ndarray
+    triangle: np.ndarray  # `[N]` int, -1 for a ray that hits nothing
+    u: np.ndarray  # `[N]` float32 barycentric coordinates: point = (1 - u - v) a + u b + v c
+    v: np.ndarray  # `[N]` float32 barycentric coordinates: point = (1 - u - v) a + u b + v c
+    distance: np.ndarray  # `[N]` float32, infinite for a ray that hits nothing
 
 
 class Caster:

@@ -26,21 +26,13 @@ _SHARES_FEMALE = (0.01, 0.02, 0.07, 0.1, 0.14, 0.11, 0.18, 0.26, 0.11)
 
 
 class Hair(NamedTuple):
-    """Hair or a head covering.
+    """Hair or a head covering."""
 
-    Attributes:
-      kind: of hair; `cap`, `beanie`, or `scarf` where that covers it.
-      color: `[3]` float32 sRGB.
-      line: `[2, N]` angles and heights of the hairline, for the scalp's color.
-      stubble: how much the scalp within the hairline is colored, 0 to 1.
-      surfaces: meshes.
-    """
-
-    kind: str
-    color: np.ndarray
-    line: np.ndarray
-    stubble: float
-    surfaces: tuple[Surface, ...]
+    kind: str  # of hair; `cap`, `beanie`, or `scarf` where that covers it
+    color: np.ndarray  # `[3]` float32 sRGB
+    line: np.ndarray  # `[2, N]` angles and heights of the hairline, for the scalp's color
+    stubble: float  # how much the scalp within the hairline is colored, 0 to 1
+    surfaces: tuple[Surface, ...]  # meshes
 
 
 def sample_color(random: np.random.Generator, shape: body.Shape) -> np.ndarray:

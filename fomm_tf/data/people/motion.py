@@ -40,21 +40,13 @@ _ARMS_DOWN = 0.45
 
 
 class Motion(NamedTuple):
-    """Frames of a motion.
+    """Frames of a motion."""
 
-    Attributes:
-      units: `[F, U]` float32 weights of the face units.
-      rotations: `[F, B, 3]` float32 (pitch, yaw, roll) of the bones, radians.
-      shift: `[F, 3]` float32 of the whole body, decimeters.
-      gaze: `[F, 2]` float32: to the person's left and up, -1 to 1.
-      time: `[F]` seconds.
-    """
-
-    units: np.ndarray
-    rotations: np.ndarray
-    shift: np.ndarray
-    gaze: np.ndarray
-    time: np.ndarray
+    units: np.ndarray  # `[F, U]` float32 weights of the face units
+    rotations: np.ndarray  # `[F, B, 3]` float32 (pitch, yaw, roll) of the bones, radians
+    shift: np.ndarray  # `[F, 3]` float32 of the whole body, decimeters
+    gaze: np.ndarray  # `[F, 2]` float32: to the person's left and up, -1 to 1
+    time: np.ndarray  # `[F]` seconds
 
 
 def sample_motion(seed: int, frames: int, step: int = 1, amount: float = 1.0, whole_body: bool = False) -> Motion:

@@ -19,49 +19,28 @@ _MEET, _BLINKS = 0.95, (0.4, 1.5)
 
 
 class Person(NamedTuple):
-    """A person at rest.
+    """A person at rest."""
 
-    Attributes:
-      shape: age, sex, ancestry, and the shaped base mesh.
-      skin: of the head.
-      clothes: below the collar.
-      hair: kind and color.
-      eyes: iris color, its edge's, the white's, `[3, 3]` float32 sRGB, and the iris' radius as a share of the eye's.
-      iris: that radius.
-      vertices: `[V, 3]` float32 at rest; the first are those of the base mesh.
-      coordinates: `[V, 3]` float32: for the body, the vertex' position on the base mesh.
-      weights: `[V, B]` float32 of the bones.
-      joints: `[B, 3]` float32.
-      units: `[U, M, 3]` float32: displacements of the vertices `moving` by each face unit.
-      moving: `[M]` int.
-      triangles: `[T, 3]` int.
-      materials: `[T]` `Material`.
-      colors: `[T, 3]` float32 sRGB of hair, cloth, and frames.
-      masks: `[V, 4]` float32: lips, eyelids, inside of the mouth, ambient occlusion.
-      normals: computes the vertices' normals.
-      strands: `[h, w]` float32 noise along hair.
-      eye_vertices: `[E]` int.
-    """
-
-    shape: body.Shape
-    skin: skin.Skin
-    clothes: surfaces.Clothes
-    hair: hair.Hair
+    shape: body.Shape  # age, sex, ancestry, and the shaped base mesh
+    skin: skin.Skin  # of the head
+    clothes: surfaces.Clothes  # below the collar
+    hair: hair.Hair  # kind and color
+    # Iris color, its edge's, the white's, `[3, 3]` float32 sRGB, and the iris' radius as a share of the eye's.
     eyes: np.ndarray
-    iris: float
-    vertices: np.ndarray
-    coordinates: np.ndarray
-    weights: np.ndarray
-    joints: np.ndarray
-    units: np.ndarray
-    moving: np.ndarray
-    triangles: np.ndarray
-    materials: np.ndarray
-    colors: np.ndarray
-    masks: np.ndarray
-    normals: geometry.VertexNormals
-    strands: np.ndarray
-    eye_vertices: np.ndarray
+    iris: float  # that radius
+    vertices: np.ndarray  # `[V, 3]` float32 at rest; the first are those of the base mesh
+    coordinates: np.ndarray  # `[V, 3]` float32: for the body, the vertex' position on the base mesh
+    weights: np.ndarray  # `[V, B]` float32 of the bones
+    joints: np.ndarray  # `[B, 3]` float32
+    units: np.ndarray  # `[U, M, 3]` float32: displacements of the vertices `moving` by each face unit
+    moving: np.ndarray  # `[M]` int
+    triangles: np.ndarray  # `[T, 3]` int
+    materials: np.ndarray  # `[T]` `Material`
+    colors: np.ndarray  # `[T, 3]` float32 sRGB of hair, cloth, and frames
+    masks: np.ndarray  # `[V, 4]` float32: lips, eyelids, inside of the mouth, ambient occlusion
+    normals: geometry.VertexNormals  # computes the vertices' normals
+    strands: np.ndarray  # `[h, w]` float32 noise along hair
+    eye_vertices: np.ndarray  # `[E]` int
 
 
 def sample_person(seed: int, whole_body: bool = False, texture_width: int = 768) -> Person:

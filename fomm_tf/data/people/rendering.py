@@ -169,17 +169,11 @@ def _measure(vertices, head, camera, size, rest, gaze) -> Truth:
 
 
 class _Drawing(NamedTuple):
-    """A frame before the camera's noise.
+    """A frame before the camera's noise."""
 
-    Attributes:
-      image: `[S, S, 3]` float32 sRGB in [0, 1].
-      face: `[S, S]` float32: fraction of each pixel that is the face (its skin, eyes, and mouth).
-      person: `[S, S]` float32: fraction that is the person.
-    """
-
-    image: np.ndarray
-    face: np.ndarray
-    person: np.ndarray
+    image: np.ndarray  # `[S, S, 3]` float32 sRGB in [0, 1]
+    face: np.ndarray  # `[S, S]` float32: fraction of each pixel that is the face (its skin, eyes, and mouth)
+    person: np.ndarray  # `[S, S]` float32: fraction that is the person
 
 
 def _draw(

@@ -16,68 +16,40 @@ _HALF_WIDTHS = {"talking": (1.2, 1.75), "portrait": (1.8, 2.6), "figure": (9.3, 
 
 
 class Camera(NamedTuple):
-    """A pinhole camera that looks along -z.
+    """A pinhole camera that looks along -z."""
 
-    Attributes:
-      position: `[3]`, decimeters.
-      focal: x in the frame (-1 to 1 from edge to edge) = focal * (x - position x) / (position z - z).
-    """
-
-    position: np.ndarray
-    focal: float
+    position: np.ndarray  # `[3]`, decimeters
+    focal: float  # x in the frame (-1 to 1 from edge to edge) = focal * (x - position x) / (position z - z)
 
 
 class Light(NamedTuple):
-    """Light from far away.
+    """Light from far away."""
 
-    Attributes:
-      direction: `[3]` unit, to the light.
-      color: `[3]` linear RGB times strength.
-      spread: angular size of the light, radians, for soft shadows.
-    """
-
-    direction: np.ndarray
-    color: np.ndarray
-    spread: float
+    direction: np.ndarray  # `[3]` unit, to the light
+    color: np.ndarray  # `[3]` linear RGB times strength
+    spread: float  # angular size of the light, radians, for soft shadows
 
 
 class Scene(NamedTuple):
-    """Everything in a clip except the person and the motion.
+    """Everything in a clip except the person and the motion."""
 
-    Attributes:
-      framing: one of `FRAMINGS`.
-      lights: the first casts shadows.
-      sky, ground: `[3]` linear RGB of light from above and below.
-      background: `[s, s, 3]` float32 sRGB, 1.25 times the frame.
-      offset: `[3]` from the person's face (or body) to the frame's middle, decimeters.
-      half_width: of the visible area, decimeters.
-      distance: of the camera.
-      shake: `[F, 2]` movement of the camera in units of half the frame.
-      brightness: of the person's skin in the image, sRGB.
-      contrast, saturation, gamma: of the camera's image.
-      tint: `[3]` white balance.
-      blur: standard deviation as a fraction of the frame's side.
-      noise: standard deviation of pixels, sRGB.
-      quality: of JPEG, or 0 for none.
-    """
-
-    framing: str
-    lights: tuple[Light, ...]
-    sky: np.ndarray
-    ground: np.ndarray
-    background: np.ndarray
-    offset: np.ndarray
-    half_width: float
-    distance: float
-    shake: np.ndarray
-    brightness: float
-    contrast: float
-    saturation: float
-    gamma: float
-    tint: np.ndarray
-    blur: float
-    noise: float
-    quality: int
+    framing: str  # one of `FRAMINGS`
+    lights: tuple[Light, ...]  # the first casts shadows
+    sky: np.ndarray  # `[3]` linear RGB of light from above and below
+    ground: np.ndarray  # `[3]` linear RGB of light from above and below
+    background: np.ndarray  # `[s, s, 3]` float32 sRGB, 1.25 times the frame
+    offset: np.ndarray  # `[3]` from the person's face (or body) to the frame's middle, decimeters
+    half_width: float  # of the visible area, decimeters
+    distance: float  # of the camera
+    shake: np.ndarray  # `[F, 2]` movement of the camera in units of half the frame
+    brightness: float  # of the person's skin in the image, sRGB
+    contrast: float  # of the camera's image
+    saturation: float  # of the camera's image
+    gamma: float  # of the camera's image
+    tint: np.ndarray  # `[3]` white balance
+    blur: float  # standard deviation as a fraction of the frame's side
+    noise: float  # standard deviation of pixels, sRGB
+    quality: int  # of JPEG, or 0 for none
 
 
 def sample_scene(seed: int, framing: str, frames: int, size: int, step: int = 1, still: bool = False) -> Scene:

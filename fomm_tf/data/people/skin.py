@@ -27,26 +27,16 @@ _EYE_Y, _EYE_X, _MOUTH_Y, _CHIN_Y = 7.29, 0.31, 6.6, 6.18
 
 
 class Skin(NamedTuple):
-    """Colors of a person's skin; sRGB in [0, 1].
+    """Colors of a person's skin; sRGB in [0, 1]."""
 
-    Attributes:
-      texture: `[h, w, 4]` uint8 of `head_map`: sRGB color, and fraction of hair.
-      tone: `[3]` float32, of the body.
-      lips: `[3]` float32.
-      lids: `[3]` float32, color of the eyelids.
-      lip_strength, lid_strength: opacity of these colors, 0 to 1.
-      gloss: strength of the highlights, 0 matte to 1 oily.
-      beard: `[h, w]` float32: length of the beard, 0 to 1, by which the shape is moved outward.
-    """
-
-    texture: np.ndarray
-    tone: np.ndarray
-    lips: np.ndarray
-    lids: np.ndarray
-    lip_strength: float
-    lid_strength: float
-    gloss: float
-    beard: np.ndarray
+    texture: np.ndarray  # `[h, w, 4]` uint8 of `head_map`: sRGB color, and fraction of hair
+    tone: np.ndarray  # `[3]` float32, of the body
+    lips: np.ndarray  # `[3]` float32
+    lids: np.ndarray  # `[3]` float32, color of the eyelids
+    lip_strength: float  # opacity of these colors, 0 to 1
+    lid_strength: float  # opacity of these colors, 0 to 1
+    gloss: float  # strength of the highlights, 0 matte to 1 oily
+    beard: np.ndarray  # `[h, w]` float32: length of the beard, 0 to 1, by which the shape is moved outward
 
 
 def sample_skin(random: np.random.Generator, shape: body.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
@@ -246,15 +236,10 @@ def _sample_make_up(random, tone, made_up):
 
 
 class HeadMap(NamedTuple):
-    """Positions on the base mesh under each texel.
+    """Positions on the base mesh under each texel."""
 
-    Attributes:
-      points: `[h, w, 3]` float32.
-      angle: `[h, w]` float32 in radians.
-    """
-
-    points: np.ndarray
-    angle: np.ndarray
+    points: np.ndarray  # `[h, w, 3]` float32
+    angle: np.ndarray  # `[h, w]` float32 in radians
 
 
 @functools.lru_cache(maxsize=2)

@@ -43,37 +43,22 @@ class Material(enum.IntEnum):
 
 
 class Surface(NamedTuple):
-    """A mesh at rest.
+    """A mesh at rest."""
 
-    Attributes:
-      vertices: `[V, 3]` float32, decimeters.
-      coordinates: `[V, 3]` float32, of its texture: for a sheet (angle, fraction of the way down, height).
-      triangles: `[T, 3]` int.
-      material: of all its triangles.
-      color: `[3]` float32, sRGB in [0, 1].
-    """
-
-    vertices: np.ndarray
-    coordinates: np.ndarray
-    triangles: np.ndarray
-    material: Material
-    color: np.ndarray
+    vertices: np.ndarray  # `[V, 3]` float32, decimeters
+    coordinates: np.ndarray  # `[V, 3]` float32, of its texture: for a sheet (angle, fraction of the way down, height)
+    triangles: np.ndarray  # `[T, 3]` int
+    material: Material  # of all its triangles
+    color: np.ndarray  # `[3]` float32, sRGB in [0, 1]
 
 
 class Skull(NamedTuple):
-    """The surface of a head and shoulders, seen from an axis through the head.
+    """The surface of a head and shoulders, seen from an axis through the head."""
 
-    Attributes:
-      center: `[3]` middle of the head; y is about that of the ears' tops.
-      crown: y of the top.
-      caster: rays at the body without its ears.
-      size: of the head compared with the base mesh.
-    """
-
-    center: np.ndarray
-    crown: float
-    caster: geometry.Caster
-    size: float
+    center: np.ndarray  # `[3]` middle of the head; y is about that of the ears' tops
+    crown: float  # y of the top
+    caster: geometry.Caster  # rays at the body without its ears
+    size: float  # of the head compared with the base mesh
 
 
 def measure_skull(human: body.Human, vertices: np.ndarray) -> Skull:
@@ -209,29 +194,17 @@ def grid_triangles(columns: int, rows: int, closed: bool, rows_closed: bool = Fa
 
 
 class Clothes(NamedTuple):
-    """Clothes of a person.
+    """Clothes of a person."""
 
-    Attributes:
-      kind: of the collar.
-      collar: front height, back height, power of the curve between them; on the base mesh.
-      colors: `[4, 3]` float32 sRGB: main, second, shirt, tie.
-      pattern: `[3]` radians per decimeter of stripes along x, y, z; zero for plain.
-      checked: whether stripes cross.
-      puff: distance of the cloth from the skin, decimeters.
-      bare_legs: height below which legs are bare, and of sleeves the |x| beyond which arms are (base mesh).
-      bare_arms: |x| beyond which arms are bare.
-      grain: `[5, 3]` directions of fine folds.
-    """
-
-    kind: str
-    collar: tuple[float, float, float]
-    colors: np.ndarray
-    pattern: np.ndarray
-    checked: bool
-    puff: float
-    bare_legs: float
-    bare_arms: float
-    grain: np.ndarray
+    kind: str  # of the collar
+    collar: tuple[float, float, float]  # front height, back height, power of the curve between them; on the base mesh
+    colors: np.ndarray  # `[4, 3]` float32 sRGB: main, second, shirt, tie
+    pattern: np.ndarray  # `[3]` radians per decimeter of stripes along x, y, z; zero for plain
+    checked: bool  # whether stripes cross
+    puff: float  # distance of the cloth from the skin, decimeters
+    bare_legs: float  # height below which legs are bare, and of sleeves the |x| beyond which arms are (base mesh)
+    bare_arms: float  # |x| beyond which arms are bare
+    grain: np.ndarray  # `[5, 3]` directions of fine folds
 
 
 def sample_clothes(random: np.random.Generator, color: np.ndarray | None = None) -> Clothes:
