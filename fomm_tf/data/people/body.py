@@ -1,7 +1,7 @@
 """The human mesh with its shape targets, face units, and skeleton, from `assets/human.npz`; shapes of identities.
 
-Convention: x to the person's left, y up, z out of the face; lengths in decimeters. `extract` built the file; its
-provenance and license (CC0) are in the same directory.
+Convention: x to the person's left, y up, z out of the face; lengths in decimeters. The file's provenance and license
+(CC0) are in its directory.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ _ASYMMETRIES = 6
 _MAX_WEIGHT = 0.95
 
 
-class Part(enum.IntEnum):
-    """Part of the base mesh, as numbered in the file."""
+class Material(enum.IntEnum):
+    """How a triangle is shaded; the first six are the parts of the base mesh, as numbered in the file."""
 
-    BODY = 0
+    SKIN = 0
     LEFT_EYE = 1
     RIGHT_EYE = 2
     TEETH = 3
     TONGUE = 4
     LASHES = 5
+    HAIR = 6
+    CLOTH = 7
+    FRAME = 8
 
 
 class Target(NamedTuple):
@@ -56,7 +59,7 @@ class Human(NamedTuple):
 
     vertices: np.ndarray  # `[V, 3]` float32, the base mesh
     triangles: np.ndarray  # `[T, 3]` int
-    parts: np.ndarray  # `[T]` `Part` of each triangle
+    parts: np.ndarray  # `[T]` `Material` of each triangle
     masks: dict[str, np.ndarray]  # name -> `[V]` float32 in [0, 1]: lips, eyelids, ears, inside-mouth, fingernails
     occlusion: np.ndarray  # `[V]` float32: open share of the hemisphere over each vertex of the base mesh
     targets: dict[str, Target]  # name -> target, such as `nose/nose-hump-incr` or `macro/asian-male-old`
@@ -67,7 +70,7 @@ class Human(NamedTuple):
     joints: tuple[np.ndarray, ...]  # for each bone, the vertices whose mean is its joint
     weights: np.ndarray  # `[V, B]` float32, rows sum to 1
 
-    def part_vertices(self, part: Part) -> np.ndarray:
+    def part_vertices(self, part: Material) -> np.ndarray:
         """The vertices of a part, sorted."""
         return np.unique(self.triangles[self.parts == part])
 

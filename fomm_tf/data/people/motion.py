@@ -228,8 +228,7 @@ def _move_limbs(random, human, rotations, count, amount) -> None:
         rotations[:, leg, 2] = sign * track(-0.1, 0.35, 0.25)
         rotations[:, shin, 0] = 1.2 * np.clip(bend, 0, None)
         rotations[:, foot, 0] = -0.2 * bend
-    for bone, scale in (("spine05", 0.12), ("spine03", 0.12)):
-        rotations[:, human.bones.index(bone)] += np.stack(
-            [_wander(random, count, 0.3) for _ in range(3)], axis=-1
-        ) * [scale, 2 * scale, scale] * amount  # fmt: skip
+    for bone in ("spine05", "spine03"):
+        lean = np.stack([_wander(random, count, 0.3) for _ in range(3)], axis=-1) * [0.12, 0.24, 0.12]
+        rotations[:, human.bones.index(bone)] += lean * amount
     rotations[:, 0, 1] = 0.35 * _wander(random, count, 0.2) * amount
