@@ -46,6 +46,11 @@ class Module:
         source, initial, driving = (self._keypoint_specs(name) for name in ("source", "initial", "driving"))
         driving = {name: tf.TensorSpec([None, *spec.shape], tf.float32, name) for name, spec in driving.items()}
         switches = {name: tf.TensorSpec([None], tf.bool, name) for name in ("relative", "adapt_scale")}
+        # Functions of their own, so that a network is traced and stored once for all signatures.
+        images_spec = [tf.TensorSpec([None, *frame], tf.float32)]
+        self._detect_frames = tf.function(lambda frames: named(self.model.detect(frames)), images_spec, autograph=False)
+        self._encode = tf.function(self._encode_images, images_spec, autograph=False)
+        self._render_one = tf.function(self._render_example, autograph=False)
         self.signatures = {}
         for suffix, dtype in _FORMS.items():
             one = [] if dtype == tf.string else frame
@@ -79,7 +84,7 @@ class Module:
         return specs
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return named(self.model.detect(self._frames(inputs, "frames")))
+        return self._detect_frames(self._frames(inputs, "frames"))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
         return self._encode(self._frames(inputs, "source"))
@@ -87,7 +92,7 @@ class Module:
     def _frames(self, inputs: Tensors, name: str) -> tf.Tensor:
         return images.as_float(inputs[name], self.config.model.frame_size, name)
 
-    def _encode(self, source: tf.Tensor) -> Tensors:
+    def _encode_images(self, source: tf.Tensor) -> Tensors:
         encoded = self.model.encode_source(source)
         return {
             "image": encoded.image,
@@ -131,7 +136,7 @@ class Module:
 
         return _map_examples(render, inputs, dict.fromkeys(names, tf.float32))
 
-    def _render_one(self, inputs: Tensors) -> Tensors:
+    def _render_example(self, inputs: Tensors) -> Tensors:
         each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
         source = models.EncodedSource(
             each["image"], each["features"], keypoints_of(each, "source_"), each["source_lowres"]
@@ -150,12 +155,13 @@ class Module:
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        driving = self.model.detect(inputs["driving"])
+        driving = self._detect_frames(inputs["driving"])
         initial = {
-            name: tf.where(inputs["use_initial"], inputs[name], first[0])
-            for name, first in named(driving, "initial_").items()
+            f"initial_{name}": tf.where(inputs["use_initial"], inputs[f"initial_{name}"], value[0])
+            for name, value in driving.items()
         }
-        moved = self._transfer_one(inputs | encoded | named(driving, "driving_") | initial)
+        driving = {f"driving_{name}": value for name, value in driving.items()}
+        moved = self._transfer_one(inputs | encoded | driving | initial)
         frames = self._render_one(encoded | moved)["prediction"]
         return {_frames_name(dtype): images.from_float(frames, dtype)} | initial
 

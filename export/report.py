@@ -28,21 +28,13 @@ _FRAMES, _ROUNDS = 8, 5
 
 
 class Variant(NamedTuple):
-    """Measurements of one variant.
+    """Measurements of one variant."""
 
-    Attributes:
-      size: total size of the files in bytes.
-      worst: stage.output -> the largest difference from the Keras networks for the same inputs.
-      psnr: PSNR of the worst frame of a whole animation against the Keras networks, in dB.
-      pixels: the largest error of a keypoint, in pixels of a 256 x 256 frame.
-      times: stage -> median milliseconds per call with one driving frame.
-    """
-
-    size: int
-    worst: dict[str, float]
-    psnr: float
-    pixels: float
-    times: dict[str, float]
+    size: int  # total size of the files in bytes
+    worst: dict[str, float]  # stage.output -> the largest difference from the Keras networks for the same inputs
+    psnr: float  # PSNR of the worst frame of a whole animation against the Keras networks, in dB
+    pixels: float  # the largest error of a keypoint, in pixels of a 256 x 256 frame
+    times: dict[str, float]  # stage -> median milliseconds per call with one driving frame
 
 
 def measure(folder: pathlib.Path, built: stages.Stages) -> dict[str, Variant]:

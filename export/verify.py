@@ -23,18 +23,13 @@ _FRAMES = 4
 
 
 class Difference(NamedTuple):
-    """Difference of one output from the Keras networks.
+    """Difference of one output from the Keras networks."""
 
-    Attributes:
-      name: `signature.output`.
-      worst: the largest absolute difference, relative to the largest absolute value of the output where that is above
-        1 (Jacobians, and positions outside the frame).
-      allowed: the largest `worst` that passes.
-    """
-
-    name: str
+    name: str  # `signature.output`
+    # The largest absolute difference, relative to the largest absolute value of the output where that is above 1
+    # (Jacobians, and positions outside the frame).
     worst: float
-    allowed: float
+    allowed: float  # the largest `worst` that passes
 
 
 class Report(NamedTuple):

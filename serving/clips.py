@@ -18,19 +18,13 @@ from fomm_tf.serving.target import MessageBudget
 
 
 class FrameFormat(NamedTuple):
-    """The format of input and output frames.
+    """The format of input and output frames."""
 
-    Attributes:
-      signature: the signature for this format.
-      output: the name of its output with the animated frames.
-      check: converts an input frame to the tensor that is sent; takes its name for messages.
-      largest: an output frame that is at least as large as any.
-    """
-
-    signature: str
-    output: str
+    signature: str  # the signature for this format
+    output: str  # the name of its output with the animated frames
+    # Converts an input frame to the tensor that is sent; takes its name for messages.
     check: Callable[[np.ndarray | bytes, Model, str], np.ndarray]
-    largest: Callable[[Model], np.ndarray]
+    largest: Callable[[Model], np.ndarray]  # an output frame that is at least as large as any
 
 
 def _check_uint8(frame: np.ndarray, model: Model, name: str) -> np.ndarray:

@@ -33,17 +33,11 @@ _OPTIONS = [
 
 
 class Request(NamedTuple):
-    """A gRPC request.
+    """A gRPC request."""
 
-    Attributes:
-      method: of the PredictionService.
-      message: its argument.
-      name: the signature, or `metadata`, for messages.
-    """
-
-    method: str
-    message: message.Message
-    name: str
+    method: str  # of the PredictionService
+    message: message.Message  # its argument
+    name: str  # the signature, or `metadata`, for messages
 
 
 class Codec:

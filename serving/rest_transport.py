@@ -36,18 +36,12 @@ _UINT8_SIZE, _NUMBER_SIZE = 5, 20
 
 
 class Request(NamedTuple):
-    """An HTTP request.
+    """An HTTP request."""
 
-    Attributes:
-      method, path: of HTTP.
-      body: JSON, or None.
-      name: the signature, or `metadata`, for messages.
-    """
-
-    method: str
-    path: str
-    body: bytes | None
-    name: str
+    method: str  # of HTTP
+    path: str  # of HTTP
+    body: bytes | None  # JSON, or None
+    name: str  # the signature, or `metadata`, for messages
 
 
 class Codec:

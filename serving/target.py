@@ -26,25 +26,15 @@ _ADVICE = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A model on a server.
+    """A model on a server."""
 
-    Attributes:
-      server: `HOST:PORT`.
-      model: its name.
-      version: its number, or None.
-      label: a version label, or None; without both the server uses its highest version.
-      timeout: deadline of a request, in seconds.
-      retry_timeout: seconds for which a request is retried while the server is unavailable.
-      max_message_bytes: limit of a request, and of an answer as far as its size is known in advance.
-    """
-
-    server: str
-    model: str
-    version: int | None
-    label: str | None
-    timeout: float
-    retry_timeout: float
-    max_message_bytes: int
+    server: str  # `HOST:PORT`
+    model: str  # its name
+    version: int | None  # its number, or None
+    label: str | None  # a version label, or None; without both the server uses its highest version
+    timeout: float  # deadline of a request, in seconds
+    retry_timeout: float  # seconds for which a request is retried while the server is unavailable
+    max_message_bytes: int  # limit of a request, and of an answer as far as its size is known in advance
 
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
@@ -101,15 +91,10 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class MessageBudget:
-    """The size limit of one message.
+    """The size limit of one message."""
 
-    Attributes:
-      size: returns an upper bound of a tensor's bytes in the protocol.
-      limit: bytes of a message.
-    """
-
-    size: Callable[[np.ndarray], int]
-    limit: int
+    size: Callable[[np.ndarray], int]  # returns an upper bound of a tensor's bytes in the protocol
+    limit: int  # bytes of a message
 
     def remaining(self, tensors: Mapping[str, np.ndarray]) -> int:
         """Returns the bytes that remain for further tensors in a message with these."""

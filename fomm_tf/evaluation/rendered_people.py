@@ -24,21 +24,13 @@ _FITTED_CLIPS = 300
 
 
 class TrueClip(NamedTuple):
-    """A clip of a set, and what is known about it.
+    """A clip of a set, and what is known about it."""
 
-    Attributes:
-      name: without the split.
-      frames: `[N, H, W, 3]` uint8.
-      landmarks: `[N, P, 2]`.
-      values: `[N, 6]`, see `expression.true_values`.
-      masks: `[N, H, W]` bool, the face; None if the set has none.
-    """
-
-    name: str
-    frames: np.ndarray
-    landmarks: np.ndarray
-    values: np.ndarray
-    masks: np.ndarray | None
+    name: str  # without the split
+    frames: np.ndarray  # `[N, H, W, 3]` uint8
+    landmarks: np.ndarray  # `[N, P, 2]`
+    values: np.ndarray  # `[N, 6]`, see `expression.true_values`
+    masks: np.ndarray | None  # `[N, H, W]` bool, the face; None if the set has none
 
 
 def read_clips(root: Path, split: str, limit: int | None = None) -> Iterator[TrueClip]:

@@ -14,27 +14,16 @@ RunReports = Mapping[str, Mapping[int, ablation_plan.Reports]]
 
 
 class About(NamedTuple):
-    """What is compared.
+    """What is compared."""
 
-    Attributes:
-      command: the command line.
-      recipe: the base recipe.
-      steps: of each run; None if the recipe counts epochs.
-      seeds: of the runs.
-      runs: number of runs, unfinished ones included.
-      data: the data set.
-      pairs: the list of pairs to animate, or None.
-      images: file name -> caption.
-    """
-
-    command: str
-    recipe: str
-    steps: int | None
-    seeds: tuple[int, ...]
-    runs: int
-    data: str
-    pairs: str | None
-    images: Mapping[str, str] = {}
+    command: str  # the command line
+    recipe: str  # the base recipe
+    steps: int | None  # of each run; None if the recipe counts epochs
+    seeds: tuple[int, ...]  # of the runs
+    runs: int  # number of runs, unfinished ones included
+    data: str  # the data set
+    pairs: str | None  # the list of pairs to animate, or None
+    images: Mapping[str, str] = {}  # file name -> caption
 
 
 class Report:

@@ -18,21 +18,13 @@ _RESAMPLINGS = 2000
 
 
 class Column(NamedTuple):
-    """A column of the tables.
+    """A column of the tables."""
 
-    Attributes:
-      title: with its unit.
-      task: of the evaluation.
-      metric: its name in the evaluation.
-      digits: digits after the decimal point.
-      better: 1 if higher is better, -1 if lower is better.
-    """
-
-    title: str
-    task: str
-    metric: str
-    digits: int
-    better: int
+    title: str  # with its unit
+    task: str  # of the evaluation
+    metric: str  # its name in the evaluation
+    digits: int  # digits after the decimal point
+    better: int  # 1 if higher is better, -1 if lower is better
 
 
 COLUMNS = {
@@ -47,38 +39,24 @@ COLUMNS = {
 
 
 class Mean(NamedTuple):
-    """A mean over seeds.
+    """A mean over seeds."""
 
-    Attributes:
-      value: the mean.
-      low: minimum over seeds.
-      high: maximum over seeds.
-      seeds: the value of each seed, in order.
-    """
-
-    value: float
-    low: float
-    high: float
-    seeds: tuple[float, ...]
+    value: float  # the mean
+    low: float  # minimum over seeds
+    high: float  # maximum over seeds
+    seeds: tuple[float, ...]  # the value of each seed, in order
 
 
 class Difference(NamedTuple):
-    """A variant's mean over seeds minus Full's.
+    """A variant's mean over seeds minus Full's."""
 
-    Attributes:
-      value: over the seeds that both have.
-      low: lower end of the 95 % bootstrap confidence interval over videos; the same resampled videos are used for both
-        variants and for all seeds.
-      high: upper end.
-      worse: number of seeds for which the variant is worse than Full.
-      seeds: number of seeds.
-    """
-
-    value: float
+    value: float  # over the seeds that both have
+    # Lower end of the 95 % bootstrap confidence interval over videos; the same resampled videos are used for both
+    # variants and for all seeds.
     low: float
-    high: float
-    worse: int
-    seeds: int
+    high: float  # upper end
+    worse: int  # number of seeds for which the variant is worse than Full
+    seeds: int  # number of seeds
 
 
 class _Sums(NamedTuple):

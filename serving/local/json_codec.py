@@ -19,17 +19,11 @@ _BYTES_SUFFIX = "_bytes"
 
 
 class PredictBody(NamedTuple):
-    """The parsed body of a predict request.
+    """The parsed body of a predict request."""
 
-    Attributes:
-      signature: its name.
-      row_format: whether the inputs came as `instances`; the outputs are then returned as `predictions`.
-      values: the value of `instances` or `inputs`.
-    """
-
-    signature: str
-    row_format: bool
-    values: object
+    signature: str  # its name
+    row_format: bool  # whether the inputs came as `instances`; the outputs are then returned as `predictions`
+    values: object  # the value of `instances` or `inputs`
 
 
 def parse(body: bytes) -> PredictBody:
