@@ -8,7 +8,6 @@ import numpy as np
 import tqdm
 
 from fomm_tf import video
-from fomm_tf.serving import base_client
 from fomm_tf.serving import client as clients
 
 TAG = "animated with fomm-tf"
@@ -30,7 +29,7 @@ class Options(NamedTuple):
 
     relative: bool = True
     adapt_scale: bool = False
-    batch_size: int = base_client.BATCH_SIZE
+    batch_size: int = clients.BATCH_SIZE
     fit: str = "crop"
     audio: bool = True
     audio_start: float = 0.0

@@ -6,7 +6,7 @@ import argparse
 
 from fomm_tf import console, errors, video
 from fomm_tf.cli import animate as local
-from fomm_tf.serving import base_client
+from fomm_tf.serving import client as clients
 
 _ANIMATE = "animate an image with the motion of a video, through a server"
 
@@ -18,7 +18,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     animate.add_argument("--server", metavar="HOST:PORT", required=True, help="address of the model server")
     local.add_file_arguments(animate)
     animate.add_argument(
-        "--protocol", choices=base_client.PROTOCOLS, default="rest", help="protocol of that port (default: rest)"
+        "--protocol", choices=clients.PROTOCOLS, default="rest", help="protocol of that port (default: rest)"
     )
     animate.add_argument("--model", metavar="NAME", default="fomm", help="model name on the server (default: fomm)")
     version = animate.add_mutually_exclusive_group()
@@ -40,21 +40,21 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        default=base_client.BATCH_SIZE,
+        default=clients.BATCH_SIZE,
         help="driving frames per request (default: %(default)s)",
     )
     animate.add_argument(
         "--timeout",
         type=float,
         metavar="SECONDS",
-        default=base_client.TIMEOUT,
+        default=clients.TIMEOUT,
         help="deadline of each request (default: %(default)g)",
     )
     animate.add_argument(
         "--retry-timeout",
         type=float,
         metavar="SECONDS",
-        default=base_client.RETRY_TIMEOUT,
+        default=clients.RETRY_TIMEOUT,
         help="how long to retry while the server is unavailable (default: %(default)g)",
     )
     local.add_video_arguments(animate)
@@ -67,7 +67,6 @@ def _animate(arguments: argparse.Namespace) -> None:
     driving = video.open_video(arguments.driving, arguments.start, arguments.duration, arguments.fps)
 
     from fomm_tf.serving import animation
-    from fomm_tf.serving import client as clients
 
     options = animation.Options(
         relative=arguments.mode == "relative",

@@ -11,16 +11,16 @@ from fomm_tf.export import runner
 
 pytestmark = pytest.mark.slow
 CONFORMANCE = pytest.mark.conformance
-OTHERS = ["align-corners-false", "tall", "one-keypoint"]
-GATHERS = ["zeroth-order-no-occlusion", *OTHERS, "512", "bundled"]
+ZEROTH_ORDER = "zeroth-order-no-occlusion-blend"
+OTHERS = ["zeroth-order-no-occlusion", "blend-source", "align-corners-false", "tall", "one-keypoint"]
+GATHERS = ["zeroth-order-no-occlusion", *OTHERS[2:], "512", "bundled"]
 FILES = [
-    pytest.param("tflite", ["tiny"], id="tflite-tiny"),
-    pytest.param(
-        "tflite-float32", ["zeroth-order-no-occlusion", "blend-source"], id="tflite-zeroth-order-blend-source"
-    ),
+    pytest.param("tflite", ["bundled"], id="tflite-bundled"),
+    pytest.param("tflite-float32", [ZEROTH_ORDER], id="tflite-zeroth-order"),
     pytest.param("onnx", ["tiny"], id="onnx-tiny"),
-    pytest.param("onnx-float32", ["zeroth-order-no-occlusion", "blend-source"], id="onnx-zeroth-order-blend-source"),
+    pytest.param("onnx-float32", [ZEROTH_ORDER], id="onnx-zeroth-order"),
     pytest.param("onnx-gathers", ["tiny"], id="onnx-gathers-tiny"),
+    pytest.param("tflite", ["tiny"], id="tflite-tiny", marks=CONFORMANCE),
     pytest.param("tflite-float32", [*OTHERS, *model_list.REFERENCE], id="tflite-others", marks=CONFORMANCE),
     pytest.param("onnx-float32", [*OTHERS, *model_list.REFERENCE, "512"], id="onnx-others", marks=CONFORMANCE),
     # Differs from the line before in the warps alone, which these models cover.
