@@ -1,5 +1,7 @@
 """`fomm ablation`: user errors, and a small ablation that is stopped and resumed."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -7,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -122,19 +125,21 @@ def test_plan_lists_runs_seed_by_seed(tmp_path):
 
 @pytest.fixture(scope="module")
 def ablation(data, recipe, tmp_path_factory):
-    """An ablation of two runs, stopped in the first and resumed: its arguments and output."""
+    """An ablation of two runs, stopped in the first and resumed: its arguments and output.
+
+    A process that is stopped starts a worker, as `fomm ablation` does; then both runs are finished in this process.
+    """
     out = tmp_path_factory.mktemp("ablation") / "out"
     chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "custom_detectors:find_brightest")
     argv = arguments(data, out, *chosen, recipe=recipe)
-    start = {
-        "args": [sys.executable, "-m", "fomm_tf", "ablation", *argv],
-        "cwd": ROOT,
-        "env": os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module custom_detectors
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-    }
-    first = subprocess.Popen(**start)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "fomm_tf", "ablation", *argv],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module custom_detectors
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for line in first.stdout:
         if line.startswith("baseline-seed0: step 2 of"):
             break
@@ -143,11 +148,22 @@ def ablation(data, recipe, tmp_path_factory):
     assert first.returncode == 130 and "Traceback" not in complaint, complaint
     assert "baseline-seed0: stopped and saved at step" in printed and "run the same command again to resume" in printed
     assert not (out / "full-seed0").exists() and not (out / "report.md").exists()
-    again = subprocess.run(**start, check=False)
-    assert again.returncode == 0, again.stderr
-    assert f"baseline-seed0: step {STEPS} of {STEPS}" in again.stdout and "step 1 of" in again.stdout
-    assert "baseline-seed0: step 1 of" not in again.stdout
-    return out, argv, again.stdout
+
+    def finish(task, protocol, report):
+        lines = io.StringIO()
+        with contextlib.redirect_stdout(lines), warnings.catch_warnings():
+            ablation_runner.train_and_evaluate(task, protocol)
+        for line in lines.getvalue().splitlines():
+            report(f"{task.name}: {line}")
+
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(ablation_runner, "_run_in_worker", finish)
+        assert run(argv) == 0
+    printed = printed.getvalue()
+    assert f"baseline-seed0: step {STEPS} of {STEPS}" in printed and "step 1 of" in printed
+    assert "baseline-seed0: step 1 of" not in printed
+    return out, argv, printed
 
 
 @pytest.mark.conformance

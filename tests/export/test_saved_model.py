@@ -13,7 +13,7 @@ from PIL import Image
 
 import fomm_tf
 from fomm_tf import checkpoint, cli, demo, errors, video
-from fomm_tf.export import examples, module, saved_model, verify
+from fomm_tf.export import examples, module, saved_model
 from fomm_tf.inference import animator
 from fomm_tf.ops import keypoints
 
@@ -281,8 +281,8 @@ def test_check_rejects_a_model_of_another_run(run_folder, saved, capsys):
 
 
 def test_export_saved_model_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys, monkeypatch):
-    difference = verify.Difference("animate.prediction", 0.5, 1e-5)
-    monkeypatch.setattr(verify, "compare", lambda run, saved: verify.Report([difference], 80.0))
+    difference = saved_model.Difference("animate.prediction", 0.5, 1e-5)
+    monkeypatch.setattr(saved_model, "compare", lambda run, saved: saved_model.Comparison([difference], 80.0))
     monkeypatch.setattr(saved_model, "_warmup_requests", lambda *_: [])
     monkeypatch.setattr(module, "_FORMS", {"": tf.float32})  # the fewest signatures
     line = ["--run", str(run_folder("smallest")), "--to", "saved_model", "--out", str(tmp_path)]
@@ -293,4 +293,4 @@ def test_export_saved_model_over_tolerance_leaves_nothing(run_folder, tmp_path, 
 
 def test_check_tolerances_rejects_low_psnr():
     with pytest.raises(errors.UserError, match=r"bfloat16: PSNR against the Keras model is 30.0 dB"):
-        verify.check_tolerances(verify.Report([], 30.0), "bfloat16")
+        saved_model.check_tolerances(saved_model.Comparison([], 30.0), "bfloat16")
