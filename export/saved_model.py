@@ -173,7 +173,5 @@ def check_tolerances(comparison: Comparison, precision: str) -> None:
                 f"{_MIN_PSNR_DB:.0f}; export another precision, or skip the verification."
             )
         return
-    worst = max(
-        comparison.differences, key=lambda each: each.worst / each.allowed if each.worst == each.worst else np.inf
-    )
+    worst = max(comparison.differences, key=lambda each: np.nan_to_num(each.worst / each.allowed, nan=np.inf))
     check_difference(worst.name, worst.worst, worst.allowed)
