@@ -52,34 +52,25 @@ _PATCH_RIDGE, _POINTS_RIDGE = 1e-3, 0.1  # strength of the regularization
 Points = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-class TrueClip(NamedTuple):
+class _TrueClip(NamedTuple):
     """A clip of a set, and what is known about it."""
 
     name: str  # without the split
     frames: np.ndarray  # `[N, H, W, 3]` uint8
     landmarks: np.ndarray  # `[N, P, 2]`
-    values: np.ndarray  # `[N, 6]`, see `true_values`
+    values: np.ndarray  # `[N, 6]` true signals, in the order of `SIGNALS`
     masks: np.ndarray | None  # `[N, H, W]` bool, the face; None if the set has none
 
 
-def read_clips(root: Path, split: str, limit: int | None = None) -> Iterator[TrueClip]:
-    """Reads the clips of a split in the order of their names.
-
-    Args:
-      root: of the set, as `python -m fomm_tf.data.people` writes it.
-      split: `train` or `test`.
-      limit: no more than the first of these.
-
-    Raises:
-      errors.UserError: if there is no such set.
-    """
+def _read_clips(root: Path, split: str, limit: int | None = None) -> Iterator[_TrueClip]:
+    """Reads the first `limit` clips of a split in the order of their names."""
     check_set(root, split)
     for path in sorted((root / "truth" / split).glob("*.json"))[:limit]:
         record = json.loads(path.read_text(encoding="utf-8"))
         frames, masks = root / split / path.stem, root / "masks" / split / path.stem
         masks = _read_frames(masks)[..., 0] > 127 if masks.is_dir() else None
         landmarks = np.array(record["landmarks"])
-        yield TrueClip(path.stem, _read_frames(frames), landmarks, true_values(record), masks)
+        yield _TrueClip(path.stem, _read_frames(frames), landmarks, _true_values(record), masks)
 
 
 def _read_frames(path: Path) -> np.ndarray:
@@ -127,7 +118,7 @@ def fit_reader(root: Path, count: int, detect: Points | None) -> ExpressionReade
       count: clips to fit on.
       detect: see `ExpressionReader`.
     """
-    clips = list(read_clips(root, "train", count))
+    clips = list(_read_clips(root, "train", count))
     parts = (np.concatenate([getattr(clip, name) for clip in clips]) for name in ("frames", "landmarks", "values"))
     return ExpressionReader(detect, *parts)
 
@@ -149,7 +140,7 @@ def score(root: Path, results: Path, reader: ExpressionReader) -> dict:
     readings = {predictor: [] for predictor in PREDICTORS}
     quality = {predictor: {"face_psnr": [], "face_ssim": []} for predictor in (MODEL, SOURCE_COPY)}
     true = []
-    for clip in read_clips(root, "test"):
+    for clip in _read_clips(root, "test"):
         frames = {
             MODEL: _read_result(results, clip),
             SOURCE_COPY: np.broadcast_to(clip.frames[:1], clip.frames.shape),
@@ -177,7 +168,7 @@ def score(root: Path, results: Path, reader: ExpressionReader) -> dict:
     return scores
 
 
-def _read_result(results: Path, clip: TrueClip) -> np.ndarray:
+def _read_result(results: Path, clip: _TrueClip) -> np.ndarray:
     names = (clip.name, f"{clip.name}--{clip.name}")
     path = next((results / name for name in names if (results / name).is_dir()), None)
     if path is None:
@@ -209,7 +200,7 @@ def _correlation_cell(correlation: Mapping) -> str:
     return "{value:.3f} ({low:.3f} to {high:.3f}".format(**correlation) + f"{missing})"
 
 
-def true_values(record: Mapping) -> np.ndarray:
+def _true_values(record: Mapping) -> np.ndarray:
     """Returns the true signals of a clip's record in `people.json`, `[N, 6]` in the order of `SIGNALS`."""
     angles, gaze = np.array(record["yaw_pitch_roll"]), np.array(record["gaze"])
     eyes = np.array(record["eye_closure"]).mean(axis=1)
@@ -224,7 +215,7 @@ class ExpressionReader:
         `fomm_tf.detectors.load_points` returns it; None reads neither yaw nor pitch.
       frames: some thousands.
       landmarks: of the frames.
-      values: `[N, 6]`, see `true_values`.
+      values: `[N, 6]` true signals, in the order of `SIGNALS`.
 
     Raises:
       ValueError: if the detector finds no points in any frame.

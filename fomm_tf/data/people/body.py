@@ -133,10 +133,10 @@ def sample_shape(random: np.random.Generator) -> Shape:
     weight, muscle = float(np.clip(random.normal(0.05, 0.42), -1, 1)), float(random.beta(1, 4))
     weights = _macro_weights(male, age, ancestry, weight, muscle)
     weights.update(_detail_weights(random, human))
-    return Shape(male, age, ancestry, weight, muscle, apply_targets(human, weights))
+    return Shape(male, age, ancestry, weight, muscle, _apply_targets(human, weights))
 
 
-def apply_targets(human: Human, weights: dict[str, float]) -> np.ndarray:
+def _apply_targets(human: Human, weights: dict[str, float]) -> np.ndarray:
     """The base mesh with weighted targets, `[V, 3]` float32."""
     vertices = human.vertices.copy()
     for name, weight in weights.items():

@@ -59,13 +59,10 @@ def measure_skull(human: body.Human, vertices: np.ndarray) -> Skull:
     return Skull(center, crown, geometry.Caster(vertices, kept), float(size))
 
 
-def polar_radius(skull: Skull, angle: np.ndarray, polar: np.ndarray) -> np.ndarray:
-    """Distance of the skin from the head's middle along directions; gaps (the ears) are filled from their neighbors.
+def _polar_radius(skull: Skull, angle: np.ndarray, polar: np.ndarray) -> np.ndarray:
+    """Distance of the skin from the head's middle along directions, `[C, R]`; gaps (the ears) are filled.
 
-    Args:
-      skull: the head.
-      angle: `[C, R]`, 0 to the front.
-      polar: `[C, R]`, 0 straight up, pi / 2 level.
+    `angle` is 0 to the front, `polar` 0 straight up and pi / 2 level.
     """
     outward = np.stack([np.sin(polar) * np.sin(angle), np.cos(polar), np.sin(polar) * np.cos(angle)], axis=-1)
     outward = outward.astype(np.float32)
@@ -74,7 +71,7 @@ def polar_radius(skull: Skull, angle: np.ndarray, polar: np.ndarray) -> np.ndarr
     return _fill(np.where((radius > 0.5) & (radius < 1.9), radius, np.nan))
 
 
-def level_radius(skull: Skull, angle: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _level_radius(skull: Skull, angle: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance of the neck's and shoulders' skin from the vertical axis at heights, `[C, R]`; at most 1.6."""
     outward = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=-1).astype(np.float32)
     axis = np.stack([np.zeros_like(y), y, np.full_like(y, skull.center[2] - 0.15)], axis=-1).astype(np.float32)
@@ -128,12 +125,12 @@ def sheet(
     polar_end = np.where(end > 0, np.arccos(np.clip(end / 1.12, -1, 1)), np.pi / 2)
     way = share * (polar_end + np.clip(-end, 0, None))
     polar = np.clip(np.minimum(way, polar_end), 0.02, None)
-    radius = polar_radius(skull, turned, polar) + thickness * skull.size
+    radius = _polar_radius(skull, turned, polar) + thickness * skull.size
     across, y = radius * np.sin(polar), skull.center[1] + radius * np.cos(polar)
     down = np.clip(way - polar_end, 0, None) * skull.size
     y, across = y - down, across * (1 - np.clip(hang_in * down, 0, 0.75))
     across = across + wave[0] * smoothstep(down, 0.1, 0.6) * np.sin(wave[1] * down + 3 * np.sin(5 * angle))
-    skin = level_radius(skull, turned, y) + (0.05 + 0.3 * thickness) * skull.size
+    skin = _level_radius(skull, turned, y) + (0.05 + 0.3 * thickness) * skull.size
     across = np.where(down > 0, np.maximum(across, np.minimum(skin, 1.45)), across)
     vertices = np.stack([across * np.sin(turned), y, skull.center[2] + across * np.cos(turned)], axis=-1)
     coordinates = np.stack([angle, share, y - skull.center[1]], axis=-1)
