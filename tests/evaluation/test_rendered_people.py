@@ -1,4 +1,4 @@
-"""Measures on rendered people: exact on known cases, and a reader that reads what drawn faces do."""
+"""Measures on rendered people: exact on known cases, and a reader that recovers the expressions of drawn faces."""
 
 import functools
 import json

@@ -13,7 +13,7 @@ METRICS = ("l1", "psnr", "ssim")
 
 def draw_reports(seed, shift=0.0, videos=12, found=True):
     """Reports as evaluations write them: a shifted variant is worse in every metric."""
-    random_ = random.Random(seed)
+    rng = random.Random(seed)
 
     def evaluation(metrics):
         results = []
@@ -21,7 +21,7 @@ def draw_reports(seed, shift=0.0, videos=12, found=True):
             frames = 5 + number % 3
             hard = 0.05 + 0.01 * number
             model = {
-                name: {"total": frames * (hard + shift * (1 if name == "l1" else -1) + random_.uniform(0, 0.004)),
+                name: {"total": frames * (hard + shift * (1 if name == "l1" else -1) + rng.uniform(0, 0.004)),
                        "frames": frames, "missing": 0}
                 for name in metrics
             }  # fmt: skip
@@ -33,10 +33,10 @@ def draw_reports(seed, shift=0.0, videos=12, found=True):
         }
         return {"overall": overall, "videos": results, "skipped": [], "detectors": ""}
 
-    made = {"reconstruction": evaluation(METRICS), "animation": evaluation(("l1",))}
+    reports = {"reconstruction": evaluation(METRICS), "animation": evaluation(("l1",))}
     if not found:
-        made["reconstruction"]["overall"]["ssim"]["model"]["value"] = None
-    return made
+        reports["reconstruction"]["overall"]["ssim"]["model"]["value"] = None
+    return reports
 
 
 def overall_of(videos, name, who="model"):
@@ -81,8 +81,8 @@ def test_compare_interval_matches_a_loop_over_resampled_videos():
             videos = [[reports["reconstruction"]["videos"][number] for number in drawn] for reports in which]
             ends.append(np.mean([overall_of(chosen, "l1") for chosen in videos]))
         found.append(ends[0] - ends[1])
-    made = ablation_report.compare(runs, full, "l1")
-    assert (made.low, made.high) == pytest.approx(tuple(np.percentile(found, [2.5, 97.5])), abs=1e-4)
+    actual = ablation_report.compare(runs, full, "l1")
+    assert (actual.low, actual.high) == pytest.approx(tuple(np.percentile(found, [2.5, 97.5])), abs=1e-4)
 
 
 def test_measured_omits_columns_without_a_value():
@@ -106,8 +106,8 @@ def test_report_has_the_paper_s_tables():
         name: {seed: draw_reports(seed + number, shift) for seed in (0, 1)}
         for number, (name, shift) in enumerate((("baseline", 0.02), ("pyramid-occlusion", 0.01), ("full", 0.0)))
     }
-    made = make_report(found, wanted=6)
-    text, contents = made.markdown(), json.loads(made.json())
+    report = make_report(found, wanted=6)
+    text, contents = report.markdown(), json.loads(report.json())
     assert "so far" not in text
     l1 = ablation_report.mean(list(found["full"].values()), "l1")
     assert f"| Full | {l1.value:.4f} ({l1.low:.4f} to {l1.high:.4f}) |" in text

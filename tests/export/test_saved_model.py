@@ -1,4 +1,4 @@
-"""SavedModels against the Keras networks, as servers meet them: batched, fed nonsense, asked again."""
+"""SavedModels against the Keras networks, as servers use them: batches, invalid inputs, repeated requests."""
 
 import io
 import json
@@ -36,7 +36,7 @@ MODELS = [
 
 
 def decoded(value):
-    """What a signature answers, as numbers: JPEG bytes as images."""
+    """A signature's output as numbers: JPEG bytes as images."""
     if value.dtype != tf.string:
         return np.float32(value)
     if value.numpy().flat[0].startswith(b"{"):
@@ -46,7 +46,7 @@ def decoded(value):
 
 @pytest.fixture(scope="module")
 def server(saved):
-    """Calls a signature as a server does: what it is sent is compared with no signature beforehand."""
+    """Calls a signature as a server does, without comparing the inputs with the signature first."""
     session = tf.compat.v1.Session(graph=tf.Graph())
     with session.graph.as_default():
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(saved))
@@ -122,7 +122,7 @@ def test_metadata_describes_model_and_weights(run_folder, saved, served):
 
 @pytest.fixture(scope="module")
 def files(run_folder, tmp_path_factory):
-    """A picture and a clip of other sizes than the model's, and what `fomm animate` makes of them."""
+    """An image and a clip of other sizes than the model's, and the frames that `fomm animate` writes."""
     place = tmp_path_factory.mktemp("files")
     video.write_image(place / "source.png", demo.draw_image(100))
     with video.write_video(place / "driving.mp4", 25) as writer:
@@ -150,11 +150,11 @@ def test_animate_equals_fomm_animate(form, files, served, random_request):
     switches = {"use_initial": False, "relative": True, "adapt_scale": False}
     inputs = random_request(signature, 1) | images | {key: tf.constant([value]) for key, value in switches.items()}
     name = "frames" if form == "_uint8" else "frames_bytes"
-    made = decoded(signature(**inputs)[name]).reshape(expected.shape)
+    actual = decoded(signature(**inputs)[name]).reshape(expected.shape)
     if form == "_uint8":
-        assert np.abs(made - expected).max() <= 1
-    else:  # what comes back has been through JPEG once more
-        assert np.abs(made - expected).mean() < 1
+        assert np.abs(actual - expected).max() <= 1
+    else:  # the result is encoded as JPEG once more
+        assert np.abs(actual - expected).mean() < 1
 
 
 def test_animate_in_two_parts_equals_animator(run_folder, served):
@@ -184,7 +184,7 @@ def test_transfer_switches_equal_fomm_tf_transfer(relative, adapt_scale, served,
         "relative": tf.constant([relative]),
         "adapt_scale": tf.constant([adapt_scale]),
     }
-    made = signature(**inputs)
+    actual = signature(**inputs)
     points = [
         {part: inputs[f"{owner}_{part}"].numpy() for part in ("value", "jacobian")}
         for owner in ("source", "driving", "initial")
@@ -195,12 +195,12 @@ def test_transfer_switches_equal_fomm_tf_transfer(relative, adapt_scale, served,
         mode="relative" if relative else "absolute",
         adapt_scale=adapt_scale,
     )
-    np.testing.assert_allclose(made["value"][0], expected.value, atol=1e-5)
-    np.testing.assert_allclose(made["jacobian"][0], expected.jacobian, atol=1e-5)
+    np.testing.assert_allclose(actual["value"][0], expected.value, atol=1e-5)
+    np.testing.assert_allclose(actual["jacobian"][0], expected.jacobian, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "complaint"),
+    ("name", "change", "message"),
     [
         ("detect", {"frames": np.full([1, 64, 64, 3], np.nan)}, "frames must lie in"),
         ("detect", {"frames": np.full([1, 64, 64, 3], 2.0)}, "frames must lie in"),
@@ -234,15 +234,15 @@ def test_transfer_switches_equal_fomm_tf_transfer(relative, adapt_scale, served,
         ("metadata", {"request": np.zeros([], "S1")}, "request"),
     ],
 )
-def test_signature_rejects_invalid_input_and_keeps_serving(name, change, complaint, served, server, random_request):
+def test_signature_rejects_invalid_input_and_keeps_serving(name, change, message, served, server, random_request):
     good = {key: tensor.numpy() for key, tensor in random_request(served.signatures[name], 1).items()}
     bad = good | {key: value.astype(good[key].dtype) for key, value in change.items()}
-    with pytest.raises(tf.errors.InvalidArgumentError, match=complaint):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         server(name, bad)
     expected = served.signatures[name](**{key: tf.constant(value) for key, value in good.items()})
-    for key, made in server(name, good).items():
+    for key, actual in server(name, good).items():
         atol = {tf.uint8: 1, tf.string: 8}.get(expected[key].dtype, 2e-5)
-        np.testing.assert_allclose(decoded(tf.constant(made)), decoded(expected[key]), atol=atol)
+        np.testing.assert_allclose(decoded(tf.constant(actual)), decoded(expected[key]), atol=atol)
 
 
 def test_export_writes_the_bundled_model_by_default(bundled_files):

@@ -1,4 +1,4 @@
-"""Files of every form against the Keras networks, stage by stage, on many models."""
+"""Exported files of every format against the Keras networks, stage by stage, on many models."""
 
 import faces
 import model_list
@@ -66,7 +66,7 @@ def test_pipeline_equals_fomm_animate_on_real_clip(form, model, motion, run_fold
     ]
     assert cli.main([*(str(part) for part in line), "--out", str(tmp_path / "out"), "--quiet"]) == 0
     expected = [video.read_image(file) for file in sorted((tmp_path / "out").glob("*.png"))]
-    made = list(runner.Pipeline(files_of(model, form)[0]).animate(frames[-1], frames, adapt_scale=True))
-    assert len(made) == len(expected) > 10 and made[0].dtype == np.uint8
-    assert np.abs(np.int16(made) - np.int16(expected)).max() <= 1
-    assert np.abs(np.int16(made[5]) - np.int16(made[0])).max() > motion
+    actual = list(runner.Pipeline(files_of(model, form)[0]).animate(frames[-1], frames, adapt_scale=True))
+    assert len(actual) == len(expected) > 10 and actual[0].dtype == np.uint8
+    assert np.abs(np.int16(actual) - np.int16(expected)).max() <= 1
+    assert np.abs(np.int16(actual[5]) - np.int16(actual[0])).max() > motion
