@@ -3,14 +3,12 @@
 import contextlib
 import io
 import json
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import warnings
 
+import processes
 import pytest
 
 from fomm_tf import cli, config, video
@@ -132,14 +130,7 @@ def ablation(data, recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("ablation") / "out"
     chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "custom_detectors:find_brightest")
     argv = arguments(data, out, *chosen, recipe=recipe)
-    first = subprocess.Popen(
-        [sys.executable, "-m", "fomm_tf", "ablation", *argv],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module custom_detectors
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    first = processes.start("-m", "fomm_tf", "ablation", *argv, cwd=ROOT)
     for line in first.stdout:
         if line.startswith("baseline-seed0: step 2 of"):
             break
@@ -170,8 +161,8 @@ def ablation(data, recipe, tmp_path_factory):
 @pytest.mark.slow
 def test_ablation_resumed_run_has_the_same_weights_as_train_py(ablation, tmp_path):
     out, _, _ = ablation
-    straight = [sys.executable, "train.py", out / "baseline-seed0" / "config.yaml", "--run", tmp_path / "straight"]
-    subprocess.run(list(map(str, straight)), cwd=ROOT, capture_output=True, check=True)
+    straight = ["train.py", out / "baseline-seed0" / "config.yaml", "--run", tmp_path / "straight"]
+    assert processes.run(*straight, cwd=ROOT).returncode == 0
     one, other = (
         (folder / f"ckpt-{STEPS}.data-00000-of-00001").read_bytes()
         for folder in (out / "baseline-seed0", tmp_path / "straight")
