@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf.serving import failures, signatures
+from fomm_tf.serving import signatures
+from fomm_tf.serving.target import ArgumentError
 
 _JPEG_OR_PNG = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
@@ -39,7 +40,7 @@ def check_frames(frames: np.ndarray, size: tuple[int, int], name: str) -> np.nda
       The frames, uint8 or float32.
 
     Raises:
-      failures.ArgumentError: for a wrong shape, dtype or range.
+      ArgumentError: for a wrong shape, dtype or range.
     """
     frames, shape = np.asarray(frames), f"[N, {size[0]}, {size[1]}, 3], the model's size"
     _require(frames.ndim == 4 and frames.shape[1:] == (*size, 3), name, f"shape {list(frames.shape)}", shape)
@@ -65,7 +66,7 @@ def check_image_bytes(data: bytes, name: str) -> bytes:
     """Checks an encoded image.
 
     Raises:
-      failures.ArgumentError: if it is not bytes, or starts like neither JPEG nor PNG.
+      ArgumentError: if it is not bytes, or starts like neither JPEG nor PNG.
     """
     _require(isinstance(data, bytes), name, type(data).__name__, "bytes")
     _require(data.startswith(_JPEG_OR_PNG), name, f"bytes that start with {data[:8]!r}", "a JPEG or PNG image")
@@ -81,7 +82,7 @@ def check_keypoints(keypoints: Keypoints, model: signatures.Model, name: str) ->
       name: of the argument, for messages.
 
     Raises:
-      failures.ArgumentError: if they do not fit the model, are empty, or not finite.
+      ArgumentError: if they do not fit the model, are empty, or not finite.
     """
     value, jacobian = keypoints
     got, expected = ("None", "an array") if jacobian is None else ("an array", "None")
@@ -107,4 +108,4 @@ def _check_points(points: np.ndarray, shape: list[int], name: str) -> np.ndarray
 
 def _require(condition: object, name: str, got: str, expected: str) -> None:
     if not condition:
-        raise failures.ArgumentError(f"{name}: got {got}; expected {expected}.")
+        raise ArgumentError(f"{name}: got {got}; expected {expected}.")

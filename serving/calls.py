@@ -13,10 +13,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from fomm_tf.serving import arguments, failures
+from fomm_tf.serving import arguments
 from fomm_tf.serving.arguments import Keypoints
 from fomm_tf.serving.signatures import Call, Model, Tensors
-from fomm_tf.serving.target import MessageBudget
+from fomm_tf.serving.target import ArgumentError, MessageBudget
 
 # Most rows of `detect`, and frames of `transfer` and `render`, in a request: batching.config's max_batch_size.
 MAX_ROWS = 8
@@ -69,7 +69,7 @@ def transfer(
     driving = arguments.check_keypoints(driving, model, "`driving`")
     initial = arguments.check_keypoints(initial, model, "`initial`")
     if len(initial.value) != 1:
-        raise failures.ArgumentError(f"`initial`: got keypoints of {len(initial.value)} frames; expected one.")
+        raise ArgumentError(f"`initial`: got keypoints of {len(initial.value)} frames; expected one.")
     constant = source.keypoints.as_inputs("source_") | initial.as_inputs("initial_")
     constant |= _motion_options(relative, adapt_scale)
     return _keypoints((yield from _split("transfer", budget, constant, driving.as_inputs("driving_"), answer_size=1)))
@@ -177,7 +177,7 @@ class Clip:
       batch_size: frames per chunk, T; fewer where a message cannot hold so many.
 
     Raises:
-      failures.ArgumentError: for an invalid source, or a batch size below 1.
+      ArgumentError: for an invalid source, or a batch size below 1.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class Clip:
         batch_size: int,
     ) -> None:
         if batch_size < 1:
-            raise failures.ArgumentError(f"`batch_size`: got {batch_size}; expected at least 1.")
+            raise ArgumentError(f"`batch_size`: got {batch_size}; expected at least 1.")
         self._model, self._budget, self._format = model, budget, frame_format
         self._constant = {"source": frame_format.check(source, model, "`source`")[np.newaxis]}
         self._constant |= _motion_options(relative, adapt_scale)
@@ -211,7 +211,7 @@ class Clip:
         The answer to a call must be given to `read` before the next call is requested.
 
         Raises:
-          failures.ArgumentError: for an invalid frame.
+          ArgumentError: for an invalid frame.
         """
         frame = self._format.check(frame, self._model, f"`driving` frame {self._frame_count}")
         size = self._budget.size(frame)
@@ -227,10 +227,10 @@ class Clip:
         """Yields the call for the remaining frames, if there are any.
 
         Raises:
-          failures.ArgumentError: if no frame was added.
+          ArgumentError: if no frame was added.
         """
         if not self._frame_count:
-            raise failures.ArgumentError("`driving`: got no frames; expected at least one.")
+            raise ArgumentError("`driving`: got no frames; expected at least one.")
         if self._chunk:
             yield self._call()
 

@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from fomm_tf.serving import calls, failures, signatures
+from fomm_tf.serving import calls, signatures
 from fomm_tf.serving.arguments import Keypoints
 from fomm_tf.serving.calls import EncodedSource
-from fomm_tf.serving.failures import ArgumentError, ServerError
-from fomm_tf.serving.target import MessageBudget, Target
+from fomm_tf.serving.target import ArgumentError, Backoff, MessageBudget, ServerError, Target
 
 __all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
 
@@ -208,7 +207,7 @@ class Client(_Client):
         return self._cached_model or self._read_model(self._send(self._codec.metadata_request()))
 
     def _send(self, request: Any) -> Any:
-        backoff = failures.Backoff(self._target.retry_timeout)
+        backoff = Backoff(self._target.retry_timeout)
         while True:
             try:
                 return self._transport.send(request)
@@ -273,7 +272,7 @@ class AsyncClient(_Client):
         return self._cached_model or self._read_model(await self._send(self._codec.metadata_request()))
 
     async def _send(self, request: Any) -> Any:
-        backoff = failures.Backoff(self._target.retry_timeout)
+        backoff = Backoff(self._target.retry_timeout)
         while True:
             try:
                 return await self._transport.send(request)

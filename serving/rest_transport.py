@@ -72,7 +72,7 @@ class Codec:
         """The request for a call.
 
         Raises:
-          failures.ArgumentError: if it is too large.
+          ArgumentError: if it is too large.
         """
         inputs = {
             name: json_body.encode_base64(tensor) if tensor.dtype == np.object_ else tensor
@@ -111,7 +111,7 @@ class Transport:
         """Sends a request and returns the body of the response.
 
         Raises:
-          failures.ServerError: if the request fails.
+          ServerError: if the request fails.
         """
         deadline, body = time.monotonic() + self._target.timeout, bytearray()
         with (
