@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -23,6 +23,7 @@ from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
 Tensors = checks.Tensors
+Specs = dict[str, tf.TensorSpec]
 # Dtype of input and output frames by suffix of the signature.
 _FORMS = {"": tf.float32, "_uint8": tf.uint8, "_jpeg": tf.string}
 
@@ -43,43 +44,41 @@ class Module:
         self.config, self.model, self.metadata = run.config, run.model, json.dumps(metadata, indent=2)
         sizes = run.config.model
         frame, points = [*sizes.frame_size, 3], [sizes.num_keypoints, 2]
-        source, initial, driving = (self._keypoint_specs(name) for name in ("source", "initial", "driving"))
-        driving = {name: tf.TensorSpec([None, *spec.shape], tf.float32, name) for name, spec in driving.items()}
-        switches = {name: tf.TensorSpec([None], tf.bool, name) for name in ("relative", "adapt_scale")}
+        parts = {"value": points} | ({"jacobian": [*points, 2]} if sizes.jacobian else {})
+
+        def keypoints(prefix: str, *batch: None) -> Specs:
+            return specs({prefix + part: [*batch, *shape] for part, shape in parts.items()})
+
+        source, initial = keypoints("source_", None), keypoints("initial_", None)
+        driving, posed = keypoints("driving_", None, None), keypoints("", None, None)
+        switches = specs({"relative": [None], "adapt_scale": [None]}, tf.bool)
+        # Functions of their own, so that a network is traced and stored once for all signatures.
+        images_spec = [tf.TensorSpec([None, *frame], tf.float32)]
+        self._detect_frames = tf.function(lambda frames: named(self.model.detect(frames)), images_spec, autograph=False)
+        self._encode = tf.function(self._encode_images, images_spec, autograph=False)
+        self._render_one = tf.function(self._render_example, autograph=False)
         self.signatures = {}
         for suffix, dtype in _FORMS.items():
             one = [] if dtype == tf.string else frame
             shapes = {"frames": [None, *one], "source": [None, *one], "driving": [None, None, *one]}
-            frames, source_image, clip = ({name: tf.TensorSpec(shape, dtype, name)} for name, shape in shapes.items())
-            use_initial = {"use_initial": tf.TensorSpec([None], tf.bool, "use_initial")}
+            frames, source_image, clip = (specs({name: shape}, dtype) for name, shape in shapes.items())
+            use_initial = specs({"use_initial": [None]}, tf.bool)
             self.signatures |= {
                 "detect" + suffix: _checked(self._detect, frames),
                 "encode_source" + suffix: _checked(self._encode_source, source_image),
                 "animate" + suffix: _checked(self._animate, source_image | clip | use_initial | initial | switches),
             }
-        encoding = {
-            name: tf.TensorSpec(tensor.shape, tensor.dtype, name)
-            for name, tensor in self.signatures["encode_source"].structured_outputs.items()
-        }
-        posed = {"value": tf.TensorSpec([None, None, *points], tf.float32, "value")}
-        if sizes.jacobian:
-            posed["jacobian"] = tf.TensorSpec([None, None, *points, 2], tf.float32, "jacobian")
+        encoded = self.signatures["encode_source"].structured_outputs
+        encoding = specs({name: tensor.shape for name, tensor in encoded.items()})
         self.signatures |= {
             "transfer": _checked(self._transfer, source | driving | initial | switches),
             "render": _checked(self._render, encoding | posed),
             "render_details": _checked(self._render_details, encoding | posed),
-            "metadata": _checked(self._metadata, {"request": tf.TensorSpec([None], tf.string, "request")}),
+            "metadata": _checked(self._metadata, specs({"request": [None]}, tf.string)),
         }
 
-    def _keypoint_specs(self, owner: str) -> dict[str, tf.TensorSpec]:
-        points = [None, self.config.model.num_keypoints, 2]
-        specs = {f"{owner}_value": tf.TensorSpec(points, tf.float32, f"{owner}_value")}
-        if self.config.model.jacobian:
-            specs[f"{owner}_jacobian"] = tf.TensorSpec([*points, 2], tf.float32, f"{owner}_jacobian")
-        return specs
-
     def _detect(self, inputs: Tensors) -> Tensors:
-        return named(self.model.detect(self._frames(inputs, "frames")))
+        return self._detect_frames(self._frames(inputs, "frames"))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
         return self._encode(self._frames(inputs, "source"))
@@ -87,7 +86,7 @@ class Module:
     def _frames(self, inputs: Tensors, name: str) -> tf.Tensor:
         return images.as_float(inputs[name], self.config.model.frame_size, name)
 
-    def _encode(self, source: tf.Tensor) -> Tensors:
+    def _encode_images(self, source: tf.Tensor) -> Tensors:
         encoded = self.model.encode_source(source)
         return {
             "image": encoded.image,
@@ -104,15 +103,8 @@ class Module:
     def _transfer_one(self, inputs: Tensors) -> Tensors:
         """One example: the source keypoints have no batch axis."""
         source, initial = (_with_batch_axis(keypoints_of(inputs, owner)) for owner in ("source_", "initial_"))
-        moved = switched_transfer(
-            source,
-            keypoints_of(inputs, "driving_"),
-            initial,
-            inputs["relative"],
-            inputs["adapt_scale"],
-            self.config.animate.relative_jacobian,
-        )
-        return named(moved)
+        driving, switches = keypoints_of(inputs, "driving_"), (inputs["relative"], inputs["adapt_scale"])
+        return named(switched_transfer(source, driving, initial, *switches, self.config.animate.relative_jacobian))
 
     def _render(self, inputs: Tensors) -> Tensors:
         return self._render_outputs(inputs, "prediction")
@@ -131,7 +123,7 @@ class Module:
 
         return _map_examples(render, inputs, dict.fromkeys(names, tf.float32))
 
-    def _render_one(self, inputs: Tensors) -> Tensors:
+    def _render_example(self, inputs: Tensors) -> Tensors:
         each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
         source = models.EncodedSource(
             each["image"], each["features"], keypoints_of(each, "source_"), each["source_lowres"]
@@ -150,12 +142,13 @@ class Module:
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        driving = self.model.detect(inputs["driving"])
+        driving = self._detect_frames(inputs["driving"])
         initial = {
-            name: tf.where(inputs["use_initial"], inputs[name], first[0])
-            for name, first in named(driving, "initial_").items()
+            f"initial_{name}": tf.where(inputs["use_initial"], inputs[f"initial_{name}"], value[0])
+            for name, value in driving.items()
         }
-        moved = self._transfer_one(inputs | encoded | named(driving, "driving_") | initial)
+        driving = {f"driving_{name}": value for name, value in driving.items()}
+        moved = self._transfer_one(inputs | encoded | driving | initial)
         frames = self._render_one(encoded | moved)["prediction"]
         return {_frames_name(dtype): images.from_float(frames, dtype)} | initial
 
@@ -198,18 +191,19 @@ def _frames_name(dtype: tf.DType) -> str:
     return "frames_bytes" if dtype == tf.string else "frames"
 
 
-def concrete(
-    function: Callable[[Tensors], Tensors], specs: dict[str, tf.TensorSpec]
-) -> tf.types.experimental.ConcreteFunction:
+def specs(shapes: Mapping[str, tf.TensorShape | list[int | None]], dtype: tf.DType = tf.float32) -> Specs:
+    """Named tensors of one dtype."""
+    return {name: tf.TensorSpec(shape, dtype, name) for name, shape in shapes.items()}
+
+
+def concrete(function: Callable[[Tensors], Tensors], inputs: Specs) -> tf.types.experimental.ConcreteFunction:
     """Traces a function of keyword tensors, as signatures are."""
-    return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)
+    return tf.function(lambda **tensors: function(tensors), autograph=False).get_concrete_function(**inputs)
 
 
-def _checked(
-    function: Callable[[Tensors], Tensors], specs: dict[str, tf.TensorSpec]
-) -> tf.types.experimental.ConcreteFunction:
+def _checked(function: Callable[[Tensors], Tensors], inputs: Specs) -> tf.types.experimental.ConcreteFunction:
     """Traces the function with checks of its inputs."""
-    return concrete(lambda inputs: function(checks.check_batch(inputs, specs)), specs)
+    return concrete(lambda tensors: function(checks.check_batch(tensors, inputs)), inputs)
 
 
 def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtypes: dict[str, tf.DType]) -> Tensors:

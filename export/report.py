@@ -28,21 +28,13 @@ _FRAMES, _ROUNDS = 8, 5
 
 
 class Variant(NamedTuple):
-    """Measurements of one variant.
+    """Measurements of one variant."""
 
-    Attributes:
-      size: total size of the files in bytes.
-      worst: stage.output -> the largest difference from the Keras networks for the same inputs.
-      psnr: PSNR of the worst frame of a whole animation against the Keras networks, in dB.
-      pixels: the largest error of a keypoint, in pixels of a 256 x 256 frame.
-      times: stage -> median milliseconds per call with one driving frame.
-    """
-
-    size: int
-    worst: dict[str, float]
-    psnr: float
-    pixels: float
-    times: dict[str, float]
+    size: int  # total size of the files in bytes
+    worst: dict[str, float]  # stage.output -> the largest difference from the Keras networks for the same inputs
+    psnr: float  # PSNR of the worst frame of a whole animation against the Keras networks, in dB
+    pixels: float  # the largest error of a keypoint, in pixels of a 256 x 256 frame
+    times: dict[str, float]  # stage -> median milliseconds per call with one driving frame
 
 
 def measure(folder: pathlib.Path, built: stages.Stages) -> dict[str, Variant]:
@@ -60,7 +52,7 @@ def measure(folder: pathlib.Path, built: stages.Stages) -> dict[str, Variant]:
         frames = {"source": sources[1:2], "initial": clip[:1], "driving": clip[-1:]}
         exact.run("animate", frames | {"relative": np.array([True]), "adapt_scale": np.array([True])})
     measured = {}
-    for name, files in _description(folder)["variants"].items():
+    for name, files in json.loads((folder / pipeline.NAME).read_text())["variants"].items():
         chain = runner.Pipeline(folder, name, os.cpu_count())
         worst, times = {}, {}
         for stage, inputs, outputs in exact.calls:
@@ -125,10 +117,6 @@ def analyze_gpu_compatibility(file: pathlib.Path) -> tuple[int, list[str]]:
     return sum("Op#" in line for line in lines), sorted(set(warnings))
 
 
-def _description(folder: pathlib.Path) -> dict:
-    return json.loads((folder / pipeline.NAME).read_text())
-
-
 def _milliseconds(chain: runner.Pipeline, stage: str, inputs: runner.Arrays) -> float:
     start = time.perf_counter()
     chain.run(stage, inputs)
@@ -136,32 +124,33 @@ def _milliseconds(chain: runner.Pipeline, stage: str, inputs: runner.Arrays) -> 
 
 
 def _table(variants: dict[str, Variant]) -> str:
-    lines = [
-        "| variant | MB | PSNR against Keras, dB | keypoint error, px of 256 | ms per driving frame |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for name, each in variants.items():
         frame = sum(each.times[stage] for stage in stages.NAMES if stage != "source_encoder")
-        lines.append(f"| {name} | {each.size / 1e6:.2f} | {each.psnr:.1f} | {each.pixels:.3f} | {frame:.1f} |")
-    return "\n".join(lines)
+        rows.append([name, f"{each.size / 1e6:.2f}", f"{each.psnr:.1f}", f"{each.pixels:.3f}", f"{frame:.1f}"])
+    titles = ["variant", "MB", "PSNR against Keras, dB", "keypoint error, px of 256", "ms per driving frame"]
+    return "\n".join(_rows(titles, rows))
+
+
+def _rows(titles: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    header, *lines = (f"| {' | '.join(row)} |" for row in [titles, *rows])
+    return [header, "|---" * len(titles) + "|", *lines]
 
 
 def _text(folder: pathlib.Path, variants: dict[str, Variant]) -> str:
-    description = _description(folder)
-    parts = [f"# {description['name']}\n"]
-    parts += [f"Worst of {_FRAMES} drawn frames; times on {os.cpu_count()} CPU cores.\n"]
-    parts += [_table(variants), "\n## Milliseconds per call\n"]
-    parts += [f"| stage | {' | '.join(variants)} |", "|---" * (1 + len(variants)) + "|"]
-    for stage in description["stages"]:
-        parts.append(f"| {stage} | {' | '.join(f'{each.times[stage]:.1f}' for each in variants.values())} |")
-    parts += ["\n## Largest difference from the Keras networks for the same inputs\n"]
-    parts += [f"| output | {' | '.join(variants)} |", "|---" * (1 + len(variants)) + "|"]
-    for output in next(iter(variants.values())).worst:
-        parts.append(f"| {output} | {' | '.join(f'{each.worst[output]:.1e}' for each in variants.values())} |")
-    if any(folder.glob("*.tflite")):
-        parts += ["\n## GPU compatibility\n", "| file | MB | operations | warnings |", "|---|---|---|---|"]
+    description, measured = json.loads((folder / pipeline.NAME).read_text()), list(variants.values())
+    lines = [f"# {description['name']}\n", f"Worst of {_FRAMES} drawn frames; times on {os.cpu_count()} CPU cores.\n"]
+    lines += [_table(variants), "\n## Milliseconds per call\n"]
+    times = [[stage, *(f"{each.times[stage]:.1f}" for each in measured)] for stage in description["stages"]]
+    lines += _rows(["stage", *variants], times)
+    lines += ["\n## Largest difference from the Keras networks for the same inputs\n"]
+    outputs = [[output, *(f"{each.worst[output]:.1e}" for each in measured)] for output in measured[0].worst]
+    lines += _rows(["output", *variants], outputs)
+    rows = []
     for file in sorted(folder.glob("*.tflite")):
         count, warnings = analyze_gpu_compatibility(file)
-        size = file.stat().st_size / 1e6
-        parts.append(f"| {file.name} | {size:.2f} | {count} | {'; '.join(warnings) or 'none'} |")
-    return "\n".join(parts) + "\n"
+        rows.append([file.name, f"{file.stat().st_size / 1e6:.2f}", str(count), "; ".join(warnings) or "none"])
+    if rows:
+        lines += ["\n## GPU compatibility\n", *_rows(["file", "MB", "operations", "warnings"], rows)]
+    return "\n".join(lines) + "\n"

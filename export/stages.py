@@ -21,7 +21,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import config, models, ops
-from fomm_tf.export.module import Tensors, concrete, keypoints_of, switched_transfer
+from fomm_tf.export.module import Tensors, concrete, keypoints_of, specs, switched_transfer
 from fomm_tf.models import blocks
 from fomm_tf.models.dense_motion import DenseMotion
 from fomm_tf.ops import grid
@@ -61,24 +61,24 @@ class Stages:
         parts = {"value": points} | ({"jacobian": [*points, 2]} if sizes.jacobian else {})
         owners = {"source": 1, "driving": batch, "initial": 1}
         keypoints = {f"{owner}_{part}": [size, *parts[part]] for owner, size in owners.items() for part in parts}
-        switches = {name: tf.TensorSpec([1], tf.bool, name) for name in ("relative", "adapt_scale")}
-        encoder = concrete(self._encode, _specs({"source": [1, *frame]}))
+        switches = specs({"relative": [1], "adapt_scale": [1]}, tf.bool)
+        encoder = concrete(self._encode, specs({"source": [1, *frame]}))
         features, source_lowres = (encoder.structured_outputs[name].shape for name in ("features", "source_lowres"))
-        motion = concrete(self._motion, _specs({"source_lowres": source_lowres} | keypoints) | switches)
+        motion = concrete(self._motion, specs({"source_lowres": source_lowres} | keypoints) | switches)
         moving = {name: tensor.shape for name, tensor in motion.structured_outputs.items()}
         source_image = {"source": [1, *frame]} if sizes.generator.blend_source else {}
-        warp = concrete(self._warp, _specs({"features": features} | moving | source_image))
+        warp = concrete(self._warp, specs({"features": features} | moving | source_image))
         warped = {name: [batch, *tensor.shape[1:]] for name, tensor in warp.structured_outputs.items()}
         self.functions = {
             "source_encoder": encoder,
-            "detector": concrete(self._detect, _specs({"frame": [batch, *frame]})),
+            "detector": concrete(self._detect, specs({"frame": [batch, *frame]})),
             "motion": motion,
             "warp": warp,
-            "renderer": concrete(self._render, _specs(warped)),
+            "renderer": concrete(self._render, specs(warped)),
         }
         if whole:
             frames = {"source": [1, *frame], "initial": [1, *frame], "driving": [batch, *frame]}
-            self.functions["animate"] = concrete(self._animate, _specs(frames) | switches)
+            self.functions["animate"] = concrete(self._animate, specs(frames) | switches)
 
     def _encode(self, inputs: Tensors) -> Tensors:
         source = inputs["source"]
@@ -132,7 +132,3 @@ class Stages:
 def _means(heatmap: tf.Tensor, values: list[tf.Tensor]) -> tf.Tensor:
     """Means of E values `[B or 1, h, w, K or 1]`, each weighted by the heatmap `[B, h, w, K]`: `[B, K, E]`."""
     return tf.stack([tf.reduce_sum(heatmap * value, axis=[1, 2]) for value in values], axis=-1)
-
-
-def _specs(sizes: dict[str, list[int | None] | tf.TensorShape]) -> dict[str, tf.TensorSpec]:
-    return {name: tf.TensorSpec(shape, tf.float32, name) for name, shape in sizes.items()}

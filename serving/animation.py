@@ -8,34 +8,22 @@ import numpy as np
 import tqdm
 
 from fomm_tf import video
-from fomm_tf.serving import base_client
 from fomm_tf.serving import client as clients
 
 TAG = "animated with fomm-tf"
 
 
 class Options(NamedTuple):
-    """How to animate.
+    """How to animate."""
 
-    Attributes:
-      relative: transfer the motion since the first driving frame, not the pose itself.
-      adapt_scale: scale it by the ratio of the two objects' sizes.
-      batch_size: driving frames per request.
-      fit: how images are fitted to the model's frame size: `crop`, `pad` or `stretch`.
-      audio: keep the driving video's audio.
-      audio_start: where in the driving file's audio the video begins, in seconds.
-      tag: write `TAG` to the metadata.
-      progress: show a progress bar on a terminal.
-    """
-
-    relative: bool = True
-    adapt_scale: bool = False
-    batch_size: int = base_client.BATCH_SIZE
-    fit: str = "crop"
-    audio: bool = True
-    audio_start: float = 0.0
-    tag: bool = True
-    progress: bool = False
+    relative: bool = True  # transfer the motion since the first driving frame, not the pose itself
+    adapt_scale: bool = False  # scale it by the ratio of the two objects' sizes
+    batch_size: int = clients.BATCH_SIZE  # driving frames per request
+    fit: str = "crop"  # how images are fitted to the model's frame size: `crop`, `pad` or `stretch`
+    audio: bool = True  # keep the driving video's audio
+    audio_start: float = 0.0  # where in the driving file's audio the video begins, in seconds
+    tag: bool = True  # write `TAG` to the metadata
+    progress: bool = False  # show a progress bar on a terminal
 
 
 def animate(client: clients.Client, source: np.ndarray, driving: video.Video, output: str, options: Options) -> int:

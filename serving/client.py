@@ -1,4 +1,4 @@
-"""A client of an exported model behind TF-Serving, or behind `fomm serve`.
+"""Clients of an exported model behind TF-Serving, or behind `fomm serve`.
 
 Convention:
   * frames are `[H, W, 3]`, of the model's size: uint8, or float in [0, 1]; JPEG and PNG bytes may be of any size;
@@ -11,61 +11,50 @@ REST needs only numpy and httpx, and is faster with orjson; gRPC imports TensorF
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
+import types
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fomm_tf.serving import base_client, calls, clips, failures, signatures
+from fomm_tf.serving import calls, signatures
 from fomm_tf.serving.arguments import Keypoints
 from fomm_tf.serving.calls import EncodedSource
-from fomm_tf.serving.failures import ArgumentError, ServerError
+from fomm_tf.serving.target import ArgumentError, Backoff, MessageBudget, ServerError, Target
 
 __all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
 
+PROTOCOLS = ("rest", "grpc")
+BATCH_SIZE, TIMEOUT, RETRY_TIMEOUT = 8, 60.0, 30.0
+_MAX_MESSAGE_BYTES = 16 * 2**20
 
-class Client(base_client.BaseClient):
-    """A synchronous client; thread-safe.
 
-    Args:
-      server: `HOST:PORT`, the port of the chosen protocol.
-      model: the name it is served under.
-      version: its version number.
-      label: a version label, such as `stable`; without version and label the server uses its highest version.
-      protocol: `rest` or `grpc`.
-      timeout: deadline of a request, in seconds.
-      retry_timeout: seconds for which a request is retried while the server is unavailable.
-      max_message_bytes: limit of a request, and of an answer as far as its size is known in advance.
+class _Client:
+    """The methods of both clients. `AsyncClient` wraps the types here: in awaitables, and in asynchronous iterators.
 
-    Raises:
-      ArgumentError: for invalid arguments, here and in each method; nothing is sent then.
-      ImportError: if the protocol's packages are not installed.
-      ServerError: in each method, if a request fails.
+    A subclass implements `_run` and `_animate`, which send requests and wait for the answers.
     """
 
-    _TRANSPORT = "Transport"
+    _TRANSPORT: str  # name of the class in the protocol's module
 
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._transport.close()
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """(H, W) of the model's frames."""
-        return self._model().frame_size
-
-    @property
-    def num_keypoints(self) -> int:
-        """K."""
-        return self._model().num_keypoints
+    def __init__(
+        self,
+        server: str,
+        model: str = "fomm",
+        version: int | None = None,
+        label: str | None = None,
+        protocol: str = "rest",
+        timeout: float = TIMEOUT,
+        retry_timeout: float = RETRY_TIMEOUT,
+        max_message_bytes: int = _MAX_MESSAGE_BYTES,
+    ) -> None:
+        self._target = Target(server, model, version, label, timeout, retry_timeout, max_message_bytes)
+        protocol_module = _import_protocol(protocol)
+        self._codec = protocol_module.Codec(self._target)
+        self._budget = MessageBudget(protocol_module.size, max_message_bytes)
+        self._transport = getattr(protocol_module, self._TRANSPORT)(self._target)
+        self._cached_model: signatures.Model | None = None
 
     def detect(self, frames: np.ndarray) -> Keypoints:
         """Detects the keypoints of `[N, H, W, 3]` frames."""
@@ -107,7 +96,7 @@ class Client(base_client.BaseClient):
         driving: Iterable[np.ndarray],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = base_client.BATCH_SIZE,
+        batch_size: int = BATCH_SIZE,
     ) -> Iterator[np.ndarray]:
         """Animates an image with a clip, as a stream with constant memory.
 
@@ -121,7 +110,7 @@ class Client(base_client.BaseClient):
         Returns:
           An iterator of `[H, W, 3]` uint8 frames, as many as in `driving`.
         """
-        return self._animate(clips.UINT8, driving, source, relative, adapt_scale, batch_size)
+        return self._animate(calls.UINT8, driving, source, relative, adapt_scale, batch_size)
 
     def animate_jpeg(
         self,
@@ -129,22 +118,81 @@ class Client(base_client.BaseClient):
         driving: Iterable[bytes],
         relative: bool = True,
         adapt_scale: bool = False,
-        batch_size: int = base_client.BATCH_SIZE,
+        batch_size: int = BATCH_SIZE,
     ) -> Iterator[bytes]:
         """Like `animate`, with JPEG or PNG bytes as inputs and JPEG bytes as outputs."""
-        return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)
+        return self._animate(calls.JPEG, driving, source, relative, adapt_scale, batch_size)
 
-    def _animate(self, frame_format: clips.FrameFormat, driving: Iterable, *arguments: Any) -> Iterator:
-        return self._stream(clips.Clip(self._model(), self._budget, frame_format, *arguments), driving)
+    def _read_model(self, answer: Any) -> signatures.Model:
+        self._cached_model = self._decode(lambda: signatures.read(self._codec.read_metadata(answer)), "metadata")
+        return self._cached_model
 
-    def _stream(self, clip: clips.Clip, driving: Iterable) -> Iterator:
-        for clip_calls in itertools.chain(map(clip.add, driving), [clip.end()]):
-            for call in clip_calls:
+    def _read_outputs(self, answer: Any, call: signatures.Call) -> signatures.Tensors:
+        outputs = self._cached_model.outputs
+        return self._decode(lambda: self._codec.read(answer, outputs[call.signature]), call.signature)
+
+    def _decode(self, decode: Callable[[], Any], request_name: str) -> Any:
+        try:
+            return decode()
+        except (KeyError, TypeError, ValueError) as error:
+            details = f"its answer is not that of an exported model ({type(error).__name__}: {error})"
+            raise self._target.failure("FAILED_PRECONDITION", details, request_name) from error
+
+
+class Client(_Client):
+    """A synchronous client; thread-safe.
+
+    Args:
+      server: `HOST:PORT`, the port of the chosen protocol.
+      model: the name it is served under.
+      version: its version number.
+      label: a version label, such as `stable`; without version and label the server uses its highest version.
+      protocol: `rest` or `grpc`.
+      timeout: deadline of a request, in seconds.
+      retry_timeout: seconds for which a request is retried while the server is unavailable.
+      max_message_bytes: limit of a request, and of an answer as far as its size is known in advance.
+
+    Raises:
+      ArgumentError: for invalid arguments, here and in each method; nothing is sent then.
+      ImportError: if the protocol's packages are not installed.
+      ServerError: in each method, if a request fails.
+    """
+
+    _TRANSPORT = "Transport"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._transport.close()
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(H, W) of the model's frames."""
+        return self._model().frame_size
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return self._model().num_keypoints
+
+    def _animate(self, frame_format: calls.FrameFormat, driving: Iterable, *arguments: Any) -> Iterator:
+        # Invalid arguments are an error here, not when the first frame is read.
+        return self._stream(calls.Clip(self._model(), self._budget, frame_format, *arguments), driving)
+
+    def _stream(self, clip: calls.Clip, driving: Iterable) -> Iterator:
+        for frame in driving:
+            for call in clip.add(frame):
                 yield from clip.read(self._predict(call))
+        for call in clip.end():
+            yield from clip.read(self._predict(call))
 
     def _run(self, method: Callable[..., calls.Steps], *arguments: Any) -> Any:
-        steps = method(self._model(), self._budget, *arguments)
-        answer = None
+        steps, answer = method(self._model(), self._budget, *arguments), None
         while True:
             try:
                 call = steps.send(answer)
@@ -159,7 +207,7 @@ class Client(base_client.BaseClient):
         return self._cached_model or self._read_model(self._send(self._codec.metadata_request()))
 
     def _send(self, request: Any) -> Any:
-        backoff = failures.Backoff(self._target.retry_timeout)
+        backoff = Backoff(self._target.retry_timeout)
         while True:
             try:
                 return self._transport.send(request)
@@ -167,10 +215,11 @@ class Client(base_client.BaseClient):
                 time.sleep(backoff.next_delay(error))
 
 
-class AsyncClient(base_client.BaseClient):
+class AsyncClient(_Client):
     """`Client` for asyncio: methods are coroutines, `animate` and `animate_jpeg` are asynchronous generators.
 
-    Properties are awaited too: `await client.frame_size`. A synchronous `driving` is iterated in the event loop.
+    Properties are awaited too: `await client.frame_size`. `driving` may be an asynchronous iterable; a synchronous one
+    is iterated in the event loop.
     """
 
     _TRANSPORT = "AsyncTransport"
@@ -195,63 +244,20 @@ class AsyncClient(base_client.BaseClient):
         """See `Client.num_keypoints`."""
         return (await self._model()).num_keypoints
 
-    async def detect(self, frames: np.ndarray) -> Keypoints:
-        """See `Client.detect`."""
-        return await self._run(calls.detect, frames)
-
-    async def encode_source(self, image: np.ndarray) -> EncodedSource:
-        """See `Client.encode_source`."""
-        return await self._run(calls.encode_source, image)
-
-    async def transfer(
-        self,
-        source: EncodedSource,
-        driving: Keypoints,
-        initial: Keypoints,
-        relative: bool = True,
-        adapt_scale: bool = False,
-    ) -> Keypoints:
-        """See `Client.transfer`."""
-        return await self._run(calls.transfer, source, driving, initial, relative, adapt_scale)
-
-    async def render(self, source: EncodedSource, keypoints: Keypoints) -> np.ndarray:
-        """See `Client.render`."""
-        return await self._run(calls.render, source, keypoints)
-
-    def animate(
-        self,
-        source: np.ndarray,
-        driving: Iterable[np.ndarray] | AsyncIterable[np.ndarray],
-        relative: bool = True,
-        adapt_scale: bool = False,
-        batch_size: int = base_client.BATCH_SIZE,
-    ) -> AsyncIterator[np.ndarray]:
-        """See `Client.animate`."""
-        return self._animate(clips.UINT8, driving, source, relative, adapt_scale, batch_size)
-
-    def animate_jpeg(
-        self,
-        source: bytes,
-        driving: Iterable[bytes] | AsyncIterable[bytes],
-        relative: bool = True,
-        adapt_scale: bool = False,
-        batch_size: int = base_client.BATCH_SIZE,
-    ) -> AsyncIterator[bytes]:
-        """See `Client.animate_jpeg`."""
-        return self._animate(clips.JPEG, driving, source, relative, adapt_scale, batch_size)
-
     async def _animate(
-        self, frame_format: clips.FrameFormat, driving: Iterable | AsyncIterable, *arguments: Any
+        self, frame_format: calls.FrameFormat, driving: Iterable | AsyncIterable, *arguments: Any
     ) -> AsyncIterator:
-        clip = clips.Clip(await self._model(), self._budget, frame_format, *arguments)
-        async for clip_calls in _clip_calls(clip, driving):
-            for call in clip_calls:
-                for frame in clip.read(await self._predict(call)):
-                    yield frame
+        clip = calls.Clip(await self._model(), self._budget, frame_format, *arguments)
+        async for frame in _as_async(driving):
+            for call in clip.add(frame):
+                for result in clip.read(await self._predict(call)):
+                    yield result
+        for call in clip.end():
+            for result in clip.read(await self._predict(call)):
+                yield result
 
     async def _run(self, method: Callable[..., calls.Steps], *arguments: Any) -> Any:
-        steps = method(await self._model(), self._budget, *arguments)
-        answer = None
+        steps, answer = method(await self._model(), self._budget, *arguments), None
         while True:
             try:
                 call = steps.send(answer)
@@ -266,7 +272,7 @@ class AsyncClient(base_client.BaseClient):
         return self._cached_model or self._read_model(await self._send(self._codec.metadata_request()))
 
     async def _send(self, request: Any) -> Any:
-        backoff = failures.Backoff(self._target.retry_timeout)
+        backoff = Backoff(self._target.retry_timeout)
         while True:
             try:
                 return await self._transport.send(request)
@@ -274,11 +280,29 @@ class AsyncClient(base_client.BaseClient):
                 await asyncio.sleep(backoff.next_delay(error))
 
 
-async def _clip_calls(clip: clips.Clip, driving: Iterable | AsyncIterable) -> AsyncIterator[Iterator[signatures.Call]]:
-    if isinstance(driving, AsyncIterable):
-        async for frame in driving:
-            yield clip.add(frame)
+async def _as_async(frames: Iterable | AsyncIterable) -> AsyncIterator:
+    if isinstance(frames, AsyncIterable):
+        async for frame in frames:
+            yield frame
     else:
-        for frame in driving:
-            yield clip.add(frame)
-    yield clip.end()
+        for frame in frames:
+            yield frame
+
+
+def _import_protocol(protocol: str) -> types.ModuleType:
+    """Imports the protocol's module, with the packages that only this protocol needs."""
+    try:
+        if protocol == "rest":
+            from fomm_tf.serving import rest_transport
+
+            return rest_transport
+        if protocol == "grpc":
+            from fomm_tf.serving import grpc_transport
+
+            return grpc_transport
+    except ImportError as error:
+        raise ImportError(
+            f"`protocol` {protocol} needs packages that are not installed ({error}); install them with: "
+            'pip install "fomm-tf[serving]"'
+        ) from error
+    raise ArgumentError(f"`protocol`: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")

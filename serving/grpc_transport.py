@@ -33,17 +33,11 @@ _OPTIONS = [
 
 
 class Request(NamedTuple):
-    """A gRPC request.
+    """A gRPC request."""
 
-    Attributes:
-      method: of the PredictionService.
-      message: its argument.
-      name: the signature, or `metadata`, for messages.
-    """
-
-    method: str
-    message: message.Message
-    name: str
+    method: str  # of the PredictionService
+    message: message.Message  # its argument
+    name: str  # the signature, or `metadata`, for messages
 
 
 class Codec:
@@ -73,7 +67,7 @@ class Codec:
         """The request for a call.
 
         Raises:
-          failures.ArgumentError: if it is too large.
+          ArgumentError: if it is too large.
         """
         request = predict_pb2.PredictRequest(model_spec=self._spec(call.signature))
         for name, tensor in call.inputs.items():
@@ -118,7 +112,7 @@ class Transport:
         """Sends a request and returns the response.
 
         Raises:
-          failures.ServerError: if the request fails.
+          ServerError: if the request fails.
         """
         with _server_errors(self._target, request):
             return getattr(self._stub, request.method)(request.message, timeout=self._target.timeout)

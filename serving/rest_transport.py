@@ -36,18 +36,12 @@ _UINT8_SIZE, _NUMBER_SIZE = 5, 20
 
 
 class Request(NamedTuple):
-    """An HTTP request.
+    """An HTTP request."""
 
-    Attributes:
-      method, path: of HTTP.
-      body: JSON, or None.
-      name: the signature, or `metadata`, for messages.
-    """
-
-    method: str
-    path: str
-    body: bytes | None
-    name: str
+    method: str  # of HTTP
+    path: str  # of HTTP
+    body: bytes | None  # JSON, or None
+    name: str  # the signature, or `metadata`, for messages
 
 
 class Codec:
@@ -78,7 +72,7 @@ class Codec:
         """The request for a call.
 
         Raises:
-          failures.ArgumentError: if it is too large.
+          ArgumentError: if it is too large.
         """
         inputs = {
             name: json_body.encode_base64(tensor) if tensor.dtype == np.object_ else tensor
@@ -117,7 +111,7 @@ class Transport:
         """Sends a request and returns the body of the response.
 
         Raises:
-          failures.ServerError: if the request fails.
+          ServerError: if the request fails.
         """
         deadline, body = time.monotonic() + self._target.timeout, bytearray()
         with (

@@ -13,31 +13,19 @@ _TYPES = {"DT_FLOAT": np.float32, "DT_UINT8": np.uint8, "DT_BOOL": np.bool_, "DT
 
 
 class Call(NamedTuple):
-    """A request, independent of the protocol.
+    """A request, independent of the protocol."""
 
-    Attributes:
-      signature: its name.
-      inputs: tensors by name; strings are object arrays of bytes.
-    """
-
-    signature: str
-    inputs: Tensors
+    signature: str  # its name
+    inputs: Tensors  # tensors by name; strings are object arrays of bytes
 
 
 class Model(NamedTuple):
-    """An exported model.
+    """An exported model."""
 
-    Attributes:
-      frame_size: (H, W).
-      num_keypoints: K.
-      has_jacobian: whether its keypoints have Jacobians.
-      outputs: signature -> output -> type; without the SavedModel's internal signatures.
-    """
-
-    frame_size: tuple[int, int]
-    num_keypoints: int
-    has_jacobian: bool
-    outputs: dict[str, dict[str, type]]
+    frame_size: tuple[int, int]  # (H, W)
+    num_keypoints: int  # K
+    has_jacobian: bool  # whether its keypoints have Jacobians
+    outputs: dict[str, dict[str, type]]  # signature -> output -> type; without the SavedModel's internal signatures
 
 
 def read(metadata: Mapping) -> Model:

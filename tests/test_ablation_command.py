@@ -16,6 +16,22 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = ROOT / "tests" / "training" / "small.yaml"
 STEPS = 40
 
+_IN_ONE_PROCESS = """
+import contextlib, io, sys
+from fomm_tf import cli
+from fomm_tf.experiments import ablation_runner
+
+def run_here(run, protocol, report):
+    lines = io.StringIO()
+    with contextlib.redirect_stdout(lines):
+        ablation_runner.train_and_evaluate(run, protocol)
+    for line in lines.getvalue().splitlines():
+        report(f"{run.name}: {line}")
+
+ablation_runner._run_in_worker = run_here
+sys.exit(cli.main(["ablation", *sys.argv[1:]]))
+"""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -120,12 +136,14 @@ def test_plan_lists_runs_seed_by_seed(tmp_path):
 
 @pytest.fixture(scope="module")
 def ablation(data, recipe, tmp_path_factory):
-    """An ablation of two runs, stopped in the first and resumed: its arguments and output."""
+    """An ablation of two runs, stopped in the first and resumed: its arguments and output.
+
+    Only the process that is stopped trains in a worker, as `fomm ablation` does: each worker loads TensorFlow.
+    """
     out = tmp_path_factory.mktemp("ablation") / "out"
     chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "custom_detectors:find_brightest")
     argv = arguments(data, out, *chosen, recipe=recipe)
-    start = ["-m", "fomm_tf", "ablation", *argv]
-    first = processes.start(*start, cwd=ROOT)
+    first = processes.start("-m", "fomm_tf", "ablation", *argv, cwd=ROOT)
     for line in first.stdout:
         if line.startswith("baseline-seed0: step 2 of"):
             break
@@ -134,7 +152,7 @@ def ablation(data, recipe, tmp_path_factory):
     assert first.returncode == 130 and "Traceback" not in complaint, complaint
     assert "baseline-seed0: stopped and saved at step" in printed and "run the same command again to resume" in printed
     assert not (out / "full-seed0").exists() and not (out / "report.md").exists()
-    again = processes.run(*start, cwd=ROOT)
+    again = processes.run("-c", _IN_ONE_PROCESS, *argv, cwd=ROOT)
     assert again.returncode == 0, again.stderr
     assert f"baseline-seed0: step {STEPS} of {STEPS}" in again.stdout and "step 1 of" in again.stdout
     assert "baseline-seed0: step 1 of" not in again.stdout

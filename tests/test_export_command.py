@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("line", "complaint"),
+    ("line", "expected"),
     [
         (["--to", "caffe", "--out", "x"], "invalid choice: 'caffe'"),
         (["--to", "saved_model"], "--out is missing: --to needs an output directory"),
@@ -32,9 +32,9 @@ pytestmark = pytest.mark.slow
         (["--run", "nowhere", "--to", "onnx", "--out", "x"], "nowhere"),
     ],
 )
-def test_export_command_reports_mistakes_in_one_line(line, complaint, tmp_path, monkeypatch, capsys):
+def test_export_command_reports_mistakes_in_one_line(line, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["export", *line]) == 2
     message = capsys.readouterr().err.strip()
-    assert complaint in message and "\n" not in message
+    assert expected in message and "\n" not in message
     assert list(tmp_path.iterdir()) == []

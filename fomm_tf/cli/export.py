@@ -75,17 +75,15 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace, variants: Sequence[str]) -> None:
     from fomm_tf import checkpoint
-    from fomm_tf.export import report, verify
+    from fomm_tf.export import report, saved_model
 
     folder, output = arguments.folder or checkpoint.BUNDLED, arguments.output
     check = report.check if arguments.verify else None
     if arguments.check:
-        verify.check(folder, arguments.check)
+        saved_model.check(folder, arguments.check)
         return
     if arguments.to == "saved_model":
-        from fomm_tf.export import saved_model
-
-        check = (lambda version: verify.check(folder, version)) if arguments.verify else None
+        check = (lambda version: saved_model.check(folder, version)) if arguments.verify else None
         written = saved_model.write(folder, output, arguments.precision, check)
     elif arguments.to == "tflite":
         from fomm_tf.export import tflite

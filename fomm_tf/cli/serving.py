@@ -9,7 +9,7 @@ import pathlib
 
 from fomm_tf import console, errors, video
 from fomm_tf.cli import options
-from fomm_tf.serving import base_client
+from fomm_tf.serving import client as clients
 
 _MORE = """\
 example:
@@ -60,17 +60,17 @@ def _add_client_arguments(parser: argparse.ArgumentParser) -> None:
     add = animate.add_argument
     add("--server", metavar="HOST:PORT", required=True, help="address of the model server")
     options.add_files(animate)
-    add("--protocol", choices=base_client.PROTOCOLS, default="rest", help="protocol of that port (default: rest)")
+    add("--protocol", choices=clients.PROTOCOLS, default="rest", help="protocol of that port (default: rest)")
     add("--model", metavar="NAME", default="fomm", help="model name on the server (default: fomm)")
     version = animate.add_mutually_exclusive_group()
     version.add_argument("--version", type=int, metavar="N", help="model version (default: the highest)")
     version.add_argument("--label", metavar="LABEL", help="model version with this label")
     options.add_transfer(animate, mode="relative", adapt_scale=False)
     text = "driving frames per request (default: %(default)s)"
-    add("--batch-size", type=int, metavar="N", default=base_client.BATCH_SIZE, help=text)
+    add("--batch-size", type=int, metavar="N", default=clients.BATCH_SIZE, help=text)
     for option, default, text in (
-        ("--timeout", base_client.TIMEOUT, "deadline of each request"),
-        ("--retry-timeout", base_client.RETRY_TIMEOUT, "how long to retry while the server is unavailable"),
+        ("--timeout", clients.TIMEOUT, "deadline of each request"),
+        ("--retry-timeout", clients.RETRY_TIMEOUT, "how long to retry while the server is unavailable"),
     ):
         add(option, type=float, metavar="SECONDS", default=default, help=f"{text} (default: %(default)g)")
     options.add_video(animate)
@@ -122,7 +122,6 @@ def _animate(arguments: argparse.Namespace) -> None:
     driving = video.open_video(arguments.driving, arguments.start, arguments.duration, arguments.fps)
 
     from fomm_tf.serving import animation
-    from fomm_tf.serving import client as clients
 
     settings = animation.Options(
         relative=arguments.mode == "relative",

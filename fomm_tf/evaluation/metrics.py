@@ -11,14 +11,17 @@ the script's version under a name that ends in `_script`. Both average over all 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from fomm_tf import detectors
+from fomm_tf.opencv import cv2
 
-_RESAMPLINGS = 2000
+_RESAMPLINGS, _CORRELATION_RESAMPLINGS = 2000, 1000
+_SSIM_WINDOW, _SSIM_SIGMA = (11, 11), 1.5
 
 
 class Interval(NamedTuple):
@@ -30,6 +33,15 @@ class Interval(NamedTuple):
 
     def __format__(self, spec: str) -> str:
         return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+
+
+class Correlation(NamedTuple):
+    """A correlation with its 95 % bootstrap confidence interval over clips, and the frames without a value."""
+
+    value: float
+    low: float
+    high: float
+    missing: int
 
 
 def l1(predicted: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -49,6 +61,34 @@ def ssim(predicted: np.ndarray, expected: np.ndarray) -> np.ndarray:
     The mean over channels; both sides of a frame must have 11 pixels at least.
     """
     return tf.image.ssim(tf.cast(predicted, tf.float32), tf.cast(expected, tf.float32), max_val=1.0).numpy()
+
+
+def face_psnr(generated: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Returns the PSNR of the masked pixels in dB, `[N]`; NaN without a mask, infinite where the two are equal."""
+    squares = np.square(np.float64(generated) - truth).mean(axis=-1) / 255**2
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(_mean_where(squares, masks))
+
+
+def face_ssim(generated: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Returns the mean structural similarity of the masked pixels, `[N]` (Wang et al. 2004); NaN without a mask."""
+    return _mean_where(np.stack([_ssim_map(*pair) for pair in zip(generated, truth, strict=True)]), masks)
+
+
+def _ssim_map(image: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The structural similarity around each pixel, `[H, W]`: the mean over the channels."""
+
+    def blur(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, _SSIM_WINDOW, _SSIM_SIGMA)
+
+    image, other = np.float64(image) / 255, np.float64(other) / 255
+    means = blur(image), blur(other)
+    variances = [blur(values * values) - mean * mean for values, mean in zip((image, other), means, strict=True)]
+    covariance = blur(image * other) - means[0] * means[1]
+    first, second = 0.01**2, 0.03**2
+    numerator = (2 * means[0] * means[1] + first) * (2 * covariance + second)
+    denominator = (means[0] ** 2 + means[1] ** 2 + first) * (variances[0] + variances[1] + second)
+    return (numerator / denominator).mean(axis=-1)
 
 
 def perceptual(generated: list[np.ndarray], truth: list[np.ndarray]) -> np.ndarray:
@@ -142,9 +182,9 @@ def _offset(points: detectors.Points, others: detectors.Points) -> np.ndarray:
 
 
 def _mean_where(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean of each row of `values` `[N, P]` over the entries where `counts` is true; NaN where there is none."""
-    counted = counts.sum(axis=1)
-    sums = np.where(counts, values, 0).sum(axis=1)
+    """The mean of each of N items of `values` `[N, ...]` where `counts` is true; NaN where it is true nowhere."""
+    axes = tuple(range(1, counts.ndim))
+    counted, sums = counts.sum(axis=axes), np.where(counts, values, 0).sum(axis=axes)
     return np.where(counted > 0, sums / np.maximum(counted, 1), np.nan)
 
 
@@ -168,3 +208,40 @@ def bootstrap(clips: np.ndarray, over: np.ndarray | None = None) -> Interval:
     ratios = ratios[np.isfinite(ratios)]
     ends = np.percentile(ratios, [2.5, 97.5]) if len(ratios) else (np.nan, np.nan)
     return Interval(float(value), *map(float, ends))
+
+
+def correlate(names: Sequence[str], read: Sequence[np.ndarray], true: Sequence[np.ndarray]) -> dict[str, Correlation]:
+    """Correlates what was read from frames with the true values within each clip.
+
+    Args:
+      names: of S signals.
+      read: `[N, S]` for each clip, NaN where there is no value.
+      true: `[N, S]` for each clip.
+
+    Returns:
+      Signal -> correlation, NaN where one of the two does not change in any clip.
+    """
+    sums = np.zeros([len(read), len(names), 3])
+    missing = np.zeros(len(names), int)
+    for clip, (mine, theirs) in enumerate(zip(read, true, strict=True)):
+        for signal in range(len(names)):
+            present = np.isfinite(mine[:, signal])
+            missing[signal] += (~present).sum()
+            if present.sum() > 1:
+                x, y = (np.float64(values[present, signal]) for values in (mine, theirs))
+                x, y = x - x.mean(), y - y.mean()
+                sums[clip, signal] = x @ y, x @ x, y @ y
+    drawn = np.random.default_rng(0).integers(0, len(read), [_CORRELATION_RESAMPLINGS, len(read)])
+    correlations = {}
+    for signal, name in enumerate(names):
+        value = _ratio(sums[:, signal].sum(axis=0))
+        resampled = _ratio(sums[:, signal][drawn].sum(axis=1))
+        resampled = resampled[np.isfinite(resampled)]
+        low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (np.nan, np.nan)
+        correlations[name] = Correlation(float(value), float(low), float(high), int(missing[signal]))
+    return correlations
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2])

@@ -18,19 +18,12 @@ MODEL, SOURCE_COPY = PREDICTORS = ("model", "source_copy")
 
 
 class Column(NamedTuple):
-    """A column of the tables.
+    """A column of the tables."""
 
-    Attributes:
-      metric: the name by which it is requested.
-      title: with its unit.
-      digits: digits after the decimal point.
-      missing: when a frame has no value.
-    """
-
-    metric: str
-    title: str
-    digits: int
-    missing: str = ""
+    metric: str  # the name by which it is requested
+    title: str  # with its unit
+    digits: int  # digits after the decimal point
+    missing: str = ""  # when a frame has no value
 
 
 _NO_POINT = "no point detected in both frames"
@@ -118,17 +111,11 @@ def select_metrics(settings: Settings, animated: bool, has_truth: bool) -> Setti
 
 
 class Detectors(NamedTuple):
-    """The detectors that are used.
+    """The detectors that are used."""
 
-    Attributes:
-      points: a name for `detectors.load_points`, or None.
-      embedding: a name for `detectors.load_embedding`, or None.
-      note: how they were chosen, and what is not measured for want of one; may be empty.
-    """
-
-    points: str | None
-    embedding: str | None
-    note: str = ""
+    points: str | None  # a name for `detectors.load_points`, or None
+    embedding: str | None  # a name for `detectors.load_embedding`, or None
+    note: str = ""  # how they were chosen, and what is not measured for want of one; may be empty
 
 
 def choose_detectors(settings: Settings, videos: Sequence[Path]) -> Detectors:
@@ -178,35 +165,21 @@ def _detect_kind(videos: Sequence[Path]) -> tuple[str, str]:
 
 
 class Sample(NamedTuple):
-    """A video to generate and to evaluate.
+    """A video to generate and to evaluate."""
 
-    Attributes:
-      task: `reconstruction` or `animation`.
-      name: unique within the task.
-      source: an image, or a video whose first frame is the source.
-      driving: a video.
-      truth: the ground truth video; None if unknown.
-      group: `seen` for an identity that is in the training split too, else `unseen`; empty if unknown.
-    """
-
-    task: str
-    name: str
-    source: Path
-    driving: Path
-    truth: Path | None
-    group: str = ""
+    task: str  # `reconstruction` or `animation`
+    name: str  # unique within the task
+    source: Path  # an image, or a video whose first frame is the source
+    driving: Path  # a video
+    truth: Path | None  # the ground truth video; None if unknown
+    group: str = ""  # `seen` for an identity that is in the training split too, else `unseen`; empty if unknown
 
 
 class Dataset(NamedTuple):
-    """The videos to evaluate.
+    """The videos to evaluate."""
 
-    Attributes:
-      samples: in the order of their names.
-      description: which videos these are.
-    """
-
-    samples: tuple[Sample, ...]
-    description: str
+    samples: tuple[Sample, ...]  # in the order of their names
+    description: str  # which videos these are
 
 
 def list_clips(root: Path, trained_on: config.DataConfig) -> Dataset:

@@ -75,12 +75,12 @@ def evaluate(
     chosen = protocol.choose_detectors(settings, [sample.driving for sample in dataset.samples])
     _check_outputs(dataset.samples, out, settings, pairs and Path(pairs))
     weights = model.model.weights_sha256()
-    keys = {sample: result_key(sample, weights, model.config, settings, chosen) for sample in dataset.samples}
-    results = {sample: read_result(sample, out, settings, key) for sample, key in keys.items()}
+    keys = {sample: _result_key(sample, weights, model.config, settings, chosen) for sample in dataset.samples}
+    results = {sample: _read_result(sample, out, settings, key) for sample, key in keys.items()}
     todo = [(sample, keys[sample]) for sample, result in results.items() if result is None]
     processes = min(jobs, len(todo)) if min(jobs, len(todo)) > 1 else 0
     if todo and not processes:
-        tools = Tools(model, scoring.FrameComparer(settings.metrics, chosen))
+        tools = _Tools(model, scoring.FrameComparer(settings.metrics, chosen))
         function = functools.partial(_evaluate_task, out=out, settings=settings, tools=tools)
     else:
         function = functools.partial(_evaluate_in_worker, str(run), chosen, out=out, settings=settings)
@@ -103,7 +103,7 @@ def evaluate(
         reason = next(iter(results.values())).warnings[0]
         raise errors.UserError(f"None of {len(results)} videos could be evaluated: {reason}")
     shown = usable[:: -(-len(usable) // _SHEET_VIDEOS)]
-    strips = [video.read_image(output_paths(sample, out, settings)["strip"]) for sample in shown]
+    strips = [video.read_image(_output_paths(sample, out, settings)["strip"]) for sample in shown]
     video.write_image(out / "sheet.png", visualize.stack_strips(strips))
     about = {
         "run": str(run),
@@ -134,37 +134,27 @@ def _check_outputs(samples: Sequence[Sample], out: Path, settings: Settings, pai
     for name in ("report.md", "report.json", "sheet.png"):
         inputs.check(out / name)
     for sample in samples:
-        for path in output_paths(sample, out, settings).values():
+        for path in _output_paths(sample, out, settings).values():
             inputs.check(path)
 
 
-class Tools(NamedTuple):
+class _Tools(NamedTuple):
     """What a process loads once."""
 
     model: animator.Animator
     comparer: scoring.FrameComparer
 
 
-def result_key(sample: Sample, weights: str, model: config.Config, settings: Settings, chosen: Detectors) -> str:
-    """Identifies everything that a result depends on, except for the code of a custom detector.
-
-    Args:
-      sample: its videos count by names, sizes and modification times.
-      weights: a hash of the model's.
-      model: the architecture and, for animations, the motion transfer count.
-      settings: all but the batch size count.
-      chosen: the detectors.
-    """
-    fingerprints = [
-        files.fingerprint(path) for path in (sample.source, sample.driving, sample.truth) if path is not None
-    ]
+def _result_key(sample: Sample, weights: str, model: config.Config, settings: Settings, chosen: Detectors) -> str:
+    """Identifies everything that a result depends on, except for the batch size and the code of a custom detector."""
+    fingerprints = [files.fingerprint(path) for path in (sample.source, sample.driving, sample.truth) if path]
     comparable = dataclasses.replace(settings, batch_size=Settings.batch_size)
     transfer = _transfer(sample, model)
     facts = (_FORMAT, fomm_tf.__version__, sample.task, sample.group, weights, model.model, transfer, comparable)
     return files.digest(*facts, chosen.points, chosen.embedding, *fingerprints).hex()
 
 
-def output_paths(sample: Sample, out: Path, settings: Settings) -> dict[str, Path]:
+def _output_paths(sample: Sample, out: Path, settings: Settings) -> dict[str, Path]:
     """Output files of a sample: `result`, `strip`, and `video` and `png` if they are requested."""
     folder = out / "results" / sample.task
     paths = {"result": folder / f"{sample.name}.json", "strip": folder / f"{sample.name}.png"}
@@ -175,14 +165,14 @@ def output_paths(sample: Sample, out: Path, settings: Settings) -> dict[str, Pat
     return paths
 
 
-def read_result(sample: Sample, out: Path, settings: Settings, key: str) -> scoring.VideoResult | None:
+def _read_result(sample: Sample, out: Path, settings: Settings, key: str) -> scoring.VideoResult | None:
     """The result of an earlier run with the same key, if all of its output files exist."""
-    paths = output_paths(sample, out, settings)
+    paths = _output_paths(sample, out, settings)
     result = scoring.VideoResult.read(paths["result"])
     return result if result and result.key == key and all(path.exists() for path in paths.values()) else None
 
 
-def evaluate_video(sample: Sample, out: Path, settings: Settings, key: str, tools: Tools) -> scoring.VideoResult:
+def evaluate_video(sample: Sample, out: Path, settings: Settings, key: str, tools: _Tools) -> scoring.VideoResult:
     """Evaluates a video and writes its outputs.
 
     Returns:
@@ -192,7 +182,7 @@ def evaluate_video(sample: Sample, out: Path, settings: Settings, key: str, tool
     Raises:
       errors.UserError: if the output cannot be written, or a custom detector returns a wrong result.
     """
-    paths = output_paths(sample, out, settings)
+    paths = _output_paths(sample, out, settings)
     # Removed first: an interrupted evaluation must not leave a result beside outputs of another one.
     paths["result"].unlink(missing_ok=True)
     with warnings.catch_warnings(record=True) as caught:
@@ -209,7 +199,7 @@ def evaluate_video(sample: Sample, out: Path, settings: Settings, key: str, tool
     return result
 
 
-def _evaluate_task(task: tuple[Sample, str], out: Path, settings: Settings, tools: Tools) -> scoring.VideoResult:
+def _evaluate_task(task: tuple[Sample, str], out: Path, settings: Settings, tools: _Tools) -> scoring.VideoResult:
     sample, key = task
     return evaluate_video(sample, out, settings, key, tools)
 
@@ -221,15 +211,15 @@ def _evaluate_in_worker(
 
 
 @functools.cache
-def _load_tools(run: str, metrics: tuple[str, ...], chosen: Detectors) -> Tools:
-    return Tools(animator.Animator.load(run), scoring.FrameComparer(metrics, chosen))
+def _load_tools(run: str, metrics: tuple[str, ...], chosen: Detectors) -> _Tools:
+    return _Tools(animator.Animator.load(run), scoring.FrameComparer(metrics, chosen))
 
 
 def _limit_threads(threads: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
-def _score_video(sample: Sample, paths: dict[str, Path], settings: Settings, tools: Tools) -> scoring.VideoScorer:
+def _score_video(sample: Sample, paths: dict[str, Path], settings: Settings, tools: _Tools) -> scoring.VideoScorer:
     size, driving_video = tools.model.config.model.frame_size, video.open_video(sample.driving)
     if sample.task == protocol.RECONSTRUCTION and len(list(itertools.islice(driving_video, 2))) < 2:
         raise errors.UnreadableError(

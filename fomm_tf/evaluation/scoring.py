@@ -23,19 +23,12 @@ Values = dict[str, np.ndarray]
 
 
 class FrameFeatures(NamedTuple):
-    """What the metrics need of N frames.
+    """What the metrics need of N frames."""
 
-    Attributes:
-      frames: `[N, H, W, 3]` float32 in [0, 1].
-      points: None if no metric needs them.
-      embeddings: None if no metric needs them.
-      activations: of the backbone, one `[N, h, w, C]` per layer; None if no metric needs them.
-    """
-
-    frames: np.ndarray
-    points: detectors.Points | None
-    embeddings: detectors.Embeddings | None
-    activations: list[np.ndarray] | None
+    frames: np.ndarray  # `[N, H, W, 3]` float32 in [0, 1]
+    points: detectors.Points | None  # None if no metric needs them
+    embeddings: detectors.Embeddings | None  # None if no metric needs them
+    activations: list[np.ndarray] | None  # of the backbone, one `[N, h, w, C]` per layer; None if no metric needs them
 
     def repeat(self, count: int) -> FrameFeatures:
         """The features of one frame, `count` times."""
@@ -126,17 +119,11 @@ class FrameComparer:
 
 
 class MetricAccumulator(NamedTuple):
-    """A metric over the frames of a video.
+    """A metric over the frames of a video."""
 
-    Attributes:
-      total: sum over the frames with a value.
-      frames: number of frames with a value.
-      missing: number of frames without a value.
-    """
-
-    total: float = 0.0
-    frames: int = 0
-    missing: int = 0
+    total: float = 0.0  # sum over the frames with a value
+    frames: int = 0  # number of frames with a value
+    missing: int = 0  # number of frames without a value
 
     def add(self, values: np.ndarray) -> MetricAccumulator:
         """Returns an accumulator that includes further frames, `[N]`; NaN is a frame without a value."""
@@ -153,25 +140,17 @@ class MetricAccumulator(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class VideoResult:
-    """The result of a video.
+    """The result of a video."""
 
-    Attributes:
-      key: changes with everything that the result depends on.
-      name: of the sample.
-      group: of the sample.
-      frames: number of generated frames; 0 if the video could not be evaluated.
-      metrics: predictor -> metric -> its accumulator.
-      detections: `points` or `embeddings` -> `generated` or `truth` -> number of frames with a detection.
-      warnings: what went wrong, such as a damaged file, or why the video could not be evaluated.
-    """
-
-    key: str
-    name: str
-    group: str = ""
-    frames: int = 0
+    key: str  # changes with everything that the result depends on
+    name: str  # of the sample
+    group: str = ""  # of the sample
+    frames: int = 0  # number of generated frames; 0 if the video could not be evaluated
+    # Predictor -> metric -> its accumulator.
     metrics: dict[str, dict[str, MetricAccumulator]] = dataclasses.field(default_factory=dict)
+    # `points` or `embeddings` -> `generated` or `truth` -> number of frames with a detection.
     detections: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what went wrong, such as a damaged file, or why the video could not be evaluated
 
     def write(self, path: Path) -> None:
         """Writes the result as JSON, atomically."""

@@ -25,15 +25,10 @@ Reports = dict[str, dict[str, Any]]
 
 
 class Variant(NamedTuple):
-    """A row of Table 1.
+    """A row of Table 1."""
 
-    Attributes:
-      title: the paper's name.
-      paper_l1: the paper's L1, on Tai-Chi-HD.
-    """
-
-    title: str
-    paper_l1: float
+    title: str  # the paper's name
+    paper_l1: float  # the paper's L1, on Tai-Chi-HD
 
 
 VARIANTS = {
@@ -77,17 +72,12 @@ def configure(base: config.Config, names: Sequence[str]) -> dict[str, config.Con
 
 
 class Data(NamedTuple):
-    """The data of an ablation.
+    """The data of an ablation."""
 
-    Attributes:
-      root: the data set, with a test/ split or to be split.
-      pairs: a list of pairs with ground truth animations, whose paths are relative to its directory; or None.
-      drawn: whether it shows drawn characters, which no detector recognizes.
-    """
-
-    root: Path
+    root: Path  # the data set, with a test/ split or to be split
+    # A list of pairs with ground truth animations, whose paths are relative to its directory; or None.
     pairs: Path | None
-    drawn: bool
+    drawn: bool  # whether it shows drawn characters, which no detector recognizes
 
     def fingerprints(self) -> list[str]:
         """Identify the test clips and pairs by names, sizes and modification times."""
@@ -151,36 +141,22 @@ def _find_pairs(root: Path) -> Path | None:
 
 
 class Protocol(NamedTuple):
-    """How runs are evaluated.
+    """How runs are evaluated."""
 
-    Attributes:
-      data: the data set and the pairs.
-      metrics: of the reconstruction; see `fomm_tf.evaluation`.
-      detector: see `fomm_tf.evaluation`.
-      command: the command line, for the provenance in README.txt.
-    """
-
-    data: Data
-    metrics: tuple[str, ...]
-    detector: str
-    command: str
+    data: Data  # the data set and the pairs
+    metrics: tuple[str, ...]  # of the reconstruction; see `fomm_tf.evaluation`
+    detector: str  # see `fomm_tf.evaluation`
+    command: str  # the command line, for the provenance in README.txt
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A variant and a seed.
+    """A variant and a seed."""
 
-    Attributes:
-      variant: one of `VARIANTS`.
-      seed: of weights, pairs and deformations.
-      config: of the run.
-      out: directory of the ablation.
-    """
-
-    variant: str
-    seed: int
-    config: config.Config
-    out: Path
+    variant: str  # one of `VARIANTS`
+    seed: int  # of weights, pairs and deformations
+    config: config.Config  # of the run
+    out: Path  # directory of the ablation
 
     @property
     def name(self) -> str:

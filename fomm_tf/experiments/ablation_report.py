@@ -1,40 +1,96 @@
-"""report.md and report.json of an ablation: the paper's Table 1, differences to Full, and Table 3."""
+"""report.md and report.json of an ablation: the paper's Table 1, differences to Full, and Table 3.
+
+Convention: the value of a run is the mean over the frames of all test videos, as in `fomm_tf.evaluation`; the value of
+a variant is the mean over its runs, one per seed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import fomm_tf
-from fomm_tf.experiments import ablation_plan, ablation_statistics
+import numpy as np
 
+import fomm_tf
+from fomm_tf.experiments import ablation_plan
+from fomm_tf.experiments.ablation_plan import ANIMATION, RECONSTRUCTION, Reports
+
+MODEL, SOURCE_COPY = "model", "source_copy"
+_RESAMPLINGS = 2000
 # Variant -> seed -> reports of its evaluations.
-RunReports = Mapping[str, Mapping[int, ablation_plan.Reports]]
+RunReports = Mapping[str, Mapping[int, Reports]]
+
+
+class Column(NamedTuple):
+    """A column of the tables."""
+
+    title: str  # with its unit
+    task: str  # of the evaluation
+    metric: str  # its name in the evaluation
+    digits: int  # digits after the decimal point
+    better: int  # 1 if higher is better, -1 if lower is better
+
+
+COLUMNS = {
+    "l1": Column("L1", RECONSTRUCTION, "l1", 4, -1),
+    "akd": Column("AKD, pixels", RECONSTRUCTION, "akd", 3, -1),
+    "mkr": Column("MKR", RECONSTRUCTION, "mkr", 4, -1),
+    "aed": Column("AED", RECONSTRUCTION, "aed", 4, -1),
+    "psnr": Column("PSNR, dB", RECONSTRUCTION, "psnr", 2, 1),
+    "ssim": Column("SSIM", RECONSTRUCTION, "ssim", 4, 1),
+    "animation_l1": Column("animation L1", ANIMATION, "l1", 4, -1),
+}
+
+
+class Mean(NamedTuple):
+    """A mean over seeds."""
+
+    value: float  # the mean
+    low: float  # minimum over seeds
+    high: float  # maximum over seeds
+    seeds: tuple[float, ...]  # the value of each seed, in order
+
+
+class Difference(NamedTuple):
+    """A variant's mean over seeds minus Full's."""
+
+    value: float  # over the seeds that both have
+    # Lower end of the 95 % bootstrap confidence interval over videos; the same resampled videos are used for both
+    # variants and for all seeds.
+    low: float
+    high: float  # upper end
+    worse: int  # number of seeds for which the variant is worse than Full
+    seeds: int  # number of seeds
+
+
+class _Sums(NamedTuple):
+    """Sum of a metric over the frames of each seed and video, and number of frames, `[S, V]` each."""
+
+    totals: np.ndarray
+    frames: np.ndarray
+
+    def resampled(self, drawn: np.ndarray) -> np.ndarray:
+        """The value of each seed over each row of video indices `drawn` `[R, V]`: `[S, R]`."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.totals[:, drawn].sum(-1) / self.frames[:, drawn].sum(-1)
+
+    def overall(self) -> np.ndarray:
+        """The value of each seed, `[S]`."""
+        return self.resampled(np.arange(self.totals.shape[1])[np.newaxis])[:, 0]
 
 
 class About(NamedTuple):
-    """What is compared.
+    """What is compared."""
 
-    Attributes:
-      command: the command line.
-      recipe: the base recipe.
-      steps: of each run; None if the recipe counts epochs.
-      seeds: of the runs.
-      runs: number of runs, unfinished ones included.
-      data: the data set.
-      pairs: the list of pairs to animate, or None.
-      images: file name -> caption.
-    """
-
-    command: str
-    recipe: str
-    steps: int | None
-    seeds: tuple[int, ...]
-    runs: int
-    data: str
-    pairs: str | None
-    images: Mapping[str, str] = {}
+    command: str  # the command line
+    recipe: str  # the base recipe
+    steps: int | None  # of each run; None if the recipe counts epochs
+    seeds: tuple[int, ...]  # of the runs
+    runs: int  # number of runs, unfinished ones included
+    data: str  # the data set
+    pairs: str | None  # the list of pairs to animate, or None
+    images: Mapping[str, str] = {}  # file name -> caption
 
 
 class Report:
@@ -48,15 +104,12 @@ class Report:
     def __init__(self, about: About, reports: RunReports) -> None:
         self._about, self._reports = about, reports
         self._runs = [run for by_seed in reports.values() for run in by_seed.values()]
-        self._columns = ablation_statistics.measured(self._runs)
+        self._columns = measured(self._runs)
         self._means = {
-            name: {column: ablation_statistics.mean(list(by_seed.values()), column) for column in self._columns}
+            name: {column: mean(list(by_seed.values()), column) for column in self._columns}
             for name, by_seed in reports.items()
         }
-        self._source_copy = {
-            column: ablation_statistics.mean(self._runs[:1], column, ablation_statistics.SOURCE_COPY)
-            for column in self._columns
-        }
+        self._source_copy = {column: mean(self._runs[:1], column, SOURCE_COPY) for column in self._columns}
         self._differences = {name: self._compare(name) for name in reports if name != ablation_plan.FULL}
 
     def json(self) -> str:
@@ -66,21 +119,16 @@ class Report:
                 "title": ablation_plan.VARIANTS[name].title,
                 "changes": ablation_plan.changes(name),
                 "seeds": list(by_seed),
-                "means": {column: mean._asdict() for column, mean in self._means[name].items()},
+                "means": {column: value._asdict() for column, value in self._means[name].items()},
                 "minus_full": {
                     column: difference._asdict() for column, difference in self._differences.get(name, {}).items()
                 },
             }
             for name, by_seed in self._reports.items()
         }
-        source_copy = {column: mean.value for column, mean in self._source_copy.items()}
-        contents = {
-            "version": fomm_tf.__version__,
-            **self._about._asdict(),
-            "source_copy": source_copy,
-            "variants": rows,
-        }
-        return json.dumps(contents, indent=1) + "\n"
+        copied = {column: each.value for column, each in self._source_copy.items()}
+        about = {"version": fomm_tf.__version__, **self._about._asdict()}
+        return json.dumps(about | {"source_copy": copied, "variants": rows}, indent=1) + "\n"
 
     def markdown(self) -> str:
         """The report as Markdown."""
@@ -90,13 +138,13 @@ class Report:
         """The paper's Table 1 alone, as Markdown."""
         return "\n".join(self._table_1())
 
-    def _compare(self, name: str) -> dict[str, ablation_statistics.Difference]:
+    def _compare(self, name: str) -> dict[str, Difference]:
         mine, full = self._reports[name], self._reports.get(ablation_plan.FULL, {})
         seeds = [seed for seed in mine if seed in full]
         if not seeds:
             return {}
         runs = [[which[seed] for seed in seeds] for which in (mine, full)]
-        return {column: ablation_statistics.compare(*runs, column) for column in self._columns}
+        return {column: compare(*runs, column) for column in self._columns}
 
     def _lines(self) -> Iterator[str]:
         about, seeds = self._about, ", ".join(map(str, self._about.seeds))
@@ -115,10 +163,10 @@ class Report:
         )
         if {"akd", "aed"} & set(self._columns):
             yield "AKD, MKR and AED come from other detectors than the paper's."
-        if self._animates():
+        if any(COLUMNS[name].task == ANIMATION for name in self._columns):
             yield (
                 "Animation L1: images animated by other characters' clips, against the ground truth, "
-                f"{self._count(ablation_plan.ANIMATION)}."
+                f"{self._count(ANIMATION)}."
             )
         if any(self._differences.values()):
             yield from ("", "## Against Full", "", *self._table_of_differences(), "")
@@ -137,18 +185,15 @@ class Report:
             yield from ("", f"![{caption}]({file})", "", f"*{caption}.*")
 
     def _evaluated(self) -> str:
-        first = self._runs[0][ablation_plan.RECONSTRUCTION]
+        first = self._runs[0][RECONSTRUCTION]
         skipped = f", {len(first['skipped'])} could not be evaluated" if first["skipped"] else ""
         detectors = f" {first['detectors']}" if first["detectors"] else ""
-        return f"Evaluated: the last checkpoint, {self._count(ablation_plan.RECONSTRUCTION)}{skipped}.{detectors}"
+        return f"Evaluated: the last checkpoint, {self._count(RECONSTRUCTION)}{skipped}.{detectors}"
 
     def _count(self, task: str) -> str:
         first = self._runs[0][task]
         frames = sum(result["frames"] for result in first["videos"])
         return f"{len(first['videos'])} videos, {frames} frames"
-
-    def _animates(self) -> bool:
-        return any(ablation_statistics.COLUMNS[name].task == ablation_plan.ANIMATION for name in self._columns)
 
     def _table_1(self) -> Iterator[str]:
         yield from _head(["", *self._titles(), "paper's L1, Tai-Chi-HD"])
@@ -161,7 +206,7 @@ class Report:
         for name, differences in self._differences.items():
             cells = []
             for column, (value, low, high, worse, seeds) in differences.items():
-                digits = ablation_statistics.COLUMNS[column].digits
+                digits = COLUMNS[column].digits
                 interval = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
                 cells.append(f"{interval}, worse in {worse} of {seeds}")
             if cells:
@@ -169,11 +214,8 @@ class Report:
 
     def _table_3(self) -> Iterator[str]:
         yield from _head(["", *self._titles(), "L1 / L1 of the source-copy baseline"])
-        copied = {
-            column: f"{mean.value:.{ablation_statistics.COLUMNS[column].digits}f}"
-            for column, mean in self._source_copy.items()
-        }
-        yield _row(["source-copy baseline", *copied.values(), "1"])
+        copied = [f"{each.value:.{COLUMNS[column].digits}f}" for column, each in self._source_copy.items()]
+        yield _row(["source-copy baseline", *copied, "1"])
         for name, title in (
             (ablation_plan.ZEROTH_ORDER, "zeroth order (Pyr.+O)"),
             (ablation_plan.FULL, "first order (Full)"),
@@ -183,13 +225,71 @@ class Report:
                 yield _row([title, *self._cells(self._means[name]), f"{ratio:.3f}"])
 
     def _titles(self) -> list[str]:
-        return [ablation_statistics.COLUMNS[column].title for column in self._columns]
+        return [COLUMNS[column].title for column in self._columns]
 
-    def _cells(self, means: Mapping[str, ablation_statistics.Mean]) -> Iterator[str]:
+    def _cells(self, means: Mapping[str, Mean]) -> Iterator[str]:
         for column, (value, low, high, seeds) in means.items():
-            digits = ablation_statistics.COLUMNS[column].digits
+            digits = COLUMNS[column].digits
             spread = f" ({low:.{digits}f} to {high:.{digits}f})" if len(seeds) > 1 else ""
             yield f"{value:.{digits}f}{spread}"
+
+
+def measured(runs: Sequence[Reports]) -> list[str]:
+    """The columns for which every run has a value."""
+    return [name for name, column in COLUMNS.items() if all(_has(reports, column) for reports in runs)]
+
+
+def mean(runs: Sequence[Reports], name: str, predictor: str = MODEL) -> Mean:
+    """The mean of a column over the seeds of a variant.
+
+    Args:
+      runs: reports of one run per seed.
+      name: a column of `measured`.
+      predictor: `model` or `source_copy`.
+    """
+    column = COLUMNS[name]
+    each = _sum(runs, column, predictor, _videos(runs, column)).overall()
+    return Mean(float(each.mean()), float(each.min()), float(each.max()), tuple(map(float, each)))
+
+
+def compare(runs: Sequence[Reports], full: Sequence[Reports], name: str) -> Difference:
+    """The difference between a variant and Full.
+
+    Args:
+      runs: reports of the variant, one run per seed.
+      full: reports of Full, for the same seeds.
+      name: a column of `measured`.
+    """
+    column = COLUMNS[name]
+    videos = _videos([*runs, *full], column)
+    mine, theirs = (_sum(which, column, MODEL, videos) for which in (runs, full))
+    drawn = np.random.default_rng(0).integers(0, len(videos), [_RESAMPLINGS, len(videos)])
+    resampled = (mine.resampled(drawn) - theirs.resampled(drawn)).mean(axis=0)
+    resampled = resampled[np.isfinite(resampled)]
+    ends = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (np.nan, np.nan)
+    each = mine.overall() - theirs.overall()
+    return Difference(float(each.mean()), *map(float, ends), int((each * column.better < 0).sum()), len(each))
+
+
+def _has(reports: Reports, column: Column) -> bool:
+    of = reports.get(column.task, {"overall": {}})["overall"].get(column.metric, {})
+    return all(of.get(predictor, {}).get("value") is not None for predictor in (MODEL, SOURCE_COPY))
+
+
+def _videos(runs: Sequence[Reports], column: Column) -> list[str]:
+    return sorted({result["name"] for reports in runs for result in reports[column.task]["videos"]})
+
+
+def _sum(runs: Sequence[Reports], column: Column, predictor: str, videos: Sequence[str]) -> _Sums:
+    totals, frames = np.zeros([2, len(runs), len(videos)])
+    places = {name: place for place, name in enumerate(videos)}
+    for seed, reports in enumerate(runs):
+        for result in reports[column.task]["videos"]:
+            values = result[predictor].get(column.metric)
+            if values is not None:
+                totals[seed, places[result["name"]]] = values["total"]
+                frames[seed, places[result["name"]]] = values["frames"]
+    return _Sums(totals, frames)
 
 
 def _head(titles: list[str]) -> Iterator[str]:

@@ -25,21 +25,13 @@ _PANELS = ("deformed", "occlusion", "masks", "result")
 
 
 class Inputs(NamedTuple):
-    """The images of a figure, as they are in their files.
+    """The images of a figure, as they are in their files."""
 
-    Attributes:
-      names: of the sources.
-      sources: images.
-      times: of the frames, in seconds from the clip's first frame.
-      frames: of the driving clip.
-      first: the clip's first frame, which relative motion starts from; None without a clip.
-    """
-
-    names: list[str]
-    sources: list[np.ndarray]
-    times: list[float]
-    frames: list[np.ndarray]
-    first: np.ndarray | None
+    names: list[str]  # of the sources
+    sources: list[np.ndarray]  # images
+    times: list[float]  # of the frames, in seconds from the clip's first frame
+    frames: list[np.ndarray]  # of the driving clip
+    first: np.ndarray | None  # the clip's first frame, which relative motion starts from; None without a clip
 
 
 def read_inputs(
@@ -84,23 +76,15 @@ def read_inputs(
 
 
 class Outputs(NamedTuple):
-    """What a run makes of the inputs: images of the model's size; those with keypoints have the figure's cell size.
+    """What a run makes of the inputs: images of the model's size; those with keypoints have the figure's cell size."""
 
-    Attributes:
-      name: of the run.
-      sources: resized for the model.
-      frames: resized for the model.
-      marked_sources: with keypoints.
-      marked_frames: with keypoints.
-      panels: for each source, images of each frame by panel: `result`, `deformed`, `masks` and, if the model predicts
-        it, `occlusion`.
-    """
-
-    name: str
-    sources: list[np.ndarray]
-    frames: list[np.ndarray]
-    marked_sources: list[np.ndarray]
-    marked_frames: list[np.ndarray]
+    name: str  # of the run
+    sources: list[np.ndarray]  # resized for the model
+    frames: list[np.ndarray]  # resized for the model
+    marked_sources: list[np.ndarray]  # with keypoints
+    marked_frames: list[np.ndarray]  # with keypoints
+    # For each source, images of each frame by panel: `result`, `deformed`, `masks` and, if the model predicts it,
+    # `occlusion`.
     panels: list[dict[str, list[np.ndarray]]]
 
 
@@ -171,20 +155,13 @@ def _draw_panels(rendering: models.Rendering, size: tuple[int, int]) -> dict[str
 
 
 class Kind(NamedTuple):
-    """A kind of figure.
+    """A kind of figure."""
 
-    Attributes:
-      text: what it shows.
-      needs_source: it requires sources.
-      needs_driving: it requires a driving clip.
-      animates: it shows animations of the sources.
-      rows: from the inputs and each run's outputs, the rows and the column labels.
-    """
-
-    text: str
-    needs_source: bool
-    needs_driving: bool
-    animates: bool
+    text: str  # what it shows
+    needs_source: bool  # it requires sources
+    needs_driving: bool  # it requires a driving clip
+    animates: bool  # it shows animations of the sources
+    # From the inputs and each run's outputs, the rows and the column labels.
     rows: Callable[[Inputs, Sequence[Outputs]], Rows]
 
 

@@ -35,53 +35,32 @@ _PARTS = ("page.css", "page.js")
 
 
 class Pair(NamedTuple):
-    """The files of a question.
+    """The files of a question."""
 
-    Attributes:
-      source: the image.
-      driving: the video.
-      results: the animations by the two methods.
-      names: source and driving as the key names them.
-    """
-
-    source: pathlib.Path
-    driving: pathlib.Path
-    results: tuple[pathlib.Path, pathlib.Path]
-    names: tuple[str, str]
+    source: pathlib.Path  # the image
+    driving: pathlib.Path  # the video
+    results: tuple[pathlib.Path, pathlib.Path]  # the animations by the two methods
+    names: tuple[str, str]  # source and driving as the key names them
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """A question in the key.
+    """A question in the key."""
 
-    Attributes:
-      source: the image, as the list of pairs names it.
-      driving: the video, as the list of pairs names it.
-      choices: choice id -> method; the first is on the left where the page is not mirrored.
-    """
-
-    source: str
-    driving: str
-    choices: dict[str, str]
+    source: str  # the image, as the list of pairs names it
+    driving: str  # the video, as the list of pairs names it
+    choices: dict[str, str]  # choice id -> method; the first is on the left where the page is not mirrored
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """The key of a study.
+    """The key of a study."""
 
-    Attributes:
-      study: the id in the page and in the answers.
-      name: of the study in the table of scores, such as its data set.
-      methods: the two methods; shares are those of the first.
-      seed: of the order and the ids.
-      questions: by id.
-    """
-
-    study: str
-    name: str
-    methods: tuple[str, str]
-    seed: int
-    questions: dict[str, Question]
+    study: str  # the id in the page and in the answers
+    name: str  # of the study in the table of scores, such as its data set
+    methods: tuple[str, str]  # the two methods; shares are those of the first
+    seed: int  # of the order and the ids
+    questions: dict[str, Question]  # by id
 
     def text(self) -> str:
         """The key as JSON."""

@@ -18,29 +18,18 @@ _NOTE = (
 
 
 class Answers(NamedTuple):
-    """The answers of one file.
+    """The answers of one file."""
 
-    Attributes:
-      study: id of the study.
-      participant: id of the participant.
-      choices: question id -> time and choice id.
-    """
-
-    study: str
-    participant: str
-    choices: dict[str, tuple[datetime.datetime, str]]
+    study: str  # id of the study
+    participant: str  # id of the participant
+    choices: dict[str, tuple[datetime.datetime, str]]  # question id -> time and choice id
 
 
 class Preference(NamedTuple):
-    """How often the first method was preferred.
+    """How often the first method was preferred."""
 
-    Attributes:
-      preferred: number of answers that chose its result.
-      answers: number of all answers.
-    """
-
-    preferred: int
-    answers: int
+    preferred: int  # number of answers that chose its result
+    answers: int  # number of all answers
 
     @property
     def share(self) -> float | None:
@@ -59,21 +48,13 @@ class Preference(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """The scores of a study.
+    """The scores of a study."""
 
-    Attributes:
-      key: of the study.
-      overall: all answers.
-      questions: the answers by question id, in the key's order.
-      participants: number of answered questions by participant id.
-      repeated: number of answers that a later one of the same participant to the same question replaced.
-    """
-
-    key: Key
-    overall: Preference
-    questions: dict[str, Preference]
-    participants: dict[str, int]
-    repeated: int
+    key: Key  # of the study
+    overall: Preference  # all answers
+    questions: dict[str, Preference]  # the answers by question id, in the key's order
+    participants: dict[str, int]  # number of answered questions by participant id
+    repeated: int  # number of answers that a later one of the same participant to the same question replaced
 
     @property
     def incomplete(self) -> dict[str, int]:

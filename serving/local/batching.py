@@ -16,20 +16,13 @@ from fomm_tf.serving.local.servable import Arrays, Servable
 
 @dataclasses.dataclass(eq=False)
 class _Request:
-    """A queued request; compared by identity.
+    """A queued request; compared by identity."""
 
-    Attributes:
-      key: servable, signature and shapes of the inputs without the batch axis; equal keys can be batched.
-      inputs: all with `rows` on axis 0.
-      deadline: `time.monotonic` after which the answer is not needed.
-      answer: the future outputs.
-    """
-
-    key: tuple
-    inputs: Arrays
+    key: tuple  # servable, signature and shapes of the inputs without the batch axis; equal keys can be batched
+    inputs: Arrays  # all with `rows` on axis 0
     rows: int
-    deadline: float
-    answer: asyncio.Future
+    deadline: float  # `time.monotonic` after which the answer is not needed
+    answer: asyncio.Future  # the future outputs
 
 
 class Batcher:

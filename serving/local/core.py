@@ -16,23 +16,14 @@ from fomm_tf.serving.local import batching, metrics, servable, status, versions
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The server's limits.
+    """The server's limits."""
 
-    Attributes:
-      max_requests: requests in the server at once, queued or computed; further ones are rejected.
-      max_request_bytes: size of a request.
-      max_frames: frames, or other items along a signature's variable axes, of a request.
-      timeout: seconds for a request without a deadline.
-      max_batch_rows: rows of requests that are batched; 1 turns batching off.
-      num_threads: batches computed at once.
-    """
-
-    max_requests: int
-    max_request_bytes: int
-    max_frames: int
-    timeout: float
-    max_batch_rows: int
-    num_threads: int
+    max_requests: int  # requests in the server at once, queued or computed; further ones are rejected
+    max_request_bytes: int  # size of a request
+    max_frames: int  # frames, or other items along a signature's variable axes, of a request
+    timeout: float  # seconds for a request without a deadline
+    max_batch_rows: int  # rows of requests that are batched; 1 turns batching off
+    num_threads: int  # batches computed at once
 
 
 class ServerCore:

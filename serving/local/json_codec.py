@@ -19,17 +19,11 @@ _BYTES_SUFFIX = "_bytes"
 
 
 class PredictBody(NamedTuple):
-    """The parsed body of a predict request.
+    """The parsed body of a predict request."""
 
-    Attributes:
-      signature: its name.
-      row_format: whether the inputs came as `instances`; the outputs are then returned as `predictions`.
-      values: the value of `instances` or `inputs`.
-    """
-
-    signature: str
-    row_format: bool
-    values: object
+    signature: str  # its name
+    row_format: bool  # whether the inputs came as `instances`; the outputs are then returned as `predictions`
+    values: object  # the value of `instances` or `inputs`
 
 
 def parse(body: bytes) -> PredictBody:
@@ -42,22 +36,19 @@ def parse(body: bytes) -> PredictBody:
         request = json_body.loads(body)
     except (ValueError, RecursionError) as error:
         raise status.invalid_argument(f"JSON parse error: {error}") from None
-    if not isinstance(request, dict):
-        raise status.invalid_argument(
-            f"request: got {type(request).__name__}; expected a JSON object with inputs or instances."
-        )
+    kind = type(request).__name__
+    is_object = isinstance(request, dict)
+    status.require(is_object, f"request: got {kind}; expected a JSON object with inputs or instances.")
     signature = request.get("signature_name", servable.DEFAULT_SIGNATURE)
-    if not isinstance(signature, str):
-        raise status.invalid_argument(f"signature_name: got {type(signature).__name__}; expected a string.")
+    kind = type(signature).__name__
+    status.require(isinstance(signature, str), f"signature_name: got {kind}; expected a string.")
     formats = [name for name in ("instances", "inputs") if name in request]
-    if len(formats) != 1:
-        raise status.invalid_argument(
-            f"request: got {' and '.join(formats) or 'neither inputs nor instances'}; expected one of the two."
-        )
-    values = request[formats[0]]
-    if formats == ["instances"] and not (isinstance(values, list) and values):
-        raise status.invalid_argument("instances: expected a list with at least one item.")
-    return PredictBody(signature or servable.DEFAULT_SIGNATURE, formats == ["instances"], values)
+    got = " and ".join(formats) or "neither inputs nor instances"
+    status.require(len(formats) == 1, f"request: got {got}; expected one of the two.")
+    values, row_format = request[formats[0]], formats == ["instances"]
+    if row_format:
+        status.require(isinstance(values, list) and values, "instances: expected a list with at least one item.")
+    return PredictBody(signature or servable.DEFAULT_SIGNATURE, row_format, values)
 
 
 def decode(body: PredictBody, specs: Mapping[str, tf.TensorSpec], max_frames: int) -> servable.Arrays:
@@ -92,18 +83,16 @@ def _columns(body: PredictBody, specs: Mapping[str, tf.TensorSpec]) -> dict[str,
     if body.row_format:
         rows = body.values
         is_named = [_is_named(row) for row in rows]
-        if any(is_named) and not all(is_named):
-            raise status.invalid_argument("instances: got both objects and plain values; expected one kind.")
+        one_kind = all(is_named) or not any(is_named)
+        status.require(one_kind, "instances: got both objects and plain values; expected one kind.")
         if is_named[0]:
-            if any(row.keys() != rows[0].keys() for row in rows):
-                raise status.invalid_argument("instances: got objects with different keys; expected equal keys.")
+            equal = all(row.keys() == rows[0].keys() for row in rows)
+            status.require(equal, "instances: got objects with different keys; expected equal keys.")
             return {name: [row[name] for row in rows] for name in rows[0]}
     elif _is_named(body.values):
         return body.values
-    if len(specs) != 1:
-        raise status.invalid_argument(
-            f"inputs of {body.signature}: got values without names; expected an object with {', '.join(sorted(specs))}."
-        )
+    expected = f"an object with {', '.join(sorted(specs))}"
+    status.require(len(specs) == 1, f"inputs of {body.signature}: got values without names; expected {expected}.")
     return {next(iter(specs)): body.values}
 
 
@@ -137,16 +126,15 @@ def _cast(name: str, array: np.ndarray, dtype: tf.DType) -> np.ndarray:
 def _bytes_array(name: str, value: object, spec: tf.TensorSpec) -> np.ndarray:
     """Converts strings and base64 objects in nested lists, one level per axis of the signature."""
     values = np.array(value, object)
-    if values.ndim != spec.shape.rank:
-        raise status.invalid_argument(f"{name}: expected lists of the same length, nested {spec.shape.rank} deep.")
+    rank = spec.shape.rank
+    status.require(values.ndim == rank, f"{name}: expected lists of the same length, nested {rank} deep.")
     return np.frompyfunc(lambda item: _bytes(name, item), 1, 1)(values)
 
 
 def _bytes(name: str, value: object) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
-    if not _is_base64(value):
-        raise status.invalid_argument(f'{name}: expected strings or {{"{_BASE64}": "..."}}.')
+    status.require(_is_base64(value), f'{name}: expected strings or {{"{_BASE64}": "..."}}.')
     try:
         return base64.b64decode(value[_BASE64], validate=True)
     except (binascii.Error, ValueError) as error:

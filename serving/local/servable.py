@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Mapping
 
@@ -133,20 +134,16 @@ def check_shape(name: str, dtype: tf.DType, shape: list[int], spec: tf.TensorSpe
     Raises:
       status.RpcError: names the input.
     """
-    if dtype != spec.dtype:
-        raise status.invalid_argument(f"{name}: got {dtype.name}; expected {spec.dtype.name}.")
-    if not spec.shape.is_compatible_with(shape):
-        expected = ", ".join("any" if size is None else str(size) for size in spec.shape.as_list())
-        raise status.invalid_argument(f"{name}: got shape {list(shape)}; expected [{expected}].")
-    if 0 in shape:
-        raise status.invalid_argument(f"{name}: got the empty shape {list(shape)}; expected at least one item.")
-    count = 1
-    for size, static_size in zip(shape, spec.shape.as_list(), strict=True):
-        count *= size if static_size is None else 1
-    if count > max_frames:
-        raise status.invalid_argument(
-            f"{name}: got {count:,} frames; expected at most {max_frames:,}; split the request."
-        )
+    status.require(dtype == spec.dtype, f"{name}: got {dtype.name}; expected {spec.dtype.name}.")
+    expected = ", ".join("any" if size is None else str(size) for size in spec.shape.as_list())
+    fits = spec.shape.is_compatible_with(shape)
+    status.require(fits, f"{name}: got shape {list(shape)}; expected [{expected}].")
+    status.require(0 not in shape, f"{name}: got the empty shape {list(shape)}; expected at least one item.")
+    count = math.prod(
+        size for size, static_size in zip(shape, spec.shape.as_list(), strict=True) if static_size is None
+    )
+    message = f"{name}: got {count:,} frames; expected at most {max_frames:,}; split the request."
+    status.require(count <= max_frames, message)
 
 
 def check_batch(inputs: Mapping[str, np.ndarray]) -> int:
@@ -158,10 +155,9 @@ def check_batch(inputs: Mapping[str, np.ndarray]) -> int:
     rows = {name: len(array) for name, array in inputs.items()}
     first = min(rows)
     for name, count in rows.items():
-        if count != rows[first]:
-            raise status.invalid_argument(
-                f"{name} and {first}: got batch sizes {count} and {rows[first]} (axis 0); expected equal ones."
-            )
+        sizes = f"{count} and {rows[first]}"
+        message = f"{name} and {first}: got batch sizes {sizes} (axis 0); expected equal ones."
+        status.require(count == rows[first], message)
     return rows[first]
 
 

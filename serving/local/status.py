@@ -49,6 +49,12 @@ def invalid_argument(message: str) -> RpcError:
     return RpcError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
+def require(condition: object, message: str) -> None:
+    """Raises an error with the code INVALID_ARGUMENT if the condition is false."""
+    if not condition:
+        raise invalid_argument(message)
+
+
 def from_tensorflow(error: tf.errors.OpError) -> RpcError:
     """Converts TensorFlow's error: the message of an assertion, else the operation and its message."""
     code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)

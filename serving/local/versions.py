@@ -26,21 +26,13 @@ _Listing = frozenset[tuple[str, int, int]]
 
 @dataclasses.dataclass
 class _Version:
-    """A version that was loaded, or failed to load.
+    """A version that was loaded, or failed to load."""
 
-    Attributes:
-      state: LOADING, AVAILABLE, UNLOADING or END, as in ModelService.
-      listing: its directory at the time of loading.
-      error: why it could not be loaded.
-      servable: set while it is AVAILABLE or UNLOADING.
-      users: number of requests that use it.
-    """
-
-    state: str
-    listing: _Listing
-    error: str = ""
-    servable: Servable | None = None
-    users: int = 0
+    state: str  # LOADING, AVAILABLE, UNLOADING or END, as in ModelService
+    listing: _Listing  # its directory at the time of loading
+    error: str = ""  # why it could not be loaded
+    servable: Servable | None = None  # set while it is AVAILABLE or UNLOADING
+    users: int = 0  # number of requests that use it
 
 
 class VersionManager:

@@ -25,7 +25,7 @@ def build_parts(folder, model, frames, batch):
     settings = model.config
     size = settings.model.frame_size
     driving, image, result = folder / "driving.mp4", folder / "source.png", folder / "result.mp4"
-    harness.write_footage(driving, frames, FULL_HD, grain_channels=1)
+    harness.write_drifting_noise(driving, frames, FULL_HD, grain_channels=1)
     first = next(iter(video.open_video(driving)))
     video.write_image(image, first)
     small = np.random.default_rng(0).integers(0, 256, [batch, *size, 3], np.uint8)

@@ -135,7 +135,7 @@ def describe(name: str, record: dict) -> str:
     return line
 
 
-def write_footage(
+def write_drifting_noise(
     path: pathlib.Path, frames: int, size: tuple[int, int], seed: int = 0, grain_channels: int = 3
 ) -> None:
     """Smooth noise that drifts, with grain: about as hard to compress as a video of a face."""

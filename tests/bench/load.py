@@ -9,7 +9,6 @@
 
 import collections
 import concurrent.futures
-import json
 import pathlib
 import sys
 import tempfile
@@ -29,7 +28,10 @@ import servers
 
 from fomm_tf import checkpoint
 from fomm_tf.export import examples, saved_model
+from fomm_tf.serving import rest_transport
 from fomm_tf.serving.local import json_codec
+from fomm_tf.serving.signatures import Call
+from fomm_tf.serving.target import Target
 
 CLIENTS = (1, 4, 16, 64)
 FRAMES = 8
@@ -114,35 +116,40 @@ def grpc_codec(signature, inputs, outputs):
         tf.make_ndarray(tensor)
 
 
-def rest_body(signature, inputs):
-    return json.dumps({"signature_name": signature, "inputs": servers.as_json(inputs)}).encode()
-
-
-def rest_codec(signature, inputs, outputs, specs):
+def rest_codec(client, call, outputs, specs):
     """Encodes and decodes a request and a response."""
-    json_codec.decode(json_codec.parse(rest_body(signature, inputs)), specs, max_frames=10**9)
-    json.loads(json_codec.encode(outputs, row_format=False))
+    json_codec.decode(json_codec.parse(client.predict_request(call).body), specs, max_frames=10**9)
+    client.read(json_codec.encode(outputs, row_format=False), types_of(outputs))
+
+
+def types_of(outputs):
+    """Output -> type, as the client reads it from the model's metadata."""
+    return {name: array.dtype.type for name, array in outputs.items()}
 
 
 def measure_overhead(model, signatures, requests, rounds):
     """Medians in ms of one client's requests, and of their parts."""
     records = {}
     with servers.start_embedded(model) as server, httpx.Client() as client:
+        rest = rest_transport.Codec(Target(server.rest, "fomm", None, None, 60.0, 0.0, 2**31))
         for label, (signature, inputs) in requests.items():
             function, specs = signatures[signature], signatures[signature].structured_input_signature[1]
             tensors = {name: tf.constant(array) for name, array in inputs.items()}
             outputs = {name: tensor.numpy() for name, tensor in function(**tensors).items()}
 
-            def by_rest(signature=signature, inputs=inputs):
-                response = client.post(f"{server.url}:predict", content=rest_body(signature, inputs), timeout=None)
-                json.loads(response.raise_for_status().content)
+            call = Call(signature, inputs)
+
+            def by_rest(call=call, outputs=outputs):
+                body = rest.predict_request(call).body
+                response = client.post(f"{server.url}:predict", content=body, timeout=None)
+                rest.read(response.raise_for_status().content, types_of(outputs))
 
             parts = {
                 "signature": lambda f=function, t=tensors: harness.wait(f(**t)),
                 "gRPC": lambda s=signature, i=inputs: server.call(s, i),
                 "gRPC codec": lambda s=signature, i=inputs, o=outputs: grpc_codec(s, i, o),
                 "REST": by_rest,
-                "REST codec": lambda s=signature, i=inputs, o=outputs, p=specs: rest_codec(s, i, o, p),
+                "REST codec": lambda c=call, o=outputs, p=specs: rest_codec(rest, c, o, p),
             }
             seconds = collections.defaultdict(list)
             for _ in tqdm.trange(rounds + 3, leave=False, disable=None):
@@ -152,8 +159,8 @@ def measure_overhead(model, signatures, requests, rounds):
                     seconds[name].append(time.perf_counter() - start)
             medians = {name: 1000 * float(np.median(each[3:])) for name, each in seconds.items()}
             for protocol in ("gRPC", "REST"):
-                rest = medians[protocol] - medians["signature"] - medians[f"{protocol} codec"]
-                medians[f"{protocol} overhead"] = rest
+                beside = medians["signature"] + medians[f"{protocol} codec"]
+                medians[f"{protocol} overhead"] = medians[protocol] - beside
             records[label] = {name: round(value, 2) for name, value in medians.items()}
             print(f"{label}:", ", ".join(f"{name} {value:.1f} ms" for name, value in medians.items()), flush=True)
     return records

@@ -24,7 +24,7 @@ AUGMENTS = {
 
 def write_clips(folder, suffix, clips, length):
     for number in range(clips):
-        harness.write_footage(folder / f"clip{number}{suffix}", length, (SIDE, SIDE), seed=number)
+        harness.write_drifting_noise(folder / f"clip{number}{suffix}", length, (SIDE, SIDE), seed=number)
 
 
 def build_parts(folder, batch, steps, clips, length):

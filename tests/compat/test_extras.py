@@ -14,7 +14,6 @@ PURPOSES = {
         "fomm_tf.export.tflite",
         "fomm_tf.export.onnx",
         "fomm_tf.export.runner",
-        "fomm_tf.export.verify",
         "fomm_tf.export.report",
     ),
     "heic": ("pillow_heif",),

@@ -38,10 +38,10 @@ def rebuild(model, frames):
     return np.concatenate([model.render(source, model.detect(frame[np.newaxis])).prediction for frame in frames])
 
 
-def numbers(made, true):
+def numbers(actual, true):
     """The values of each metric of two clips, frame by frame."""
     found = {"l1": [], "akd": [], "akd_script": [], "mkr": [], "aed": [], "aed_script": []}
-    for one, other in zip(made, true, strict=True):
+    for one, other in zip(actual, true, strict=True):
         found["l1"].append(float(np.abs(one - other).mean()))
         one, other = (np.rint(frame * 255).astype(np.uint8) for frame in (one, other))
         (places, seen), (expected, there) = (custom_detectors.find_brightest([frame]) for frame in (one, other))
@@ -65,8 +65,8 @@ def test_evaluate_averages_over_all_frames_of_all_videos_and_reports_missing_one
     for name in ("one#a", "one#b", "black"):
         frames = list(video.open_video(drawn / "test" / name))
         true = as_float(frames)
-        for gathered, made in ((all_made, rebuild(model, frames)), (all_copied, true[:1].repeat(len(true), 0))):
-            for metric, values in numbers(made, true).items():
+        for gathered, actual in ((all_made, rebuild(model, frames)), (all_copied, true[:1].repeat(len(true), 0))):
+            for metric, values in numbers(actual, true).items():
                 gathered.setdefault(metric, []).extend(values)
     for metric, values in all_made.items():
         for who, each in (("model", values), ("source_copy", all_copied[metric])):
@@ -186,11 +186,11 @@ def test_evaluate_pairs_with_and_without_ground_truth(small_run, drawn, tmp_path
     model = fomm_tf.Animator.load(small_run)
     driving = list(video.open_video(drawn / "test" / "one#a"))
     source = video.read_image(drawn / "test" / "one#b" / "00000.png")
-    made = np.stack(list(model.animate(source, as_float(driving).astype(np.float32))))
+    actual = np.stack(list(model.animate(source, as_float(driving).astype(np.float32))))
     first = report.evaluated[0]
-    assert first.metrics["model"]["l1"].mean == pytest.approx(np.abs(made - as_float(driving)).mean(), rel=1e-5)
+    assert first.metrics["model"]["l1"].mean == pytest.approx(np.abs(actual - as_float(driving)).mean(), rel=1e-5)
     assert first.metrics["source_copy"]["l1"].mean == pytest.approx(np.abs(source / 255 - as_float(driving)).mean())
-    to_source = [math.dist(*custom_detectors.embed_color([video.to_uint8(frame), source])[0]) for frame in made]
+    to_source = [math.dist(*custom_detectors.embed_color([video.to_uint8(frame), source])[0]) for frame in actual]
     assert first.metrics["model"]["identity"].mean == pytest.approx(np.mean(to_source), abs=1e-6)
     assert first.metrics["source_copy"]["identity"].mean == 0
     # The first frame has no motion value.

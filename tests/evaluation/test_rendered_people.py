@@ -1,5 +1,6 @@
-"""Measures on rendered people: exact on known cases, and a reader that reads what drawn faces do."""
+"""Measures on rendered people: exact on known cases, and a reader that recovers the expressions of drawn faces."""
 
+import functools
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from fomm_tf import errors, video
 from fomm_tf.data import people
-from fomm_tf.evaluation import expression, rendered_people
+from fomm_tf.evaluation import metrics, rendered_people
 
 SIDE = 64
 NAMES = people.landmark_names()
@@ -19,6 +20,7 @@ PLACES = {
     "left_inner_eye": (0.15, -0.3),
     "left_outer_eye": (0.4, -0.3),
 }
+correlate = functools.partial(metrics.correlate, rendered_people.SIGNALS)
 
 
 def draw_clip(seed, count=12):
@@ -65,8 +67,8 @@ def test_face_psnr_counts_the_masked_pixels_alone():
     masks[:, 10:20, 10:20] = True
     generated[0, 10:20, 10:20] += 25
     generated[0, 30:] = 0
-    np.testing.assert_allclose(expression.face_psnr(generated, truth, masks), [20 * np.log10(255 / 25), np.inf])
-    assert np.isnan(expression.face_psnr(generated, truth, np.zeros_like(masks))).all()
+    np.testing.assert_allclose(metrics.face_psnr(generated, truth, masks), [20 * np.log10(255 / 25), np.inf])
+    assert np.isnan(metrics.face_psnr(generated, truth, np.zeros_like(masks))).all()
 
 
 def test_face_ssim_is_tensorflow_s_where_the_mask_is_what_its_window_sees():
@@ -78,30 +80,30 @@ def test_face_ssim_is_tensorflow_s_where_the_mask_is_what_its_window_sees():
     masks = np.zeros([2, SIDE, SIDE], bool)
     masks[:, 5:-5, 5:-5] = True  # TensorFlow's window of 11 pixels stays inside of the frame
     expected = tf.image.ssim(generated, truth, 255).numpy()
-    np.testing.assert_allclose(expression.face_ssim(generated, truth, masks), expected, atol=2e-4)
+    np.testing.assert_allclose(metrics.face_ssim(generated, truth, masks), expected, atol=2e-4)
 
 
 def test_expression_reader_reads_other_people_and_nothing_from_a_copied_source():
     train = [draw_clip(seed) for seed in range(30)]
     frames, landmarks, values = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    reader = expression.ExpressionReader(None).fit(frames, landmarks, values)
+    reader = rendered_people.ExpressionReader(None, frames, landmarks, values)
     others = [draw_clip(seed) for seed in range(100, 110)]
     true = [clip[2] for clip in others]
-    ceiling = expression.correlate([reader.read(*clip[:2]) for clip in others], true)
-    copied = expression.correlate([reader.read(np.repeat(clip[0][:1], 12, 0), clip[1]) for clip in others], true)
+    ceiling = correlate([reader.read(*clip[:2]) for clip in others], true)
+    copied = correlate([reader.read(np.repeat(clip[0][:1], 12, 0), clip[1]) for clip in others], true)
     for signal in ("mouth_opening", "eye_closure", "gaze_x"):
         assert ceiling[signal].value > 0.8 and ceiling[signal].low <= ceiling[signal].value <= ceiling[signal].high
         assert abs(copied[signal].value) < 0.4, signal
     assert np.isnan(ceiling["yaw"].value) and ceiling["yaw"].missing == 120
 
 
-def test_expression_reader_reads_the_head_from_detected_points():
+def test_expression_reader_reads_the_head_from_detected_points(few_features):
     frames, landmarks, values = draw_clip(0, 60)
-    reader = expression.ExpressionReader(detect_from(values)).fit(frames, landmarks, values)
+    reader = rendered_people.ExpressionReader(detect_from(values), frames, landmarks, values)
     read = reader.read(frames, landmarks)
     assert np.isnan(read[-1, 4:]).all() and np.isfinite(read[:-1]).all()
     for signal in ("yaw", "pitch"):
-        correlation = expression.correlate([read], [values])[signal]
+        correlation = correlate([read], [values])[signal]
         assert correlation.value > 0.95 and correlation.missing == 1
 
 
@@ -109,10 +111,16 @@ def test_correlate_is_within_clips():
     rng = np.random.default_rng(0)
     true = [rng.normal(size=[8, 6]) for _ in range(5)]
     moved = [values + 10 * number for number, values in enumerate(true)]
-    assert expression.correlate(moved, true)["mouth_opening"].value == pytest.approx(1.0)
-    assert expression.correlate([-values for values in moved], true)["pitch"].value == pytest.approx(-1.0)
-    still = expression.correlate([np.ones([8, 6])] * 5, true)
+    assert correlate(moved, true)["mouth_opening"].value == pytest.approx(1.0)
+    assert correlate([-values for values in moved], true)["pitch"].value == pytest.approx(-1.0)
+    still = correlate([np.ones([8, 6])] * 5, true)
     assert all(np.isnan(correlation.value) for correlation in still.values())
+
+
+@pytest.fixture
+def few_features(monkeypatch):
+    """A reader that is fitted fast, for tests of what surrounds it."""
+    monkeypatch.setattr(rendered_people, "_RANDOM_FEATURES", 100)
 
 
 @pytest.fixture
@@ -144,7 +152,7 @@ def drawn_set(tmp_path):
     return tmp_path
 
 
-def test_score_of_the_true_frames_is_the_ceiling(drawn_set):
+def test_score_of_the_true_frames_is_the_ceiling(drawn_set, few_features):
     scores = rendered_people.score(drawn_set, drawn_set / "results", rendered_people.fit_reader(drawn_set, 6, None))
     json.dumps(scores, allow_nan=False)
     model, ceiling = scores["model"], scores["truth"]
@@ -154,7 +162,7 @@ def test_score_of_the_true_frames_is_the_ceiling(drawn_set):
     assert "| correlation of mouth opening | 0." in rendered_people.table(scores)
 
 
-def test_score_rejects_a_missing_or_misshapen_result(drawn_set):
+def test_score_rejects_a_missing_or_misshapen_result(drawn_set, few_features):
     reader = rendered_people.fit_reader(drawn_set, 2, None)
     (drawn_set / "results" / "00050#000" / "00011.png").unlink()
     with pytest.raises(errors.UserError, match=r"got frames \[11, 64, 64, 3\]; expected \[12, 64, 64, 3\]"):

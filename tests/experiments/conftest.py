@@ -47,7 +47,7 @@ def inputs(tmp_path):
 
 @pytest.fixture
 def build(tmp_path):
-    """`fomm study build` on what `inputs` made; changes are options."""
+    """`fomm study build` with the files of `inputs`; `changes` are options."""
 
     def run(folder, **changes):
         values = {

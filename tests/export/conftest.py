@@ -11,6 +11,18 @@ import tensorflow as tf
 from fomm_tf import checkpoint, config, torch_import, weights
 
 _REFERENCE = pathlib.Path(__file__).parents[1] / "parity" / "data"
+_SMALLEST = config.parse(
+    {
+        "model": model_list.TINY
+        | {
+            "frame_size": [32, 32],
+            "num_keypoints": 2,
+            "keypoint_detector": {"block_expansion": 8, "max_features": 8, "num_blocks": 1},
+            "dense_motion": {"block_expansion": 8, "max_features": 8, "num_blocks": 1},
+            "generator": {"block_expansion": 8, "max_features": 8, "num_down_blocks": 1, "num_residual_blocks": 0},
+        }
+    }
+)
 _LARGE = config.parse({"model": {**model_list.TINY, "frame_size": [512, 512]}})
 
 
@@ -28,7 +40,10 @@ def _converted(name, align_corners):
 
 RUNS = {name: functools.partial(_drawn, config.Config(model=model)) for name, model in model_list.MODELS.items()}
 # The warped source keeps its edges, where the rounding of a wild motion shows.
-RUNS["blend-source"] = functools.partial(RUNS["blend-source"], stddev=0.02)
+for _name in ("blend-source", "zeroth-order-no-occlusion-blend"):
+    RUNS[_name] = functools.partial(RUNS[_name], stddev=0.02)
+# For what does not depend on the model.
+RUNS["smallest"] = functools.partial(_drawn, _SMALLEST)
 # Of a convolution's 9 x 1024 inputs the noise adds up.
 RUNS |= {"512": functools.partial(_drawn, _LARGE), "vox-256": functools.partial(_drawn, config.Config(), 0.02)}
 RUNS |= {label: functools.partial(_converted, *which) for label, which in model_list.REFERENCE.items()}

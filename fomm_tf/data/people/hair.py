@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fomm_tf.data.people import body, surfaces
+from fomm_tf.data.people.body import Material
 from fomm_tf.data.people.geometry import smoothstep
-from fomm_tf.data.people.surfaces import Material, Skull, Surface
+from fomm_tf.data.people.surfaces import Skull, Surface
 
 _COLORS = np.array(
     [[24, 20, 20], [38, 28, 24], [62, 42, 30], [96, 66, 42], [140, 100, 62], [190, 150, 98], [222, 190, 140],
@@ -26,30 +27,20 @@ _SHARES_FEMALE = (0.01, 0.02, 0.07, 0.1, 0.14, 0.11, 0.18, 0.26, 0.11)
 
 
 class Hair(NamedTuple):
-    """Hair or a head covering.
+    """Hair or a head covering."""
 
-    Attributes:
-      kind: of hair; `cap`, `beanie`, or `scarf` where that covers it.
-      color: `[3]` float32 sRGB.
-      line: `[2, N]` angles and heights of the hairline, for the scalp's color.
-      stubble: how much the scalp within the hairline is colored, 0 to 1.
-      surfaces: meshes.
-    """
-
-    kind: str
-    color: np.ndarray
-    line: np.ndarray
-    stubble: float
-    surfaces: tuple[Surface, ...]
+    kind: str  # of hair; `cap`, `beanie`, or `scarf` where that covers it
+    color: np.ndarray  # `[3]` float32 sRGB
+    line: np.ndarray  # `[2, N]` angles and heights of the hairline, for the scalp's color
+    stubble: float  # how much the scalp within the hairline is colored, 0 to 1
+    surfaces: tuple[Surface, ...]  # meshes
 
 
 def sample_color(random: np.random.Generator, shape: body.Shape) -> np.ndarray:
     """`[3]` float32 sRGB: dark for most, gray for the old."""
     fair = float(shape.ancestry[2])
-    shares = np.array(
-        [3, 3, 2 + fair, 2 * fair + 0.3, 1.6 * fair + 0.1, 1.2 * fair, 0.7 * fair, 0.5 * fair, 0.3 * fair]
-    )
-    color = _COLORS[random.choice(len(_COLORS), p=shares / shares.sum())] / 255
+    shares = [3, 3, 2 + fair, 2 * fair + 0.3, 1.6 * fair + 0.1, 1.2 * fair, 0.7 * fair, 0.5 * fair, 0.3 * fair]
+    color = _COLORS[random.choice(len(_COLORS), p=np.array(shares) / np.sum(shares))] / 255
     gray = float(smoothstep(np.array(shape.age + random.normal(0, 0.2)), 0.45, 0.95))
     color = color + gray * (random.uniform(0.55, 0.85) - color)
     if random.random() < 0.04:  # dyed
@@ -97,10 +88,8 @@ def _hair_sheet(random, skull, kind, angles, hairline, color, flat):
         length = random.uniform(0.7, 1.35) if kind == "bob" else random.uniform(1.5, 2.9)
         end = end + smoothstep(angles, face - 0.3, face) * (-length - end)
         top, side = random.uniform(0.08, 0.22), random.uniform(0.1, 0.25)
-        hang_in, wave = (
-            random.uniform(-0.1, 0.18),
-            (random.uniform(0, 0.06) * (random.random() < 0.5), random.uniform(5, 12)),
-        )
+        hang_in = random.uniform(-0.1, 0.18)
+        wave = random.uniform(0, 0.06) * (random.random() < 0.5), random.uniform(5, 12)
     if kind == "side":
         top = random.uniform(0.12, 0.34)
         end = end - 0.15 * smoothstep(signed * random.choice([-1, 1]), -0.4, 0.6) * (angles < 0.7)
@@ -148,11 +137,8 @@ def _bun(random, skull, color):
     ball = ball * (1 + 0.06 * random.normal(size=i.shape))[..., None]
     coordinates = np.stack([i - np.pi, j / np.pi, j], axis=-1)
     triangles = surfaces.grid_triangles(20, 12, True)
-    return Surface(
-        (where + size * ball).reshape(-1, 3).astype(np.float32), coordinates.reshape(-1, 3).astype(np.float32),
-        triangles,
-        Material.HAIR, color,
-    )  # fmt: skip
+    vertices, coordinates = (np.float32(array).reshape(-1, 3) for array in (where + size * ball, coordinates))
+    return Surface(vertices, coordinates, triangles, Material.HAIR, color)
 
 
 def _headgear(random, skull, angles, kind):
@@ -176,10 +162,8 @@ def _headgear(random, skull, angles, kind):
     out = np.linspace(0, 1, rows)[None, :, None]
     reach = random.uniform(0.5, 0.8) * skull.size
     across = np.cos(signed[chosen] / 1.0 * np.pi / 2)[:, None, None] ** 0.5
-    ahead = np.stack([0.25 * np.sin(signed[chosen]), np.full(len(chosen), -0.22), np.ones(len(chosen))], axis=-1)[
-        :, None
-    ]
-    brim = rim[chosen][:, None] + out * reach * across * ahead
+    ahead = np.stack([0.25 * np.sin(signed[chosen]), np.full(len(chosen), -0.22), np.ones(len(chosen))], axis=-1)
+    brim = rim[chosen][:, None] + out * reach * across * ahead[:, None]
     brim[..., 1] += 0.12 * (1 - np.abs(signed[chosen])[:, None] ** 2) * out[..., 0]
     brim = np.concatenate([brim, brim[:, ::-1] + np.float32([0, -0.035, 0])], axis=1).reshape(-1, 3).astype(np.float32)
     triangles = surfaces.grid_triangles(len(chosen), 2 * rows, False)
@@ -203,16 +187,9 @@ def _scarf(random, skull, angles):
     away = (angles[:, None] - open_angle) / (np.pi - open_angle)
     opening = -np.sign(signed)[:, None] * close * open_angle * (1 - np.clip(away, 0, 1))
     ears = np.exp(-(((angles - 1.6) / 0.35) ** 2))[:, None] * np.exp(-(((share - 0.36) / 0.12) ** 2))
-    scarf = surfaces.sheet(
-        skull,
-        end,
-        np.clip(thickness, 0.06, 1) + 0.16 * ears,
-        Material.CLOTH,
-        _cloth_color(random),
-        rows=rows,
-        opening=opening,
-        hang_in=random.uniform(0.25, 0.45),
-    )
+    thickness = np.clip(thickness, 0.06, 1) + 0.16 * ears
+    color, hang_in = _cloth_color(random), random.uniform(0.25, 0.45)
+    scarf = surfaces.sheet(skull, end, thickness, Material.CLOTH, color, rows=rows, opening=opening, hang_in=hang_in)
     # The face is between the columns of the forehead and those at its sides.
     corners = scarf.vertices[scarf.triangles]
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(axis=1)

@@ -40,21 +40,13 @@ _ARMS_DOWN = 0.45
 
 
 class Motion(NamedTuple):
-    """Frames of a motion.
+    """Frames of a motion."""
 
-    Attributes:
-      units: `[F, U]` float32 weights of the face units.
-      rotations: `[F, B, 3]` float32 (pitch, yaw, roll) of the bones, radians.
-      shift: `[F, 3]` float32 of the whole body, decimeters.
-      gaze: `[F, 2]` float32: to the person's left and up, -1 to 1.
-      time: `[F]` seconds.
-    """
-
-    units: np.ndarray
-    rotations: np.ndarray
-    shift: np.ndarray
-    gaze: np.ndarray
-    time: np.ndarray
+    units: np.ndarray  # `[F, U]` float32 weights of the face units
+    rotations: np.ndarray  # `[F, B, 3]` float32 (pitch, yaw, roll) of the bones, radians
+    shift: np.ndarray  # `[F, 3]` float32 of the whole body, decimeters
+    gaze: np.ndarray  # `[F, 2]` float32: to the person's left and up, -1 to 1
+    time: np.ndarray  # `[F]` seconds
 
 
 def sample_motion(seed: int, frames: int, step: int = 1, amount: float = 1.0, whole_body: bool = False) -> Motion:
@@ -236,8 +228,7 @@ def _move_limbs(random, human, rotations, count, amount) -> None:
         rotations[:, leg, 2] = sign * track(-0.1, 0.35, 0.25)
         rotations[:, shin, 0] = 1.2 * np.clip(bend, 0, None)
         rotations[:, foot, 0] = -0.2 * bend
-    for bone, scale in (("spine05", 0.12), ("spine03", 0.12)):
-        rotations[:, human.bones.index(bone)] += np.stack(
-            [_wander(random, count, 0.3) for _ in range(3)], axis=-1
-        ) * [scale, 2 * scale, scale] * amount  # fmt: skip
+    for bone in ("spine05", "spine03"):
+        lean = np.stack([_wander(random, count, 0.3) for _ in range(3)], axis=-1) * [0.12, 0.24, 0.12]
+        rotations[:, human.bones.index(bone)] += lean * amount
     rotations[:, 0, 1] = 0.35 * _wander(random, count, 0.2) * amount

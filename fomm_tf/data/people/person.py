@@ -8,8 +8,8 @@ import numpy as np
 import scipy.spatial
 
 from fomm_tf.data.people import body, geometry, hair, skin, surfaces
+from fomm_tf.data.people.body import Material
 from fomm_tf.data.people.geometry import smoothstep
-from fomm_tf.data.people.surfaces import Material
 from fomm_tf.opencv import cv2
 
 # Height on the base mesh above which the body is kept if only head and shoulders are visible.
@@ -19,49 +19,27 @@ _MEET, _BLINKS = 0.95, (0.4, 1.5)
 
 
 class Person(NamedTuple):
-    """A person at rest.
+    """A person at rest."""
 
-    Attributes:
-      shape: age, sex, ancestry, and the shaped base mesh.
-      skin: of the head.
-      clothes: below the collar.
-      hair: kind and color.
-      eyes: iris color, its edge's, the white's, `[3, 3]` float32 sRGB, and the iris' radius as a share of the eye's.
-      iris: that radius.
-      vertices: `[V, 3]` float32 at rest; the first are those of the base mesh.
-      coordinates: `[V, 3]` float32: for the body, the vertex' position on the base mesh.
-      weights: `[V, B]` float32 of the bones.
-      joints: `[B, 3]` float32.
-      units: `[U, M, 3]` float32: displacements of the vertices `moving` by each face unit.
-      moving: `[M]` int.
-      triangles: `[T, 3]` int.
-      materials: `[T]` `Material`.
-      colors: `[T, 3]` float32 sRGB of hair, cloth, and frames.
-      masks: `[V, 4]` float32: lips, eyelids, inside of the mouth, ambient occlusion.
-      normals: computes the vertices' normals.
-      strands: `[h, w]` float32 noise along hair.
-      eye_vertices: `[E]` int.
-    """
-
-    shape: body.Shape
-    skin: skin.Skin
-    clothes: surfaces.Clothes
-    hair: hair.Hair
-    eyes: np.ndarray
-    iris: float
-    vertices: np.ndarray
-    coordinates: np.ndarray
-    weights: np.ndarray
-    joints: np.ndarray
-    units: np.ndarray
-    moving: np.ndarray
-    triangles: np.ndarray
-    materials: np.ndarray
-    colors: np.ndarray
-    masks: np.ndarray
-    normals: geometry.VertexNormals
-    strands: np.ndarray
-    eye_vertices: np.ndarray
+    shape: body.Shape  # age, sex, ancestry, and the shaped base mesh
+    skin: skin.Skin  # of the head
+    clothes: surfaces.Clothes  # below the collar
+    hair: hair.Hair  # kind and color
+    eyes: np.ndarray  # `[3, 3]` float32 sRGB of the iris, its edge, and the white
+    iris: float  # its radius as a share of the eye's
+    vertices: np.ndarray  # `[V, 3]` float32 at rest; the first are those of the base mesh
+    coordinates: np.ndarray  # `[V, 3]` float32: for the body, the vertex' position on the base mesh
+    weights: np.ndarray  # `[V, B]` float32 of the bones
+    joints: np.ndarray  # `[B, 3]` float32
+    units: np.ndarray  # `[U, M, 3]` float32: displacements of the vertices `moving` by each face unit
+    moving: np.ndarray  # `[M]` int
+    triangles: np.ndarray  # `[T, 3]` int
+    materials: np.ndarray  # `[T]` `Material`
+    colors: np.ndarray  # `[T, 3]` float32 sRGB of hair, cloth, and frames
+    masks: np.ndarray  # `[V, 4]` float32: lips, eyelids, inside of the mouth, ambient occlusion
+    normals: geometry.VertexNormals  # computes the vertices' normals
+    strands: np.ndarray  # `[h, w]` float32 noise along hair
+    eye_vertices: np.ndarray  # `[E]` int
 
 
 def sample_person(seed: int, whole_body: bool = False, texture_width: int = 768) -> Person:
@@ -100,7 +78,7 @@ def _color_scalp(random, texture: np.ndarray, hairdo: hair.Hair) -> np.ndarray:
 
 
 def _assemble(human, shape, complexion, worn, hairdo, glasses, random, whole_body) -> Person:
-    of_body = human.triangles[human.parts == body.Part.BODY]
+    of_body = human.triangles[human.parts == Material.SKIN]
     normals = geometry.VertexNormals(len(human.vertices), of_body)(shape.vertices)
     vertices = shape.vertices + normals * _outward(human, complexion, worn)[:, None]
     used = np.ones(len(human.triangles), bool)
@@ -112,7 +90,7 @@ def _assemble(human, shape, complexion, worn, hairdo, glasses, random, whole_bod
     all_vertices, all_coordinates, weights = [vertices], [human.vertices], [human.weights]
     triangles, materials = [human.triangles[used]], [human.parts[used]]
     colors = [np.zeros((used.sum(), 3), np.float32)]
-    nearest = scipy.spatial.cKDTree(vertices[human.part_vertices(body.Part.BODY)])
+    nearest = scipy.spatial.cKDTree(vertices[human.part_vertices(Material.SKIN)])
     for part in attached:
         all_vertices.append(part.vertices)
         all_coordinates.append(part.coordinates)
@@ -135,13 +113,13 @@ def _assemble(human, shape, complexion, worn, hairdo, glasses, random, whole_bod
         human.joint_positions(shape.vertices), units, moving, triangles, np.concatenate(materials).astype(np.uint8),
         np.concatenate(colors).astype(np.float32), masks, geometry.VertexNormals(count, triangles),
         _strand_noise(random, hairdo.kind),
-        np.concatenate([human.part_vertices(part) for part in (body.Part.LEFT_EYE, body.Part.RIGHT_EYE)]),
+        np.concatenate([human.part_vertices(part) for part in (Material.LEFT_EYE, Material.RIGHT_EYE)]),
     )  # fmt: skip
 
 
 def _hidden_lashes(random, human, shape) -> np.ndarray:
     """Triangles of eyelashes that are too fine to be seen: the lower ones, and all of most men."""
-    lashes = human.parts == body.Part.LASHES
+    lashes = human.parts == Material.LASHES
     eye = human.vertices[human.landmarks["left_inner_eye"], 1]
     shown = shape.male < 0.5 and random.random() < 0.8
     return lashes & ((human.vertices[human.triangles, 1].mean(axis=1) < eye) | (not shown))
@@ -156,7 +134,7 @@ def _outward(human: body.Human, complexion: skin.Skin, worn: surfaces.Clothes) -
     lifted = np.where(human.vertices[:, 1] > 6.5, 0.4, 1) * lifted
     covered = smoothstep(surfaces.cloth_depth(worn, human.vertices), -0.02, 0.3)
     outside = np.ones(len(human.vertices), bool)
-    for part in list(body.Part)[1:]:
+    for part in range(Material.LEFT_EYE, Material.HAIR):
         outside[human.part_vertices(part)] = False
     return ((lifted + worn.puff * covered) * outside).astype(np.float32)
 
@@ -171,7 +149,7 @@ def _follow(human, vertices, part, nearest) -> np.ndarray:
     chin, ear = (vertices[human.landmarks[name], 1] for name in ("chin", "left_ear"))
     loose = smoothstep(part.vertices[:, 1], ear - 0.35 * (ear - chin), chin - 0.5)[:, None]
     _, index = nearest.query(part.vertices)
-    return weights * (1 - loose) + human.weights[human.part_vertices(body.Part.BODY)[index]] * loose
+    return weights * (1 - loose) + human.weights[human.part_vertices(Material.SKIN)[index]] * loose
 
 
 def _unit_matrix(human: body.Human) -> tuple[np.ndarray, np.ndarray]:
@@ -201,16 +179,14 @@ def _sample_eyes(random, shape) -> tuple[np.ndarray, float]:
     shares = np.array([3, 2, 0.3 + fair, 1.5 * fair, 1.5 * fair, fair])
     iris = irises[random.choice(len(irises), p=shares / shares.sum())] / 255 * random.uniform(0.7, 1.25)
     white = np.array([0.9, 0.87, 0.85]) * random.uniform(0.85, 1.02)
-    return np.stack([iris, iris * random.uniform(0.25, 0.6), white]).astype(np.float32), float(
-        random.uniform(0.4, 0.46)
-    )
+    colors = np.stack([iris, iris * random.uniform(0.25, 0.6), white]).astype(np.float32)
+    return colors, float(random.uniform(0.4, 0.46))
 
 
 def _strand_noise(random, kind: str) -> np.ndarray:
     """Brightness of hair: fine along the angle, drawn out down the strands; clumped for curls."""
-    down = 6 if kind not in ("curly",) else 60
-    fine = cv2.resize(random.normal(size=(down, 700)).astype(np.float32), (1024, 128), interpolation=cv2.INTER_CUBIC)
-    coarse = cv2.resize(random.normal(size=(down, 90)).astype(np.float32), (1024, 128), interpolation=cv2.INTER_CUBIC)
+    fields = (random.normal(size=(60 if kind == "curly" else 6, count)).astype(np.float32) for count in (700, 90))
+    fine, coarse = (cv2.resize(field, (1024, 128), interpolation=cv2.INTER_CUBIC) for field in fields)
     return 0.6 * fine + 0.5 * coarse
 
 

@@ -108,10 +108,7 @@ def render(clip: Clip) -> Iterator[Frame]:
     subject = person.sample_person(clip.identity_seed, whole, texture_width=512 if clip.size <= 96 else 768)
     moves = motion.sample_motion(clip.motion_seed, clip.frames, clip.step, clip.amount, whole)
     place = scene.sample_scene(clip.scene_seed, clip.framing, clip.frames, clip.size, clip.step, clip.still)
-    posed = [
-        person.pose(subject, moves.units[frame], moves.rotations[frame], moves.shift[frame])
-        for frame in range(clip.frames)
-    ]
+    posed = [person.pose(subject, *values) for values in zip(moves.units, moves.rotations, moves.shift, strict=True)]
     target = _find_middle([vertices for vertices, _ in posed], clip.framing)
     rest = _measure_lids(subject.vertices, np.array([0.0, 1.0, 0.0]))
     neutral, _ = person.pose(subject, 0 * moves.units[0], 0 * moves.rotations[0], 0 * moves.shift[0])
@@ -155,46 +152,26 @@ def _measure(vertices, head, camera, size, rest, gaze) -> Truth:
     pitch = np.degrees(np.arcsin(np.clip(-forward[1], -1, 1)))
     roll = np.degrees(np.arctan2(-up[0], up[1]))
     gap = np.linalg.norm(vertices[marks["upper_lip"]] - vertices[marks["lower_lip"]])
-    eyes = [
+    left, right = (
         (vertices[marks[f"{side}_inner_eye"]] + vertices[marks[f"{side}_outer_eye"]]) / 2 for side in ("left", "right")
-    ]
-    closure = np.clip(1 - _measure_lids(vertices, up) / rest, -1, 1)
-    return Truth(
-        positions.astype(np.float32),
-        np.float32([yaw, pitch, roll]),
-        float(gap / np.linalg.norm(eyes[0] - eyes[1])),
-        closure.astype(np.float32),
-        gaze,
     )
+    mouth = float(gap / np.linalg.norm(left - right))
+    closure = np.clip(1 - _measure_lids(vertices, up) / rest, -1, 1)
+    return Truth(np.float32(positions), np.float32([yaw, pitch, roll]), mouth, np.float32(closure), gaze)
 
 
 class _Drawing(NamedTuple):
-    """A frame before the camera's noise.
+    """A frame before the camera's noise."""
 
-    Attributes:
-      image: `[S, S, 3]` float32 sRGB in [0, 1].
-      face: `[S, S]` float32: fraction of each pixel that is the face (its skin, eyes, and mouth).
-      person: `[S, S]` float32: fraction that is the person.
-    """
-
-    image: np.ndarray
-    face: np.ndarray
-    person: np.ndarray
+    image: np.ndarray  # `[S, S, 3]` float32 sRGB in [0, 1]
+    face: np.ndarray  # `[S, S]` float32: fraction of each pixel that is the face (its skin, eyes, and mouth)
+    person: np.ndarray  # `[S, S]` float32: fraction that is the person
 
 
 def _draw(
     person: Person, vertices: np.ndarray, camera: Camera, scene: Scene, background: np.ndarray, exposure: float
 ) -> _Drawing:
-    """Draws one frame.
-
-    Args:
-      person: the person.
-      vertices: `[V, 3]` posed, of `person.pose`.
-      camera: the camera.
-      scene: lights and ambient light.
-      background: `[S, S, 3]` float32 sRGB.
-      exposure: factor of the light.
-    """
+    """Draws one frame: `vertices` `[V, 3]` are posed, `background` is `[S, S, 3]` float32 sRGB."""
     size = background.shape[0]
     factor = 2 if size <= 160 else 1
     side = size * factor
@@ -204,22 +181,21 @@ def _draw(
     attributes = shading.vertex_attributes(person, normals, shadow)
 
     place = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
-    x, y = np.meshgrid(place, -place)
+    x, y = (grid.ravel() for grid in np.meshgrid(place, -place))
     back = background if factor == 1 else cv2.resize(background, (side, side), interpolation=cv2.INTER_LINEAR)
-    hits = caster.intersect(*_rays_through(camera, x.ravel(), y.ravel()))
+    hits = caster.intersect(*_rays_through(camera, x, y))
     hit = hits.triangle >= 0
     face, covered = np.zeros(side * side, np.float32), hit.astype(np.float32)
     image = back.reshape(-1, 3).copy()
     edge = _find_edges(person, hits, normals, side)
     plain = hit & ~edge
-    image[plain], face[plain] = _shade(person, attributes, scene, camera, hits, plain, x.ravel(), y.ravel(), exposure)
+    image[plain], face[plain] = _shade(person, attributes, scene, camera, hits, plain, x, y, exposure)
 
     where = np.flatnonzero(edge)
     if len(where):
         offsets = ((np.arange(_FINE) + 0.5) / _FINE * 2 - 1) / side
         dx, dy = (grid.ravel().astype(np.float32) for grid in np.meshgrid(offsets, offsets))
-        fine_x = (x.ravel()[where][:, None] + dx).ravel()
-        fine_y = (y.ravel()[where][:, None] + dy).ravel()
+        fine_x, fine_y = (x[where][:, None] + dx).ravel(), (y[where][:, None] + dy).ravel()
         hits = caster.intersect(*_rays_through(camera, fine_x, fine_y))
         hit = hits.triangle >= 0
         colors = np.repeat(image[where] * 0 + back.reshape(-1, 3)[where], _FINE**2, axis=0)

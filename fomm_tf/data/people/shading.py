@@ -7,10 +7,10 @@ import functools
 import numpy as np
 
 from fomm_tf.data.people import body, skin, surfaces
+from fomm_tf.data.people.body import Material
 from fomm_tf.data.people.geometry import smoothstep
 from fomm_tf.data.people.person import Person
 from fomm_tf.data.people.scene import Scene
-from fomm_tf.data.people.surfaces import Material
 from fomm_tf.opencv import cv2
 
 # Light that enters skin leaves it nearby, red the furthest, so that it reaches around the edge of shadows.
@@ -36,12 +36,7 @@ def vertex_attributes(person: Person, normals: np.ndarray, shadow: np.ndarray) -
 
 
 def shade(
-    person: Person,
-    scene: Scene,
-    triangle: np.ndarray,
-    mixed: np.ndarray,
-    directions: np.ndarray,
-    exposure: float,
+    person: Person, scene: Scene, triangle: np.ndarray, mixed: np.ndarray, directions: np.ndarray, exposure: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colors of samples.
 
@@ -190,7 +185,7 @@ def _paint_eye(person: Person, points, masks, albedo, kind):
 def _eye_sphere(kind: int) -> tuple[np.ndarray, float]:
     """Center and radius of an eye of the base mesh."""
     human = body.load()
-    eye = human.vertices[human.part_vertices(body.Part(kind))]
+    eye = human.vertices[human.part_vertices(Material(kind))]
     return (eye.max(axis=0) + eye.min(axis=0)) / 2, float(np.ptp(eye, axis=0).max() / 2)
 
 
@@ -201,12 +196,8 @@ def _paint_hair(person: Person, points, masks, albedo, kind):
     noise = _sample(strands, column, row)
     roots = smoothstep(points[:, 1], 0.25, 0.0)
     color = albedo * np.clip(1 + 0.2 * noise - 0.2 * roots, 0.4, 1.7)[:, None]
-    return (
-        color,
-        np.clip(0.07 + 0.06 * noise, 0.01, 0.3),
-        np.full(len(points), 12, np.float32),
-        np.full(len(points), 0.3, np.float32),
-    )
+    power, soft = (np.full(len(points), value, np.float32) for value in (12, 0.3))
+    return color, np.clip(0.07 + 0.06 * noise, 0.01, 0.3), power, soft
 
 
 def _paint_cloth(person: Person, points, masks, albedo, kind):

@@ -27,26 +27,16 @@ _EYE_Y, _EYE_X, _MOUTH_Y, _CHIN_Y = 7.29, 0.31, 6.6, 6.18
 
 
 class Skin(NamedTuple):
-    """Colors of a person's skin; sRGB in [0, 1].
+    """Colors of a person's skin; sRGB in [0, 1]."""
 
-    Attributes:
-      texture: `[h, w, 4]` uint8 of `head_map`: sRGB color, and fraction of hair.
-      tone: `[3]` float32, of the body.
-      lips: `[3]` float32.
-      lids: `[3]` float32, color of the eyelids.
-      lip_strength, lid_strength: opacity of these colors, 0 to 1.
-      gloss: strength of the highlights, 0 matte to 1 oily.
-      beard: `[h, w]` float32: length of the beard, 0 to 1, by which the shape is moved outward.
-    """
-
-    texture: np.ndarray
-    tone: np.ndarray
-    lips: np.ndarray
-    lids: np.ndarray
-    lip_strength: float
-    lid_strength: float
-    gloss: float
-    beard: np.ndarray
+    texture: np.ndarray  # `[h, w, 4]` uint8 of `head_map`: sRGB color, and fraction of hair
+    tone: np.ndarray  # `[3]` float32, of the body
+    lips: np.ndarray  # `[3]` float32
+    lids: np.ndarray  # `[3]` float32, color of the eyelids
+    lip_strength: float  # opacity of these colors, 0 to 1
+    lid_strength: float  # opacity of these colors, 0 to 1
+    gloss: float  # strength of the highlights, 0 matte to 1 oily
+    beard: np.ndarray  # `[h, w]` float32: length of the beard, 0 to 1, by which the shape is moved outward
 
 
 def sample_skin(random: np.random.Generator, shape: body.Shape, hair_color: np.ndarray, width: int = 768) -> Skin:
@@ -89,9 +79,7 @@ def _sample_tone(random: np.random.Generator, ancestry: np.ndarray) -> np.ndarra
     place = float(np.clip(ancestry @ [5.0, 1.9, 0.8] + random.normal(0, 0.75), 0, len(_TONES) - 1))
     low = min(int(place), len(_TONES) - 2)
     tone = _TONES[low] + (place - low) * (_TONES[low + 1] - _TONES[low])
-    return np.clip(tone / 255 * (1 + random.normal(0, 0.05)) + random.normal(0, 0.014, 3), 0.05, 0.97).astype(
-        np.float32
-    )
+    return np.float32(np.clip(tone / 255 * (1 + random.normal(0, 0.05)) + random.normal(0, 0.014, 3), 0.05, 0.97))
 
 
 def _mottle(random: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -171,9 +159,8 @@ def _paint_brows(random, color, hairy, x, y, z, shape, hair_color):
     along = (np.abs(x) - inner) / (outer - inner)
     arch, tilt = random.uniform(0.02, 0.09), random.normal(-0.045, 0.025)
     middle = 7.49 + random.normal(0, 0.02) + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3) + tilt * along
-    thick = (random.uniform(0.035, 0.075) if shape.male > 0.5 else random.uniform(0.018, 0.05)) * (
-        1 - 0.6 * np.clip(along, 0, 1) ** 1.5
-    )
+    thick = random.uniform(0.035, 0.075) if shape.male > 0.5 else random.uniform(0.018, 0.05)
+    thick = thick * (1 - 0.6 * np.clip(along, 0, 1) ** 1.5)
     height, width = x.shape
     strokes = _streaks(random, height, width, 0.9)
     density = random.uniform(0.55, 1.0)
@@ -206,9 +193,8 @@ def _paint_beard(random, color, hairy, x, y, z, hair_color):
         shade = area[kind] * random.uniform(0, 0.28)
         return color * (1 - shade[..., None] * np.float32([0.75, 0.6, 0.5])), hairy, length
     if kind == "stubble":
-        alpha = (
-            area[kind] * random.uniform(0.25, 0.6) * np.clip(0.8 + 0.4 * fractal(random, height, width, 200, 1), 0, 1.4)
-        )
+        alpha = area[kind] * random.uniform(0.25, 0.6)
+        alpha = alpha * np.clip(0.8 + 0.4 * fractal(random, height, width, 200, 1), 0, 1.4)
     else:
         alpha = area[kind] * random.uniform(0.8, 1) * (0.88 + 0.12 * strokes)
         length = area[kind] * random.uniform(0.15, 1) ** 1.5
@@ -246,15 +232,10 @@ def _sample_make_up(random, tone, made_up):
 
 
 class HeadMap(NamedTuple):
-    """Positions on the base mesh under each texel.
+    """Positions on the base mesh under each texel."""
 
-    Attributes:
-      points: `[h, w, 3]` float32.
-      angle: `[h, w]` float32 in radians.
-    """
-
-    points: np.ndarray
-    angle: np.ndarray
+    points: np.ndarray  # `[h, w, 3]` float32
+    angle: np.ndarray  # `[h, w]` float32 in radians
 
 
 @functools.lru_cache(maxsize=2)
@@ -266,7 +247,7 @@ def head_map(width: int) -> HeadMap:
     angle, y = (grid.astype(np.float32) for grid in np.meshgrid(angle, y))
     outward = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=-1)
     axis = np.stack([np.zeros_like(y), y, np.full_like(y, _AXIS_Z)], axis=-1)
-    caster = geometry.Caster(human.vertices, human.triangles[human.parts == body.Part.BODY])
+    caster = geometry.Caster(human.vertices, human.triangles[human.parts == body.Material.SKIN])
     start = axis + 3 * outward
     hits = caster.intersect(start.reshape(-1, 3), -outward.reshape(-1, 3))
     radius = np.clip(3 - np.minimum(hits.distance, 3).reshape(angle.shape), 0.02, 1.6)

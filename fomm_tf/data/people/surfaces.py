@@ -8,12 +8,12 @@ over the skull and then hang down. Hair, caps, and scarves differ in how far eac
 
 from __future__ import annotations
 
-import enum
 from typing import NamedTuple
 
 import numpy as np
 
 from fomm_tf.data.people import body, geometry
+from fomm_tf.data.people.body import Material
 from fomm_tf.data.people.geometry import smoothstep
 
 # Half the width of the neck where it meets the shoulders, decimeters.
@@ -28,83 +28,50 @@ _COLLARS = {  # height of the collar in front and behind, and the power of its c
 }
 
 
-class Material(enum.IntEnum):
-    """How a triangle is shaded; the first six are the parts of the base mesh."""
-
-    SKIN = 0
-    LEFT_EYE = 1
-    RIGHT_EYE = 2
-    TEETH = 3
-    TONGUE = 4
-    LASHES = 5
-    HAIR = 6
-    CLOTH = 7
-    FRAME = 8
-
-
 class Surface(NamedTuple):
-    """A mesh at rest.
+    """A mesh at rest."""
 
-    Attributes:
-      vertices: `[V, 3]` float32, decimeters.
-      coordinates: `[V, 3]` float32, of its texture: for a sheet (angle, fraction of the way down, height).
-      triangles: `[T, 3]` int.
-      material: of all its triangles.
-      color: `[3]` float32, sRGB in [0, 1].
-    """
-
-    vertices: np.ndarray
-    coordinates: np.ndarray
-    triangles: np.ndarray
-    material: Material
-    color: np.ndarray
+    vertices: np.ndarray  # `[V, 3]` float32, decimeters
+    coordinates: np.ndarray  # `[V, 3]` float32, of its texture: for a sheet (angle, fraction of the way down, height)
+    triangles: np.ndarray  # `[T, 3]` int
+    material: Material  # of all its triangles
+    color: np.ndarray  # `[3]` float32, sRGB in [0, 1]
 
 
 class Skull(NamedTuple):
-    """The surface of a head and shoulders, seen from an axis through the head.
+    """The surface of a head and shoulders, seen from an axis through the head."""
 
-    Attributes:
-      center: `[3]` middle of the head; y is about that of the ears' tops.
-      crown: y of the top.
-      caster: rays at the body without its ears.
-      size: of the head compared with the base mesh.
-    """
-
-    center: np.ndarray
-    crown: float
-    caster: geometry.Caster
-    size: float
+    center: np.ndarray  # `[3]` middle of the head; y is about that of the ears' tops
+    crown: float  # y of the top
+    caster: geometry.Caster  # rays at the body without its ears
+    size: float  # of the head compared with the base mesh
 
 
 def measure_skull(human: body.Human, vertices: np.ndarray) -> Skull:
     """Prepares a shape for sheets."""
-    skin = human.triangles[human.parts == body.Part.BODY]
+    skin = human.triangles[human.parts == Material.SKIN]
     kept = skin[(human.masks["ears"][skin].max(axis=1) < 0.3) & (human.masks["inside-mouth"][skin].max(axis=1) < 0.5)]
     ears = (vertices[human.landmarks["left_ear"]] + vertices[human.landmarks["right_ear"]]) / 2
-    crown = float(vertices[human.part_vertices(body.Part.BODY), 1].max())
+    crown = float(vertices[human.part_vertices(Material.SKIN), 1].max())
     base = human.vertices[human.landmarks["left_ear"], 1]
     size = (crown - ears[1]) / (8.49 - base)
     center = np.array([0, ears[1] + 0.05 * size, ears[2] - 0.05 * size], np.float32)
     return Skull(center, crown, geometry.Caster(vertices, kept), float(size))
 
 
-def polar_radius(skull: Skull, angle: np.ndarray, polar: np.ndarray) -> np.ndarray:
-    """Distance of the skin from the head's middle along directions; gaps (the ears) are filled from their neighbors.
+def _polar_radius(skull: Skull, angle: np.ndarray, polar: np.ndarray) -> np.ndarray:
+    """Distance of the skin from the head's middle along directions, `[C, R]`; gaps (the ears) are filled.
 
-    Args:
-      skull: the head.
-      angle: `[C, R]`, 0 to the front.
-      polar: `[C, R]`, 0 straight up, pi / 2 level.
+    `angle` is 0 to the front, `polar` 0 straight up and pi / 2 level.
     """
-    outward = np.stack([np.sin(polar) * np.sin(angle), np.cos(polar), np.sin(polar) * np.cos(angle)], axis=-1).astype(
-        np.float32
-    )
+    outward = np.stack([np.sin(polar) * np.sin(angle), np.cos(polar), np.sin(polar) * np.cos(angle)], axis=-1)
+    outward = outward.astype(np.float32)
     hits = skull.caster.intersect((skull.center + 3 * outward).reshape(-1, 3), -outward.reshape(-1, 3))
     radius = (3 - hits.distance).reshape(angle.shape)
     return _fill(np.where((radius > 0.5) & (radius < 1.9), radius, np.nan))
 
 
-def level_radius(skull: Skull, angle: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _level_radius(skull: Skull, angle: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance of the neck's and shoulders' skin from the vertical axis at heights, `[C, R]`; at most 1.6."""
     outward = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=-1).astype(np.float32)
     axis = np.stack([np.zeros_like(y), y, np.full_like(y, skull.center[2] - 0.15)], axis=-1).astype(np.float32)
@@ -151,33 +118,24 @@ def sheet(
     """
     columns = len(end)
     angle = (np.arange(columns) / columns * 2 - 1) * np.pi
-    share = np.linspace(0, 1, rows)
-    angle, share = np.meshgrid(angle, share, indexing="ij")
+    angle, share = np.meshgrid(angle, np.linspace(0, 1, rows), indexing="ij")
     turned = angle + (0 if opening is None else opening)
     # How far along: over the skull to the level of the head's middle, then straight down.
-    over = np.pi / 2
     end = end[:, None] * np.ones_like(share)
-    polar_end = np.where(end > 0, np.arccos(np.clip(end / 1.12, -1, 1)), over)
-    fall = np.clip(-end, 0, None)
-    length = polar_end + fall
-    way = share * length
+    polar_end = np.where(end > 0, np.arccos(np.clip(end / 1.12, -1, 1)), np.pi / 2)
+    way = share * (polar_end + np.clip(-end, 0, None))
     polar = np.clip(np.minimum(way, polar_end), 0.02, None)
-    radius = polar_radius(skull, turned, polar) + thickness * skull.size
+    radius = _polar_radius(skull, turned, polar) + thickness * skull.size
     across, y = radius * np.sin(polar), skull.center[1] + radius * np.cos(polar)
     down = np.clip(way - polar_end, 0, None) * skull.size
-    y = y - down
-    across = across * (1 - np.clip(hang_in * down, 0, 0.75))
+    y, across = y - down, across * (1 - np.clip(hang_in * down, 0, 0.75))
     across = across + wave[0] * smoothstep(down, 0.1, 0.6) * np.sin(wave[1] * down + 3 * np.sin(5 * angle))
-    skin = level_radius(skull, turned, y) + (0.05 + 0.3 * thickness) * skull.size
+    skin = _level_radius(skull, turned, y) + (0.05 + 0.3 * thickness) * skull.size
     across = np.where(down > 0, np.maximum(across, np.minimum(skin, 1.45)), across)
-    vertices = np.stack([across * np.sin(turned), y, skull.center[2] + across * np.cos(turned)], axis=-1).astype(
-        np.float32
-    )
-    coordinates = np.stack([angle, share, y - skull.center[1]], axis=-1).astype(np.float32)
-    return Surface(
-        vertices.reshape(-1, 3), coordinates.reshape(-1, 3), grid_triangles(columns, rows, True), material,
-        np.asarray(color, np.float32),
-    )  # fmt: skip
+    vertices = np.stack([across * np.sin(turned), y, skull.center[2] + across * np.cos(turned)], axis=-1)
+    coordinates = np.stack([angle, share, y - skull.center[1]], axis=-1)
+    vertices, coordinates = (np.float32(array).reshape(-1, 3) for array in (vertices, coordinates))
+    return Surface(vertices, coordinates, grid_triangles(columns, rows, True), material, np.float32(color))
 
 
 def tube(path: np.ndarray, radius: float, material: Material, color: np.ndarray, closed: bool) -> Surface:
@@ -209,29 +167,17 @@ def grid_triangles(columns: int, rows: int, closed: bool, rows_closed: bool = Fa
 
 
 class Clothes(NamedTuple):
-    """Clothes of a person.
+    """Clothes of a person."""
 
-    Attributes:
-      kind: of the collar.
-      collar: front height, back height, power of the curve between them; on the base mesh.
-      colors: `[4, 3]` float32 sRGB: main, second, shirt, tie.
-      pattern: `[3]` radians per decimeter of stripes along x, y, z; zero for plain.
-      checked: whether stripes cross.
-      puff: distance of the cloth from the skin, decimeters.
-      bare_legs: height below which legs are bare, and of sleeves the |x| beyond which arms are (base mesh).
-      bare_arms: |x| beyond which arms are bare.
-      grain: `[5, 3]` directions of fine folds.
-    """
-
-    kind: str
-    collar: tuple[float, float, float]
-    colors: np.ndarray
-    pattern: np.ndarray
-    checked: bool
-    puff: float
-    bare_legs: float
-    bare_arms: float
-    grain: np.ndarray
+    kind: str  # of the collar
+    collar: tuple[float, float, float]  # front height, back height, power of the curve between them; on the base mesh
+    colors: np.ndarray  # `[4, 3]` float32 sRGB: main, second, shirt, tie
+    pattern: np.ndarray  # `[3]` radians per decimeter of stripes along x, y, z; zero for plain
+    checked: bool  # whether stripes cross
+    puff: float  # distance of the cloth from the skin, decimeters
+    bare_legs: float  # height below which legs are bare, on the base mesh
+    bare_arms: float  # |x| beyond which arms are bare, on the base mesh
+    grain: np.ndarray  # `[5, 3]` directions of fine folds
 
 
 def sample_clothes(random: np.random.Generator, color: np.ndarray | None = None) -> Clothes:
@@ -300,7 +246,6 @@ def cloth_color(clothes: Clothes, points: np.ndarray) -> np.ndarray:
         else:
             result[front & (np.abs(x) < 0.015)] *= 0.6
             result[(y > 5.45) & (np.abs(np.abs(x) - 0.3) < 0.02)] *= 0.7
-    belt = y < 0.9
-    result[belt] = clothes.colors[1] * 0.6
+    result[y < 0.9] = clothes.colors[1] * 0.6  # the belt
     folds = np.sin(points @ clothes.grain.T).sum(axis=1) / np.sqrt(2.5)
     return result * (1 + 0.06 * folds)[:, None].astype(np.float32)

