@@ -66,7 +66,7 @@ def probe(path: Path) -> Probe:
         count = image.n_frames - _skipped(image)
     measured = timed[-1].time + timed[-1].duration
     return Probe(
-        fps=timing.measure_rate(None, [frame.time for frame in timed]),
+        fps=timing.measure_rate([], [frame.time for frame in timed]),
         size=timed[0].frame.shape[:2],
         end=measured * count / len(timed),
     )

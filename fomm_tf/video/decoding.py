@@ -37,6 +37,7 @@ class Probe(NamedTuple):
       end: seconds until the end, from the header; None if the header has no duration.
       has_audio: whether there is an audio track.
       hdr: the kind of HDR, or None.
+      seekable: whether the time stamps of the file are continuous.
     """
 
     fps: Fraction
@@ -45,6 +46,7 @@ class Probe(NamedTuple):
     end: float | None
     has_audio: bool
     hdr: str | None
+    seekable: bool
 
 
 def open_container(path: Path) -> av.container.InputContainer:
@@ -67,11 +69,23 @@ def open_container(path: Path) -> av.container.InputContainer:
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video track that is not a cover image."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    return None
+    """FFmpeg's choice among the video tracks that are not a cover image."""
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    # A cover that is not marked as such has one frame.
+    streams = [stream for stream in streams if stream.frames != 1] or streams
+    return _choose(streams, container.streams.best("video"))
+
+
+def audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    """FFmpeg's choice among the audio tracks that it can decode."""
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    return _choose(streams, container.streams.best("audio"))
+
+
+def _choose(streams: list, best: av.stream.Stream | None) -> av.stream.Stream | None:
+    return best if best in streams else next(iter(streams), None)
 
 
 def origin(container: av.container.InputContainer) -> float:
@@ -96,12 +110,15 @@ def probe(path: Path) -> Probe:
         if stream.codec_context is None:
             raise errors.UnreadableError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
         declared = color.read_tags(stream.codec_context)
+        continuous = timing.ContinuousStamps(container)
         decoded, stamps = [], []
-        for time, frames, _ in _packets(container, stream, lambda packet: [] if decoded else packet.decode()):
+        for time, frames, _ in _packets(
+            container, stream, lambda packet: [] if decoded else packet.decode(), continuous
+        ):
             decoded.extend(frames)
             if time is not None:
                 stamps.append(time)
-            if decoded and len(stamps) >= _PROBED_PACKETS:
+            if decoded and len(stamps) >= _PROBED_PACKETS and not timing.may_jump(container):
                 break
         if not decoded:
             message = f"{path} has a video track, but no frame can be decoded: it is empty, damaged or truncated."
@@ -114,14 +131,30 @@ def probe(path: Path) -> Probe:
             raise errors.UnreadableError(
                 f"{path} has frames of {size[1]} x {size[0]}; the limit is {images.MAX_PIXELS:,} pixels."
             )
+        fps = timing.measure_rate((stream.average_rate, stream.guessed_rate), stamps[:_PROBED_PACKETS])
+        seekable = len(continuous.offsets) == 1
         return Probe(
-            fps=timing.measure_rate(stream.average_rate, stamps),
+            fps=fps,
             size=size[::-1] if filters.is_transposed(orientation) else size,
             orientation=orientation,
-            end=_end(container, stream),
+            end=_end(container, stream)
+            if seekable or not timing.may_jump(container)
+            else max(stamps) - origin(container) + float(1 / fps),
             has_audio=bool(container.streams.audio),
             hdr=color.hdr_kind(first),
+            seekable=seekable,
         )
+
+
+def read_offsets(path: Path) -> list[float]:
+    """The offsets of the video track's pieces, see `timing.ContinuousStamps`; in seconds, the first is 0."""
+    with open_container(path) as container:
+        continuous, stream = timing.ContinuousStamps(container), video_stream(container)
+        if stream is not None and timing.may_jump(container):
+            with contextlib.suppress(av.FFmpegError):
+                for packet in container.demux(stream):
+                    continuous.shift(packet)
+    return continuous.offsets
 
 
 def _end(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
@@ -147,7 +180,7 @@ def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[n
 
 def _read_near(path: Path, probed: Probe, start: float) -> Iterator[timing.TimedFrame]:
     """Yields frames, beginning with the one at `start` or an earlier one."""
-    if start > 0:
+    if start > 0 and probed.seekable:
         frames = _read(path, probed, start)
         first = next(frames, None)
         # Not every container can seek, and some seek too far.
@@ -165,7 +198,9 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
                 container.seek(int((zero + seek_to) / stream.time_base), stream=stream)
         declared = color.read_tags(stream.codec_context)
         count, end, damaged = 0, 0.0, False
-        for _, frames, intact in _packets(container, stream, _decoder(path, stream).decode):
+        for _, frames, intact in _packets(
+            container, stream, _decoder(path, stream).decode, timing.ContinuousStamps(container)
+        ):
             damaged = damaged or not intact
             for frame in frames:
                 time = end if frame.time is None else frame.time - zero
@@ -173,6 +208,8 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
                 count, end = count + 1, time + duration
                 color.complete_tags(frame, declared)
                 yield timing.TimedFrame(time, duration, frame)
+    # Where streams were concatenated, a packet may be cut.
+    damaged = damaged and probed.seekable
     if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
         of = f" of {probed.end:.1f}" if probed.end is not None else ""
         warnings.warn(f"{path} is damaged or truncated: it could be read up to {end:.1f}{of} s.", stacklevel=2)
@@ -195,10 +232,12 @@ def _packets(
     container: av.container.InputContainer,
     stream: av.VideoStream,
     decode: Callable[[av.Packet], list[av.VideoFrame]],
+    continuous: timing.ContinuousStamps,
 ) -> Iterator[tuple[float | None, list[av.VideoFrame], bool]]:
     """Yields time stamp, decoded frames and whether the packet was intact, for each packet; never raises."""
     try:
         for packet in container.demux(stream):
+            continuous.shift(packet)
             stamp = packet.dts if packet.pts is None else packet.pts
             time = None if stamp is None else float(stamp * packet.time_base)
             try:
