@@ -81,9 +81,10 @@ def measure_rate(declared: Sequence[Fraction | None], stamps: Sequence[float]) -
     """
     rates = [rate for rate in declared if rate]
     gaps = np.diff(np.unique(stamps))
+    gaps = gaps[len(gaps) > 1 :]  # in fragmented mp4 files the first frame may last longer
     if not len(gaps):
         return rates[0] if rates else DEFAULT_FPS
-    gaps = gaps[gaps < 1.5 * np.median(gaps)]
+    gaps = gaps[gaps < 1.9 * np.median(gaps)]
     drifts = [abs(float(gaps.sum() * rate) - len(gaps)) for rate in rates]
     if drifts and min(drifts) < 1:
         return rates[drifts.index(min(drifts))]
