@@ -68,8 +68,9 @@ def write(
     container: str | None = None,
     aspect: Fraction | None = None,
     orientation: str = "upright",
+    fps: Fraction | int = 25,
 ) -> Path:
-    """Writes a video of 25 frames per second.
+    """Writes a video.
 
     Args:
       frames: `[H, W, 3 or 4]` uint8, or converted already.
@@ -77,9 +78,10 @@ def write(
       matrix: the matrix that frames are converted with, by its number in ITU-T H.273; default BT.601.
       full_range: whether they are converted to full range.
       orientation: key of `MATRICES`; mp4 and mov only.
+      fps: frames per second.
     """
     with av.open(str(path), "w", format=container) as output:
-        stream = output.add_stream(codec, rate=25, options=dict(options or {}))
+        stream = output.add_stream(codec, rate=fps, options=dict(options or {}))
         first = frames[0]
         stream.height, stream.width = (
             (first.height, first.width) if isinstance(first, av.VideoFrame) else first.shape[:2]
@@ -96,7 +98,7 @@ def write(
                 frame = drawn.reformat(
                     format=pix_fmt, dst_colorspace=matrix, dst_color_range=color_range, interpolation=_EXACT
                 )
-            frame.pts, frame.time_base = index, Fraction(1, 25)
+            frame.pts, frame.time_base = index, 1 / Fraction(fps)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     if orientation != "upright":

@@ -105,7 +105,7 @@ class AudioTrack:
         try:
             if start > 0 and len(offsets) < 2:
                 self._input.seek(int(begin / source.time_base), stream=source)
-            for packet in self._input.demux(source):
+            for packet in decoding.demux(self._input, source):
                 continuous.shift(packet)
                 for piece in [packet] if self._copies else _decoded(packet):
                     if piece.pts is None:

@@ -96,6 +96,16 @@ def origin(container: av.container.InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
+def demux(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.Packet]:
+    """Yields the packets of a track."""
+    while True:
+        try:
+            yield from container.demux(stream)
+        except IndexError:  # of PyAV, where another track begins later in the file
+            continue
+        return
+
+
 def probe(path: Path) -> Probe:
     """Reads the header and the first packets.
 
@@ -131,7 +141,7 @@ def probe(path: Path) -> Probe:
             raise errors.UnreadableError(
                 f"{path} has frames of {size[1]} x {size[0]}; the limit is {images.MAX_PIXELS:,} pixels."
             )
-        fps = timing.measure_rate((stream.average_rate, stream.guessed_rate), stamps[:_PROBED_PACKETS])
+        fps = timing.measure_rate((stream.guessed_rate, stream.average_rate), stamps[:_PROBED_PACKETS])
         seekable = len(continuous.offsets) == 1
         return Probe(
             fps=fps,
@@ -152,7 +162,7 @@ def read_offsets(path: Path) -> list[float]:
         continuous, stream = timing.ContinuousStamps(container), video_stream(container)
         if stream is not None and timing.may_jump(container):
             with contextlib.suppress(av.FFmpegError):
-                for packet in container.demux(stream):
+                for packet in demux(container, stream):
                     continuous.shift(packet)
     return continuous.offsets
 
@@ -236,7 +246,7 @@ def _packets(
 ) -> Iterator[tuple[float | None, list[av.VideoFrame], bool]]:
     """Yields time stamp, decoded frames and whether the packet was intact, for each packet; never raises."""
     try:
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             continuous.shift(packet)
             stamp = packet.dts if packet.pts is None else packet.pts
             time = None if stamp is None else float(stamp * packet.time_base)

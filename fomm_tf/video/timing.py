@@ -74,21 +74,28 @@ def may_jump(container: av.container.InputContainer) -> bool:
 
 
 def measure_rate(declared: Sequence[Fraction | None], stamps: Sequence[float]) -> Fraction:
-    """The declared rate that fits the time stamps best; if all drift away by a frame, the rate of the stamps.
+    """The declared rate that fits the time stamps best, or the first of such; the stamps' own, if all drift by a frame.
 
     Declared rates are far off for browser recordings (1000 frames per second) and for gifs that hold their last frame.
     Long pauses are ignored.
     """
-    rates = [rate for rate in declared if rate]
+    rates = [_exact(rate) for rate in declared if rate]
     gaps = np.diff(np.unique(stamps))
     gaps = gaps[len(gaps) > 1 :]  # in fragmented mp4 files the first frame may last longer
     if not len(gaps):
         return rates[0] if rates else DEFAULT_FPS
     gaps = gaps[gaps < 1.9 * np.median(gaps)]
-    drifts = [abs(float(gaps.sum() * rate) - len(gaps)) for rate in rates]
+    # Stamps in milliseconds are off by less than a tenth of a frame.
+    drifts = [round(abs(float(gaps.sum() * rate) - len(gaps)), 1) for rate in rates]
     if drifts and min(drifts) < 1:
         return rates[drifts.index(min(drifts))]
     return Fraction(len(gaps) / gaps.sum()).limit_denominator(100)
+
+
+def _exact(rate: Fraction) -> Fraction:
+    """Matroska rounds frame durations to nanoseconds: 19001/317 is 60000/1001."""
+    ntsc = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
+    return ntsc if abs(rate - ntsc) < rate / 1_000_000 else rate
 
 
 def resample(
