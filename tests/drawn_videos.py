@@ -123,15 +123,18 @@ def hdr_frame(color: Sequence[int], kind: str, size: tuple[int, int] = (64, 64))
       kind: HLG or PQ.
       size: `(H, W)`.
     """
+    return _bt2020_frame(hdr_code(color, kind), size)
+
+
+def hdr_code(color: Sequence[int], kind: str) -> np.ndarray:
+    """The RGB values in [0, 1] of an SDR color in an HDR image, see `hdr_frame`."""
     light = _BT709_TO_BT2020 @ (np.array(color) / 255) ** 2.4 * _WHITE
     if kind == "PQ":
         power = (light / 10000) ** 0.1593017578125
-        code = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
-    else:
-        scene = light / 1000 * max(float(_BT2020_LUMA @ light) / 1000, 1e-9) ** (1 / 1.2 - 1)
-        logarithm = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
-        code = np.where(scene <= 1 / 12, np.sqrt(3 * scene), logarithm)
-    return _bt2020_frame(code, size)
+        return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    scene = light / 1000 * max(float(_BT2020_LUMA @ light) / 1000, 1e-9) ** (1 / 1.2 - 1)
+    logarithm = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), logarithm)
 
 
 def wide_gamut_frame(color: Sequence[int], size: tuple[int, int] = (64, 64)) -> av.VideoFrame:

@@ -37,6 +37,7 @@ class Probe(NamedTuple):
       end: seconds until the end, from the header; None if the header has no duration.
       has_audio: whether there is an audio track.
       hdr: the kind of HDR, or None.
+      dolby_vision: whether the colors are those of Dolby Vision alone.
       seekable: whether the time stamps of the file are continuous.
     """
 
@@ -46,6 +47,7 @@ class Probe(NamedTuple):
     end: float | None
     has_audio: bool
     hdr: str | None
+    dolby_vision: bool
     seekable: bool
 
 
@@ -152,6 +154,7 @@ def probe(path: Path) -> Probe:
             else max(stamps) - origin(container) + float(1 / fps),
             has_audio=bool(container.streams.audio),
             hdr=color.hdr_kind(first),
+            dolby_vision=color.is_dolby_vision(first, stream.codec_context.codec_tag),
             seekable=seekable,
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from fomm_tf import errors, files
-from fomm_tf.video import heif, profiles
+from fomm_tf.video import color, formats
 
 # 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
 MAX_PIXELS = 100_000_000
@@ -78,8 +78,8 @@ def open_image(path: Path) -> Image.Image | None:
       UnreadableError: if it declares more than `MAX_PIXELS` pixels, or if it is HEIC and pillow-heif is missing.
     """
     image = _open(path)
-    if image is None and heif.is_heif(path):
-        heif.register(path)
+    if image is None and formats.is_heif(path):
+        formats.register_heif(path)
         image = _open(path)
     return image
 
@@ -149,16 +149,7 @@ def _rgb(path: Path, image: Image.Image) -> np.ndarray:
         return _gray(np.where(values == image.info.get("transparency"), 255, values >> 8))
     if image.mode == "F":
         return _gray(to_uint8(np.asarray(image)))
-    image = profiles.to_srgb(path, image)
-    if image.has_transparency_data:
-        return over_white(image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
-
-
-def over_white(image: np.ndarray | Image.Image) -> np.ndarray:
-    """Puts an RGBA image, `[H, W, 4]` uint8 or of Pillow, on white."""
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+    return color.image_to_srgb(path, image)
 
 
 def _gray(values: np.ndarray) -> np.ndarray:

@@ -113,6 +113,11 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
     probed = decoding.probe(path)
     if probed.hdr:
         warnings.warn(f"{path} is HDR ({probed.hdr}); it is tone-mapped to SDR.", VideoNote, stacklevel=3)
+    if probed.dolby_vision:
+        message = (
+            f"{path} has the colors of Dolby Vision (profile 5), which are shown wrong; convert it to SDR or HDR10."
+        )
+        warnings.warn(message, VideoNote, stacklevel=3)
     return _timed_video(path, probed, probed.has_audio, decoding.decode, start, duration, fps)
 
 
