@@ -16,8 +16,7 @@ _MIN_MP3_RATE = 16000
 class AudioTrack:
     """Copies packets where the output can hold their codec, and transcodes them otherwise.
 
-    The writer calls `advance` after each frame, so that audio and video are interleaved in the file, the audio ends
-    with the video, and nothing is buffered.
+    The writer calls `advance` after each frame, so that audio and video are interleaved and end together.
     """
 
     def __init__(
@@ -105,8 +104,7 @@ class AudioTrack:
         try:
             if start > 0 and len(offsets) < 2:
                 self._input.seek(int(begin / source.time_base), stream=source)
-            for packet in decoding.demux(self._input, source):
-                continuous.shift(packet)
+            for packet in continuous.demux(source):
                 for piece in [packet] if self._copies else _decoded(packet):
                     if piece.pts is None:
                         continue

@@ -3,6 +3,7 @@
 Convention: times are seconds from the container's `origin`, the start of its video track.
 """
 
+import collections
 import contextlib
 import itertools
 import os
@@ -98,16 +99,6 @@ def origin(container: av.container.InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def demux(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.Packet]:
-    """Yields the packets of a track."""
-    while True:
-        try:
-            yield from container.demux(stream)
-        except IndexError:  # of PyAV, where another track begins later in the file
-            continue
-        return
-
-
 def probe(path: Path) -> Probe:
     """Reads the header and the first packets.
 
@@ -124,9 +115,7 @@ def probe(path: Path) -> Probe:
         declared = color.read_tags(stream.codec_context)
         continuous = timing.ContinuousStamps(container)
         decoded, stamps = [], []
-        for time, frames, _ in _packets(
-            container, stream, lambda packet: [] if decoded else packet.decode(), continuous
-        ):
+        for time, frames, _ in _packets(continuous, stream, lambda packet: [] if decoded else packet.decode()):
             decoded.extend(frames)
             if time is not None:
                 stamps.append(time)
@@ -144,14 +133,14 @@ def probe(path: Path) -> Probe:
                 f"{path} has frames of {size[1]} x {size[0]}; the limit is {images.MAX_PIXELS:,} pixels."
             )
         fps = timing.measure_rate((stream.guessed_rate, stream.average_rate), stamps[:_PROBED_PACKETS])
-        seekable = len(continuous.offsets) == 1
+        seekable, end = len(continuous.offsets) == 1, _end(container, stream)
+        if not seekable and timing.may_jump(container):
+            end = max(stamps) - origin(container) + float(1 / fps)
         return Probe(
             fps=fps,
             size=size[::-1] if filters.is_transposed(orientation) else size,
             orientation=orientation,
-            end=_end(container, stream)
-            if seekable or not timing.may_jump(container)
-            else max(stamps) - origin(container) + float(1 / fps),
+            end=end,
             has_audio=bool(container.streams.audio),
             hdr=color.hdr_kind(first),
             dolby_vision=color.is_dolby_vision(first, stream.codec_context.codec_tag),
@@ -164,9 +153,7 @@ def read_offsets(path: Path) -> list[float]:
     with open_container(path) as container:
         continuous, stream = timing.ContinuousStamps(container), video_stream(container)
         if stream is not None and timing.may_jump(container):
-            with contextlib.suppress(av.FFmpegError):
-                for packet in demux(container, stream):
-                    continuous.shift(packet)
+            collections.deque(_packets(continuous, stream, lambda packet: []), maxlen=0)
     return continuous.offsets
 
 
@@ -211,9 +198,8 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
                 container.seek(int((zero + seek_to) / stream.time_base), stream=stream)
         declared = color.read_tags(stream.codec_context)
         count, end, damaged = 0, 0.0, False
-        for _, frames, intact in _packets(
-            container, stream, _decoder(path, stream).decode, timing.ContinuousStamps(container)
-        ):
+        continuous = timing.ContinuousStamps(container)
+        for _, frames, intact in _packets(continuous, stream, _decoder(path, stream).decode):
             damaged = damaged or not intact
             for frame in frames:
                 time = end if frame.time is None else frame.time - zero
@@ -221,8 +207,7 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
                 count, end = count + 1, time + duration
                 color.complete_tags(frame, declared)
                 yield timing.TimedFrame(time, duration, frame)
-    # Where streams were concatenated, a packet may be cut.
-    damaged = damaged and probed.seekable
+    damaged = damaged and probed.seekable  # where streams were concatenated, a packet may be cut
     if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
         of = f" of {probed.end:.1f}" if probed.end is not None else ""
         warnings.warn(f"{path} is damaged or truncated: it could be read up to {end:.1f}{of} s.", stacklevel=2)
@@ -242,15 +227,13 @@ def _decoder(path: Path, stream: av.VideoStream) -> av.VideoCodecContext:
 
 
 def _packets(
-    container: av.container.InputContainer,
+    continuous: timing.ContinuousStamps,
     stream: av.VideoStream,
     decode: Callable[[av.Packet], list[av.VideoFrame]],
-    continuous: timing.ContinuousStamps,
 ) -> Iterator[tuple[float | None, list[av.VideoFrame], bool]]:
     """Yields time stamp, decoded frames and whether the packet was intact, for each packet; never raises."""
     try:
-        for packet in demux(container, stream):
-            continuous.shift(packet)
+        for packet in continuous.demux(stream):
             stamp = packet.dts if packet.pts is None else packet.pts
             time = None if stamp is None else float(stamp * packet.time_base)
             try:

@@ -46,12 +46,22 @@ class ContinuousStamps:
 
     def __init__(self, container: av.container.InputContainer, offsets: Sequence[float] = ()) -> None:
         self.offsets = [0.0]
-        self._known = offsets
+        self._container, self._known = container, offsets
         self._jump_ahead = _JUMP_AHEAD_MPEG if may_jump(container) else _JUMP_AHEAD
         self._last = self._next = None
 
-    def shift(self, packet: av.Packet) -> None:
-        """Corrects the time stamps of the next packet."""
+    def demux(self, stream: av.stream.Stream) -> Iterator[av.Packet]:
+        """Yields the packets of the track."""
+        while True:
+            try:
+                for packet in self._container.demux(stream):
+                    self._shift(packet)
+                    yield packet
+                return
+            except IndexError:  # of PyAV, where another track begins later in the file
+                continue
+
+    def _shift(self, packet: av.Packet) -> None:
         stamp = packet.pts if packet.dts is None else packet.dts
         if stamp is None:
             return
