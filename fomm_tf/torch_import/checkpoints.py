@@ -240,9 +240,9 @@ def _moments(stepper: optimizer.Adam, parameters: list[tensor_names.Entry], init
 
 
 def _whole_number(value: object, source: str) -> int:
-    number = np.asarray(value)
+    number = np.asarray(value, None if np.isscalar(value) or isinstance(value, np.ndarray) else object)
     if number.shape != () or number.dtype.kind not in "iuf" or not 0 <= number < 2**53 or number % 1:
-        raise errors.UserError(f"{source} must be a whole number; got {value!r}.")
+        raise errors.UserError(f"{source} must be a whole number; got {' '.join(repr(value).split())[:80]}.")
     return int(number)
 
 
