@@ -108,6 +108,6 @@ def _read(path: Path) -> Iterator[timing.TimedFrame]:
                     f"{size[0]}; all frames must have the same size."
                 )
             milliseconds = image.info.get("duration", float(1000 / timing.DEFAULT_FPS))
-            duration = milliseconds / 1000 or _LEAST_DURATION
+            duration = min(milliseconds / 1000, timing.MAX_DURATION) or _LEAST_DURATION
             yield timing.TimedFrame(time, duration, frame)
             time += duration

@@ -206,7 +206,7 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
                 duration = float(frame.duration * frame.time_base) if frame.duration else float(1 / probed.fps)
                 count, end = count + 1, time + duration
                 color.complete_tags(frame, declared)
-                yield timing.TimedFrame(time, duration, frame)
+                yield timing.TimedFrame(time, min(duration, timing.MAX_DURATION), frame)
     damaged = damaged and probed.seekable  # where streams were concatenated, a packet may be cut
     if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
         of = f" of {probed.end:.1f}" if probed.end is not None else ""

@@ -109,7 +109,7 @@ def decode_image(path: Path, image: Image.Image) -> np.ndarray:
 
 @contextlib.contextmanager
 def convert_decoding_errors(path: Path) -> Iterator[None]:
-    """Converts all that Pillow raises for a damaged image to an `UnreadableError`; system errors stay as they are."""
+    """Converts all that Pillow raises for a damaged image to an `UnreadableError`."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of damaged metadata without naming the file, and above its own, lower limit of size.
@@ -124,7 +124,7 @@ def convert_decoding_errors(path: Path) -> Iterator[None]:
         raise errors.UnreadableError(message) from None
     except _DECODING_ERRORS as error:
         if getattr(error, "errno", None):
-            raise
+            raise errors.UnreadableError(f"{path} cannot be read ({error.strerror}).") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise errors.UnreadableError(f"{path} is damaged or truncated ({reason}); save it again.") from error
 

@@ -15,8 +15,11 @@ import numpy as np
 DEFAULT_FPS = Fraction(25)
 # FFmpeg's own clock, for frames without one.
 CLOCK = Fraction(1, av.time_base)
-# Steps of a track's decoding times, in seconds, that are jumps: back, ahead in MPEG streams, ahead in other formats.
-_JUMP_BACK, _JUMP_AHEAD_MPEG, _JUMP_AHEAD = 0.1, 10.0, 3600.0
+# Seconds that a frame may last; more is damage.
+MAX_DURATION = 3600.0
+# Steps of a track's decoding times, in seconds, that are jumps: back, and ahead in MPEG streams.
+_JUMP_BACK, _JUMP_AHEAD = 0.1, 10.0
+_MIN_FPS = Fraction(1, 100)
 
 
 class TimedFrame(NamedTuple):
@@ -47,7 +50,7 @@ class ContinuousStamps:
     def __init__(self, container: av.container.InputContainer, offsets: Sequence[float] = ()) -> None:
         self.offsets = [0.0]
         self._container, self._known = container, offsets
-        self._jump_ahead = _JUMP_AHEAD_MPEG if may_jump(container) else _JUMP_AHEAD
+        self._jump_ahead = _JUMP_AHEAD if may_jump(container) else MAX_DURATION
         self._last = self._next = None
 
     def demux(self, stream: av.stream.Stream) -> Iterator[av.Packet]:
@@ -99,7 +102,7 @@ def measure_rate(declared: Sequence[Fraction | None], stamps: Sequence[float]) -
     drifts = [round(abs(float(gaps.sum() * rate) - len(gaps)), 1) for rate in rates]
     if drifts and min(drifts) < 1:
         return rates[drifts.index(min(drifts))]
-    return Fraction(len(gaps) / gaps.sum()).limit_denominator(100)
+    return max(_MIN_FPS, Fraction(len(gaps) / gaps.sum()).limit_denominator(100))
 
 
 def _exact(rate: Fraction) -> Fraction:
