@@ -24,7 +24,8 @@ from fomm_tf.video.images import (
     to_uint8,
     write_image,
 )
-from fomm_tf.video.reading import DEFAULT_FPS, Video, VideoNote, open_video
+from fomm_tf.video.reading import Video, VideoNote, open_video
+from fomm_tf.video.timing import DEFAULT_FPS
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 
 __all__ = [

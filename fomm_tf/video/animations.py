@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,20 +20,6 @@ _FORMATS = {"AVIF", "PNG", "TIFF", "WEBP"}
 _LEAST_DURATION = 0.1
 # Enough frames to measure the rate.
 _PROBED_FRAMES = 100
-
-
-class Probe(NamedTuple):
-    """Metadata of an animation.
-
-    Attributes:
-      fps: frames per second of the constant grid.
-      size: `(H, W)` of a frame.
-      end: seconds until the end; estimated if there are many frames.
-    """
-
-    fps: Fraction
-    size: tuple[int, int]
-    end: float
 
 
 def is_animated(image: Image.Image) -> bool:
@@ -55,8 +40,8 @@ def is_animated_file(path: Path) -> bool:
         return False
 
 
-def probe(path: Path) -> Probe:
-    """Decodes the first frames.
+def probe(path: Path) -> timing.Probe:
+    """Decodes the first frames; the end is estimated if there are many.
 
     Raises:
       UnreadableError: if the first frame cannot be decoded.
@@ -65,14 +50,14 @@ def probe(path: Path) -> Probe:
     with images.open_image(path) as image:
         count = image.n_frames - _skipped(image)
     measured = timed[-1].time + timed[-1].duration
-    return Probe(
+    return timing.Probe(
         fps=timing.measure_rate([], [frame.time for frame in timed]),
         size=timed[0].frame.shape[:2],
         end=measured * count / len(timed),
     )
 
 
-def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[np.ndarray]:
+def decode(path: Path, probed: timing.Probe, fps: Fraction, start: float) -> Iterator[np.ndarray]:
     """Yields the frames from `start` on, at a constant rate of `fps`.
 
     Warns:

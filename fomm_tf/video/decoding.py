@@ -5,6 +5,7 @@ Convention: times are seconds from the container's `origin`, the start of its vi
 
 import collections
 import contextlib
+import dataclasses
 import itertools
 import os
 import re
@@ -12,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -28,25 +28,18 @@ _SHORTFALL = 0.5
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
-class Probe(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Probe(timing.Probe):
     """Metadata of a container.
 
     Attributes:
-      fps: frames per second of the constant grid.
-      size: `(H, W)` of an upright frame, in square pixels.
-      orientation: the filters that put it upright.
-      end: seconds until the end, from the header; None if the header has no duration.
-      has_audio: whether there is an audio track.
+      orientation: the filters that put a frame upright.
       hdr: the kind of HDR, or None.
       dolby_vision: whether the colors are those of Dolby Vision alone.
       seekable: whether the time stamps of the file are continuous.
     """
 
-    fps: Fraction
-    size: tuple[int, int]
     orientation: tuple[filters.Filter, ...]
-    end: float | None
-    has_audio: bool
     hdr: str | None
     dolby_vision: bool
     seekable: bool

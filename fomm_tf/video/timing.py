@@ -5,6 +5,7 @@ rate yields every stored frame once, in spite of jitter. Where a variable rate f
 repeated; where it runs ahead, frames are dropped. Motion keeps its speed, and audio stays in sync.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -34,6 +35,23 @@ class TimedFrame(NamedTuple):
     time: float
     duration: float
     frame: av.VideoFrame | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """Metadata of a video whose frames have time stamps.
+
+    Attributes:
+      fps: frames per second of the constant grid.
+      size: `(H, W)` of an upright frame, in square pixels.
+      end: seconds until the end; None if it is unknown.
+      has_audio: whether there is an audio track.
+    """
+
+    fps: Fraction
+    size: tuple[int, int]
+    end: float | None
+    has_audio: bool = dataclasses.field(default=False, kw_only=True)
 
 
 class ContinuousStamps:
