@@ -47,7 +47,7 @@ def probe(path: Path) -> timing.Probe:
       UnreadableError: if the first frame cannot be decoded.
     """
     timed = list(itertools.islice(_read(path), _PROBED_FRAMES))
-    with images.open_image(path) as image:
+    with images.open_image(path) as image, images.convert_decoding_errors(path):
         count = image.n_frames - _skipped(image)
     measured = timed[-1].time + timed[-1].duration
     return timing.Probe(
@@ -75,7 +75,9 @@ def _skipped(image: Image.Image) -> int:
 def _read(path: Path) -> Iterator[timing.TimedFrame]:
     time, size = 0.0, None
     with images.open_image(path) as image:
-        for number in range(_skipped(image), image.n_frames):
+        with images.convert_decoding_errors(path):
+            numbers = range(_skipped(image), image.n_frames)
+        for number in numbers:
             try:
                 with images.convert_decoding_errors(path):
                     image.seek(number)
