@@ -68,8 +68,9 @@ def write(
     container: str | None = None,
     aspect: Fraction | None = None,
     orientation: str = "upright",
+    fps: Fraction | int = 25,
 ) -> Path:
-    """Writes a video of 25 frames per second.
+    """Writes a video.
 
     Args:
       frames: `[H, W, 3 or 4]` uint8, or converted already.
@@ -77,9 +78,10 @@ def write(
       matrix: the matrix that frames are converted with, by its number in ITU-T H.273; default BT.601.
       full_range: whether they are converted to full range.
       orientation: key of `MATRICES`; mp4 and mov only.
+      fps: frames per second.
     """
     with av.open(str(path), "w", format=container) as output:
-        stream = output.add_stream(codec, rate=25, options=dict(options or {}))
+        stream = output.add_stream(codec, rate=fps, options=dict(options or {}))
         first = frames[0]
         stream.height, stream.width = (
             (first.height, first.width) if isinstance(first, av.VideoFrame) else first.shape[:2]
@@ -96,7 +98,7 @@ def write(
                 frame = drawn.reformat(
                     format=pix_fmt, dst_colorspace=matrix, dst_color_range=color_range, interpolation=_EXACT
                 )
-            frame.pts, frame.time_base = index, Fraction(1, 25)
+            frame.pts, frame.time_base = index, 1 / Fraction(fps)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     if orientation != "upright":
@@ -121,15 +123,18 @@ def hdr_frame(color: Sequence[int], kind: str, size: tuple[int, int] = (64, 64))
       kind: HLG or PQ.
       size: `(H, W)`.
     """
+    return _bt2020_frame(hdr_code(color, kind), size)
+
+
+def hdr_code(color: Sequence[int], kind: str) -> np.ndarray:
+    """The RGB values in [0, 1] of an SDR color in an HDR image, see `hdr_frame`."""
     light = _BT709_TO_BT2020 @ (np.array(color) / 255) ** 2.4 * _WHITE
     if kind == "PQ":
         power = (light / 10000) ** 0.1593017578125
-        code = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
-    else:
-        scene = light / 1000 * max(float(_BT2020_LUMA @ light) / 1000, 1e-9) ** (1 / 1.2 - 1)
-        logarithm = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
-        code = np.where(scene <= 1 / 12, np.sqrt(3 * scene), logarithm)
-    return _bt2020_frame(code, size)
+        return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    scene = light / 1000 * max(float(_BT2020_LUMA @ light) / 1000, 1e-9) ** (1 / 1.2 - 1)
+    logarithm = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), logarithm)
 
 
 def wide_gamut_frame(color: Sequence[int], size: tuple[int, int] = (64, 64)) -> av.VideoFrame:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pathlib
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -13,6 +16,11 @@ from fomm_tf import errors
 from fomm_tf.checkpoint import runs
 
 NAME = "weights.npz"
+# What NumPy raises for a damaged file; its headers are parsed as Python literals.
+_UNREADABLE = (
+    OSError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 # The default model, which is part of the package.
 BUNDLED = pathlib.Path(__file__).parents[1] / "assets" / "puppets-128"
 
@@ -53,9 +61,25 @@ def load(folder: str | pathlib.Path, names: Collection[str] | None = None) -> di
     path = pathlib.Path(folder) / NAME
     try:
         with np.load(path) as stored:
-            return {name: stored[name] for name in (stored.files if names is None else names)}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise errors.UserError(f"{path} cannot be read: {error}; download or copy it again.") from error
+            arrays = {name: stored[name] for name in (stored.files if names is None else names)}
+        # NumPy returns the bytes of what is no array.
+        if foreign := [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]:
+            raise ValueError(f"{foreign[0]} is not an array")
+        return arrays
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise errors.UserError(f"{path} cannot be read: {reason}; download or copy it again.") from error
+
+
+def read_count(folder: str | pathlib.Path, name: str) -> int:
+    """Reads the `epoch` or the `step`; raises as `load`."""
+    return _whole_number(load(folder, [name])[name], name, f"{folder}/{NAME}")
+
+
+def _whole_number(value: np.ndarray, name: str, source: str) -> int:
+    if value.shape or value.dtype.kind not in "iu":
+        raise errors.UserError(f"{source}: {name} must be a whole number; got {value.dtype}{list(value.shape)}.")
+    return int(value)
 
 
 def restore(run: runs.Run, folder: str | pathlib.Path) -> None:
@@ -66,12 +90,14 @@ def restore(run: runs.Run, folder: str | pathlib.Path) -> None:
     """
     arrays, wrong = load(folder), f"{folder}/{NAME} does not hold the model of {folder}/config.yaml"
     for name in runs.COUNTS:
-        setattr(run, name, int(arrays.pop(name, 0)))
+        setattr(run, name, _whole_number(arrays.pop(name, np.int64(0)), name, wrong))
     for name, variable in _variables(run):
         value = arrays.pop(name, None)
         if value is None or value.shape != variable.shape:
             problem = "is missing" if value is None else f"is {list(value.shape)}, not {list(variable.shape)}"
             raise errors.UserError(f"{wrong}: {name} {problem}.")
+        if value.dtype.kind not in "fiu":
+            raise errors.UserError(f"{wrong}: {name} must be of numbers; got {value.dtype}.")
         variable.assign(value.astype(variable.dtype.as_numpy_dtype))
     if arrays:
         raise errors.UserError(f"{wrong}: {min(arrays)} is unexpected.")

@@ -123,7 +123,10 @@ def newest(folder: str | pathlib.Path) -> str:
     Raises:
       errors.UserError: if there is none.
     """
-    prefix = tf.train.latest_checkpoint(str(folder))
+    try:
+        prefix = tf.train.latest_checkpoint(str(folder))
+    except _UNREADABLE as error:
+        raise _unreadable(f"{folder}/checkpoint", error) from error
     if prefix is None:
         raise errors.UserError(f"{folder} has no checkpoint (ckpt-*.index and the file `checkpoint`).")
     return prefix
@@ -162,7 +165,7 @@ def read_count(folder: str | pathlib.Path, name: str) -> int:
       errors.UserError: if there is no readable checkpoint.
     """
     if packaged.is_packaged(folder):
-        return int(packaged.load(folder, [name])[name])
+        return packaged.read_count(folder, name)
     prefix = newest(folder)
     try:
         return int(tf.train.load_variable(prefix, name + _SUFFIX))
@@ -186,8 +189,7 @@ def _restore(
         status = target.read(prefix).expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, *_UNREADABLE) as error:
-        # TensorFlow lists every variable that it cannot match.
-        reason = textwrap.shorten(str(error).strip().splitlines()[0], 300, placeholder=" ...")
+        reason = _reason(error)
         raise errors.UserError(f"{prefix} does not hold the model of {folder}/config.yaml: {reason}") from error
     for name, network in run.parts().items():
         surplus = sum(key.startswith(f"{name}/") for key in stored) - len(network.weights)
@@ -199,7 +201,13 @@ def _restore(
 
 
 def _unreadable(prefix: str, error: Exception) -> errors.UserError:
-    return errors.UserError(f"{prefix} is not a readable checkpoint: {str(error).splitlines()[0]}")
+    return errors.UserError(f"{prefix} is not a readable checkpoint: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    # TensorFlow lists every variable that it cannot match.
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return textwrap.shorten(first, 300, placeholder=" ...")
 
 
 def _pairs(network: tf.keras.Model, other: tf.keras.Model | None) -> Iterator[tuple[tf.Variable, tf.Variable | None]]:

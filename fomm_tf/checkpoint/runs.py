@@ -49,24 +49,13 @@ class Run:
 
 
 def build(settings: config.Config, discriminator: bool = False, optimizers: bool = False) -> Run:
-    """Builds a run with randomly initialized weights.
-
-    Args:
-      settings: the config.
-      discriminator: build the discriminator too.
-      optimizers: build the optimizers with their moments too.
-    """
+    """Builds a run with randomly initialized weights; on request with discriminator, and optimizers with moments."""
     run = Run(settings, models.FirstOrderMotionModel(settings.model))
     if discriminator:
         run.discriminator = models.Discriminator(settings.model)
     if optimizers:
-        rates = {
-            "generator": settings.train.learning_rate_generator,
-            "detector": settings.train.learning_rate_detector,
-            "discriminator": settings.train.learning_rate_discriminator,
-        }
         for name in ["generator", "detector"] + ["discriminator"] * discriminator:
-            run.optimizers[name] = optimizer.Adam(rates[name])
+            run.optimizers[name] = optimizer.Adam(getattr(settings.train, f"learning_rate_{name}"))
             run.optimizers[name].build(run.trainable(name))
     return run
 

@@ -19,14 +19,10 @@ BEST = "best"
 
 
 def refuse_existing(folder: str | pathlib.Path, cure: str = "choose another directory, or delete it first") -> None:
-    """Raises if a new directory cannot get this name; to be called before long work.
-
-    Args:
-      folder: the name.
-      cure: what the user can do, for the error message.
+    """Checks that a new directory can get a name; to be called before long work.
 
     Raises:
-      errors.UserError: if the name is that of a file or of a non-empty directory.
+      errors.UserError: if it is that of a file or of a non-empty directory; the message ends with `cure`.
     """
     folder = pathlib.Path(folder)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
@@ -55,7 +51,7 @@ def save(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
       provenance: where the weights come from, for README.txt.
 
     Raises:
-      errors.UserError: if `folder` already exists or cannot be written.
+      errors.UserError: see `new_folder`.
     """
     with new_folder(folder) as work:
         describe(work, run.config, provenance)
@@ -69,15 +65,10 @@ def save(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
 def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
     """Writes a packaged model, atomically: float16 weights only, for distribution.
 
-    Its config.yaml has no paths of data and backbone on this machine.
-
-    Args:
-      folder: must not exist, or be empty.
-      run: what to write; its discriminator and optimizers are omitted.
-      provenance: where the weights come from, for README.txt.
+    Its config.yaml has no paths of data and backbone on this machine. Arguments as of `save`.
 
     Raises:
-      errors.UserError: if `folder` already exists or cannot be written, or a weight exceeds float16.
+      errors.UserError: see `new_folder`; or if a weight exceeds float16.
     """
     settings, defaults = run.config, config.Config()
     settings = dataclasses.replace(

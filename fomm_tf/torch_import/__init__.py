@@ -3,9 +3,9 @@
 from fomm_tf.torch_import.checkpoints import (
     choose_config,
     export_checkpoint,
-    find_networks,
     import_checkpoint,
     restore_state,
 )
+from fomm_tf.torch_import.layouts import find_networks
 
 __all__ = ["choose_config", "export_checkpoint", "find_networks", "import_checkpoint", "restore_state"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from fomm_tf import checkpoint, config, errors, optimizer
 from fomm_tf.ops import resample
-from fomm_tf.torch_import import configs, layouts, other_methods, tensor_names
+from fomm_tf.torch_import import configs, layouts, tensor_names
 
 _STATES = {"kp_detector": "detector", "generator": "generator", "discriminator": "discriminator"}
 
@@ -44,20 +44,6 @@ def choose_config(tree: Mapping, reference_config: str | None, source: str) -> c
     return config.parse(content, str(path))
 
 
-def find_networks(tree: Mapping, source: str) -> dict:
-    """Returns the reference's layout of a checkpoint, whatever the training script put around the networks.
-
-    Args:
-      tree: as read by `fomm_tf.weights.load`.
-      source: the checkpoint's name, for error messages.
-
-    Raises:
-      errors.UserError: if the checkpoint is of another method.
-    """
-    other_methods.refuse(tree, source)
-    return layouts.find_networks(tree, source)
-
-
 def import_checkpoint(tree: Mapping, reference_config: str | None, align_corners: bool, source: str) -> checkpoint.Run:
     """Converts a reference checkpoint: weights and, where present, discriminator, optimizer moments and epoch.
 
@@ -73,7 +59,7 @@ def import_checkpoint(tree: Mapping, reference_config: str | None, align_corners
       errors.UserError: if a network, a tensor or a moment is missing, unexpected, or has another shape or NaN, or if
         the checkpoint is of another method.
     """
-    tree = find_networks(tree, source)
+    tree = layouts.find_networks(tree, source)
     for name in ("kp_detector", "generator"):
         if not isinstance(tree.get(name), Mapping):
             raise errors.UserError(
@@ -254,9 +240,9 @@ def _moments(stepper: optimizer.Adam, parameters: list[tensor_names.Entry], init
 
 
 def _whole_number(value: object, source: str) -> int:
-    number = np.asarray(value)
+    number = np.asarray(value, None if np.isscalar(value) or isinstance(value, np.ndarray) else object)
     if number.shape != () or number.dtype.kind not in "iuf" or not 0 <= number < 2**53 or number % 1:
-        raise errors.UserError(f"{source} must be a whole number; got {value!r}.")
+        raise errors.UserError(f"{source} must be a whole number; got {' '.join(repr(value).split())[:80]}.")
     return int(number)
 
 

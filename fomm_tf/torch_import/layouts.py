@@ -23,6 +23,27 @@ _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module")
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "models", "net", "network", "networks", "weights", "params")
 _DEPTH = 4  # levels that are searched for the networks
 
+_COMPARED_DEPTH = 6  # levels of the tree whose names are compared with those of other methods
+_DAGAN = "DaGAN (Depth-Aware Generative Adversarial Network)"
+_FACE_VID2VID = "One-Shot Free-View Neural Talking-Head Synthesis (face-vid2vid)"
+# Method -> parts of names that only its checkpoints have: dotted paths, or the beginning of one.
+_METHODS = {
+    "Thin-Plate-Spline Motion Model (TPSMM)": ("inpainting_network", "fg_encoder"),
+    "Motion Representations for Articulated Animation (MRAA)": ("region_predictor", "pixelwise_flow_predictor"),
+    _DAGAN: (
+        "AttnModule", "depth_encoder", "depth_decoder", "generator.src_first",
+    ),
+    "Latent Image Animator (LIA)": ("enc.net_app", "dec.direction", "gen.enc", "gen.dec"),
+    _FACE_VID2VID: (
+        "he_estimator", "kp_detector.predictor.down_blocks", "kp_extractor.predictor.down_blocks",
+    ),
+    "LivePortrait": ("appearance_feature_extractor", "motion_extractor", "spade_generator"),
+    "Monkey-Net": ("dense_motion_module", "generator.appearance_encoder", "generator.refinement_module"),
+    "PIRenderer": ("net_G.warpping_net", "net_G_ema.warpping_net", "warpping_net"),
+    "Wav2Lip": ("face_encoder_blocks", "face_decoder_blocks"),
+    "GFPGAN": ("stylegan_decoder",),
+}  # fmt: skip
+
 
 def find_networks(tree: Mapping, source: str) -> dict[str, Any]:
     """Returns the reference's own layout of a checkpoint.
@@ -36,8 +57,9 @@ def find_networks(tree: Mapping, source: str) -> dict[str, Any]:
       optimizers and other entries; a copy of `tree` if it has no networks.
 
     Raises:
-      errors.UserError: if a state dictionary has the same tensor twice.
+      errors.UserError: if the checkpoint is of another method, or a state dictionary has the same tensor twice.
     """
+    _refuse_other_methods(tree, source)
     candidates = itertools.chain(_candidates(tree, {}, 0, False), _candidates(tree, {}, 0, True))
     # `max` returns the first of equals: the outermost, without moving averages.
     found = max(candidates, key=_rank, default=dict(tree))
@@ -136,3 +158,36 @@ def _clean(state: Mapping, network: str, source: str) -> dict[str, Any]:
             )
         cleaned[name] = state[key]
     return cleaned
+
+
+def _refuse_other_methods(tree: Mapping, source: str) -> None:
+    """Raises an error that names the method, if the checkpoint is of a known other one."""
+    if method := _recognize_method(tree):
+        raise errors.UserError(
+            f"{source} is a checkpoint of another method, {method}; give a checkpoint of the First Order Motion Model."
+        )
+
+
+def _recognize_method(tree: Mapping) -> str | None:
+    leaves = list(_leaves(tree, ()))
+    paths = [f".{path}." for path, _ in leaves]
+    for method, markers in _METHODS.items():
+        if any(f".{marker}." in path for marker in markers for path in paths):
+            return method
+    for path, shape in leaves:
+        name = f".{path}"
+        if name.endswith((".kp_detector.kp.weight", ".kp_extractor.kp.weight")) and len(shape) == 5:
+            return _FACE_VID2VID
+        if name.endswith(".kp_detector.predictor.encoder.down_blocks.0.conv.weight") and shape[1:2] == (4,):
+            return _DAGAN
+    return None
+
+
+def _leaves(node: Mapping, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The dotted paths of all values, without the prefixes of wrappers, and their shapes."""
+    for key, value in node.items():
+        names = (*path, *without_wrappers(str(key)).split("."))
+        if isinstance(value, Mapping) and value and len(names) < _COMPARED_DEPTH:
+            yield from _leaves(value, names)
+        else:
+            yield ".".join(names), tuple(getattr(value, "shape", ()))

@@ -2,7 +2,7 @@
 
 Convention:
   * a frame or image is `[H, W, 3]` uint8, sRGB, upright, with square pixels, progressive; transparent areas are white,
-    as in most viewers: `color`, `profiles` and `filters` say how;
+    as in most viewers: `color` and `filters` say how;
   * a size is `(H, W)`; times are seconds from the first frame of the video track;
   * a video has a constant frame rate: `timing` says how a variable one is converted;
   * output files are written atomically: they appear complete or not at all.
@@ -24,7 +24,8 @@ from fomm_tf.video.images import (
     to_uint8,
     write_image,
 )
-from fomm_tf.video.reading import DEFAULT_FPS, Video, VideoNote, open_video
+from fomm_tf.video.reading import Video, VideoNote, open_video
+from fomm_tf.video.timing import DEFAULT_FPS
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
 
 __all__ = [

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,20 +20,6 @@ _FORMATS = {"AVIF", "PNG", "TIFF", "WEBP"}
 _LEAST_DURATION = 0.1
 # Enough frames to measure the rate.
 _PROBED_FRAMES = 100
-
-
-class Probe(NamedTuple):
-    """Metadata of an animation.
-
-    Attributes:
-      fps: frames per second of the constant grid.
-      size: `(H, W)` of a frame.
-      end: seconds until the end; estimated if there are many frames.
-    """
-
-    fps: Fraction
-    size: tuple[int, int]
-    end: float
 
 
 def is_animated(image: Image.Image) -> bool:
@@ -55,24 +40,24 @@ def is_animated_file(path: Path) -> bool:
         return False
 
 
-def probe(path: Path) -> Probe:
-    """Decodes the first frames.
+def probe(path: Path) -> timing.Probe:
+    """Decodes the first frames; the end is estimated if there are many.
 
     Raises:
       UnreadableError: if the first frame cannot be decoded.
     """
     timed = list(itertools.islice(_read(path), _PROBED_FRAMES))
-    with images.open_image(path) as image:
+    with images.open_image(path) as image, images.convert_decoding_errors(path):
         count = image.n_frames - _skipped(image)
     measured = timed[-1].time + timed[-1].duration
-    return Probe(
-        fps=timing.measure_rate(None, [frame.time for frame in timed]),
+    return timing.Probe(
+        fps=timing.measure_rate([], [frame.time for frame in timed]),
         size=timed[0].frame.shape[:2],
         end=measured * count / len(timed),
     )
 
 
-def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[np.ndarray]:
+def decode(path: Path, probed: timing.Probe, fps: Fraction, start: float) -> Iterator[np.ndarray]:
     """Yields the frames from `start` on, at a constant rate of `fps`.
 
     Warns:
@@ -90,7 +75,9 @@ def _skipped(image: Image.Image) -> int:
 def _read(path: Path) -> Iterator[timing.TimedFrame]:
     time, size = 0.0, None
     with images.open_image(path) as image:
-        for number in range(_skipped(image), image.n_frames):
+        with images.convert_decoding_errors(path):
+            numbers = range(_skipped(image), image.n_frames)
+        for number in numbers:
             try:
                 with images.convert_decoding_errors(path):
                     image.seek(number)
@@ -108,6 +95,6 @@ def _read(path: Path) -> Iterator[timing.TimedFrame]:
                     f"{size[0]}; all frames must have the same size."
                 )
             milliseconds = image.info.get("duration", float(1000 / timing.DEFAULT_FPS))
-            duration = milliseconds / 1000 or _LEAST_DURATION
+            duration = min(milliseconds / 1000, timing.MAX_DURATION) or _LEAST_DURATION
             yield timing.TimedFrame(time, duration, frame)
             time += duration

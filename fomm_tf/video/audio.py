@@ -1,19 +1,22 @@
 """Copies or transcodes the audio track of one file into another, for as long as that file has frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 
-from fomm_tf.video import decoding
+from fomm_tf.video import decoding, timing
+
+_RATE = 48000  # of transcoded audio
+# The mp4 muxer takes no slower mp3.
+_MIN_MP3_RATE = 16000
 
 
 class AudioTrack:
     """Copies packets where the output can hold their codec, and transcodes them otherwise.
 
-    The writer calls `advance` after each frame, so that audio and video are interleaved in the file, the audio ends
-    with the video, and nothing is buffered.
+    The writer calls `advance` after each frame, so that audio and video are interleaved and end together.
     """
 
     def __init__(
@@ -32,25 +35,30 @@ class AudioTrack:
           UserError: if ffmpeg cannot read the file.
         """
         self._output, self._stream, self._pieces, self._input = output, None, iter(()), None
+        self._layout = self._resampler = None
         if path.is_dir():
             return
         self._input = decoding.open_container(path)
-        source = next((stream for stream in self._input.streams.audio if stream.codec_context is not None), None)
+        source = decoding.audio_stream(self._input)
         if source is None:
             return
         # Without its header (as in .aac and .ts files) AAC cannot be put into an mp4 as it is.
-        self._copies = source.codec.canonical_name in copied and (
-            source.codec.canonical_name != "aac" or source.codec_context.extradata
+        name, context = source.codec.canonical_name, source.codec_context
+        self._copies = (
+            name in copied
+            and (name != "aac" or bool(context.extradata))
+            and (name != "mp3" or context.sample_rate >= _MIN_MP3_RATE)
         )
-        self._pieces = self._shifted(source, start)
+        offsets = decoding.read_offsets(path) if timing.may_jump(self._input) else ()
+        self._pieces = self._shifted(source, start, offsets)
         self._next = next(self._pieces, None)
         if self._next is None:
             return
         if self._copies:
             self._stream = output.add_stream_from_template(source)
         else:
-            layout = "mono" if source.codec_context.channels == 1 else "stereo"
-            self._stream = output.add_stream(encoder, rate=48000, layout=layout)
+            layout = "mono" if context.channels == 1 else "stereo"
+            self._stream = output.add_stream(encoder, rate=_RATE, layout=layout)
 
     def advance(self, until: float) -> None:
         """Writes all audio that ends by `until`, in seconds of the output."""
@@ -62,8 +70,18 @@ class AudioTrack:
                 piece.stream = self._stream
                 self._output.mux(piece)
             else:
-                self._output.mux(self._stream.encode(piece))
+                for frame in self._resample(piece):
+                    self._output.mux(self._stream.encode(frame))
             self._next = next(self._pieces, None)
+
+    def _resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """Converts to what the encoder takes; a broadcast changes between stereo and 5.1."""
+        layout = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if layout != self._layout:
+            context = self._stream.codec_context
+            self._resampler = av.AudioResampler(context.format, context.layout, _RATE)
+            self._layout = layout
+        return self._resampler.resample(frame)
 
     def finish(self) -> None:
         """Flushes the encoder."""
@@ -75,15 +93,18 @@ class AudioTrack:
         if self._input is not None:
             self._input.close()
 
-    def _shifted(self, source: av.AudioStream, start: float) -> Iterator[tuple[float, av.Packet | av.AudioFrame]]:
+    def _shifted(
+        self, source: av.AudioStream, start: float, offsets: Sequence[float]
+    ) -> Iterator[tuple[float, av.Packet | av.AudioFrame]]:
         """Yields (end in seconds of the output, packet or frame) from `start` on; time stamps count samples from 0."""
         begin = decoding.origin(self._input) + start
         rate = source.codec_context.sample_rate
+        continuous = timing.ContinuousStamps(self._input, offsets)
         clock = None
         try:
-            if start > 0:
+            if start > 0 and len(offsets) < 2:
                 self._input.seek(int(begin / source.time_base), stream=source)
-            for packet in self._input.demux(source):
+            for packet in continuous.demux(source):
                 for piece in [packet] if self._copies else _decoded(packet):
                     if piece.pts is None:
                         continue
@@ -94,15 +115,17 @@ class AudioTrack:
                     # Matroska rounds time stamps to milliseconds, which would leave gaps between packets.
                     if clock is not None and abs(place - clock) <= max(1, piece.time_base * rate):
                         place = clock
+                    if clock is not None and place < clock:  # pieces of a concatenated file overlap
+                        continue
                     if self._copies:
                         samples = source.codec_context.frame_size or round(
                             (piece.duration or 0) * piece.time_base * rate
                         )
                         piece.dts, piece.duration = place, samples
                     else:
-                        samples = piece.samples
+                        samples = round(piece.samples * rate / piece.sample_rate)
                     piece.pts, piece.time_base = place, Fraction(1, rate)
-                    clock = place + samples
+                    clock = place + max(1, samples)
                     yield clock / rate, piece
         except av.FFmpegError:  # a damaged track ends early, as the video does
             return

@@ -3,7 +3,9 @@
 Convention: times are seconds from the container's `origin`, the start of its video track.
 """
 
+import collections
 import contextlib
+import dataclasses
 import itertools
 import os
 import re
@@ -11,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -27,24 +28,21 @@ _SHORTFALL = 0.5
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
-class Probe(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Probe(timing.Probe):
     """Metadata of a container.
 
     Attributes:
-      fps: frames per second of the constant grid.
-      size: `(H, W)` of an upright frame, in square pixels.
-      orientation: the filters that put it upright.
-      end: seconds until the end, from the header; None if the header has no duration.
-      has_audio: whether there is an audio track.
+      orientation: the filters that put a frame upright.
       hdr: the kind of HDR, or None.
+      dolby_vision: whether the colors are those of Dolby Vision alone.
+      seekable: whether the time stamps of the file are continuous.
     """
 
-    fps: Fraction
-    size: tuple[int, int]
     orientation: tuple[filters.Filter, ...]
-    end: float | None
-    has_audio: bool
     hdr: str | None
+    dolby_vision: bool
+    seekable: bool
 
 
 def open_container(path: Path) -> av.container.InputContainer:
@@ -67,11 +65,23 @@ def open_container(path: Path) -> av.container.InputContainer:
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video track that is not a cover image."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    return None
+    """FFmpeg's choice among the video tracks that are not a cover image."""
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    # A cover that is not marked as such has one frame.
+    streams = [stream for stream in streams if stream.frames != 1] or streams
+    return _choose(streams, container.streams.best("video"))
+
+
+def audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    """FFmpeg's choice among the audio tracks that it can decode."""
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    return _choose(streams, container.streams.best("audio"))
+
+
+def _choose(streams: list, best: av.stream.Stream | None) -> av.stream.Stream | None:
+    return best if best in streams else next(iter(streams), None)
 
 
 def origin(container: av.container.InputContainer) -> float:
@@ -96,12 +106,13 @@ def probe(path: Path) -> Probe:
         if stream.codec_context is None:
             raise errors.UnreadableError(f"{path} is in a format that this ffmpeg cannot decode; convert it to H.264.")
         declared = color.read_tags(stream.codec_context)
+        continuous = timing.ContinuousStamps(container)
         decoded, stamps = [], []
-        for time, frames, _ in _packets(container, stream, lambda packet: [] if decoded else packet.decode()):
+        for time, frames, _ in _packets(continuous, stream, lambda packet: [] if decoded else packet.decode()):
             decoded.extend(frames)
             if time is not None:
                 stamps.append(time)
-            if decoded and len(stamps) >= _PROBED_PACKETS:
+            if decoded and len(stamps) >= _PROBED_PACKETS and not timing.may_jump(container):
                 break
         if not decoded:
             message = f"{path} has a video track, but no frame can be decoded: it is empty, damaged or truncated."
@@ -114,14 +125,29 @@ def probe(path: Path) -> Probe:
             raise errors.UnreadableError(
                 f"{path} has frames of {size[1]} x {size[0]}; the limit is {images.MAX_PIXELS:,} pixels."
             )
+        fps = timing.measure_rate((stream.guessed_rate, stream.average_rate), stamps[:_PROBED_PACKETS])
+        seekable, end = len(continuous.offsets) == 1, _end(container, stream)
+        if not seekable and timing.may_jump(container):
+            end = max(stamps) - origin(container) + float(1 / fps)
         return Probe(
-            fps=timing.measure_rate(stream.average_rate, stamps),
+            fps=fps,
             size=size[::-1] if filters.is_transposed(orientation) else size,
             orientation=orientation,
-            end=_end(container, stream),
+            end=end,
             has_audio=bool(container.streams.audio),
             hdr=color.hdr_kind(first),
+            dolby_vision=color.is_dolby_vision(first, stream.codec_context.codec_tag),
+            seekable=seekable,
         )
+
+
+def read_offsets(path: Path) -> list[float]:
+    """The offsets of the video track's pieces, see `timing.ContinuousStamps`; in seconds, the first is 0."""
+    with open_container(path) as container:
+        continuous, stream = timing.ContinuousStamps(container), video_stream(container)
+        if stream is not None and timing.may_jump(container):
+            collections.deque(_packets(continuous, stream, lambda packet: []), maxlen=0)
+    return continuous.offsets
 
 
 def _end(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
@@ -147,7 +173,7 @@ def decode(path: Path, probed: Probe, fps: Fraction, start: float) -> Iterator[n
 
 def _read_near(path: Path, probed: Probe, start: float) -> Iterator[timing.TimedFrame]:
     """Yields frames, beginning with the one at `start` or an earlier one."""
-    if start > 0:
+    if start > 0 and probed.seekable:
         frames = _read(path, probed, start)
         first = next(frames, None)
         # Not every container can seek, and some seek too far.
@@ -165,14 +191,16 @@ def _read(path: Path, probed: Probe, seek_to: float = 0.0) -> Iterator[timing.Ti
                 container.seek(int((zero + seek_to) / stream.time_base), stream=stream)
         declared = color.read_tags(stream.codec_context)
         count, end, damaged = 0, 0.0, False
-        for _, frames, intact in _packets(container, stream, _decoder(path, stream).decode):
+        continuous = timing.ContinuousStamps(container)
+        for _, frames, intact in _packets(continuous, stream, _decoder(path, stream).decode):
             damaged = damaged or not intact
             for frame in frames:
                 time = end if frame.time is None else frame.time - zero
                 duration = float(frame.duration * frame.time_base) if frame.duration else float(1 / probed.fps)
                 count, end = count + 1, time + duration
                 color.complete_tags(frame, declared)
-                yield timing.TimedFrame(time, duration, frame)
+                yield timing.TimedFrame(time, min(duration, timing.MAX_DURATION), frame)
+    damaged = damaged and probed.seekable  # where streams were concatenated, a packet may be cut
     if count and (damaged or (probed.end is not None and end < probed.end - max(_SHORTFALL, float(2 / probed.fps)))):
         of = f" of {probed.end:.1f}" if probed.end is not None else ""
         warnings.warn(f"{path} is damaged or truncated: it could be read up to {end:.1f}{of} s.", stacklevel=2)
@@ -192,13 +220,13 @@ def _decoder(path: Path, stream: av.VideoStream) -> av.VideoCodecContext:
 
 
 def _packets(
-    container: av.container.InputContainer,
+    continuous: timing.ContinuousStamps,
     stream: av.VideoStream,
     decode: Callable[[av.Packet], list[av.VideoFrame]],
 ) -> Iterator[tuple[float | None, list[av.VideoFrame], bool]]:
     """Yields time stamp, decoded frames and whether the packet was intact, for each packet; never raises."""
     try:
-        for packet in container.demux(stream):
+        for packet in continuous.demux(stream):
             stamp = packet.dts if packet.pts is None else packet.pts
             time = None if stamp is None else float(stamp * packet.time_base)
             try:

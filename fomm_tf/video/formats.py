@@ -1,7 +1,12 @@
-"""File name suffixes of what `open_video` and `read_image` read; a file that is named explicitly may have any."""
+"""Which files are videos and images, by their suffixes or first bytes.
+
+A file that is named explicitly may have any suffix.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from fomm_tf import errors
 
 # What FFmpeg demuxes and people have.
 VIDEO_SUFFIXES = (
@@ -17,6 +22,8 @@ IMAGE_SUFFIXES = (
 COMMON_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif")
 
 _NAMED_FILES = 3
+# Brands of a file type box, without those of AVIF, which Pillow reads itself.
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
 
 
 def is_hidden(path: Path) -> bool:
@@ -39,3 +46,27 @@ def list_names(paths: Sequence[Path]) -> str:
     names = ", ".join(path.name for path in paths[:_NAMED_FILES])
     more = f" and {len(paths) - _NAMED_FILES} more" * (len(paths) > _NAMED_FILES)
     return f"{len(paths)} file{'s' * (len(paths) != 1)} ({names}{more})"
+
+
+def is_heif(path: Path) -> bool:
+    """Whether a file starts like HEIC or HEIF."""
+    with path.open("rb") as file:
+        header = file.read(12)
+    return header[4:8] == b"ftyp" and header[8:12] in _HEIF_BRANDS
+
+
+def register_heif(path: Path) -> None:
+    """Teaches Pillow to open HEIF files.
+
+    Raises:
+      UnreadableError: if pillow-heif is not installed; it names `path`.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        message = (
+            f"{path} is a HEIC image, which needs the package pillow-heif; install it (pip install pillow-heif), or "
+            "convert the image to jpg."
+        )
+        raise errors.UnreadableError(message) from None
+    pillow_heif.register_heif_opener()

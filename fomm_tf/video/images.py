@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from fomm_tf import errors, files
-from fomm_tf.video import heif, profiles
+from fomm_tf.video import color, formats
 
 # 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
 MAX_PIXELS = 100_000_000
@@ -51,10 +51,10 @@ def read_image(path: str | Path) -> np.ndarray:
     files.check_readable(path)
     with files.convert_read_errors(path):
         image = open_image(path)
-    if image is None:
-        raise errors.UnreadableError(f"{path} is not an image; give a png, jpg or similar file.")
-    with image:
-        return decode_image(path, image)
+        if image is None:
+            raise errors.UnreadableError(f"{path} is not an image; give a png, jpg or similar file.")
+        with image:
+            return decode_image(path, image)
 
 
 def as_frame(image: ImageLike) -> np.ndarray:
@@ -78,61 +78,55 @@ def open_image(path: Path) -> Image.Image | None:
       UnreadableError: if it declares more than `MAX_PIXELS` pixels, or if it is HEIC and pillow-heif is missing.
     """
     image = _open(path)
-    if image is None and heif.is_heif(path):
-        heif.register(path)
+    if image is None and formats.is_heif(path):
+        formats.register_heif(path)
         image = _open(path)
     return image
 
 
 def _open(path: Path) -> Image.Image | None:
-    too_large = f"{path} declares more than {MAX_PIXELS:,} pixels, which is the limit; make it smaller first."
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns above its own limit, which is lower than ours, and rejects images above twice that.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with convert_decoding_errors(path):
+        try:
             image = Image.open(path)
-    except UnidentifiedImageError:
-        return None
-    except Image.DecompressionBombError:
-        raise errors.UnreadableError(too_large) from None
-    except OSError:
-        raise
-    except _DECODING_ERRORS as error:
-        raise _damaged(path, error) from error
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise errors.UnreadableError(too_large)
-    return image
+        except UnidentifiedImageError:
+            return None
+        if image.width * image.height > MAX_PIXELS:
+            image.close()
+            raise Image.DecompressionBombError
+        return image
 
 
 def decode_image(path: Path, image: Image.Image) -> np.ndarray:
     """Decodes an image that `open_image` opened; `path` is for error messages."""
-    try:
+    with convert_decoding_errors(path):
         transparent, is_deep = image.info.get("transparency"), "16B" in str(getattr(image, "tile", ""))
         if is_deep and isinstance(transparent, tuple):
             # Pillow reduces the colors to 8 bits, but not the one that is transparent.
             image.info["transparency"] = tuple(value >> 8 for value in transparent)
         image.load()
         return _rgb(path, ImageOps.exif_transpose(image))
-    except errors.UserError as error:
-        raise errors.UnreadableError(f"{path}: {error}") from None
-    except _DECODING_ERRORS as error:
-        raise _damaged(path, error) from error
 
 
 @contextlib.contextmanager
 def convert_decoding_errors(path: Path) -> Iterator[None]:
     """Converts all that Pillow raises for a damaged image to an `UnreadableError`."""
     try:
-        yield
-    except errors.UserError:
+        with warnings.catch_warnings():
+            # Pillow warns of damaged metadata without naming the file, and above its own, lower limit of size.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    except errors.UnreadableError:
         raise
+    except errors.UserError as error:
+        raise errors.UnreadableError(f"{path}: {error}") from None
+    except Image.DecompressionBombError:
+        message = f"{path} declares more than {MAX_PIXELS:,} pixels, which is the limit; make it smaller first."
+        raise errors.UnreadableError(message) from None
     except _DECODING_ERRORS as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> errors.UnreadableError:
-    return errors.UnreadableError(f"{path} is damaged or truncated ({error}); save it again.")
+        if getattr(error, "errno", None):
+            raise errors.UnreadableError(f"{path} cannot be read ({error.strerror}).") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise errors.UnreadableError(f"{path} is damaged or truncated ({reason}); save it again.") from error
 
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:
@@ -149,16 +143,7 @@ def _rgb(path: Path, image: Image.Image) -> np.ndarray:
         return _gray(np.where(values == image.info.get("transparency"), 255, values >> 8))
     if image.mode == "F":
         return _gray(to_uint8(np.asarray(image)))
-    image = profiles.to_srgb(path, image)
-    if image.has_transparency_data:
-        return over_white(image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
-
-
-def over_white(image: np.ndarray | Image.Image) -> np.ndarray:
-    """Puts an RGBA image, `[H, W, 4]` uint8 or of Pillow, on white."""
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+    return color.image_to_srgb(path, image)
 
 
 def _gray(values: np.ndarray) -> np.ndarray:

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.video import animations, decoding, formats, images
-from fomm_tf.video.timing import DEFAULT_FPS
+from fomm_tf.video import animations, decoding, formats, images, timing
 
 
 class VideoNote(UserWarning):
@@ -85,7 +84,7 @@ def open_video(
     fps = None if fps is None else frame_rate(fps)
     with files.convert_read_errors(path):
         if path.is_dir():
-            return _open_directory(path, start or 0, duration, fps or DEFAULT_FPS)
+            return _open_directory(path, start or 0, duration, fps or timing.DEFAULT_FPS)
         files.check_readable(path)
         image = images.open_image(path)
         if image is not None:
@@ -94,7 +93,7 @@ def open_video(
                     return _open_animation(path, start or 0, duration, fps)
                 if image.format not in _FFMPEG_FORMATS:
                     size = images.displayed_size(image)
-                    return _open_stacked(path, size, start or 0, duration, fps or DEFAULT_FPS)
+                    return _open_stacked(path, size, start or 0, duration, fps or timing.DEFAULT_FPS)
         return _open_container(path, start or 0, duration, fps)
 
 
@@ -113,17 +112,21 @@ def _open_container(path: Path, start: float, duration: float | None, fps: Fract
     probed = decoding.probe(path)
     if probed.hdr:
         warnings.warn(f"{path} is HDR ({probed.hdr}); it is tone-mapped to SDR.", VideoNote, stacklevel=3)
-    return _timed_video(path, probed, probed.has_audio, decoding.decode, start, duration, fps)
+    if probed.dolby_vision:
+        message = (
+            f"{path} has the colors of Dolby Vision (profile 5), which are shown wrong; convert it to SDR or HDR10."
+        )
+        warnings.warn(message, VideoNote, stacklevel=3)
+    return _timed_video(path, probed, decoding.decode, start, duration, fps)
 
 
 def _open_animation(path: Path, start: float, duration: float | None, fps: Fraction | None) -> Video:
-    return _timed_video(path, animations.probe(path), False, animations.decode, start, duration, fps)
+    return _timed_video(path, animations.probe(path), animations.decode, start, duration, fps)
 
 
 def _timed_video(
     path: Path,
-    probed: decoding.Probe | animations.Probe,
-    has_audio: bool,
+    probed: timing.Probe,
     decode: Callable[..., Iterator[np.ndarray]],
     start: float,
     duration: float | None,
@@ -147,7 +150,7 @@ def _timed_video(
         yield first
         yield from frames
 
-    return Video(path, fps, probed.size, count, has_audio, read)
+    return Video(path, fps, probed.size, count, probed.has_audio, read)
 
 
 def _open_directory(path: Path, start: float, duration: float | None, fps: Fraction) -> Video:

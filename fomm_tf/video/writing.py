@@ -21,8 +21,7 @@ class _Format(NamedTuple):
       codec, options: the video encoder's.
       muxer: options of the container.
       even: whether the encoder needs even sides; the last row or column of an odd side is repeated.
-      copied: audio codecs that the container can hold and browsers play.
-      audio: encoder for other audio codecs.
+      copied, audio: audio codecs that the container can hold and browsers play, and the encoder for others.
     """
 
     codec: str
@@ -56,9 +55,10 @@ _GIF_MAX_FPS = 50
 class VideoWriter:
     """Takes frames one by one; see `write_video`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, tag: str | None) -> None:
+        self._path, self._tag = path, tag
         self._size: tuple[int, int] | None = None
+        self._container: av.container.OutputContainer | None = None
         self.count = 0
 
     def write(self, frame: np.ndarray) -> None:
@@ -89,6 +89,8 @@ class VideoWriter:
 
     def close(self) -> None:
         """Closes the files, complete or not."""
+        if self._container is not None:
+            self._container.close()
 
     def _open(self, height: int, width: int) -> None:
         raise NotImplementedError
@@ -100,10 +102,6 @@ class VideoWriter:
 class _DirectoryWriter(VideoWriter):
     """Lossless: 00000.png, 00001.png, ..."""
 
-    def __init__(self, path: Path, tag: str | None) -> None:
-        super().__init__(path)
-        self._tag = tag
-
     def _open(self, height: int, width: int) -> None:
         self._path.mkdir()
 
@@ -113,10 +111,9 @@ class _DirectoryWriter(VideoWriter):
 
 class _ContainerWriter(VideoWriter):
     def __init__(self, path: Path, fps: Fraction, audio_from: Path | None, audio_start: float, tag: str | None) -> None:
-        super().__init__(path)
+        super().__init__(path, tag)
         self._format, self._fps = _CONTAINERS[path.suffix.lower()], fps
-        self._audio_from, self._audio_start, self._tag = audio_from, audio_start, tag
-        self._container = self._audio = None
+        self._audio_from, self._audio_start, self._audio = audio_from, audio_start, None
 
     def _open(self, height: int, width: int) -> None:
         self._container = av.open(str(self._path), "w", options=self._format.muxer)
@@ -160,17 +157,15 @@ class _ContainerWriter(VideoWriter):
     def close(self) -> None:
         if self._audio is not None:
             self._audio.close()
-        if self._container is not None:
-            self._container.close()
+        super().close()
 
 
 class _GifWriter(VideoWriter):
     """Uses one palette per frame: a global one would need all frames in memory."""
 
     def __init__(self, path: Path, fps: Fraction, tag: str | None) -> None:
-        super().__init__(path)
-        self._fps, self._tag = fps, tag
-        self._container = None
+        super().__init__(path, tag)
+        self._fps = fps
 
     def _open(self, height: int, width: int) -> None:
         self._rate = min(self._fps, Fraction(_GIF_MAX_FPS))
@@ -183,16 +178,11 @@ class _GifWriter(VideoWriter):
             width=width, height=height, format=av.VideoFormat("rgb24"), time_base=1 / self._rate
         )
         split, generate = self._graph.add("split"), self._graph.add("palettegen", "stats_mode=single")
-        use, sink = self._graph.add("paletteuse", "new=1"), self._graph.add("buffersink")
-        for start, end, output, entry in (
-            (source, split, 0, 0),
-            (split, generate, 0, 0),
-            (split, use, 1, 0),
-            (generate, use, 0, 1),
-            (use, sink, 0, 0),
-        ):
-            start.link_to(end, output, entry)
-        self._graph.configure()
+        use = self._graph.add("paletteuse", "new=1")
+        self._graph.link_nodes(source, split, generate)
+        split.link_to(use, 1, 0)
+        generate.link_to(use, 0, 1)
+        self._graph.link_nodes(use, self._graph.add("buffersink")).configure()
 
     def _append(self, frame: np.ndarray) -> None:
         place = int(self.count * self._rate / self._fps)
@@ -216,19 +206,11 @@ class _GifWriter(VideoWriter):
         self._container.mux(self._stream.encode(None))
         self._container.close()
         if self._tag:
-            _comment_gif(self._path, self._tag)
-
-    def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-
-
-def _comment_gif(path: Path, comment: str) -> None:
-    """Inserts a comment extension before the trailer of a gif, since ffmpeg does not write comments."""
-    text = comment.encode()[:255]
-    with path.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"\x21\xfe" + bytes([len(text)]) + text + b"\x00" + b"\x3b")
+            # FFmpeg writes no comments: a comment extension before the trailer.
+            text = self._tag.encode()[:255]
+            with self._path.open("r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"\x21\xfe" + bytes([len(text)]) + text + b"\x00" + b"\x3b")
 
 
 def _is_directory_path(path: str | Path) -> bool:

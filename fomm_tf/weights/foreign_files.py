@@ -6,14 +6,15 @@ import re
 from fomm_tf import errors
 
 _DOWNLOAD = "download the checkpoint again; a link may need a login or a confirmation in the browser"
+_UNPACK = "unpack it, and give the .pth or .pth.tar in it"
 _TORCH = "give the .pth or .pth.tar that torch.save wrote"
 _SIGNATURES = (
     (b"version https://git-lfs.github.com/", "a Git LFS pointer", "fetch the checkpoint itself with `git lfs pull`"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as of Keras", _TORCH),
     (b"\x93NUMPY", "a NumPy array", _TORCH),
-    (b"\x1f\x8b", "a gzip archive", "unpack it, and give the .pth or .pth.tar in it"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it, and give the .pth or .pth.tar in it"),
-    (b"Rar!", "a RAR archive", "unpack it, and give the .pth or .pth.tar in it"),
+    (b"\x1f\x8b", "a gzip archive", _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (b"Rar!", "a RAR archive", _UNPACK),
     (b"GGUF", "a GGUF file", _TORCH),
 )
 _LARGEST_SAFETENSORS_HEADER = 100_000_000  # bytes; the limit of the format
@@ -32,13 +33,12 @@ def refuse(head: bytes, path: str | os.PathLike[str]) -> None:
     Raises:
       errors.UserError: if the format is recognized.
     """
-    kind, cure = _recognize(head)
-    if kind:
-        raise errors.UserError(f"{path} is {kind}, not a PyTorch checkpoint; {cure}.")
+    if recognized := _recognize(head):
+        raise errors.UserError("{} is {}, not a PyTorch checkpoint; {}.".format(path, *recognized))
 
 
-def _recognize(head: bytes) -> tuple[str, str]:
-    """The name of the format and what to do; empty if it is unknown."""
+def _recognize(head: bytes) -> tuple[str, str] | None:
+    """The name of the format and what to do."""
     for signature, kind, cure in _SIGNATURES:
         if head.startswith(signature):
             return kind, cure
@@ -56,7 +56,7 @@ def _recognize(head: bytes) -> tuple[str, str]:
         return "an ONNX model", f"{_TORCH}: an exported model cannot be converted back"
     if head[4:8] == b"TFL3":
         return "a TFLite model", f"{_TORCH}: an exported model cannot be converted back"
-    return "", ""
+    return None
 
 
 def _decode(head: bytes) -> str:

@@ -68,14 +68,6 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin-1")
 
 
-def _empty_bytes() -> bytes:
-    return b""
-
-
-def _default_dict(*_: Any) -> dict[Any, Any]:
-    return {}
-
-
 _BUILTINS = (
     "bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "slice", "str",
     "tuple",
@@ -109,6 +101,6 @@ NAMES: dict[Name, Any] = {
     **{Name(module, "scalar"): _scalar for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
     Name("numpy", "dtype"): ScalarType,
     Name("_codecs", "encode"): _encode,
-    **{Name(module, "bytes"): _empty_bytes for module in ("__builtin__", "builtins")},
-    Name("collections", "defaultdict"): _default_dict,
+    **{Name(module, "bytes"): lambda: b"" for module in ("__builtin__", "builtins")},
+    Name("collections", "defaultdict"): lambda *_: {},
 }

@@ -65,19 +65,23 @@ def _rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=No
     return np.ndarray(size, values.dtype, values, offset * width, [step * width for step in stride])
 
 
-def _rebuild_parameter(tensor, requires_grad, hooks) -> np.ndarray:
-    return tensor
-
-
 NAMES: dict[Name, Any] = {
     Name("collections", "OrderedDict"): _new_dict,
     Name("torch", "Size"): _as_size,
     Name("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     Name("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    Name("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    Name("torch._utils", "_rebuild_parameter"): lambda tensor, requires_grad, hooks: tensor,
     **{Name("torch", kind): kind for kind in STORAGES},
     **leftovers.NAMES,
 }
+
+
+_UNCHANGED_OPCODES = (
+    pickle.PROTO, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2,
+    pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_DICT, pickle.EMPTY_LIST, pickle.EMPTY_TUPLE,
+    pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.GLOBAL, pickle.BINPERSID, pickle.BINGET,
+    pickle.LONG_BINGET,
+)  # fmt: skip
 
 
 class _Opcodes(dict[int, Callable[..., None]]):
@@ -240,15 +244,7 @@ class Unpickler(pickle._Unpickler):
         if self._calls > MAX_CALLS:
             raise pickle.UnpicklingError(f"its pickle has more than {MAX_CALLS} calls, many more than a checkpoint's")
 
-    dispatch = _Opcodes({
-        code[0]: pickle._Unpickler.dispatch[code[0]]
-        for code in (
-            pickle.PROTO, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2,
-            pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_DICT, pickle.EMPTY_LIST, pickle.EMPTY_TUPLE,
-            pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.GLOBAL, pickle.BINPERSID, pickle.BINGET,
-            pickle.LONG_BINGET,
-        )
-    })  # fmt: skip
+    dispatch = _Opcodes({code[0]: pickle._Unpickler.dispatch[code[0]] for code in _UNCHANGED_OPCODES})
     dispatch |= {
         pickle.MARK[0]: load_mark, pickle.REDUCE[0]: load_reduce, pickle.BUILD[0]: load_build,
         pickle.NEWOBJ[0]: load_newobj, pickle.APPEND[0]: load_append, pickle.APPENDS[0]: load_appends,

@@ -1,6 +1,7 @@
 """Packaged models: run directories with float16 weights only."""
 
 import dataclasses
+import zipfile
 
 import numpy as np
 import pytest
@@ -88,6 +89,11 @@ def test_packaged_model_cannot_be_resumed(packed):
             r"generator/final/bias is \[4\], not \[3\]",
         ),
         (lambda arrays: arrays.update({"more": np.zeros(4)}), "more is unexpected"),
+        (
+            lambda arrays: arrays.update({"generator/final/bias": np.array(["a", "b", "c"])}),
+            "generator/final/bias must be of numbers; got <U1",
+        ),
+        (lambda arrays: arrays.update({"epoch": np.zeros(2)}), r"epoch must be a whole number; got float64\[2\]"),
     ],
 )
 def test_load_rejects_weights_of_another_model(change, message, packed):
@@ -102,6 +108,18 @@ def test_load_rejects_damaged_weights(packed):
         (packed / "weights.npz").write_bytes(damaged)
         with pytest.raises(errors.UserError, match=r"weights\.npz cannot be read: .*; download or copy it again"):
             checkpoint.load(packed)
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"{'descr': ('<f2', (", b"{'descr': '<f2', 'fortran_order': False, 'shape': (", b"5"]
+)
+def test_load_rejects_damaged_array_headers(packed, header):
+    with zipfile.ZipFile(packed / "weights.npz", "w") as archive:
+        magic = b"\x93NUMPY" if header else b""
+        archive.writestr("epoch.npy", magic + b"\x01\x00" + len(header).to_bytes(2, "little") + header)
+    for read in (checkpoint.load, lambda folder: checkpoint.read_count(folder, "epoch"), checkpoint.stored_parts):
+        with pytest.raises(errors.UserError, match=r"weights\.npz cannot be read: [^\n]*; download or copy it again"):
+            read(packed)
 
 
 def test_pack_rejects_values_beyond_float16(run, tmp_path):

@@ -276,6 +276,8 @@ def test_load_rejects_directory_without_checkpoint(names, folder):
 def test_load_rejects_garbled_checkpoint_file(folder):
     (folder / "checkpoint").write_text("model_checkpoint_path = ckpt-5")
     assert "has no checkpoint" in load_error(folder)
+    (folder / "checkpoint").write_bytes(b"\xad\x86")
+    assert f"{folder}/checkpoint is not a readable checkpoint: 'utf-8' codec" in load_error(folder)
 
 
 @pytest.mark.parametrize(("share", "training"), [(0.0, False), (0.3, True), (0.9, False), (0.999, True)])

@@ -520,7 +520,9 @@ def test_import_ignores_discriminator_that_is_not_a_state_dictionary(built_once)
         torch_import.choose_config(tree, None, "tiny")
 
 
-@pytest.mark.parametrize("epoch", [-1, 0.5, float("nan"), float("inf"), 2**63, 2**70, None, "five", True, [5], {}])
+@pytest.mark.parametrize(
+    "epoch", [-1, 0.5, float("nan"), float("inf"), 2**63, 2**70, None, "five", True, [5], {}, [1, [2]], np.eye(9)]
+)
 def test_import_rejects_epoch_that_is_not_a_whole_number(epoch):
     message = import_error(load("tiny-legacy-cuda") | {"epoch": epoch})
     assert "cpk.pth.tar: epoch must be a whole number; got " in message

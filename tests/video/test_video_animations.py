@@ -1,5 +1,7 @@
 """Animated images as videos: timing, transparency, and that they are never taken for stacked frames."""
 
+from fractions import Fraction
+
 import drawn_videos
 import numpy as np
 import pytest
@@ -129,3 +131,12 @@ def test_open_video_names_files_that_are_passed_over(tmp_path):
         (tmp_path / name).touch()
     with pytest.warns(video.VideoNote, match=r"passed over 4 files \(a\.txt, b\.wav, c\.json and 1 more\)"):
         video.open_video(tmp_path)
+
+
+def test_open_video_reads_frames_of_minutes(tmp_path):
+    """A slide show, and a duration that is damage."""
+    frames = [Image.new("L", (8, 8), 20 * index) for index in range(3)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], duration=[300_000, 300_000, 60_000_000])
+    opened = video.open_video(tmp_path / "a.png")
+    assert opened.fps == Fraction(1, 100)
+    assert [frame[0, 0, 0] // 20 for frame in opened] == [0] * 3 + [1] * 3 + [2] * 36

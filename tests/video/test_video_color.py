@@ -114,3 +114,13 @@ def test_open_video_without_alpha_decoder_warns(tmp_path, monkeypatch):
     monkeypatch.setattr(av.CodecContext, "create", create)
     with pytest.warns(UserWarning, match="transparent areas, which this ffmpeg cannot decode"):
         assert len(list(video.open_video(path))) == 1
+
+
+def test_open_video_says_that_dolby_vision_is_shown_wrong(tmp_path):
+    frames = [drawn_videos.chart()] * 3
+    path = drawn_videos.write(
+        tmp_path / "a.mp4", frames, "libx265", "yuv420p10le", options={"x265-params": "log-level=none"}
+    )
+    path.write_bytes(path.read_bytes().replace(b"hev1", b"dvhe"))
+    with pytest.warns(video.VideoNote, match=r"a\.mp4 has the colors of Dolby Vision \(profile 5\).*convert it to SDR"):
+        assert len(list(video.open_video(path))) == 3

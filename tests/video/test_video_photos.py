@@ -162,3 +162,19 @@ def test_read_image_applies_profile_of_pil_images():
     data = io.BytesIO()
     image.save(data, "png", icc_profile=_profile(_DISPLAY_P3))
     assert np.abs(video.as_frame(Image.open(data))[0, 0].astype(int) - (60, 170, 80)).max() <= 2
+
+
+def test_read_image_tone_maps_hdr_photos(tmp_path):
+    """An AVIF image whose tags say PQ and BT.2020."""
+    colors = [(200, 40, 40), (40, 180, 60), (128, 128, 128), (255, 255, 255)]
+    codes = [np.round(drawn_videos.hdr_code(color, "PQ") * 255) for color in colors]
+    image = Image.fromarray(drawn_videos.chart(colors=codes))
+    image.save(tmp_path / "a.avif", quality=100, subsampling="4:4:4")
+    data = bytearray((tmp_path / "a.avif").read_bytes())
+    tags = data.index(b"colrnclx") + 8
+    data[tags : tags + 4] = bytes([0, 9, 0, 16])
+    (tmp_path / "a.avif").write_bytes(data)
+    with pytest.warns(UserWarning, match=r"a\.avif is HDR \(PQ\); it is tone-mapped to SDR"):
+        read = video.read_image(tmp_path / "a.avif")
+    # 8 bits of PQ are coarse in the dark.
+    np.testing.assert_allclose(drawn_videos.quarters(read), colors, atol=30)

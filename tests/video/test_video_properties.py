@@ -1,10 +1,11 @@
-"""Decoded frames equal the drawn ones, whatever codec, pixel format, orientation, tags and alpha."""
+"""Decoded frames equal the drawn ones, whatever codec, pixel format, orientation, rate, tags and alpha."""
 
 import itertools
 import tempfile
 import types
 import warnings
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,10 +77,11 @@ KINDS = (
     _Kind("mjpeg", "yuvj420p", ".mov", {"flags": "+qscale", "global_quality": "118"}, tags=False),
 )
 # Matrix by its number in ITU-T H.273 and range by FFmpeg's; None is untagged, which small frames read as BT.601.
+RATES = (Fraction(25), Fraction(30000, 1001), Fraction(24), Fraction(50), Fraction(60000, 1001))
 TAGS = (None, (1, 1), (1, 2), (5, 1), (6, 2), (9, 1))
 
 
-def _check(folder: Path, kind: _Kind, orientation: str, tags: tuple[int, int] | None, colors) -> None:
+def _check(folder: Path, kind: _Kind, orientation: str, tags: tuple[int, int] | None, colors, fps=RATES[0]) -> None:
     turns = kind.suffix in (".mp4", ".mov")
     orientation = orientation if turns else "upright"
     if not kind.tags or (tags and tags[1] == 2 and not kind.full_range):
@@ -103,12 +105,14 @@ def _check(folder: Path, kind: _Kind, orientation: str, tags: tuple[int, int] | 
         color_range == 2,
         kind.options,
         orientation=orientation,
+        fps=fps,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         opened = video.open_video(path)
         frames = list(opened)
     assert len(frames) == (12 if kind.suffix == ".ts" else 3)
+    assert opened.fps == fps
     assert (
         opened.size
         == frames[0].shape[:2]
@@ -128,19 +132,21 @@ _CHANNEL = st.integers(20, 235)
     orientation=st.sampled_from(list(drawn_videos.MATRICES)),
     tags=st.sampled_from(TAGS),
     colors=st.lists(st.tuples(_CHANNEL, _CHANNEL, _CHANNEL), min_size=4, max_size=4),
+    fps=st.sampled_from(RATES),
 )
-def test_open_video_decodes_what_was_drawn(kind, orientation, tags, colors):
+def test_open_video_decodes_what_was_drawn(kind, orientation, tags, colors, fps):
     with tempfile.TemporaryDirectory() as folder:
-        _check(Path(folder), kind, orientation, tags, colors)
+        _check(Path(folder), kind, orientation, tags, colors, fps)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_open_video_decodes_every_kind(tmp_path, kind):
-    _check(tmp_path, kind, "turned-90", (1, 1), drawn_videos.COLORS)
+    _check(tmp_path, kind, "turned-90", (1, 1), drawn_videos.COLORS, Fraction(30000, 1001))
 
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_open_video_decodes_every_combination(tmp_path, kind):
+    rates = itertools.cycle(RATES)
     for orientation, tags in itertools.product(drawn_videos.MATRICES, TAGS):
-        _check(tmp_path, kind, orientation, tags, drawn_videos.COLORS)
+        _check(tmp_path, kind, orientation, tags, drawn_videos.COLORS, next(rates))
