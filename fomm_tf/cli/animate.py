@@ -32,9 +32,7 @@ def _add_animate_set_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     yes_or_no = argparse.BooleanOptionalAction
-    parser.add_argument(
-        "--run", metavar="RUN", dest="folder", help="the model's run directory (default: the bundled model)"
-    )
+    model_files.add_arguments(parser)
     parser.add_argument(
         "--mode",
         choices=("relative", "absolute"),
@@ -106,7 +104,7 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", metavar="RUN", dest="folder", help="a run directory (default: the bundled model)")
+    model_files.add_arguments(parser)
     parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="output directory (default: %(default)s)")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fomm_tf import console, files
+from fomm_tf.cli import model_files
 
 if TYPE_CHECKING:
     from fomm_tf import evaluation
@@ -59,9 +60,7 @@ def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-    parser.add_argument(
-        "--run", metavar="RUN", dest="folder", help="the model's run directory (default: the bundled model)"
-    )
+    model_files.add_arguments(parser)
     parser.add_argument(
         "--data", metavar="DIR", required=True, help="a data set with a test/ split, or any directory of videos"
     )

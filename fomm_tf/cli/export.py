@@ -7,12 +7,14 @@ import pathlib
 from collections.abc import Sequence
 
 from fomm_tf import config, console, errors, files
+from fomm_tf.cli import model_files
 from fomm_tf.export import VARIANTS
 
 _MORE = """\
 examples:
   fomm export --to saved_model --out models/fomm                      the bundled model
   fomm export --run runs/faces --to saved_model --out models/faces --precision float16
+  fomm export --model vox-256 --to saved_model --out models/vox       a released model: see fomm models
   fomm export --run runs/faces --check models/faces/1
   fomm export --run runs/faces --to tflite --out models/phone
   fomm export --run runs/faces --to onnx --out models/onnx
@@ -30,7 +32,7 @@ exit code: 0 done, 2 user error, full disk or difference over tolerance (nothing
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
-    parser.add_argument("--run", dest="folder", metavar="RUN", help="run directory (default: the bundled model)")
+    model_files.add_arguments(parser)
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--to", choices=("saved_model", "tflite", "onnx"), help="the format to write")
     task.add_argument("--check", metavar="VERSION", help="compare an existing SavedModel with the run")

@@ -6,6 +6,7 @@ import argparse
 import pathlib
 
 from fomm_tf import config, console, errors
+from fomm_tf.cli import model_files
 
 _MORE = """\
 examples:
@@ -39,7 +40,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run directory (default: runs/ and the recipe's name)",
     )
     parser.add_argument("--resume", action="store_true", help="continue where the run stopped, bit for bit")
-    parser.add_argument("--init-from", type=pathlib.Path, metavar="RUN", help="start from the weights of another run")
+    parser.add_argument(
+        "--init-from",
+        metavar="RUN|NAME",
+        help="start from the weights of another run, or of a model by its name, such as vox-256 (default: the recipe's "
+        "train.init_from)",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -51,10 +57,17 @@ def _run(arguments: argparse.Namespace) -> None:
     recipes = config.recipes()
     settings = config.override(config.load(recipes.get(name, name)), arguments.overrides) if name else None
 
+    init_from = arguments.init_from
+    if settings is not None and not arguments.resume:
+        init_from = init_from or settings.train.init_from
+    if init_from is not None:
+        init_from = pathlib.Path(init_from)
+        init_from = init_from if init_from.exists() else model_files.locate(str(init_from))
+
     from fomm_tf.training import loop
 
     folder = folder or pathlib.Path("runs") / pathlib.Path(name).stem
-    loop.run(settings, folder, resume=arguments.resume, init_from=arguments.init_from, command=arguments.command_line)
+    loop.run(settings, folder, resume=arguments.resume, init_from=init_from, command=arguments.command_line)
 
 
 TRAIN = console.Command(
