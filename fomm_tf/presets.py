@@ -117,8 +117,9 @@ def add(name: str, origin: str, reference_config: str | None = None) -> pathlib.
       errors.UserError: if the name is taken, or the model cannot be read.
     """
     path = pathlib.Path(origin)
+    catalog.check_new_name(name)
     run = checkpoint.load(path) if path.is_dir() else _read_checkpoint(path, reference_config)
-    with catalog.locked(catalog.new_name(name)) as folder:
+    with catalog.locked(name) as folder:
         _write(folder, run, str(path.absolute()), None if path.is_dir() else _digest(path, "sha256"), "the user's own")
     return folder
 

@@ -126,8 +126,8 @@ def locate(name: str) -> pathlib.Path:
     raise errors.UserError(f"{name!r} is not the name of a model; expected one of {known}.")
 
 
-def new_name(name: str) -> str:
-    """Checks the name of a user's own model, and returns it.
+def check_new_name(name: str) -> None:
+    """Checks the name of a user's own model.
 
     Raises:
       errors.UserError: if it is not a simple name, or is taken.
@@ -136,7 +136,6 @@ def new_name(name: str) -> str:
         raise errors.UserError(f"the name {name!r} must consist of letters, digits, '.', '-' and '_'; choose another.")
     if name in table() or name in installed():
         raise errors.UserError(f"there is already a model {name}; choose another name, or delete {folder(name)}.")
-    return name
 
 
 def folder(name: str) -> pathlib.Path:

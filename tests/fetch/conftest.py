@@ -84,6 +84,9 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content, self.requests, self.stop = b"", [], threading.Event()
 
+    def handle_error(self, request, client_address):
+        pass  # the client has gone
+
     def url(self, kind):
         return f"http://127.0.0.1:{self.server_port}/{kind}/model.pth.tar"
 
