@@ -66,8 +66,8 @@ def install(
     model = fetch.released(name)
     settings = config.override(config.load(config.recipes()[model.recipe]), model.overrides)
     read = functools.partial(_read_checkpoint, settings=settings)
-    size = next((f"{address.size / 1e6:.0f} MB" for address in model.addresses if address.size), "size unknown")
-    report(f"{name}: {model.animates}, {size} to download. License: {model.license}.")
+    size = f"{model.megabytes} MB to download" if model.megabytes else "download of unknown size"
+    report(f"{name}: {model.animates}, {size}. License: {model.license}.")
     with catalog.locked(name) as folder:
         addresses, expected = model.addresses, None
         if origin is not None:

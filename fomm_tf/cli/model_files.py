@@ -37,7 +37,8 @@ def locate(name: str) -> pathlib.Path:
         if fetch.is_offline() or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
         model = fetch.released(error.name)
-        print(f"{error.name} ({model.animates}) is not installed. License: {model.license}.", file=sys.stderr)
+        size = f"{model.megabytes} MB" if model.megabytes else "size unknown"
+        print(f"{error.name} ({model.animates}, {size}) is not installed. License: {model.license}.", file=sys.stderr)
         print("Download it now? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise

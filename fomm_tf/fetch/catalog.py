@@ -48,6 +48,7 @@ class Model(NamedTuple):
       frames: WIDTHxHEIGHT.
       speed: `fast`, `medium` or `slow`: above 10, above 1, or below 1 frame per second on two CPU cores.
       license: as stated where it is published.
+      megabytes: of the first address' file; None if it is not known.
       recipe: the config whose model section it has; None if the model is part of the project.
       overrides: changes to the recipe, as on the command line.
       addresses: in the order to try.
@@ -58,6 +59,7 @@ class Model(NamedTuple):
     frames: str
     speed: str
     license: str
+    megabytes: int | None = None
     recipe: str | None = None
     overrides: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()

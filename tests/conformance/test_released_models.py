@@ -67,6 +67,10 @@ def full_size(tmp_path_factory):
     settings = config.load(config.recipes()["vox-256"])
     tree = torch_import.export_checkpoint(checkpoint.build(settings, discriminator=True, optimizers=True))
     tree.pop("optimizer_discriminator")
+    for network in ("generator", "kp_detector"):  # weights that keep the contrast of what they are applied to
+        for name, value in tree[network].items():
+            if value.ndim == 4 and not name.endswith("down.weight"):
+                tree[network][name] = np.float32(np.sqrt(6)) * value
     random = np.random.default_rng(0)
     for network in ("generator", "kp_detector"):
         state = tree[f"optimizer_{network}"]
@@ -103,12 +107,15 @@ def test_full_size_checkpoint_is_fetched_and_converted_in_little_memory(full_siz
     assert report["peak"] < 1.5e9
     folder = tmp_path / "models" / "vox-256"
     random = np.random.default_rng(1)
-    inputs = {name: random.random((1, 256, 256, 3), np.float32) for name in ("source", "driving")}
+    inputs = {
+        name: random.random((1, 16, 16, 3), np.float32).repeat(16, 1).repeat(16, 2) for name in ("source", "driving")
+    }
     single, half = (
         fomm_tf.FirstOrderMotionModel.from_preset(folder / name)(inputs).prediction for name in ("float32", "float16")
     )
     psnr = -10 * np.log10(np.mean((single - half) ** 2))
-    print(f"float16 against float32: {psnr:.1f} dB")
+    print(f"float16 against float32: {psnr:.1f} dB; the frame's deviation: {np.std(single):.2f}")
+    assert np.std(single) > 0.1
     assert psnr >= 45
 
 

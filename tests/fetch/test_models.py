@@ -41,7 +41,7 @@ def sandbox(released, server, tmp_path, monkeypatch):
 
     def offer(*kinds, digest=digest):
         where = tuple(catalog.Address(server.url(kind), digest, len(server.content)) for kind in kinds)
-        model = catalog.Model("drawn heads", "64x64", "fast", "none stated", "tiny", (), where, ("http://page/",))
+        model = catalog.Model("drawn heads", "64x64", "fast", "none stated", 12, "tiny", (), where, ("http://page/",))
         monkeypatch.setattr(catalog, "table", lambda: {"small": model})
         monkeypatch.setattr(fetch, "table", catalog.table)
 
@@ -68,7 +68,7 @@ def run(*arguments):
 
 def test_installed_model_is_used_by_its_name(sandbox, released, tmp_path, capsys):
     assert run("fetch", "model", "small") == 0
-    assert "License: none stated." in capsys.readouterr().out
+    assert "12 MB to download. License: none stated." in capsys.readouterr().out
     folder = tmp_path / "cache" / "models" / "small"
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "float16", "float32", "source.json"]
     model = fomm_tf.FirstOrderMotionModel.from_preset("small")
