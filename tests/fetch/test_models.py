@@ -11,7 +11,10 @@ import torch_files
 
 import fomm_tf
 from fomm_tf import checkpoint, cli, config, errors, fetch, presets, torch_import, weights
+from fomm_tf.cli import model_files, serve
+from fomm_tf.export import saved_model
 from fomm_tf.fetch import catalog
+from fomm_tf.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +150,6 @@ def test_commands_name_the_cure_without_terminal(sandbox, tmp_path, capsys, serv
 
 @pytest.mark.parametrize("answer", ["y\n", "\n"])
 def test_commands_offer_download_on_terminal(sandbox, monkeypatch, answer, tmp_path, capsys):
-    from fomm_tf.cli import model_files
-
     leader, follower = pty.openpty()
     os.write(leader, answer.encode())
     monkeypatch.setattr("sys.stdin", os.fdopen(follower))
@@ -192,3 +193,28 @@ def test_load_skips_discriminator_and_optimizers(released, tmp_path):
         assert set(tree) == {"generator", "kp_detector", "epoch"}
         for name, value in tree["generator"].items():
             np.testing.assert_array_equal(value, released[1]["generator"][name])
+
+
+def test_train_starts_from_model_by_name(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(loop, "run", lambda *arguments, **options: chosen.append(options["init_from"]))
+    assert run("train", "tiny", "--init-from", "puppets-128") == 0
+    assert run("train", "tiny", "train.init_from=puppets-128") == 0
+    assert chosen == [fetch.bundled()["puppets-128"]] * 2
+    assert run("train", "tiny", "train.init_from=absent") == 2
+
+
+def test_serve_exports_model_by_name_once(sandbox, monkeypatch, tmp_path):
+    written = []
+
+    def write(folder, output, precision, check):
+        written.append(folder)
+        output.mkdir(parents=True)
+
+    monkeypatch.setattr(saved_model, "write", write)
+    first, second = (serve._find_directory("puppets-128") for _ in range(2))
+    assert first == second
+    assert first.parent == tmp_path / "cache" / "models" / "puppets-128"
+    assert written == [fetch.bundled()["puppets-128"]]
+    with pytest.raises(fetch.NotInstalledError):
+        serve._find_directory("small")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import errors, weights
+from fomm_tf import errors, fetch, weights
 from fomm_tf.losses.backbones import base
 
 # Channels and number of convolutions of each block, with max pooling between blocks.
@@ -106,6 +106,8 @@ def _positions() -> Iterator[tuple[int, int, int]]:
 
 
 def _build_keras(path: str | pathlib.Path | None) -> tf.keras.Model:
+    if path is None and fetch.is_offline():
+        path = pathlib.Path.home() / ".keras" / "models" / _KERAS_FILE  # where Keras has downloaded it
     if path is not None and not pathlib.Path(path).is_file():
         raise errors.UserError(f"{path} is not a file; set train.backbone_file to {_KERAS_FILE}.")
     try:
