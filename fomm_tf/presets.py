@@ -64,21 +64,25 @@ def install(
         is full.
     """
     model = fetch.released(name)
+    if origin is None and name in fetch.installed():
+        report(f"{name} is already installed; delete {catalog.folder(name)} to download it again")
+        return catalog.folder(name)
     settings = config.override(config.load(config.recipes()[model.recipe]), model.overrides)
-    read = functools.partial(_read_checkpoint, settings=settings)
+    is_file = origin is not None and "://" not in origin
     size = f"{model.megabytes} MB to download" if model.megabytes else "download of unknown size"
-    report(f"{name}: {model.animates}, {size}. License: {model.license}.")
+    report(f"{name}: {model.animates}, {origin if is_file else size}. License: {model.license}.")
+    addresses = [catalog.Address(origin, _expected_digest(model, origin))] if origin is not None else model.addresses
     with catalog.locked(name) as folder:
-        addresses, expected = model.addresses, None
-        if origin is not None:
-            expected = _expected_digest(model, origin)
-            addresses = (catalog.Address(origin, expected),)
-        if origin is None or "://" in origin:
+        original = folder / pathlib.PurePosixPath(model.addresses[0].url.partition("?")[0]).name
+        if is_file:
+            source, sha256 = origin, _check_file(addresses[0], name)
+            run = _read_checkpoint(pathlib.Path(origin), settings)
+        else:
             from fomm_tf.fetch import http
 
             earlier = _earlier_digests(folder)
             addresses = [address._replace(digest=address.digest or earlier.get(address.url)) for address in addresses]
-            original = folder / pathlib.PurePosixPath(model.addresses[0].url.partition("?")[0]).name
+            read = functools.partial(_read_checkpoint, settings=settings)
             try:
                 run, source, sha256 = http.download(addresses, original, read, _CONVERTED_BYTES, report)
             except fetch.UnavailableError as error:
@@ -86,19 +90,10 @@ def install(
                 raise fetch.UnavailableError(
                     f"{error}. Download it with a browser{pages}, then: fomm fetch model {name} --from FILE"
                 ) from error
-        else:
-            source, sha256 = origin, _digest(pathlib.Path(origin), "sha256")
-            algorithm, _, digest = (expected or "").partition(":")
-            if digest and (got := _digest(pathlib.Path(origin), algorithm)) != digest:
-                raise errors.UserError(
-                    f"{origin} has {algorithm} {got}; expected {digest}, that of {name}: download it again, or install "
-                    f"it under a name of its own with: fomm models add NAME {origin}"
-                )
-            run, original = read(pathlib.Path(origin)), None
         report(f"sha256 {sha256}; all tensors have the names and shapes of {name}; converting")
         _write(folder, run, source, sha256, model.license)
-        if original is not None and not keep_original:
-            original.unlink()
+        if not keep_original:
+            original.unlink(missing_ok=True)
     return folder
 
 
@@ -164,6 +159,17 @@ def _expected_digest(model: catalog.Model, origin: str) -> str | None:
     is_paddle = origin.endswith(".pdparams")
     digests = [each.digest for each in model.addresses if each.url.endswith(".pdparams") == is_paddle]
     return digests[0] if digests and all(digests) else None
+
+
+def _check_file(file: catalog.Address, name: str) -> str:
+    """Checks the digest of a file that the user has, and returns its sha256."""
+    algorithm, _, digest = (file.digest or "").partition(":")
+    if digest and (got := _digest(pathlib.Path(file.url), algorithm)) != digest:
+        raise errors.UserError(
+            f"{file.url} has {algorithm} {got}; expected {digest}, that of {name}: download it again, or install it "
+            f"under a name of its own with: fomm models add NAME {file.url}"
+        )
+    return _digest(pathlib.Path(file.url), "sha256")
 
 
 def _digest(path: pathlib.Path, algorithm: str) -> str:

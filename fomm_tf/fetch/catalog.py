@@ -45,9 +45,9 @@ class Model(NamedTuple):
 
     Attributes:
       animates: what it was trained on, in a few words.
+      license: as stated where it is published.
       frames: WIDTHxHEIGHT.
       speed: `fast`, `medium` or `slow`: above 10, above 1, or below 1 frame per second on two CPU cores.
-      license: as stated where it is published.
       megabytes: of the first address' file; None if it is not known.
       recipe: the config whose model section it has; None if the model is part of the project.
       overrides: changes to the recipe, as on the command line.
@@ -56,9 +56,9 @@ class Model(NamedTuple):
     """
 
     animates: str
-    frames: str
-    speed: str
     license: str
+    frames: str = "256x256"
+    speed: str = "medium"
     megabytes: int | None = None
     recipe: str | None = None
     overrides: tuple[str, ...] = ()

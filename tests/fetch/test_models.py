@@ -44,7 +44,7 @@ def sandbox(released, server, tmp_path, monkeypatch):
 
     def offer(*kinds, digest=digest):
         where = tuple(catalog.Address(server.url(kind), digest, len(server.content)) for kind in kinds)
-        model = catalog.Model("drawn heads", "64x64", "fast", "none stated", 12, "tiny", (), where, ("http://page/",))
+        model = catalog.Model("drawn heads", "none stated", "64x64", "fast", 12, "tiny", (), where, ("http://page/",))
         monkeypatch.setattr(catalog, "table", lambda: {"small": model})
         monkeypatch.setattr(fetch, "table", catalog.table)
 
@@ -97,10 +97,12 @@ def test_install_keeps_original_and_its_origin(sandbox, converted_before, server
 def test_install_refuses_file_that_changed(sandbox, converted_before, server):
     sandbox("file", digest=None)
     folder = install()
+    count = len(server.requests)
+    assert install() == folder
+    assert len(server.requests) == count, "it is already installed"
     server.content += b"!"
-    sandbox("file", digest=None)
     with pytest.raises(fetch.UnavailableError, match=r"sha256 is .*; expected"):
-        install()
+        install(origin=server.url("file"))
     assert (folder / "float32" / "config.yaml").is_file(), "the installed model stays"
 
 
