@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import html.parser
+import itertools
 import os
 import pathlib
 import shutil
@@ -95,6 +96,8 @@ class _Transfer:
 
     def run(self) -> str:
         """Downloads, verifies and renames the file; returns its sha256."""
+        if self._path.exists():  # complete, but an earlier process was stopped before it was converted
+            os.replace(self._path, self._part)
         with self._session, self._part.open("a+b") as self._file:
             self._rehash()
             resumed = self._size()
@@ -138,6 +141,8 @@ class _Transfer:
             with self._session.get(
                 self._url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, STALL_TIMEOUT)
             ) as response:
+                if response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{start}":
+                    return True  # the partial file is complete
                 total = self._check_headers(response, start)
                 modified = dates.parsedate_tz(response.headers.get("Last-Modified", ""))
                 return self._store(response, total)
@@ -156,7 +161,7 @@ class _Transfer:
                 os.utime(self._part, (dates.mktime_tz(modified),) * 2)
 
     def _check_headers(self, response: requests.Response, start: int) -> int | None:
-        """Checks the status and the size, restarts where the server does; returns the whole file's size if known."""
+        """Checks the status and the size; returns the whole file's size if known."""
         if response.status_code == 416 or (
             response.status_code == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         ):
@@ -166,26 +171,28 @@ class _Transfer:
             message = f"HTTP status {response.status_code} {response.reason}"
             kind = _InterruptedError if response.status_code in _TEMPORARY else clients.UnavailableError
             raise kind(message)
-        if response.status_code == 200:
-            self._restart()
+        start = start if response.status_code == 206 else 0
         length = response.headers.get("Content-Length", "")
-        total = self._size() + int(length) if length.isdecimal() else None
+        total = start + int(length) if length.isdecimal() else None
         is_page = "text/html" in response.headers.get("Content-Type", "")
         if total and self._address.size and total != self._address.size and not is_page:
             raise clients.UnavailableError(f"it has {total} bytes; expected {self._address.size}: it is another file")
-        needed = (total or 0) - self._size() + self._reserve
+        needed = (total or 0) - start + self._reserve
         if shutil.disk_usage(self._part.parent).free < needed:
             raise clients.disk_full(self._part.parent, needed)
         return total
 
     def _store(self, response: requests.Response, total: int | None) -> bool:
         chunks = response.iter_content(_CHUNK)
+        first = next(chunks, b"")
+        if response.status_code == 200:
+            if first.lstrip()[:1] == b"<":
+                return self._follow(_Page(first + b"".join(itertools.islice(chunks, _LARGEST_PAGE // _CHUNK))))
+            self._restart()  # where the server does
         with tqdm.tqdm(
             total=total, initial=self._size(), unit="B", unit_scale=True, desc=self._path.name, disable=None
         ) as progress:
-            for chunk in chunks:
-                if not self._size() and chunk.lstrip()[:1] == b"<":
-                    return self._follow(_Page(chunk + b"".join(chunks)[:_LARGEST_PAGE]))
+            for chunk in itertools.chain([first], chunks):
                 self._file.write(chunk)
                 for digest in self._digests.values():
                     digest.update(chunk)

@@ -52,6 +52,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _send(self, content, most=1 << 40, type_="application/octet-stream", ranges=True, after=""):
         start = int(self.headers["Range"][6:-1]) if ranges and "Range" in self.headers else 0
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")

@@ -107,6 +107,26 @@ def test_download_resumes_partial_file_of_another_address(server, tmp_path):
     assert server.requests == [("file", "bytes=1000-")]
 
 
+def test_download_keeps_partial_file_despite_web_pages(server, tmp_path):
+    (tmp_path / "m.pth.tar.part").write_bytes(CONTENT[:1000])
+    assert download(addresses(server, "quota", "missing", "file"), tmp_path)[0] == CONTENT
+    assert server.requests[-1] == ("file", "bytes=1000-")
+
+
+@pytest.mark.parametrize("name", ["m.pth.tar", "m.pth.tar.part"])
+@pytest.mark.parametrize("digest", [DIGEST, None])
+def test_download_takes_complete_file_of_earlier_process(server, tmp_path, name, digest):
+    (tmp_path / name).write_bytes(CONTENT)
+    assert download(addresses(server, "file", digest=digest), tmp_path)[0] == CONTENT
+    assert server.requests == [("file", f"bytes={len(CONTENT)}-")]
+
+
+def test_download_restarts_after_partial_file_that_is_too_long(server, tmp_path):
+    (tmp_path / "m.pth.tar.part").write_bytes(CONTENT + b"!")
+    assert download(addresses(server, "file"), tmp_path)[0] == CONTENT
+    assert server.requests[1] == ("file", None)
+
+
 def test_download_replaces_partial_file_of_other_content(server, tmp_path):
     (tmp_path / "m.pth.tar.part").write_bytes(b"x" * 1000)
     assert download(addresses(server, "file"), tmp_path)[0] == CONTENT
