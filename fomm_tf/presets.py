@@ -69,8 +69,7 @@ def install(
         return catalog.folder(name)
     settings = config.override(config.load(config.recipes()[model.recipe]), model.overrides)
     is_file = origin is not None and "://" not in origin
-    size = f"{model.megabytes} MB to download" if model.megabytes else "download of unknown size"
-    report(f"{name}: {model.animates}, {origin if is_file else size}. License: {model.license}.")
+    report(f"{name}: {model.terms}")
     addresses = [catalog.Address(origin, _expected_digest(model, origin))] if origin is not None else model.addresses
     with catalog.locked(name) as folder:
         original = folder / pathlib.PurePosixPath(model.addresses[0].url.partition("?")[0]).name

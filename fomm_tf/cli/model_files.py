@@ -36,9 +36,7 @@ def locate(name: str) -> pathlib.Path:
     except fetch.NotInstalledError as error:
         if fetch.is_offline() or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        model = fetch.released(error.name)
-        size = f"{model.megabytes} MB" if model.megabytes else "size unknown"
-        print(f"{error.name} ({model.animates}, {size}) is not installed. License: {model.license}.", file=sys.stderr)
+        print(f"{error.name} is not installed: {fetch.released(error.name).terms}", file=sys.stderr)
         print("Download it now? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise

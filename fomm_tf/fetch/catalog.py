@@ -65,6 +65,12 @@ class Model(NamedTuple):
     addresses: tuple[Address, ...] = ()
     pages: tuple[str, ...] = ()
 
+    @property
+    def terms(self) -> str:
+        """What to say before a download."""
+        size = f"{self.megabytes} MB to download" if self.megabytes else "download of unknown size"
+        return f"{self.animates}, {size}. License: {self.license}."
+
 
 class NotInstalledError(errors.UserError):
     """A released model is not in the cache; `name` is its name."""

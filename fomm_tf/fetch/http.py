@@ -30,7 +30,8 @@ from fomm_tf.fetch import cache, catalog, clients
 CONNECT_TIMEOUT = 15.0  # seconds
 STALL_TIMEOUT = 30.0  # seconds without a byte
 BACK_OFF = 1.0  # seconds before the second attempt; doubled for each further one
-ATTEMPTS = 5  # in a row, without a byte received
+ATTEMPTS = 5  # in a row without a new byte, where some bytes were received
+FIRST_ATTEMPTS = 2  # before the first byte
 _CHUNK = 1 << 16  # what an interruption loses at most
 _LARGEST_PAGE = 1 << 20
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
@@ -125,8 +126,9 @@ class _Transfer:
                     return
             except _InterruptedError as error:
                 attempt = 1 if self._size() > before else attempt + 1
-                if attempt > ATTEMPTS:
-                    raise clients.UnavailableError(f"{error}, {ATTEMPTS} times in a row") from error
+                limit = ATTEMPTS if self._size() else FIRST_ATTEMPTS
+                if attempt > limit:
+                    raise clients.UnavailableError(f"{error}, {limit} times in a row") from error
                 time.sleep(BACK_OFF * 2 ** (attempt - 1))
 
     def _receive_once(self) -> bool:
@@ -239,7 +241,8 @@ class _Page(html.parser.HTMLParser):
     def __str__(self) -> str:
         if "scan this file for viruses" in self._text:
             return "Google Drive's page \"can't scan this file for viruses\""
-        return f'the web page "{" ".join(self._title.split())[:80]}"'
+        title = " ".join(self._title.split())[:80]
+        return f'the web page "{title}"' if title else "a web page"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values, self._tag = dict(attrs), tag
