@@ -125,7 +125,7 @@ UNREADABLE = {
     "a legacy file that would run a command": (run_command("legacy"), f"{GARBLED}it refers to 'posix.system', as no"),
     "a zip of protocol 4 that would run a command": (run_command("zip", 4), f"{GARBLED}pickle opcode"),
     "a legacy file of protocol 0 that would run a command": (run_command("legacy", 0), GARBLED),
-    "a bare pickle that would run a command": (run_command("bare"), f"{GARBLED}it does not start like a PyTorch file"),
+    "a bare pickle that would run a command": (run_command("bare"), f"{GARBLED}it refers to '"),
     "a zip that would evaluate": (evaluate("zip"), f"{GARBLED}it refers to 'builtins.eval', as no checkpoint does"),
     "a legacy file that would evaluate": (
         evaluate("legacy"),

@@ -74,7 +74,7 @@ def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
     settings = dataclasses.replace(
         settings,
         data=dataclasses.replace(settings.data, root=defaults.data.root, cache=defaults.data.cache),
-        train=dataclasses.replace(settings.train, backbone_file=defaults.train.backbone_file),
+        train=dataclasses.replace(settings.train, backbone_file=None, init_from=None),
     )
     with new_folder(folder) as work:
         describe(work, settings, provenance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 import warnings
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, evaluate, experiments, export, prepare, serving, train
+from fomm_tf.cli import animate, convert, evaluate, experiments, export, models, options, prepare, serving, train
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
@@ -20,7 +21,8 @@ _COMMANDS = {
     "evaluate": evaluate.EVALUATE,
     "convert": convert.CONVERT,
     "info": convert.INFO,
-    "fetch": prepare.FETCH,
+    "models": models.MODELS,
+    "fetch": models.FETCH,
     "prepare": prepare.PREPARE,
     "study": experiments.STUDY,
     "figure": experiments.FIGURE,
@@ -50,7 +52,8 @@ def _run(argv: Sequence[str] | None) -> None:
     arguments.command_line = shlex.join(["fomm", *argv])
     console.prepare_tensorflow(arguments.verbose)
     parser = arguments.parser
-    with _one_line_warnings(parser), parser.options_in_errors():
+    with _one_line_warnings(parser), parser.options_in_errors(), _offline(arguments.offline):
+        options.resolve_model(arguments)
         arguments.run(arguments)
 
 
@@ -65,8 +68,19 @@ def _parser() -> console.Parser:
         subparser = subparsers.add_parser(name, help=command.text, description=description)
         command.add_arguments(subparser)
         subparser.add_argument("--verbose", action="store_true", help="show log messages too, also TensorFlow's")
+        subparser.add_argument("--offline", action="store_true", help="download nothing; FOMM_OFFLINE=1 does the same")
         subparser.set_defaults(run=command.run, parser=subparser)
     return parser
+
+
+@contextlib.contextmanager
+def _offline(chosen: bool) -> Iterator[None]:
+    before = os.environ.get("FOMM_OFFLINE", "")
+    os.environ["FOMM_OFFLINE"] = "1" if chosen else before
+    try:
+        yield
+    finally:
+        os.environ["FOMM_OFFLINE"] = before
 
 
 @contextlib.contextmanager

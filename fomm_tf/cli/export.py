@@ -14,6 +14,7 @@ _MORE = """\
 examples:
   fomm export --to saved_model --out models/fomm                      the bundled model
   fomm export --run runs/faces --to saved_model --out models/faces --precision float16
+  fomm export --model vox-256 --to saved_model --out models/vox       a released model: see fomm models
   fomm export --run runs/faces --check models/faces/1
   fomm export --run runs/faces --to tflite --out models/phone
   fomm export --run runs/faces --to onnx --out models/onnx

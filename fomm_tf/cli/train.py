@@ -6,6 +6,7 @@ import argparse
 import pathlib
 
 from fomm_tf import config, console, errors
+from fomm_tf.cli import options
 
 _MORE = """\
 examples:
@@ -31,7 +32,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "run directory (default: runs/ and the recipe's name)"
     add("--run", dest="folder", type=pathlib.Path, metavar="DIR", help=text)
     add("--resume", action="store_true", help="continue where the run stopped, bit for bit")
-    add("--init-from", type=pathlib.Path, metavar="RUN", help="start from the weights of another run")
+    text = "start from the weights of another run, or of a model by its name (default: the recipe's train.init_from)"
+    add("--init-from", metavar="RUN|NAME", help=text)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -43,10 +45,17 @@ def _run(arguments: argparse.Namespace) -> None:
     recipes = config.recipes()
     settings = config.override(config.load(recipes.get(name, name)), arguments.overrides) if name else None
 
+    init_from = arguments.init_from
+    if settings is not None and not arguments.resume:
+        init_from = init_from or settings.train.init_from
+    if init_from is not None:
+        init_from = pathlib.Path(init_from)
+        init_from = init_from if init_from.exists() else options.locate_model(str(init_from))
+
     from fomm_tf.training import loop
 
     folder = folder or pathlib.Path("runs") / pathlib.Path(name).stem
-    loop.run(settings, folder, resume=arguments.resume, init_from=arguments.init_from, command=arguments.command_line)
+    loop.run(settings, folder, resume=arguments.resume, init_from=init_from, command=arguments.command_line)
 
 
 TRAIN = console.Command(

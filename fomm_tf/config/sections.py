@@ -140,6 +140,7 @@ class TrainConfig:
       steps: number of steps, instead of `epochs`, as in the paper. The learning rates then follow `lr_decay_fractions`.
       lr_decay_fractions: fractions of `steps` after which the learning rates are divided by ten.
       batch_size: pairs per step, over all replicas.
+      init_from: run directory or name of the model whose weights a new run starts from; None initializes randomly.
       learning_rate_generator: of the generator and the dense motion network.
       learning_rate_detector: of the keypoint detector.
       learning_rate_discriminator: of the discriminator.
@@ -165,6 +166,7 @@ class TrainConfig:
     steps: int | None = None
     lr_decay_fractions: tuple[float, ...] = (0.5, 0.75)
     batch_size: int = 20
+    init_from: str | None = None
     learning_rate_generator: float = 2e-4
     learning_rate_detector: float = 2e-4
     learning_rate_discriminator: float = 2e-4

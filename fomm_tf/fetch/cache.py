@@ -25,7 +25,8 @@ def fetch(name: str, report: Callable[[str], object] = print) -> dict[str, pathl
       Base name -> path of each file, in the order of `SETS`.
 
     Raises:
-      UnavailableError: if a client is missing, cannot reach its registry, or is refused the package.
+      UnavailableError: if a client is missing, cannot reach its registry, or is refused the package, or if downloads
+        are forbidden.
       errors.UserError: if there is no such set, the cache cannot be written or is full, or a package has other
         contents. No wrong file then has its name in the cache.
     """
@@ -33,15 +34,27 @@ def fetch(name: str, report: Callable[[str], object] = print) -> dict[str, pathl
         raise errors.UserError(f"The set must be one of {', '.join(SETS)}; got {name!r}.")
     packages, terms = SETS[name]
     folder = cache_folder() / name
-    with _convert_errors(folder):
+    with convert_errors(folder):
         todo = [(package, members) for package in packages if (members := _missing(folder, package))]
     if todo:
+        refuse_offline(f"the files of {name}")
         report(terms)
     for package, members in todo:
         report(f"{package} by {package.client} ({package.megabytes:g} MB to download): {list_names(members)}")
-        with _convert_errors(folder):
+        with convert_errors(folder):
             _fetch_package(folder, package, members)
     return {base_name(member): folder / base_name(member) for package in packages for member in package.members}
+
+
+def is_offline() -> bool:
+    """Whether the environment variable FOMM_OFFLINE forbids downloads; `--offline` sets it."""
+    return os.environ.get("FOMM_OFFLINE", "") not in ("", "0")
+
+
+def refuse_offline(what: str) -> None:
+    """Raises `UnavailableError` if downloads are forbidden; `what` cannot be downloaded then."""
+    if is_offline():
+        raise clients.UnavailableError(f"{what} cannot be downloaded: omit --offline, or unset FOMM_OFFLINE.")
 
 
 def cache_folder() -> pathlib.Path:
@@ -98,7 +111,7 @@ def _fetch_package(folder: pathlib.Path, package: Package, members: list[str]) -
 
 
 @contextlib.contextmanager
-def _convert_errors(folder: pathlib.Path) -> Iterator[None]:
+def convert_errors(folder: pathlib.Path) -> Iterator[None]:
     """Converts each `OSError` about the cache to a `UserError`."""
     try:
         yield

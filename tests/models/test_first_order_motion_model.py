@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import fomm_tf
-from fomm_tf import checkpoint, config, errors, models, presets
+from fomm_tf import checkpoint, config, errors, fetch, models
 
 SMALL = config.load(pathlib.Path(__file__).parents[1] / "training" / "small.yaml")
 DATA = pathlib.Path(__file__).parents[1] / "parity" / "data"
@@ -100,7 +100,7 @@ def test_from_preset_loads_a_run_directory(tmp_path):
 
 
 def test_from_preset_loads_a_bundled_model():
-    assert "puppets-128" in presets.bundled()
+    assert "puppets-128" in fetch.bundled()
     model = fomm_tf.FirstOrderMotionModel.from_preset("puppets-128")
     assert_same_weights(model, checkpoint.load(checkpoint.BUNDLED).model)
 
@@ -114,5 +114,5 @@ def test_from_preset_loads_a_reference_checkpoint():
 
 
 def test_from_preset_rejects_unknown_name():
-    with pytest.raises(errors.UserError, match=r"'absent' is neither a bundled model .*puppets-128"):
+    with pytest.raises(errors.UserError, match=r"'absent' is not the name of a model; .*puppets-128.*run directory"):
         fomm_tf.FirstOrderMotionModel.from_preset("absent")

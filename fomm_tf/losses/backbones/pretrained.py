@@ -107,6 +107,8 @@ def _vgg_positions() -> Iterator[tuple[int, int, int]]:
 
 
 def _build_keras(path: str | pathlib.Path | None) -> tf.keras.Model:
+    if path is None and fetch.is_offline():
+        path = pathlib.Path.home() / ".keras" / "models" / _KERAS_VGG_FILE  # where Keras has downloaded it
     if path is not None and not pathlib.Path(path).is_file():
         raise errors.UserError(f"{path} is not a file; set train.backbone_file to {_KERAS_VGG_FILE}.")
     try:
