@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ import numpy as np
 import tqdm
 
 from fomm_tf import config, errors, models, video, visualize
-from fomm_tf.inference import animator, stream
+from fomm_tf.inference import animator, quality, stream
 from fomm_tf.ops import keypoints as keypoint_ops
 
 TAG = "animated with fomm-tf"
@@ -68,6 +69,9 @@ def animate_file(
     Returns:
       How many frames were written.
 
+    Warns:
+      UserWarning: if the result cannot be good; see `fomm_tf.inference.quality`.
+
     Raises:
       errors.UserError: for input that cannot be read or output that cannot be written; then nothing is left under the
         output's name.
@@ -76,8 +80,17 @@ def animate_file(
     if output.visualize is not None:
         visualize.check_output(output.visualize, source_path, driving.path)
     size = model.config.model.frame_size
-    source_image = video.resize(video.read_image(source_path), size, fit)
+    original = video.read_image(source_path)
+    source_image = video.resize(original, size, fit)
     source = model.encode_source(source_image)
+    quality.warn_about_input(model, str(source_path), source_image, original)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those about the video are shown when it is animated
+        start = next(itertools.islice(driving, best_frame, None), None)
+    if start is not None:
+        name = f"{driving.path}, frame {best_frame}"
+        quality.warn_about_input(model, name, video.resize(start, size, fit), start)
+    poses = quality.PoseComparison(source.keypoints, best_frame)
     tag = TAG if output.tag else None
     audio = driving.path if output.audio and driving.has_audio else None
 
@@ -108,6 +121,7 @@ def animate_file(
                 model, source, clip, transfer, best_frame, batch_size, details is not None, initial
             )
             for keypoints, rendering in rendered:
+                poses.add(keypoints)
                 predictions = video.to_uint8(rendering.prediction.numpy())
                 yield predictions, list(itertools.islice(shown, len(predictions))), keypoints, rendering
 
@@ -126,6 +140,8 @@ def animate_file(
                     )
             bar.update(len(predictions))
             count += len(predictions)
+    if transfer.mode == "relative":
+        poses.warn(str(driving.path))
     return count
 
 
