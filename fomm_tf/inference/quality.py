@@ -20,7 +20,7 @@ _MAX_SHIFT_ERROR = 0.65
 # Edges are measured at this side or below: smaller images are not enlarged, which blurs edges.
 _EDGE_SIDE = 128
 # Pose distance of a first driving frame from the source, and how much closer another frame must be.
-_MAX_POSE_DISTANCE, _CLOSER = 0.35, 0.6
+_MAX_POSE_DISTANCE, _CLOSER = 0.2, 0.6
 
 
 def warn_about_input(model: animator.Animator, name: str, frame: np.ndarray, original: np.ndarray) -> None:
