@@ -61,25 +61,25 @@ clean:
 	$(BIN)/pip install -q --upgrade pip
 
 .venv/core: .venv/bin/python setup.cfg pyproject.toml
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q --no-compile -e .
 	$(OPENCV)
 	touch $@
 
 .venv/all: .venv/bin/python setup.cfg pyproject.toml
-	$(BIN)/pip install -q -e ".[all]"
+	$(BIN)/pip install -q --no-compile -e ".[all]"
 	$(OPENCV)
 	$(BIN)/pip check
 	touch $@ .venv/core
 
 .venv/docs: .venv/bin/python setup.cfg pyproject.toml
-	$(BIN)/pip install -q -e ".[docs]"
+	$(BIN)/pip install -q --no-compile -e ".[docs]"
 	touch $@
 
 # One extra alone, as a user would install it.
 .venv-extra-%/done: BIN = .venv-extra-$*/bin
 .venv-extra-%/done: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-extra-$*
-	$(BIN)/pip install -q -e ".[$*]"
+	$(BIN)/pip install -q --no-compile -e ".[$*]"
 	$(OPENCV)
 	$(BIN)/pip check
 	touch $@

@@ -8,10 +8,10 @@ import json
 import logging
 import os
 import pathlib
-import subprocess
 import sys
 
 import hypothesis
+import processes
 import pytest
 
 # The same examples each run, however busy the machine is.
@@ -33,7 +33,9 @@ sys.exit(max(cli.main(["export", *line]) for line in json.loads(sys.argv[1])))
 """
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if getattr(config.option, "numprocesses", None):
+        return  # tests run in the workers of pytest-xdist alone
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -92,7 +94,7 @@ def export():
     def run(*lines):
         lines = [[str(part) for part in line] for line in lines]
         start = ["-m", "fomm_tf", "export", *lines[0]] if len(lines) == 1 else ["-c", _EXPORTS, json.dumps(lines)]
-        done = subprocess.run([sys.executable, *start], capture_output=True, text=True, check=False)
+        done = processes.run(*start)
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 

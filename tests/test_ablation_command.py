@@ -1,13 +1,11 @@
 """`fomm ablation`: user errors, and a small ablation that is stopped and resumed."""
 
 import json
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 
+import processes
 import pytest
 
 from fomm_tf import cli, config, video
@@ -126,15 +124,8 @@ def ablation(data, recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("ablation") / "out"
     chosen = ("--steps", str(STEPS), "--variants", "full", "baseline", "--detector", "custom_detectors:find_brightest")
     argv = arguments(data, out, *chosen, recipe=recipe)
-    start = {
-        "args": [sys.executable, "-m", "fomm_tf", "ablation", *argv],
-        "cwd": ROOT,
-        "env": os.environ | {"PYTHONPATH": str(ROOT / "tests")},  # of the module custom_detectors
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-    }
-    first = subprocess.Popen(**start)
+    start = ["-m", "fomm_tf", "ablation", *argv]
+    first = processes.start(*start, cwd=ROOT)
     for line in first.stdout:
         if line.startswith("baseline-seed0: step 2 of"):
             break
@@ -143,7 +134,7 @@ def ablation(data, recipe, tmp_path_factory):
     assert first.returncode == 130 and "Traceback" not in complaint, complaint
     assert "baseline-seed0: stopped and saved at step" in printed and "run the same command again to resume" in printed
     assert not (out / "full-seed0").exists() and not (out / "report.md").exists()
-    again = subprocess.run(**start, check=False)
+    again = processes.run(*start, cwd=ROOT)
     assert again.returncode == 0, again.stderr
     assert f"baseline-seed0: step {STEPS} of {STEPS}" in again.stdout and "step 1 of" in again.stdout
     assert "baseline-seed0: step 1 of" not in again.stdout
@@ -154,8 +145,8 @@ def ablation(data, recipe, tmp_path_factory):
 @pytest.mark.slow
 def test_ablation_resumed_run_has_the_same_weights_as_train_py(ablation, tmp_path):
     out, _, _ = ablation
-    straight = [sys.executable, "train.py", out / "baseline-seed0" / "config.yaml", "--run", tmp_path / "straight"]
-    subprocess.run(list(map(str, straight)), cwd=ROOT, capture_output=True, check=True)
+    straight = ["train.py", out / "baseline-seed0" / "config.yaml", "--run", tmp_path / "straight"]
+    assert processes.run(*straight, cwd=ROOT).returncode == 0
     one, other = (
         (folder / f"ckpt-{STEPS}.data-00000-of-00001").read_bytes()
         for folder in (out / "baseline-seed0", tmp_path / "straight")

@@ -15,6 +15,7 @@ import av
 import drawn_heads
 import faces
 import numpy as np
+import processes
 import pytest
 from PIL import Image, ImageFile
 
@@ -267,14 +268,7 @@ def test_animate_leaves_nothing_when_interrupted(arguments, stop, inputs, tmp_pa
     with video.write_video(tmp_path / "long.mp4", 25) as writer:
         for frame in 20 * frames:
             writer.write(frame)
-    command = [sys.executable, "-c", INTERRUPTED, *arguments(driving=tmp_path / "long.mp4"), "--batch-size", "1"]
-
-    def restore_sigint():  # processes in the background ignore Ctrl-C
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=restore_sigint
-    )
+    process = processes.start("-c", INTERRUPTED, *arguments(driving=tmp_path / "long.mp4"), "--batch-size", "1")
     assert process.stdout.readline().startswith("device")
     assert process.stdout.readline() == "writing\n", process.communicate()
     assert any(name.startswith(".") for name in folder_of(tmp_path))
@@ -349,9 +343,8 @@ def test_animate_portrait_by_talking_face(model, clip_name, seconds, sound, argu
         changes["run"], size = tmp_path / "vox", 256
         checkpoint.save(changes["run"], checkpoint.build(config.load(config.recipes()["vox-256"])), "random weights")
     options = ["--start", "2", "--duration", str(seconds), "--visualize", str(tmp_path / "visualize")]
-    command = [sys.executable, "-m", "fomm_tf", *arguments(**changes), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    done = processes.run("-m", "fomm_tf", *arguments(**changes), *options)
+    assert (done.returncode, done.stderr) == (0, "")
     fps, result = video.open_video(driving).fps, video.open_video(tmp_path / "out.mp4")
     count = round(fps * seconds)
     assert (result.size, result.fps, len(list(result))) == ((size, size), fps, count)
@@ -395,8 +388,7 @@ print(json.dumps({"count": count, "passes": passes}))
 @pytest.mark.network
 def test_animate_memory_is_flat_over_long_video(run_folder, astronaut, tmp_path):
     clip = faces.faces()["franck.mp4"]
-    command = [sys.executable, "-c", MEASURE_MEMORY, run_folder, astronaut, clip, tmp_path / "out.mp4"]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    done = processes.run("-c", MEASURE_MEMORY, run_folder, astronaut, clip, tmp_path / "out.mp4")
     measured = json.loads(done.stdout.strip().splitlines()[-1])
     assert measured["count"] == 2400
     # One pass to find the best frame, then one for the animation.

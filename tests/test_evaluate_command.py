@@ -1,13 +1,11 @@
 """`fomm reconstruct` and `fomm evaluate` through the command itself."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import faces
 import numpy as np
+import processes
 import pytest
 
 from fomm_tf import checkpoint, cli, config, evaluation, video
@@ -36,9 +34,7 @@ def videos(tmp_path_factory):
 
 
 def call(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent)}  # of the module custom_detectors
-    command = [sys.executable, "-m", "fomm_tf", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = processes.run("-m", "fomm_tf", *arguments)
     assert done.returncode == 0, done.stderr
     return done
 

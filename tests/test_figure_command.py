@@ -1,11 +1,10 @@
 """`fomm figure` through the command itself."""
 
 import pathlib
-import subprocess
-import sys
 
 import drawn_heads
 import numpy as np
+import processes
 import pytest
 
 from fomm_tf import cli, demo, video
@@ -36,19 +35,7 @@ def figure(files, tmp_path):
 def test_figure_runs_without_noise_in_its_own_process(files, tmp_path):
     out = tmp_path / "new" / "motion.png"
     options = ["--run", files / "tiny", "--source", files / "source.png", "--driving", files / "clip", "--frames", "2"]
-    command = [
-        sys.executable,
-        "-m",
-        "fomm_tf",
-        "figure",
-        "motion",
-        *map(str, options),
-        "--size",
-        "64",
-        "--out",
-        str(out),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = processes.run("-m", "fomm_tf", "figure", "motion", *options, "--size", "64", "--out", out)
     height, width = video.read_image(out).shape[:2]
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{out}: {width}x{height} pixels\n", "")
     # Five rows, three columns, and the words.

@@ -1,9 +1,8 @@
 """`fomm train`: the mistakes that it reports, and a run through the command itself."""
 
 import pathlib
-import subprocess
-import sys
 
+import processes
 import pytest
 
 from fomm_tf import checkpoint, cli, config
@@ -69,8 +68,7 @@ def test_train_takes_options_anywhere_and_recipes_by_name(words, monkeypatch):
 @pytest.mark.slow
 def test_train_trains_and_resumes_through_the_script(tmp_path):
     def call(*arguments):
-        command = [sys.executable, "train.py", *map(str, arguments)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return processes.run("train.py", *arguments, cwd=ROOT)
 
     puppets = [f"data.puppets.{key}" for key in ("identities=4", "test_identities=1", "clips=1", "frames=4")]
     done = call(SMALL, f"data.root={tmp_path / 'data'}", *puppets, "train.steps=2", "--run", tmp_path / "run")

@@ -6,12 +6,12 @@ import pathlib
 import re
 import socket
 import subprocess
-import sys
 import time
 
 import grpc
 import httpx
 import numpy as np
+import processes
 import tensorflow as tf
 from prometheus_client import parser
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
@@ -78,9 +78,8 @@ def as_json(value):
 @contextlib.contextmanager
 def start_embedded(directory, *options, grpc_port=0, rest_port=0):
     """Runs `fomm serve` until the block ends."""
-    line = [sys.executable, "-m", "fomm_tf", "serve", "--model", directory]
-    line += ["--grpc-port", grpc_port, "--rest-port", rest_port, *options]
-    process = subprocess.Popen(list(map(str, line)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    line = ["-m", "fomm_tf", "serve", "--model", directory, "--grpc-port", grpc_port, "--rest-port", rest_port]
+    process = processes.start(*line, *options, cwd=ROOT)
     try:
         line = process.stdout.readline()
         yield Server(*re.fullmatch(r"fomm: gRPC (\S+), REST http://(\S+)/v1/models/fomm\n", line).groups(), process)

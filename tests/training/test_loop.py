@@ -6,10 +6,9 @@ import pathlib
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 
@@ -32,10 +31,8 @@ def data_of(folder, step):
 
 
 def spawn(config_file, folder, *options, **environment):
-    command = [sys.executable, "train.py", str(config_file), "--run", str(folder), *options]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    arguments = ["train.py", config_file, "--run", folder, *options]
+    return processes.start(*arguments, cwd=ROOT, env=os.environ | environment)
 
 
 def read_until(process, start):
@@ -194,9 +191,8 @@ DESCENT = (
 
 
 def run_gradient_descent(file, out, devices=1, **environment):
-    command = [sys.executable, "tests/training/gradient_descent.py", str(file), str(out), str(devices)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    arguments = ["tests/training/gradient_descent.py", file, out, devices]
+    return processes.start(*arguments, cwd=ROOT, env=os.environ | environment)
 
 
 def result(process, out):
