@@ -51,6 +51,7 @@ def animate_file(
     fit: str = "crop",
     audio_start: float = 0.0,
     progress: bool = True,
+    check_inputs: bool = True,
 ) -> int:
     """Animates an image file by a video.
 
@@ -65,6 +66,7 @@ def animate_file(
       fit: how images are brought to the model's size; see `fomm_tf.video.resize`.
       audio_start: where in the driving file's audio the video begins, in seconds.
       progress: show a progress bar with frames per second and the time left, on a terminal.
+      check_inputs: warn if the result cannot be good.
 
     Returns:
       How many frames were written.
@@ -83,13 +85,8 @@ def animate_file(
     original = video.read_image(source_path)
     source_image = video.resize(original, size, fit)
     source = model.encode_source(source_image)
-    quality.warn_about_input(model, str(source_path), source_image, original)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those about the video are shown when it is animated
-        start = next(itertools.islice(driving, best_frame, None), None)
-    if start is not None:
-        name = f"{driving.path}, frame {best_frame}"
-        quality.warn_about_input(model, name, video.resize(start, size, fit), start)
+    if check_inputs:
+        _check_inputs(model, str(source_path), original, driving, best_frame, fit)
     poses = quality.PoseComparison(source.keypoints, best_frame)
     tag = TAG if output.tag else None
     audio = driving.path if output.audio and driving.has_audio else None
@@ -140,9 +137,23 @@ def animate_file(
                     )
             bar.update(len(predictions))
             count += len(predictions)
-    if transfer.mode == "relative":
+    if check_inputs and transfer.mode == "relative":
         poses.warn(str(driving.path))
     return count
+
+
+def _check_inputs(
+    model: animator.Animator, name: str, source: np.ndarray, driving: video.Video, best_frame: int, fit: str
+) -> None:
+    """Warns about the source, and about the driving frame that motion starts from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those about the video are shown when it is animated
+        start = next(itertools.islice(driving, best_frame, None), None)
+    images = {name: source}
+    if start is not None:
+        images[f"{driving.path}, frame {best_frame}"] = start
+    for title, image in images.items():
+        quality.warn_about_input(model, title, video.resize(image, model.config.model.frame_size, fit), image)
 
 
 class Visualizer:
