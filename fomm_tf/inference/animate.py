@@ -85,8 +85,6 @@ def animate_file(
     original = video.read_image(source_path)
     source_image = video.resize(original, size, fit)
     source = model.encode_source(source_image)
-    if check_inputs:
-        _check_inputs(model, str(source_path), original, driving, best_frame, fit)
     poses = quality.PoseComparison(source.keypoints, best_frame)
     tag = TAG if output.tag else None
     audio = driving.path if output.audio and driving.has_audio else None
@@ -137,8 +135,10 @@ def animate_file(
                     )
             bar.update(len(predictions))
             count += len(predictions)
-    if check_inputs and transfer.mode == "relative":
-        poses.warn(str(driving.path))
+    if check_inputs:  # at the end, so that a failure is one line
+        _check_inputs(model, str(source_path), original, driving, best_frame, fit)
+        if transfer.mode == "relative":
+            poses.warn(str(driving.path))
     return count
 
 
