@@ -136,24 +136,28 @@ def animate_file(
             bar.update(len(predictions))
             count += len(predictions)
     if check_inputs:  # at the end, so that a failure is one line
-        _check_inputs(model, str(source_path), original, driving, best_frame, fit)
-        if transfer.mode == "relative":
+        is_good = _check_inputs(model, str(source_path), original, driving, best_frame, fit)
+        if is_good and transfer.mode == "relative":
             poses.warn(str(driving.path))
     return count
 
 
 def _check_inputs(
     model: animator.Animator, name: str, source: np.ndarray, driving: video.Video, best_frame: int, fit: str
-) -> None:
-    """Warns about the source, and about the driving frame that motion starts from."""
+) -> bool:
+    """Warns about the source, and about the driving frame that motion starts from; returns whether both are good."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those about the video are shown when it is animated
         start = next(itertools.islice(driving, best_frame, None), None)
     images = {name: source}
     if start is not None:
         images[f"{driving.path}, frame {best_frame}"] = start
-    for title, image in images.items():
-        quality.warn_about_input(model, title, video.resize(image, model.config.model.frame_size, fit), image)
+    return all(
+        [
+            quality.warn_about_input(model, title, video.resize(image, model.config.model.frame_size, fit), image)
+            for title, image in images.items()
+        ]
+    )
 
 
 class Visualizer:

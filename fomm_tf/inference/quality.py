@@ -23,8 +23,8 @@ _EDGE_SIDE = 128
 _MAX_POSE_DISTANCE, _CLOSER = 0.2, 0.6
 
 
-def warn_about_input(model: animator.Animator, name: str, frame: np.ndarray, original: np.ndarray) -> None:
-    """Warns if the model cannot animate an image, or by a frame, with one line.
+def warn_about_input(model: animator.Animator, name: str, frame: np.ndarray, original: np.ndarray) -> bool:
+    """Warns if the model cannot animate an image, or by a frame, with one line; returns whether it can.
 
     Args:
       model: the animator.
@@ -40,8 +40,9 @@ def warn_about_input(model: animator.Animator, name: str, frame: np.ndarray, ori
         reason = "shows no object that the model finds"
         cure = "give an image like those that the model was trained on, with the object large in its middle"
     else:
-        return
+        return True
     warnings.warn(f"{name} {reason}, so the result cannot be good; {cure}.", video.VideoNote, stacklevel=2)
+    return False
 
 
 def shift_error(model: animator.Animator, frame: np.ndarray) -> float:
