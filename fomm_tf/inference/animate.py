@@ -152,12 +152,11 @@ def _check_inputs(
     images = {name: source}
     if start is not None:
         images[f"{driving.path}, frame {best_frame}"] = start
-    return all(
-        [
-            quality.warn_about_input(model, title, video.resize(image, model.config.model.frame_size, fit), image)
-            for title, image in images.items()
-        ]
-    )
+    size = model.config.model.frame_size
+    usable = [
+        quality.warn_about_input(model, title, video.resize(image, size, fit), image) for title, image in images.items()
+    ]
+    return all(usable)
 
 
 class Visualizer:
