@@ -169,6 +169,7 @@ def test_animate_uses_truncated_video_up_to_its_end(arguments, inputs, capsys, t
     capsys.readouterr()
     assert cli.main(arguments(driving=tmp_path / "cut.webm")) == 0
     lines = capsys.readouterr().err.strip().splitlines()
+    lines = [line for line in lines if "no object that the model finds" not in line]  # it is randomly initialized
     assert len(lines) == 1 and lines[0].startswith("fomm: warning: ") and "cut.webm" in lines[0]
     assert 10 < len(list(video.open_video(tmp_path / "out.mp4"))) < 100
 

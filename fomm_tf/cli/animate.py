@@ -152,6 +152,7 @@ def _animate(
         arguments.fit,
         arguments.start or 0.0,
         progress=not arguments.quiet,
+        check_inputs=not arguments.quiet,
     )
 
 

@@ -2,9 +2,7 @@
 
 Convention:
   * `ROOT/train` and `ROOT/test` hold the clips of each split; without these, the clips in ROOT are split;
-  * a clip is anything that `fomm_tf.video.open_video` reads: a video, a gif, a directory of frames, a stacked image;
-    files with other suffixes and hidden files are ignored;
-  * `identity#clip` is a clip of `identity`; a name without `#` is an identity of its own.
+  * `fomm_tf.data.layout` says what a clip is, and what its identity.
 
 The cache has one file per clip, with center-cropped frames at the frame size, each encoded on its own. Raw frames would
 need 800 GB for VoxCeleb at 256x256; as JPEG (quality 95, no chroma subsampling) they need a fifth of that, and a random
@@ -35,10 +33,6 @@ from fomm_tf.data import layout
 
 Result = TypeVar("Result")
 
-_CONTENTS = (
-    f"it may hold {layout.VIDEOS}, animated images, images of square frames side by side, and directories of frames"
-)
-
 # The end of a cache file: stamp of the clip, number of frames, and a magic number that changes with the format.
 _FOOTER = struct.Struct("<32sq8s")
 _MAGIC = b"fommjpg2"
@@ -51,18 +45,15 @@ class Clip:
 
     Attributes:
       path: the video.
+      identity: the person or object in the clip.
       cache_file: the file of encoded frames.
       offsets: `[N + 1]` int64, start of each frame in that file, then the end of the last one.
     """
 
     path: Path
+    identity: str
     cache_file: Path
     offsets: np.ndarray = dataclasses.field(repr=False)
-
-    @property
-    def identity(self) -> str:
-        """The person or object in the clip."""
-        return layout.identity_of(self.path)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -146,10 +137,14 @@ def load(
     """
     root = Path(root)
     if not root.is_dir():
-        raise errors.UserError(f"data.root {root} is not a directory; {_CONTENTS}.")
-    directory, paths = find(root, split, test_share, seed)
-    if directory != root or split == layout.SPLITS[0]:
-        warn_passed_over(directory)
+        raise errors.UserError(f"data.root {root} is not a directory; {layout.LAYOUTS}.")
+    found = find(root, split, test_share, seed)
+    directory, paths = found.folder, found.paths
+    if split == "train":
+        found.warn()
+    else:  # of one directory with both splits, the files that are passed over are named once
+        reported = found._replace(passed_over=()) if directory == root else found
+        reported.warn(find(root, "train", test_share, seed).paths)
     cache = _cache_directory(root, cache, frame_size)
     clips, skipped = [], []
     stamps = [files.fingerprint(path, tuple(frame_size)) for path in paths]
@@ -172,39 +167,34 @@ def load(
             skipped.append(result)
             warnings.warn(f"{result.rstrip('.')}; it is skipped.", stacklevel=2)
         else:
-            clips.append(Clip(path, target, result))
+            clips.append(Clip(path, found.identity(path), target, result))
     if not clips:
         bad = f", {len(skipped)} skipped ({skipped[0].rstrip('.')})" if skipped else ""
-        raise errors.UserError(f"{directory} has no usable {split} clip: {len(paths)} found{bad}; {_CONTENTS}.")
+        raise errors.UserError(f"{directory} has no usable {split} clip: {len(paths)} found{bad}; {layout.LAYOUTS}.")
     return Index(tuple(clips), tuple(frame_size), tuple(skipped))
 
 
-def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0) -> tuple[Path, list[Path]]:
-    """The directory of a split and the paths of its clips, which are not opened; see `load`."""
+def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0, exclude: Path | None = None) -> layout.Clips:
+    """The clips of a split, which are not opened; see `load`.
+
+    Raises:
+      UserError: if a directory cannot be read, or `root` holds whole data sets.
+    """
     if split not in layout.SPLITS:
         raise ValueError(f"split must be one of {', '.join(layout.SPLITS)}; got {split!r}.")
-    if any((root / name).is_dir() for name in layout.SPLITS):
-        directory = root / split
-        return directory, clips_in(directory) if directory.is_dir() else []
-    paths = clips_in(root)
-    group_of = layout.identity_of if len({layout.identity_of(path) for path in paths}) > 1 else lambda path: path.name
+    if folders := layout.split_folders(root):
+        return layout.find_clips(folders[split], exclude) if split in folders else layout.Clips(root / split, [])
+    found = layout.find_clips(root, exclude)
+    for path in found.paths:
+        if nested := next((parent for parent in path.relative_to(root).parents if layout.is_split(parent)), None):
+            raise errors.UserError(f"{root} holds a data set, {root / nested.parent}; give that directory instead.")
+    has_identities = len({found.identity(path) for path in found.paths}) > 1
+    group_of = found.identity if has_identities else lambda path: str(path.relative_to(root))
     # Sorted by hash, so that adding or removing a clip moves few others to the other split.
-    groups = sorted({group_of(path) for path in paths}, key=lambda name: files.digest(seed, name))
+    groups = sorted({group_of(path) for path in found.paths}, key=lambda name: files.digest(seed, name))
     test = set(groups[: min(len(groups) - 1, max(1, round(test_share * len(groups))))])
-    return root, [path for path in paths if (group_of(path) in test) == (split == "test")]
-
-
-def clips_in(folder: Path) -> list[Path]:
-    """Paths that may be clips, sorted by name."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and layout.may_be_clip(path))
-
-
-def warn_passed_over(folder: Path) -> None:
-    """Warns if a directory of clips holds files of other kinds."""
-    if folder.is_dir():
-        visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        if others := [path for path in visible if not layout.may_be_clip(path)]:
-            warnings.warn(layout.describe_passed_over(folder, others), video.VideoNote, stacklevel=3)
+    paths = [path for path in found.paths if (group_of(path) in test) == (split == "test")]
+    return found._replace(paths=paths)
 
 
 def _cache_directory(root: Path, cache: str | Path | None, frame_size: tuple[int, int]) -> Path:

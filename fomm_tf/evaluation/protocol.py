@@ -182,42 +182,42 @@ class Dataset(NamedTuple):
     description: str  # which videos these are
 
 
-def list_clips(root: Path, trained_on: config.DataConfig) -> Dataset:
+def list_clips(root: Path, trained_on: config.DataConfig, exclude: Path | None = None) -> Dataset:
     """Lists the test clips of a data set, to be reconstructed.
 
     Args:
       root: a data set with a test/ split (see `fomm_tf.data.frames`), or any directory of clips: all of them, except
         those that the run was trained on.
       trained_on: the run's training set and its split.
+      exclude: directory to ignore.
 
     Raises:
       errors.UserError: if `root` is not a directory or holds no clip.
     """
     if not root.is_dir():
         raise errors.UserError(f"`data` {root} is not a directory; give one of videos, or one with a test/ split.")
-    has_splits = any((root / split).is_dir() for split in layout.SPLITS)
+    has_splits = bool(layout.split_folders(root))
     is_training_set = Path(trained_on.root).resolve() == root.resolve()
+    training = layout.Clips(root, [])
     if has_splits or is_training_set:
         split = {"test_share": trained_on.test_share, "seed": trained_on.split_seed} if is_training_set else {}
-        folder, paths = frames.find(root, "test", **split)
-        seen = {layout.identity_of(path) for path in frames.find(root, "train", **split)[1]}
-        note = f"the clips of {folder}" if has_splits else f"the clips of {root} that the run was not trained on"
+        clips = frames.find(root, "test", exclude=exclude, **split)
+        training = frames.find(root, "train", exclude=exclude, **split)
+        note = f"the clips of {clips.folder if has_splits else f'{root} that the run was not trained on'}"
     else:
-        folder, paths, seen = root, frames.clips_in(root), set()
-        note = f"all clips of {root}"
-    if not paths:
-        raise errors.UserError(
-            f"{folder} holds no clips: give a directory of {layout.VIDEOS} or of directories of frames."
-        )
-    frames.warn_passed_over(folder)
-    names = [path.name if path.is_dir() else path.stem for path in paths]
+        clips, note = layout.find_clips(root, exclude), f"all clips of {root}"
+    if not clips.paths:
+        raise errors.UserError(f"{clips.folder} holds no clips; {layout.LAYOUTS}.")
+    clips.warn(training.paths)
+    seen = {training.identity(path) for path in training.paths}
+    names = list(map(clips.name, clips.paths))
     if len(set(names)) < len(names):
-        names = [path.name for path in paths]
-    names = [files.safe_name(name) for name in names]
-    groups = [("seen" if layout.identity_of(path) in seen else "unseen") if seen else "" for path in paths]
+        names = ["#".join(path.relative_to(clips.folder).parts) for path in clips.paths]
+    names = map(files.safe_name, names)
+    groups = [("seen" if clips.identity(path) in seen else "unseen") if seen else "" for path in clips.paths]
     samples = (
         Sample(RECONSTRUCTION, name, path, path, path, group)
-        for name, path, group in zip(names, paths, groups, strict=True)
+        for name, path, group in zip(names, clips.paths, groups, strict=True)
     )
     return Dataset(tuple(samples), note)
 

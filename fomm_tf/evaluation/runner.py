@@ -68,7 +68,7 @@ def evaluate(
         raise errors.UserError(f"`out` {out} is a file; name a directory.")
     model = animator.Animator.load(run)
     if pairs is None:
-        dataset = protocol.list_clips(data, model.config.data)
+        dataset = protocol.list_clips(data, model.config.data, out)
     else:
         dataset = protocol.list_pairs(data, Path(pairs))
     settings = protocol.select_metrics(settings, pairs is not None, any(sample.truth for sample in dataset.samples))

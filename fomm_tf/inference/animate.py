@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ import numpy as np
 import tqdm
 
 from fomm_tf import config, errors, models, video, visualize
-from fomm_tf.inference import animator, stream
+from fomm_tf.inference import animator, quality, stream
 from fomm_tf.ops import keypoints as keypoint_ops
 
 TAG = "animated with fomm-tf"
@@ -50,6 +51,7 @@ def animate_file(
     fit: str = "crop",
     audio_start: float = 0.0,
     progress: bool = True,
+    check_inputs: bool = True,
 ) -> int:
     """Animates an image file by a video.
 
@@ -64,9 +66,13 @@ def animate_file(
       fit: how images are brought to the model's size; see `fomm_tf.video.resize`.
       audio_start: where in the driving file's audio the video begins, in seconds.
       progress: show a progress bar with frames per second and the time left, on a terminal.
+      check_inputs: warn if the result cannot be good.
 
     Returns:
       How many frames were written.
+
+    Warns:
+      UserWarning: if the result cannot be good; see `fomm_tf.inference.quality`.
 
     Raises:
       errors.UserError: for input that cannot be read or output that cannot be written; then nothing is left under the
@@ -76,8 +82,10 @@ def animate_file(
     if output.visualize is not None:
         visualize.check_output(output.visualize, source_path, driving.path)
     size = model.config.model.frame_size
-    source_image = video.resize(video.read_image(source_path), size, fit)
+    original = video.read_image(source_path)
+    source_image = video.resize(original, size, fit)
     source = model.encode_source(source_image)
+    poses = quality.PoseComparison(source.keypoints, best_frame)
     tag = TAG if output.tag else None
     audio = driving.path if output.audio and driving.has_audio else None
 
@@ -108,6 +116,7 @@ def animate_file(
                 model, source, clip, transfer, best_frame, batch_size, details is not None, initial
             )
             for keypoints, rendering in rendered:
+                poses.add(keypoints)
                 predictions = video.to_uint8(rendering.prediction.numpy())
                 yield predictions, list(itertools.islice(shown, len(predictions))), keypoints, rendering
 
@@ -126,7 +135,28 @@ def animate_file(
                     )
             bar.update(len(predictions))
             count += len(predictions)
+    if check_inputs:  # at the end, so that a failure is one line
+        is_good = _check_inputs(model, str(source_path), original, driving, best_frame, fit)
+        if is_good and transfer.mode == "relative":
+            poses.warn(str(driving.path))
     return count
+
+
+def _check_inputs(
+    model: animator.Animator, name: str, source: np.ndarray, driving: video.Video, best_frame: int, fit: str
+) -> bool:
+    """Warns about the source, and about the driving frame that motion starts from; returns whether both are good."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those about the video are shown when it is animated
+        start = next(itertools.islice(driving, best_frame, None), None)
+    images = {name: source}
+    if start is not None:
+        images[f"{driving.path}, frame {best_frame}"] = start
+    size = model.config.model.frame_size
+    usable = [
+        quality.warn_about_input(model, title, video.resize(image, size, fit), image) for title, image in images.items()
+    ]
+    return all(usable)
 
 
 class Visualizer:

@@ -73,7 +73,7 @@ def _check_folder(folder: pathlib.Path, root: pathlib.Path) -> None:
     """Checks that a new run directory does not lie among the frames of a clip."""
     files.check_other_directory(folder, root)
     if root.is_dir():
-        layout.inputs_of(path for split in layout.SPLITS for path in frames.find(root, split)[1]).check(folder)
+        layout.inputs_of(path for split in layout.SPLITS for path in frames.find(root, split).paths).check(folder)
 
 
 class Loop:

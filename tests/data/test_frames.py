@@ -1,6 +1,7 @@
 """The index of videos and what it keeps of them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,6 +135,52 @@ def test_identity_of_is_name_before_first_hash(index):
     assert index.by_identity() == ((0, 1, 2), (3,), (4, 5))
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("Train", "TEST")])
+def test_load_reads_directories_of_identities(tmp_path, write_clip, splits):
+    for hue, name in enumerate(("ann/1.mp4", "ann/2.mp4", "bob/1", "cid#1", "dan/v1/1.mp4", "dan/v2/1.mp4")):
+        write_clip(tmp_path / splits[0] / name, hue=hue)
+    write_clip(tmp_path / splits[1] / "ann" / "3.mp4", hue=9)
+    video.write_image(tmp_path / splits[0] / "ann" / "cover.png", np.zeros([48, 96, 3]))
+    with pytest.warns(video.VideoNote, match=r"passed over 1 file \(cover\.png\)"):
+        index = frames.load(tmp_path, "train", SIZE)
+    assert [clip.identity for clip in index.clips] == ["ann", "ann", "bob", "cid", "dan", "dan"]
+    assert index.by_identity() == ((0, 1), (2,), (3,), (4, 5))
+    assert len({clip.cache_file for clip in index.clips}) == 6
+    assert [clip.identity for clip in frames.load(tmp_path, "test", SIZE).clips] == ["ann"]
+
+
+def test_load_splits_directories_of_identities(tmp_path, write_clip):
+    for hue, name in enumerate(("ann/1.mp4", "ann/2.mp4", "bob/1.mp4", "cid/1.mp4")):
+        write_clip(tmp_path / name, hue=hue)
+    identities = [{clip.identity for clip in frames.load(tmp_path, split, SIZE).clips} for split in layout.SPLITS]
+    assert [len(group) for group in identities] == [2, 1] and set.union(*identities) == {"ann", "bob", "cid"}
+
+
+def test_load_names_copies(tmp_path, write_clip):
+    for name in ("train/a.mp4", "train/b.mp4", "test/c.mp4", "test/d.mp4"):
+        write_clip(tmp_path / name, hue=50 * (name == "test/d.mp4"))
+    (tmp_path / "test" / "link.mp4").symlink_to("d.mp4")
+    for split, lines in (
+        ("train", [r"b\.mp4 is a copy of .*train/a\.mp4: it counts"]),
+        (
+            "test",
+            [r"c\.mp4 is a copy of .*train/a\.mp4: the training split", r"link\.mp4 is .* .*test/d\.mp4: it counts"],
+        ),
+    ):
+        with pytest.warns(video.VideoNote) as caught:
+            assert len(frames.load(tmp_path, split, SIZE)) == (2 if split == "train" else 3)
+        assert len(caught) == len(lines)
+        for warning, line in zip(caught, lines, strict=True):
+            assert re.search(line, str(warning.message))
+
+
+def test_find_rejects_directory_of_data_sets(tmp_path):
+    (tmp_path / "faces" / "train").mkdir(parents=True)
+    (tmp_path / "faces" / "train" / "a.mp4").touch()
+    with pytest.raises(errors.UserError, match=r"holds a data set, .*/faces; give that directory instead"):
+        frames.find(tmp_path, "train")
+
+
 def test_load_skips_and_reports_bad_clips(tmp_path, write_clip):
     train = tmp_path / "train"
     for name in ("a", "z.mp4"):
@@ -171,11 +218,12 @@ def test_load_uses_truncated_video_and_warns(tmp_path, write_clip):
 
 
 def test_load_rejects_empty_data_set_with_supported_formats(tmp_path):
-    with pytest.raises(errors.UserError, match=r"missing is not a directory.*\.mp4"):
+    with pytest.raises(errors.UserError, match=r"missing is not a directory.*ROOT/train/IDENTITY/CLIP.*\.mp4"):
         frames.load(tmp_path / "missing", "train", SIZE)
     (tmp_path / "test").mkdir()
     with pytest.raises(
-        errors.UserError, match=r"train has no usable train clip: 0 found.*\.mp4.*directories of frames"
+        errors.UserError,
+        match=r"no usable train clip: 0 found.*ROOT/train/IDENTITY/CLIP.*ROOT/CLIP.*\.mp4.*directory of frames",
     ):
         frames.load(tmp_path, "train", SIZE)
     (tmp_path / "test" / "a.mp4").write_bytes(b"no video")

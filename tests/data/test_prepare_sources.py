@@ -93,7 +93,7 @@ def test_find_sources_accepts_any_suffix_and_duplicates(tmp_path):
 @pytest.mark.parametrize(
     ("names", "assigned", "message"),
     [
-        (["notes.txt"], {}, "has no videos"),
+        (["notes.txt"], {}, "holds no clips; accepted layouts: ROOT/train/CLIP"),
         (["a.mp4", "a.mov"], {}, "would both be named 'a'; rename one"),
         (["a.mp4"], {"identity": "(.*)"}, None),
         (["deep/a.mp4"], {"identity": "(.*)"}, "it must match a name without / and #"),

@@ -4,7 +4,7 @@ import faces
 import numpy as np
 import pytest
 
-from fomm_tf import detectors, errors
+from fomm_tf import config, detectors, errors
 from fomm_tf.evaluation import METRICS, Settings, protocol
 
 ALL = ("akd", "mkr", "aed")
@@ -87,3 +87,23 @@ def test_choose_detectors_recognizes_a_talking_face():
     clip = faces.faces()["single_face.mp4"]
     chosen = protocol.choose_detectors(Settings(metrics=ALL), [clip])
     assert chosen.points == "face-points" and chosen.embedding == "face-identity"
+
+
+def test_list_clips_reads_directories_of_identities(tmp_path):
+    for name in ("train/ann/1.mp4", "test/ann/2.mp4", "test/bob/2.mp4", "test/bob/2.mov", "test/out/ann.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    samples = protocol.list_clips(tmp_path, config.DataConfig(), tmp_path / "test" / "out").samples
+    assert [(sample.name, sample.group) for sample in samples] == [
+        ("ann#2.mp4", "seen"),
+        ("bob#2.mov", "unseen"),
+        ("bob#2.mp4", "unseen"),
+    ]
+    (tmp_path / "test" / "bob" / "2.mov").unlink()
+    samples = protocol.list_clips(tmp_path / "test", config.DataConfig()).samples
+    assert [sample.name for sample in samples] == ["ann#2", "bob#2", "out#ann"]
+
+
+def test_list_clips_of_empty_directory_shows_layouts(tmp_path):
+    with pytest.raises(errors.UserError, match=r"holds no clips; accepted layouts: .*ROOT/test/IDENTITY/CLIP"):
+        protocol.list_clips(tmp_path, config.DataConfig())

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fomm_tf import detectors, errors, files, video, workers
+from fomm_tf import detectors, errors, files, workers
 from fomm_tf.data import layout
 from fomm_tf.data.prepare import clips
 from fomm_tf.data.prepare.settings import WHOLE, Settings
@@ -82,17 +82,14 @@ def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[c
     for path in paths:
         if not path.exists():
             raise errors.UserError(f"{path} does not exist; give videos, or directories with videos.")
-        passed_over = []
-        is_clip = not path.is_dir() or _is_clip(path)
-        videos = (
-            [(path, Path(path.resolve().name))]
-            if is_clip
-            else [(file, file.relative_to(path)) for file in _walk(path, out.resolve(), passed_over)]
-        )
-        if passed_over:
-            warnings.warn(layout.describe_passed_over(path, passed_over), video.VideoNote, stacklevel=3)
-        if not videos:
-            raise errors.UserError(f"{path} has no {layout.VIDEOS} and no directories of frames.")
+        if path.is_dir() and not layout.is_clip(path):
+            found = layout.find_clips(path, out, stacked=layout.is_split(path))
+            found.warn()
+            if not found.paths:
+                raise errors.UserError(f"{path} holds no clips; {layout.LAYOUTS}.")
+            videos = [(file, file.relative_to(path)) for file in found.paths]
+        else:
+            videos = [(path, Path(path.resolve().name))]
         for file, below in videos:
             source = _describe(file, below, settings.identity)
             others = named.setdefault(source.name, [])
@@ -105,40 +102,10 @@ def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[c
     return [source for name in sorted(named) for source in named[name]]
 
 
-def _walk(folder: Path, out: Path, passed_over: list[Path]) -> Iterator[Path]:
-    """Yields the clips; appends all other visible files to `passed_over`."""
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".") and entry.resolve() != out]
-    video_stems = {entry.stem for entry in entries if video.is_video_name(entry)}
-    for entry in entries:
-        if entry.is_dir() and not _is_clip(entry):
-            yield from _walk(entry, out, passed_over)
-        elif (
-            entry.is_dir()
-            or video.is_video_name(entry)
-            or (_is_image_clip(entry) and entry.stem not in video_stems)  # a phone's still beside its video is no clip
-        ):
-            yield entry
-        else:
-            passed_over.append(entry)
-
-
-def _is_clip(folder: Path) -> bool:
-    """Whether a directory holds the frames of a clip: images, but no videos; never `train` and `test`."""
-    visible = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
-    images = [file for file in visible if video.is_image_name(file)]
-    has_videos = any(video.is_video_name(file) for file in visible)
-    return folder.name not in layout.SPLITS and bool(images) and not has_videos and not video.is_animated(images[0])
-
-
-def _is_image_clip(file: Path) -> bool:
-    """Whether an image is a clip: stacked frames, in `train` and `test`, or an animation."""
-    return video.is_image_name(file) and (file.parent.name in layout.SPLITS or video.is_animated(file))
-
-
 def _describe(path: Path, below: Path, pattern: str | None) -> clips.Source:
-    parts = list(below.parts if path.is_dir() else below.with_suffix("").parts)
-    split = parts.pop(0) if len(parts) > 1 and parts[0] in layout.SPLITS else None
-    name = "#".join(parts)
+    split = below.parts[0].lower() if len(below.parts) > 1 else None
+    split = split if split in layout.SPLITS else None
+    name = layout.join_name(Path(*below.parts[1:]) if split else below, path.is_dir())
     match = re.search(pattern, below.as_posix()) if pattern else None
     if match:
         identity = match[1] or ""
