@@ -27,8 +27,6 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _MORE
     add = parser.add_argument
     text = "directory of versions, 1, 2, ..., of fomm export; or a model by its name, exported at its first use"
-        "directory of versions, 1, 2, ..., as fomm export writes it, or a model by its name, exported at its first use"
-    )
     add("--model", dest="directory", metavar="DIR|NAME", required=True, help=text)
     add("--name", default="fomm", help="model name in requests (default: fomm)")
     add(
