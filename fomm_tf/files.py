@@ -149,6 +149,12 @@ def safe_name(name: str, limit: int = _SAFE_NAME) -> str:
     return valid[: limit - len(mark)].decode("utf-8", "ignore") + mark
 
 
+def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
+    """The checksum of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
 def check_readable(path: Path) -> None:
     """Checks that `path` is a non-empty file that can be opened.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -114,7 +113,7 @@ def add(name: str, origin: str, reference_config: str | None = None) -> pathlib.
     catalog.check_new_name(name)
     run = checkpoint.load(path) if path.is_dir() else _read_checkpoint(path, reference_config)
     with catalog.locked(name) as folder:
-        _write(folder, run, str(path.absolute()), None if path.is_dir() else _digest(path, "sha256"), "the user's own")
+        _write(folder, run, str(path.absolute()), None if path.is_dir() else files.file_digest(path), "the user's own")
     return folder
 
 
@@ -131,10 +130,9 @@ def _read_checkpoint(path: pathlib.Path, settings: config.Config | str | None) -
 def _write(folder: pathlib.Path, run: checkpoint.Run, source: str, sha256: str | None, terms: str) -> None:
     """Writes both forms of a model and what it comes from."""
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    origin = f"{source}\n(sha256 {sha256})" if sha256 else source
     provenance = (
-        f"First Order Motion Model of fomm-tf {fomm_tf.__version__}, {date}, from\n{source}\n"
-        + (f"(sha256 {sha256}). " if sha256 else "")
-        + f"License: {terms}.\n"
+        f"First Order Motion Model of fomm-tf {fomm_tf.__version__}, {date}, from\n{origin}\nLicense: {terms}.\n"
     )
     files.remove_temporary_files([folder])
     for exported in folder.rglob("saved_model-*"):
@@ -162,16 +160,11 @@ def _expected_digest(model: catalog.Model, origin: str) -> str | None:
 
 def _check_file(file: catalog.Address, name: str) -> str:
     """Checks the digest of a file that the user has, and returns its sha256."""
+    files.check_readable(pathlib.Path(file.url))
     algorithm, _, digest = (file.digest or "").partition(":")
-    if digest and (got := _digest(pathlib.Path(file.url), algorithm)) != digest:
+    if digest and (got := files.file_digest(file.url, algorithm)) != digest:
         raise errors.UserError(
             f"{file.url} has {algorithm} {got}; expected {digest}, that of {name}: download it again, or install it "
             f"under a name of its own with: fomm models add NAME {file.url}"
         )
-    return _digest(pathlib.Path(file.url), "sha256")
-
-
-def _digest(path: pathlib.Path, algorithm: str) -> str:
-    files.check_readable(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+    return files.file_digest(file.url)

@@ -17,13 +17,14 @@ from fomm_tf.checkpoint.restoring import (
     stored_parts,
     stored_shapes,
 )
-from fomm_tf.checkpoint.runs import NETWORKS, Run, build
+from fomm_tf.checkpoint.runs import NETWORKS, Adam, Run, build
 from fomm_tf.checkpoint.saving import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
 
 __all__ = [
     "BEST",
     "BUNDLED",
     "NETWORKS",
+    "Adam",
     "CheckpointManager",
     "Run",
     "build",

@@ -70,12 +70,10 @@ def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
     Raises:
       errors.UserError: see `new_folder`; or if a weight exceeds float16.
     """
-    settings, defaults = run.config, config.Config()
-    settings = dataclasses.replace(
-        settings,
-        data=dataclasses.replace(settings.data, root=defaults.data.root, cache=defaults.data.cache),
-        train=dataclasses.replace(settings.train, backbone_file=None, init_from=None),
-    )
+    defaults = config.Config().data
+    data = dataclasses.replace(run.config.data, root=defaults.root, cache=defaults.cache)
+    train = dataclasses.replace(run.config.train, backbone_file=None, init_from=None)
+    settings = dataclasses.replace(run.config, data=data, train=train)
     with new_folder(folder) as work:
         describe(work, settings, provenance)
         packaged.write(work, run)

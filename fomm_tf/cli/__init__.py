@@ -11,19 +11,19 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, evaluate, experiments, export, models, options, prepare, serving, train
+from fomm_tf.cli import animate, convert, evaluate, experiments, export, models, options, serving, training
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
     "animate-set": animate.ANIMATE_SET,
-    "train": train.TRAIN,
+    "train": training.TRAIN,
     "reconstruct": evaluate.RECONSTRUCT,
     "evaluate": evaluate.EVALUATE,
     "convert": convert.CONVERT,
     "info": convert.INFO,
     "models": models.MODELS,
     "fetch": models.FETCH,
-    "prepare": prepare.PREPARE,
+    "prepare": training.PREPARE,
     "study": experiments.STUDY,
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -72,11 +71,9 @@ def _convert_from_torch(arguments: argparse.Namespace) -> None:
     config_name, align_corners = arguments.reference_config, arguments.align_corners
     run = torch_import.import_checkpoint(tree, config_name, align_corners == "true", str(source))
     del tree
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     provenance = (
         f"First Order Motion Model of fomm-tf {fomm_tf.__version__}, converted from {source.name}\n"
-        f"(sha256 {digest}), epoch {run.epoch}, with {config_name or 'sizes inferred from the tensors'}, "
+        f"(sha256 {files.file_digest(source)}), epoch {run.epoch}, with {config_name or 'sizes inferred from the tensors'}, "
         f"align_corners {align_corners}.\n"
     )
     checkpoint.save(arguments.out, run, provenance)

@@ -29,15 +29,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     text = "directory of versions, 1, 2, ..., of fomm export; or a model by its name, exported at its first use"
     add("--model", dest="directory", metavar="DIR|NAME", required=True, help=text)
     add("--name", default="fomm", help="model name in requests (default: fomm)")
-    add(
-        "--label",
-        dest="labels",
-        type=_label,
-        action="append",
-        default=[],
-        metavar="NAME=N",
-        help="version label NAME for version N, which then stays loaded; can be repeated",
-    )
+    text = "version label NAME for version N, which then stays loaded; can be repeated"
+    add("--label", dest="labels", type=_label, action="append", default=[], metavar="NAME=N", help=text)
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--grpc-port", type=int, default=8500, metavar="N", help="gRPC port; 0 is any free port (default: 8500)")
     add("--rest-port", type=int, default=8501, metavar="N", help="REST port; 0 is any free port (default: 8501)")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fomm_tf.detectors import networks
-from fomm_tf.detectors.results import Boxes
+from fomm_tf.detectors.networks import Boxes
 
 # Boxes with at least this IoU belong to the same object.
 _SAME_OBJECT_IOU = 0.3

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fomm_tf.detectors import mediapipe, networks
-from fomm_tf.detectors.results import Embeddings
+from fomm_tf.detectors.networks import Embeddings
 
 # Maximum distance of two embeddings of the same person: the threshold of the network's authors.
 SAME_PERSON = 0.6

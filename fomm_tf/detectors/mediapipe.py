@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fomm_tf.detectors import boxes, networks
-from fomm_tf.detectors.results import Boxes, Points
+from fomm_tf.detectors.networks import Boxes, Points
 
 # The person's right and left eye among the points of a face box.
 _RIGHT_EYE, _LEFT_EYE = 0, 1

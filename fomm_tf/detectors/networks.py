@@ -1,4 +1,4 @@
-"""Runs downloaded TensorFlow Lite networks on square regions of frames.
+"""The outputs of detectors, and downloaded TensorFlow Lite networks, run on square regions of frames.
 
 Convention: points in a region are (x, y) in [0, 1], from its upper left to its lower right corner; points in a frame
 are in pixels (see the package).
@@ -17,8 +17,53 @@ from typing import NamedTuple
 import numpy as np
 
 from fomm_tf import fetch
-from fomm_tf.detectors.results import MIN_SCORE, Boxes, Points
 from fomm_tf.opencv import cv2
+
+# Minimum score of a detected object, and minimum visibility of a detected point.
+MIN_SCORE = 0.5
+
+
+class Boxes(NamedTuple):
+    """The objects in one frame, the best one first.
+
+    Attributes:
+      score: `[M]` float32 in [0, 1]; M may be 0.
+      box: `[M, 4]` float32: left, top, right, bottom; may extend beyond the frame.
+      points: `[M, Q, 2]` float32, points that belong to the box; Q may be 0.
+    """
+
+    score: np.ndarray
+    box: np.ndarray
+    points: np.ndarray
+
+
+class Points(NamedTuple):
+    """The points of the best object in each of N frames.
+
+    Attributes:
+      value: `[N, P, 2]` float32; NaN where no object is found.
+      visibility: `[N, P]` float32 in [0, 1]; 0 where no object is found.
+    """
+
+    value: np.ndarray
+    visibility: np.ndarray
+
+    @property
+    def found(self) -> np.ndarray:
+        """`[N, P]` bool: the point is visible."""
+        return self.visibility >= MIN_SCORE
+
+
+class Embeddings(NamedTuple):
+    """The embeddings of N frames; similar objects have a small Euclidean distance.
+
+    Attributes:
+      value: `[N, E]` float32; NaN where no object is found.
+      found: `[N]` bool.
+    """
+
+    value: np.ndarray
+    found: np.ndarray
 
 
 class Region(NamedTuple):

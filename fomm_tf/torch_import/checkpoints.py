@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fomm_tf import checkpoint, config, errors, optimizer
+from fomm_tf import checkpoint, config, errors
 from fomm_tf.ops import resample
 from fomm_tf.torch_import import configs, layouts, tensor_names
 
@@ -193,7 +193,7 @@ def _reference_name(name: str) -> str:
 
 
 def _restore_moments(
-    stepper: optimizer.Adam, parameters: list[tensor_names.Entry], stored: Mapping, source: str
+    stepper: checkpoint.Adam, parameters: list[tensor_names.Entry], stored: Mapping, source: str
 ) -> None:
     try:
         (group,) = stored["param_groups"]
@@ -222,7 +222,7 @@ def _restore_moments(
     stepper.iterations.assign(max(counts, default=0))
 
 
-def _moments(stepper: optimizer.Adam, parameters: list[tensor_names.Entry], initial_rate: float) -> dict:
+def _moments(stepper: checkpoint.Adam, parameters: list[tensor_names.Entry], initial_rate: float) -> dict:
     """Converts to the state of torch's Adam."""
     steps = int(stepper.iterations.numpy())
     state = {}

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from fomm_tf.detectors import boxes
-from fomm_tf.detectors.results import Boxes
+from fomm_tf.detectors import Boxes, boxes
 
 
 @pytest.mark.parametrize("grids", [((16, 2), (8, 6)), ((28, 2), (14, 2), (7, 6)), ((1, 1), (2, 3))])

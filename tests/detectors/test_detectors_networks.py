@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from fomm_tf.detectors import face_embedding, mediapipe, networks
-from fomm_tf.detectors.results import Boxes
+from fomm_tf.detectors import Boxes, face_embedding, mediapipe, networks
 
 REGIONS = st.builds(
     networks.Region,

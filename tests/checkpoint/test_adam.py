@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf import optimizer
+from fomm_tf import checkpoint
 
 OPS = np.load(pathlib.Path(__file__).parent / "parity" / "data" / "ops.npz")
 START, GRADIENTS, TRAJECTORY = OPS["adam_p0"], OPS["adam_grads"], OPS["adam_p"]
@@ -19,7 +19,7 @@ def assert_matches_torch(actual, expected):
 
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "in a tf.function"])
 def test_adam_trajectory_matches_torch(graph):
-    stepper, parameters = optimizer.Adam(), tf.Variable(START)
+    stepper, parameters = checkpoint.Adam(), tf.Variable(START)
     stepper.build([parameters])
 
     def step(gradient):
@@ -33,10 +33,10 @@ def test_adam_trajectory_matches_torch(graph):
 
 
 def test_adam_resumed_trajectory_matches_torch():
-    first, parameters = optimizer.Adam(), tf.Variable(START)
+    first, parameters = checkpoint.Adam(), tf.Variable(START)
     for gradient in GRADIENTS[:3]:
         first.apply_gradients([(tf.constant(gradient), parameters)])
-    second = optimizer.Adam()
+    second = checkpoint.Adam()
     second.build([parameters])
     for ours, theirs in zip(second.moments(parameters), first.moments(parameters), strict=True):
         ours.assign(theirs)
@@ -49,7 +49,7 @@ def test_adam_resumed_trajectory_matches_torch():
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.25, 0.75)])
 def test_adam_two_replicas_match_one(shares, two_replicas):
     with two_replicas.scope():
-        stepper, parameters = optimizer.Adam(), tf.Variable(START)
+        stepper, parameters = checkpoint.Adam(), tf.Variable(START)
         stepper.build([parameters])
 
     @tf.function
@@ -74,7 +74,7 @@ def test_adam_two_replicas_match_one(shares, two_replicas):
 def test_adam_adds_epsilon_after_bias_correction(sign):
     parameters, theirs = tf.Variable([0.0]), tf.Variable([0.0])
     gradient = tf.constant([sign * 1e-8])
-    optimizer.Adam(2e-4).apply_gradients([(gradient, parameters)])
+    checkpoint.Adam(2e-4).apply_gradients([(gradient, parameters)])
     np.testing.assert_allclose(parameters.numpy(), -sign * 1e-4, rtol=1e-5)
     keras = tf.keras.optimizers.Adam(2e-4, 0.5, 0.999, 1e-8)
     keras.apply_gradients([(gradient, theirs)])
@@ -83,7 +83,7 @@ def test_adam_adds_epsilon_after_bias_correction(sign):
 
 def test_adam_with_zero_gradient_changes_nothing():
     parameters = tf.Variable([3.0])
-    stepper = optimizer.Adam()
+    stepper = checkpoint.Adam()
     for _ in range(3):
         stepper.apply_gradients([(tf.constant([0.0]), parameters)])
     assert parameters.numpy() == 3.0 and stepper.iterations == 3
@@ -91,14 +91,14 @@ def test_adam_with_zero_gradient_changes_nothing():
 
 def test_adam_with_zero_learning_rate_updates_only_moments():
     parameters = tf.Variable([3.0])
-    stepper = optimizer.Adam(0.0)
+    stepper = checkpoint.Adam(0.0)
     stepper.apply_gradients([(tf.constant([2.0]), parameters)])
     assert parameters.numpy() == 3.0
     np.testing.assert_allclose(stepper.moments(parameters), [[1.0], [0.004]], rtol=2e-5)  # 1 - 0.999 in float32
 
 
 def test_adam_learning_rate_can_change_between_graph_steps():
-    parameters, stepper = tf.Variable([0.0]), optimizer.Adam(2e-4)
+    parameters, stepper = tf.Variable([0.0]), checkpoint.Adam(2e-4)
     stepper.build([parameters])
     step = tf.function(lambda: stepper.apply_gradients([(tf.constant([1.0]), parameters)]))
     step()
@@ -111,7 +111,7 @@ def test_adam_learning_rate_can_change_between_graph_steps():
 
 def test_moments_returns_the_moments_of_the_variable():
     variables = [tf.Variable([[1.0, 2.0]]), tf.Variable(5.0), tf.Variable([[1.0, 2.0]])]
-    stepper = optimizer.Adam()
+    stepper = checkpoint.Adam()
     stepper.build(variables)
     gradients = [tf.constant([[1.0, -2.0]]), tf.constant(3.0), tf.constant([[4.0, 8.0]])]
     stepper.apply_gradients(zip(gradients, variables, strict=True))
@@ -125,7 +125,7 @@ def test_moments_returns_the_moments_of_the_variable():
 
 def test_moments_are_initialized_with_zeros():
     variable = tf.Variable(tf.ones([2, 3]))
-    stepper = optimizer.Adam()
+    stepper = checkpoint.Adam()
     stepper.build([variable])
     for moment in stepper.moments(variable):
         np.testing.assert_array_equal(moment, np.zeros([2, 3], "f4"))
