@@ -71,9 +71,10 @@ def _convert_from_torch(arguments: argparse.Namespace) -> None:
     config_name, align_corners = arguments.reference_config, arguments.align_corners
     run = torch_import.import_checkpoint(tree, config_name, align_corners == "true", str(source))
     del tree
+    settings_of = config_name or "sizes inferred from the tensors"
     provenance = (
         f"First Order Motion Model of fomm-tf {fomm_tf.__version__}, converted from {source.name}\n"
-        f"(sha256 {files.file_digest(source)}), epoch {run.epoch}, with {config_name or 'sizes inferred from the tensors'}, "
+        f"(sha256 {files.file_digest(source)}), epoch {run.epoch}, with {settings_of}, "
         f"align_corners {align_corners}.\n"
     )
     checkpoint.save(arguments.out, run, provenance)
