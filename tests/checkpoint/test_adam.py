@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint
 
-OPS = np.load(pathlib.Path(__file__).parent / "parity" / "data" / "ops.npz")
+OPS = np.load(pathlib.Path(__file__).parents[1] / "parity" / "data" / "ops.npz")
 START, GRADIENTS, TRAJECTORY = OPS["adam_p0"], OPS["adam_grads"], OPS["adam_p"]
 
 
