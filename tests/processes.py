@@ -49,9 +49,6 @@ class _Process:
     def returncode(self):
         return self._process.exitcode
 
-    def poll(self):
-        return self._process.exitcode
-
     def wait(self, timeout=None):
         self._process.join(timeout)
         if self.returncode is None:
@@ -72,14 +69,6 @@ class _Process:
 
     def kill(self):
         self._process.kill()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stdout.close()
-        self.stderr.close()
-        self.wait()
 
 
 class _Target:

@@ -385,8 +385,7 @@ class CountingClip:
 
 model = animator.Animator.load(run)
 count = animate.animate_file(
-    model, source, CountingClip(), animate.Output(out), model.config.animate,
-    best_frame=1000, batch_size=16, check_inputs=False,
+    model, source, CountingClip(), animate.Output(out), model.config.animate, best_frame=1000, batch_size=16
 )
 print(json.dumps({"count": count, "passes": passes}))
 """

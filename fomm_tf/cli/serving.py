@@ -10,6 +10,7 @@ import pathlib
 import fomm_tf
 from fomm_tf import console, errors, fetch, video
 from fomm_tf.cli import options
+from fomm_tf.fetch import catalog
 from fomm_tf.serving import client as clients
 
 _MORE = """\
@@ -104,7 +105,7 @@ def _find_directory(name: str) -> pathlib.Path:
             f"`directory`: {name} is not a directory; expected a directory of versions; export one with: "
             f"fomm export --to saved_model --out DIR, or give a model by its name: {error}"
         ) from None
-    directory = fetch.cache_folder() / "models" / name / f"saved_model-{fomm_tf.__version__}"
+    directory = catalog.folder(name) / f"saved_model-{fomm_tf.__version__}"
     if not directory.is_dir():
         with console.requires_extra("export"):
             from fomm_tf.export import saved_model

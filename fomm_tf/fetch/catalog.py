@@ -121,13 +121,13 @@ def locate(name: str) -> pathlib.Path:
       NotInstalledError: if it is a released model that is not in the cache.
       errors.UserError: if there is no model of this name.
     """
-    if name in bundled():
-        return bundled()[name]
+    if (run := bundled().get(name)) is not None:
+        return run
     base, _, precision = name.partition("/")
     if base in installed() and precision in ("", *PRECISIONS):
         for chosen in (precision,) if precision else PRECISIONS:
-            if (installed()[base] / chosen / "config.yaml").is_file():
-                return installed()[base] / chosen
+            if (folder(base) / chosen / "config.yaml").is_file():
+                return folder(base) / chosen
     if base in table():
         raise NotInstalledError(base)
     known = ", ".join(dict.fromkeys([*table(), *installed()]))

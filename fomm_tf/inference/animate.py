@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
-import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -89,8 +88,13 @@ def animate_file(
     tag = TAG if output.tag else None
     audio = driving.path if output.audio and driving.has_audio else None
 
+    checked = {str(source_path): original}
+
     def frames() -> Iterator[np.ndarray]:
-        return (video.resize(frame, size, fit) for frame in driving)
+        for number, frame in enumerate(driving):
+            if number == best_frame:
+                checked[f"{driving.path}, frame {number}"] = frame
+            yield video.resize(frame, size, fit)
 
     # A pass of its own for the best frame keeps the renderings in step with the frames.
     initial = stream.find_initial(model, frames(), best_frame) if best_frame else None
@@ -136,27 +140,13 @@ def animate_file(
             bar.update(len(predictions))
             count += len(predictions)
     if check_inputs:  # at the end, so that a failure is one line
-        is_good = _check_inputs(model, str(source_path), original, driving, best_frame, fit)
-        if is_good and transfer.mode == "relative":
+        usable = [
+            quality.warn_about_input(model, name, video.resize(image, size, fit), image)
+            for name, image in checked.items()
+        ]
+        if all(usable) and transfer.mode == "relative":
             poses.warn(str(driving.path))
     return count
-
-
-def _check_inputs(
-    model: animator.Animator, name: str, source: np.ndarray, driving: video.Video, best_frame: int, fit: str
-) -> bool:
-    """Warns about the source, and about the driving frame that motion starts from; returns whether both are good."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those about the video are shown when it is animated
-        start = next(itertools.islice(driving, best_frame, None), None)
-    images = {name: source}
-    if start is not None:
-        images[f"{driving.path}, frame {best_frame}"] = start
-    size = model.config.model.frame_size
-    usable = [
-        quality.warn_about_input(model, title, video.resize(image, size, fit), image) for title, image in images.items()
-    ]
-    return all(usable)
 
 
 class Visualizer:
