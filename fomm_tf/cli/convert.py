@@ -147,6 +147,7 @@ def _describe_run(folder: pathlib.Path) -> Iterator[str]:
         f"{'first' if model.jacobian else 'zeroth'} order, {'with' if model.occlusion else 'without'} occlusion map, "
         f"align_corners {str(model.align_corners).lower()}"
         f"{', blends the warped source' if model.generator.blend_source else ''}"
+        f"{', warped skip connections' if model.generator.warp_skips else ''}"
     )
     for part in (*checkpoint.NETWORKS, "discriminator"):
         shapes = [shape for name, shape in stored.items() if name.startswith(f"{part}/")]

@@ -75,6 +75,7 @@ class GeneratorConfig:
       num_down_blocks: number of halvings before the features are warped.
       num_residual_blocks: number of residual blocks after the warp.
       blend_source: blend the warped source image into the result by a predicted alpha; not in the paper.
+      warp_skips: warp the source's features of every resolution and give them to the decoder; not in the paper.
     """
 
     block_expansion: int = 64
@@ -82,6 +83,7 @@ class GeneratorConfig:
     num_down_blocks: int = 2
     num_residual_blocks: int = 6
     blend_source: bool = False
+    warp_skips: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

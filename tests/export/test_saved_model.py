@@ -23,9 +23,17 @@ SIGNATURES = [f"{name}{form}" for name in ("detect", "encode_source", "animate")
 SIGNATURES += ["transfer", "render", "render_details", "metadata"]
 CONFORMANCE = pytest.mark.conformance
 MODELS = [
-    pytest.param(["tiny", "zeroth-order-no-occlusion-blend"], id="tiny"),
+    pytest.param(["tiny", "zeroth-order-no-occlusion-blend-skips"], id="tiny"),
     pytest.param(
-        ["zeroth-order-no-occlusion", "blend-source", "align-corners-false", "tall", "one-keypoint", "third-scale"],
+        [
+            "zeroth-order-no-occlusion",
+            "blend-source",
+            "warp-skips",
+            "align-corners-false",
+            "tall",
+            "one-keypoint",
+            "third-scale",
+        ],
         id="others",
         marks=CONFORMANCE,
     ),
