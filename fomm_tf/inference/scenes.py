@@ -105,8 +105,8 @@ class Scenes:
           keypoints: of N frames, as detected.
 
         Returns:
-          `driving` and `initial` for `fomm_tf.transfer`, float32 NumPy arrays, of N frames each; `initial` is of batch 1 if
-          all frames have the same.
+          `driving` and `initial` for `fomm_tf.transfer`: float32 NumPy arrays of N frames. If all frames have the same
+          initial frame, `initial` is of batch 1.
         """
         parts = tuple(None if part is None else np.array(part, np.float32) for part in keypoints)
         first, count = self._position, len(parts[0])
