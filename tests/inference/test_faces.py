@@ -1,38 +1,11 @@
 """Faces in images: search at several scales, numbers, choice."""
 
-import cv2
 import numpy as np
 import pytest
+from drawn_discs import DiscDetector, draw
 
 from fomm_tf import detectors, errors
 from fomm_tf.inference import faces
-
-MIN_SHARE = 0.15
-
-
-class BlobDetector:
-    """Finds white discs of at least 15 % of the longer side, as the face detector finds faces; counts its calls."""
-
-    def __init__(self):
-        self.shapes = []
-
-    def __call__(self, frames):
-        return [self._detect(frame) for frame in frames]
-
-    def _detect(self, frame):
-        self.shapes.append(frame.shape[:2])
-        count, _, stats, _ = cv2.connectedComponentsWithStats((frame[..., 0] > 128).astype(np.uint8))
-        stats = [stats[k] for k in range(1, count) if max(stats[k][2:4]) >= MIN_SHARE * max(frame.shape[:2])]
-        box = np.array([[x, y, x + width, y + height] for x, y, width, height, _ in stats], np.float32).reshape(-1, 4)
-        return detectors.Boxes(np.full(len(box), 0.9, np.float32), box, np.zeros([len(box), 1, 2], np.float32))
-
-
-def draw(size, *discs):
-    """A black image with discs (x, y, radius), and their boxes."""
-    image = np.zeros((*size, 3), np.uint8)
-    for x, y, radius in discs:
-        cv2.circle(image, (x, y), radius, (255, 255, 255), cv2.FILLED)
-    return image, [[x - radius, y - radius, x + radius + 1, y + radius + 1] for x, y, radius in discs]
 
 
 def boxes(*values):
@@ -87,7 +60,7 @@ def test_find_all_finds_small_and_large_objects_once():
     image, truth = draw(
         (1080, 1920), (300, 300, 200), (1000, 500, 60), (1890, 1050, 25), (1200, 800, 30), (17, 1000, 18)
     )
-    detect = BlobDetector()
+    detect = DiscDetector()
     assert len(detect([image])[0].score) == 1
     found = faces.number_faces(faces.find_all(detect, image))
     expected = sorted(truth, key=lambda box: box[0] + box[2])
@@ -97,7 +70,7 @@ def test_find_all_finds_small_and_large_objects_once():
 
 def test_find_all_searches_small_images_once():
     image, _ = draw((200, 300), (100, 100, 50))
-    detect = BlobDetector()
+    detect = DiscDetector()
     assert len(faces.find_all(detect, image).score) == 1
     assert detect.shapes == [(200, 300)]
     assert not len(faces.find_all(detect, np.zeros_like(image)).score)
@@ -107,12 +80,12 @@ def test_find_all_drops_parts_at_tile_borders():
     """An object on the border between two tiles is reported whole, wherever it is."""
     for x in (410, 490, 512, 550):
         image, truth = draw((1024, 1024), (x, 512, 40))
-        found = faces.find_all(BlobDetector(), image)
+        found = faces.find_all(DiscDetector(), image)
         np.testing.assert_allclose(found.box, truth, atol=1)
 
 
 def test_zoomed_detector_follows_small_object():
-    detect = BlobDetector()
+    detect = DiscDetector()
     zoomed = faces.ZoomedDetector(detect)
     frames, truth = zip(*(draw((1080, 1920), (600 + 12 * step, 500 + 5 * step, 50)) for step in range(20)), strict=True)
     found = [zoomed([frame])[0] for frame in frames]
@@ -121,7 +94,7 @@ def test_zoomed_detector_follows_small_object():
 
 
 def test_zoomed_detector_searches_all_scales_now_and_then():
-    detect = BlobDetector()
+    detect = DiscDetector()
     zoomed = faces.ZoomedDetector(detect)
     empty = np.zeros([600, 600, 3], np.uint8)
     calls = []
@@ -133,7 +106,7 @@ def test_zoomed_detector_searches_all_scales_now_and_then():
 
 
 def test_zoomed_detector_finds_object_again_after_jump():
-    zoomed = faces.ZoomedDetector(BlobDetector())
+    zoomed = faces.ZoomedDetector(DiscDetector())
     for x in (150, 155, 450, 455):
         image, truth = draw((600, 600), (x, 300, 60))
         np.testing.assert_allclose(zoomed([image])[0].box, truth, atol=1)
