@@ -1,4 +1,4 @@
-"""`fomm animate`, `fomm animate-set` and `fomm demo`: animations of one image, of many pairs, of drawn heads."""
+"""`fomm animate`, `animate-set`, `faces` and `demo`: animations of one image, of many pairs, of drawn heads."""
 
 from __future__ import annotations
 
@@ -58,6 +58,12 @@ def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="output directory (default: %(default)s)")
 
 
+def _add_faces_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="an image")
+    text = "what to find: face (default), body, or module:function for your own detector"
+    parser.add_argument("--crop", metavar="WHAT", default="face", help=text)
+
+
 def _best_frame(text: str) -> int:
     if text == "off":
         return 0
@@ -115,6 +121,15 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         print(line)
 
 
+def _run_faces(arguments: argparse.Namespace) -> None:
+    image = video.read_image(arguments.image)
+    from fomm_tf.inference import faces
+
+    found = faces.find_faces(image, arguments.crop)
+    for line in faces.list_faces(faces.choose_faces(found, faces.ALL, arguments.image)):
+        print(line)
+
+
 def _open_driving(arguments: argparse.Namespace, path: str) -> video.Video:
     return video.open_video(path, arguments.start, arguments.duration, arguments.fps)
 
@@ -161,3 +176,6 @@ ANIMATE_SET = console.Command(
     "animate many pairs of image and video, listed in a CSV file", _add_animate_set_arguments, _run_animate_set
 )
 DEMO = console.Command("draw an image and a driving video, and animate the image", _add_demo_arguments, _run_demo)
+FACES = console.Command(
+    "list the faces of an image with their numbers and boxes, from left to right", _add_faces_arguments, _run_faces
+)

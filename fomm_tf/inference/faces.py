@@ -52,6 +52,19 @@ class Face(NamedTuple):
         return float(np.prod(self.box[2:] - self.box[:2]))
 
 
+def find_faces(image: np.ndarray, detector: str = "face") -> list[Face]:
+    """Finds and numbers the faces of an image.
+
+    Args:
+      image: `[H, W, 3]` uint8.
+      detector: `face`, `body` or `module:function`; see `fomm_tf.detectors.load_boxes`.
+
+    Raises:
+      errors.UserError: if the detector is unknown or cannot be downloaded.
+    """
+    return number_faces(find_all(detectors.load_boxes(detector), image))
+
+
 def number_faces(objects: detectors.Boxes) -> list[Face]:
     """The faces of one image, from left to right; those above each other from top to bottom."""
     centers = (objects.box[:, :2] + objects.box[:, 2:]) / 2

@@ -21,6 +21,15 @@ def test_number_faces_counts_from_left_to_right():
     assert faces.number_faces(boxes()) == []
 
 
+def test_find_faces_uses_named_detector(monkeypatch):
+    monkeypatch.setitem(detectors.BOXES, "face", lambda threads: DiscDetector())
+    image, truth = draw((200, 300), (200, 100, 50), (60, 80, 30))
+    found = faces.find_faces(image)
+    np.testing.assert_allclose([face.box for face in found], truth[::-1], rtol=1e-6)
+    with pytest.raises(errors.UserError, match="There is no detector 'head'"):
+        faces.find_faces(image, "head")
+
+
 def test_choose_faces_by_size_number_or_all():
     numbered = faces.number_faces(boxes([200, 0, 240, 40], [10, 0, 50, 40], [100, 0, 180, 80]))
 
