@@ -17,7 +17,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -57,6 +57,18 @@ class Motion(NamedTuple):
     starts: tuple[int, ...]
     fps: Fraction
     model: str
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yields value and Jacobian of `size` frames after the other, the last batch smaller."""
+        for start in range(0, len(self.value), size):
+            stop = start + size
+            yield self.value[start:stop], None if self.jacobian is None else self.jacobian[start:stop]
+
+    def first_scene(self) -> Motion:
+        """The motion up to the first cut."""
+        stop = self.starts[1] if len(self.starts) > 1 else len(self.value)
+        jacobian = None if self.jacobian is None else self.jacobian[:stop]
+        return self._replace(value=self.value[:stop], jacobian=jacobian, starts=(0,))
 
 
 class MotionRecorder:

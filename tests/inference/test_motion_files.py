@@ -64,6 +64,21 @@ def test_motion_recorder_joins_batches():
     assert recorder.motion().jacobian is None
 
 
+def test_motion_batches_and_first_scene():
+    motion = make(frames=7, starts=(0, 5))
+    recorder = motion_files.MotionRecorder(motion.fps, MODEL)
+    sizes = []
+    for batch in motion.batches(3):
+        sizes.append(len(batch[0]))
+        recorder.add(batch)
+    assert sizes == [3, 3, 1]
+    np.testing.assert_array_equal(recorder.motion().jacobian, motion.jacobian)
+    scene = motion.first_scene()
+    np.testing.assert_array_equal(scene.value, motion.value[:5])
+    assert len(scene.jacobian) == 5 and scene.starts == (0,)
+    assert len(make(starts=(0,)).first_scene().value) == 6
+
+
 def test_read_motion_rejects_other_model(tmp_path):
     path = tmp_path / "motion.npz"
     motion_files.write_motion(path, make())
