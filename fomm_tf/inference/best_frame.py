@@ -10,16 +10,20 @@ that are visible in both frames, which has the same order where all are visible.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import errors
+from fomm_tf import detectors, errors
 from fomm_tf.detectors import networks
 from fomm_tf.opencv import cv2
 
 # Frames are compared if they show at least this share of the source's visible points, and that many.
 _MIN_SHARE, _MIN_POINTS = 0.5, 3
+# Frames per call of a detector.
+_BATCH = 8
 
 
 class BestFrame(NamedTuple):
@@ -110,6 +114,36 @@ class BestFrameSearch:
         if poses[0] is None or poses[1] is None:
             return np.nan
         return float(np.sqrt(np.square(poses[0] - poses[1]).sum(axis=1).mean()))
+
+
+def find_best_frame(
+    source: np.ndarray,
+    frames: Iterable[np.ndarray],
+    detect: detectors.Detector[detectors.Points],
+    name: str = "the driving video",
+) -> BestFrame | None:
+    """Finds the best frame in one pass over a clip.
+
+    Args:
+      source: `[H, W, 3]` uint8, cropped to the object.
+      frames: the driving frames, `[H, W, 3]` uint8 each, cropped to the object.
+      detect: from `fomm_tf.detectors.load_points`, or a model's keypoints as `Points`.
+      name: of the video, for messages.
+
+    Returns:
+      The best frame, or None if the source does not show enough points.
+
+    Raises:
+      errors.UserError: if no frame can be compared with the source.
+    """
+    points = detect([source])
+    search = BestFrameSearch(points.value[0], points.visibility[0])
+    if not search.is_possible:
+        return None
+    stream = iter(frames)
+    while batch := list(itertools.islice(stream, _BATCH)):
+        search.add(*detect(batch))
+    return search.result(name)
 
 
 def _are_visible(points: np.ndarray, visibility: np.ndarray | None) -> np.ndarray:

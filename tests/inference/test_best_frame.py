@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.spatial
 
-from fomm_tf import errors
+from fomm_tf import detectors, errors
 from fomm_tf.inference import best_frame
 
 POINTS = np.random.default_rng(3).normal(size=[68, 2])
@@ -93,6 +93,24 @@ def test_best_frame_does_not_depend_on_batches():
     for start in range(0, 20, 7):
         finder.add(clip[start : start + 7])
     assert finder.result() == search(pose(0.3), clip)
+
+
+def test_find_best_frame_reads_clip_once():
+    """Frames are stand-ins that hold the index of their pose."""
+    poses = [pose(0.2), *draw_clip(20)]
+    seen = []
+
+    def detect(frames):
+        seen.extend(int(frame[0, 0, 0]) for frame in frames)
+        value = np.stack([poses[int(frame[0, 0, 0])] for frame in frames])
+        return detectors.Points(value, np.ones(value.shape[:2]))
+
+    images = [np.full([1, 1, 3], index, np.uint8) for index in range(21)]
+    found = best_frame.find_best_frame(images[0], iter(images[1:]), detect)
+    assert found == search(poses[0], np.stack(poses[1:]))
+    assert seen == list(range(21))
+    poses[0] = np.full_like(POINTS, np.nan)
+    assert best_frame.find_best_frame(images[0], iter(images[1:]), detect) is None
 
 
 def test_best_frame_describes_first_frame_and_others():
