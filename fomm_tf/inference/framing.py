@@ -160,7 +160,7 @@ class DrivingFrames:
 
     Attributes:
       crop: the squares, and which frames show the object; None if frames are fitted as they are.
-      starts: first frames of the scenes; known if `crop` is.
+      what: the object that is searched: `face`, `body` or a custom detector; `object` if none is.
 
     Warns:
       VideoNote: if `auto` finds nothing; then whole frames are used.
@@ -172,13 +172,14 @@ class DrivingFrames:
     def __init__(self, driving: video.Video, framing: Framing, trained: str, on_cut: scenes.OnCut, load: Load) -> None:
         self._driving, self._fit = driving, framing.fit
         self.crop: crops.ClipCrop | None = None
-        self.starts = [0]
+        self.what = "object"
         self._square: Square | None = None
         crop = resolve_crop(framing.driving, trained)
         if isinstance(crop, Square):
             crops.check_square(crop, driving.size, str(driving.path))
             self._square = crop
         elif crop != crops.OFF:
+            self.what = crop
             first_pass = scenes.Scenes(on_cut)
             self.crop = crops.find_squares(
                 first_pass.watch(driving),
@@ -189,7 +190,6 @@ class DrivingFrames:
                 framing.follow,
                 first_pass.starts,
             )
-            self.starts = first_pass.starts
             if self.crop is None:
                 self._report_nothing(crop, framing.driving == crops.AUTO)
 
