@@ -99,6 +99,8 @@ class SourceFrames:
             raise errors.UserError(
                 f"`face` {framing.face} needs detected faces; got none in {name}: give `crop` face, or omit `face`."
             )
+        if framing.face == faces.ALL and not framing.paste_back:
+            raise errors.UserError("`face` all needs `paste_back`, as the output shows all faces in one image.")
         targets = self.squares
         if framing.paste_back and not targets:
             if framing.fit != "crop":
@@ -135,13 +137,8 @@ class SourceFrames:
         Args:
           image: `[H, W, 3]` uint8, the source (for a source video, the frame of this moment).
           animated: `[h, w, 3]` uint8, one for each of `images`.
-
-        Raises:
-          errors.UserError: if there are several squares and they are not pasted back.
         """
         if not self._pasters:
-            if len(animated) > 1:
-                raise errors.UserError("`face` all needs `paste_back`, as the output shows all faces in one image.")
             return animated[0]
         for paster, frame in zip(self._pasters, animated, strict=True):
             image = paster(image, frame)
