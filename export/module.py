@@ -91,7 +91,7 @@ class Module:
         return {
             "image": encoded.image,
             "features": tf.cast(encoded.features, tf.float32),
-            "source_lowres": encoded.lowres,
+            "source_lowres": tf.cast(encoded.lowres, tf.float32),
             **named(encoded.keypoints, "source_"),
         }
 

@@ -81,5 +81,6 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, *keypoints))
     contents = {name: None if part is None else part.numpy().tolist() for name, part in keypoints._asdict().items()}
     files.write_json(output / "keypoints.json", contents)
-    yield f"{output / 'keypoints.png'}: the image with its keypoints ({output / 'keypoints.json'})"
+    count = len(keypoints.value)
+    yield f"{output / 'keypoints.png'}: the image with its {count} keypoints ({output / 'keypoints.json'})"
     yield f"{output / 'visualize'}: intermediate results of the model (see overview.png)"

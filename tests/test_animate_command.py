@@ -63,6 +63,11 @@ def assert_user_error(capsys, argv, *words):
         assert word in lines[0], lines[0]
 
 
+def assert_only_warns_of_objects(stderr):
+    """The weights of the tests are random, so that the model finds no object."""
+    assert all(line.startswith("fomm: warning: ") and "shows no object" in line for line in stderr.splitlines()), stderr
+
+
 def folder_of(tmp_path):
     return sorted(path.name for path in tmp_path.iterdir())
 
@@ -71,7 +76,7 @@ def folder_of(tmp_path):
 def test_animate_as_a_subprocess_prints_only_its_result(arguments, tmp_path):
     command = [sys.executable, "-m", "fomm_tf", *arguments(), "--visualize", str(tmp_path / "visualize")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    assert_only_warns_of_objects(done.stderr)
     assert done.stdout.splitlines() == ["device: CPU (TensorFlow finds no GPU)", f"{tmp_path / 'out.mp4'}: 20 frames"]
     clip = video.open_video(tmp_path / "out.mp4")
     assert (clip.fps, clip.size, clip.frame_count) == (25, (64, 64), 20)
@@ -365,7 +370,8 @@ def test_animate_portrait_by_talking_face(model, clip_name, seconds, sound, argu
         checkpoint.save(changes["run"], checkpoint.build(config.load(config.recipes()["vox-256"])), "random weights")
     options = ["--start", "2", "--duration", str(seconds), "--visualize", str(tmp_path / "visualize")]
     done = processes.run("-m", "fomm_tf", *arguments(**changes), *options)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert_only_warns_of_objects(done.stderr)
     fps, result = video.open_video(driving).fps, video.open_video(tmp_path / "out.mp4")
     count = round(fps * seconds)
     assert (result.size, result.fps, len(list(result))) == ((size, size), fps, count)
@@ -400,7 +406,8 @@ class CountingClip:
 model = animator.Animator.load(run)
 motion = animate.MotionOptions(best_frame=1000)
 count = animate.animate_file(
-    model, source, CountingClip(), animate.Output(out), model.config.animate, motion, batch_size=16
+    model, source, CountingClip(), animate.Output(out), model.config.animate,
+    motion, batch_size=16, check_inputs=False,
 )
 print(json.dumps({"count": count, "passes": passes}))
 """

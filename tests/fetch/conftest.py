@@ -72,7 +72,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
         self.close_connection = True
         if after == "interrupt":
-            time.sleep(0.1)  # for what was sent to arrive
+            while not self.server.has_arrived():
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
         if after in ("stall", "interrupt"):
             self.server.stop.wait(10)
@@ -82,13 +83,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content` at /KIND/anything; `requests` lists kinds and ranges."""
+    """Serves `content` at /KIND/anything; `requests` lists kinds and ranges.
+
+    `/interrupt` sends SIGINT to this process once `has_arrived()` says that the client has written something.
+    """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content, self.requests, self.stop = b"", [], threading.Event()
+        self.has_arrived = lambda: True
 
     def handle_error(self, request, client_address):
         pass  # the client has gone
