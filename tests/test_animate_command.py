@@ -146,6 +146,21 @@ def huge_png(path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + pieces)
 
 
+def test_animate_by_saved_motion_is_the_animation_by_its_video(arguments, capsys, tmp_path):
+    saved = tmp_path / "motion.npz"
+    options = ["--smooth", "1", "--motion-strength", "1.5", "--crop", "8,8,80,80", "--paste-back", "--no-audio"]
+    assert cli.main([*arguments(), *options, "--save-motion", str(saved)]) == 0
+    assert cli.main([*arguments(driving=saved, out=tmp_path / "again.mp4"), *options]) == 0
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "again.mp4").read_bytes()
+    assert video.open_video(tmp_path / "out.mp4").size == (96, 96)
+    assert_user_error(capsys, [*arguments(driving=saved), "--side-by-side"], "--side-by-side needs the frames")
+
+
+def test_animate_finds_best_frame_by_keypoints(arguments, capsys):
+    assert cli.main([*arguments(), "--best-frame", "auto"]) == 0
+    assert "whose keypoints are closest to the source's" in capsys.readouterr().out
+
+
 def test_animate_names_missing_files(arguments, capsys, tmp_path):
     assert_user_error(capsys, arguments(source="no.png"), "no.png")
     assert_user_error(capsys, arguments(driving="no.mp4"), "no.mp4")
@@ -207,7 +222,12 @@ def test_animate_rejects_output_that_cannot_be_written(arguments, capsys, tmp_pa
 
 def test_animate_rejects_wrong_options(arguments, capsys, tmp_path):
     for options, word in (
-        (["--best-frame", "auto"], "index of a frame, from 0"),
+        (["--best-frame", "first"], "index of a frame, from 0"),
+        (["--crop", "head"], "--crop must be auto, off, face, body"),
+        (["--face", "0"], "--face must be largest, all or the number"),
+        (["--face", "2"], "--face 2 needs detected faces"),
+        (["--smooth", "11"], "--smooth must"),
+        (["--motion-strength", "-1"], "--motion-strength must"),
         (["--best-frame", "99"], "there are 20 driving frames"),
         (["--batch-size", "0"], "--batch-size must"),
         (["--start", "99"], "99"),
@@ -384,8 +404,9 @@ class CountingClip:
             yield frame
 
 model = animator.Animator.load(run)
+motion = animate.MotionOptions(best_frame=1000)
 count = animate.animate_file(
-    model, source, CountingClip(), animate.Output(out), model.config.animate, best_frame=1000, batch_size=16
+    model, source, CountingClip(), animate.Output(out), model.config.animate, motion, batch_size=16
 )
 print(json.dumps({"count": count, "passes": passes}))
 """

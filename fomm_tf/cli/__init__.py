@@ -16,6 +16,7 @@ from fomm_tf.cli import animate, convert, evaluate, experiments, export, models,
 _COMMANDS = {
     "animate": animate.ANIMATE,
     "animate-set": animate.ANIMATE_SET,
+    "faces": animate.FACES,
     "train": training.TRAIN,
     "reconstruct": evaluate.RECONSTRUCT,
     "evaluate": evaluate.EVALUATE,

@@ -1,4 +1,4 @@
-"""`fomm animate`, `fomm animate-set` and `fomm demo`: animations of one image, of many pairs, of drawn heads."""
+"""`fomm animate`, `animate-set`, `faces` and `demo`: animations of one image, of many pairs, of drawn heads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fomm_tf.cli import options
 from fomm_tf.data import layout
 
 if TYPE_CHECKING:
-    from fomm_tf.inference import animator
+    from fomm_tf.inference import animator, framing, motion_files
 
 
 def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,8 @@ def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
     _add_shared_arguments(parser)
     text = "write keypoints, deformed source, occlusion and masks to this directory"
     parser.add_argument("--visualize", metavar="DIR", help=text)
+    text = "write the motion to this npz file, which --driving takes instead of the video"
+    parser.add_argument("--save-motion", metavar="FILE", help=text)
 
 
 def _add_animate_set_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +40,11 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
         "--best-frame",
         type=_best_frame,
         default=0,
-        metavar="off|N",
-        help="index of the driving frame whose pose is closest to the image's, from which relative motion starts "
-        "(default: off, the first frame)",
+        metavar="off|auto|N",
+        help="the driving frame whose pose is closest to the image's, from which relative motion starts: its index, or "
+        "auto to search for it (default: off, the first frame)",
     )
+    _add_framing_arguments(parser)
     add("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
     add(
         "--precision",
@@ -53,16 +56,42 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_video(parser)
 
 
+def _add_framing_arguments(parser: argparse.ArgumentParser) -> None:
+    crops = "auto|off|face|body|X,Y,W,H"
+    add = parser.add_argument_group("what is animated").add_argument
+    text = "crop image and video to a face, a body or a rectangle (default: auto, as in the model's training)"
+    add("--crop", metavar=crops, default="auto", help=text)
+    add("--crop-source", metavar=crops, help="the same for the image only (default: --crop)")
+    add("--crop-driving", metavar=crops, help="the same for the driving video only (default: --crop)")
+    add("--follow", action="store_true", help="move the crop of the driving video with the object")
+    add("--paste-back", action="store_true", help="put the animated crop back into the whole image")
+    text = "which face of the image: the largest (default), its number in fomm faces, or all with --paste-back"
+    add("--face", metavar="largest|N|all", default="largest", help=text)
+    add = parser.add_argument_group("motion").add_argument
+    text = "reduce jitter: 1 is a good value, up to 10; 0, the default, is off"
+    add("--smooth", type=float, metavar="STRENGTH", default=0.0, help=text)
+    text = "scale relative motion: above 1 exaggerates (default: 1)"
+    add("--motion-strength", type=float, metavar="FACTOR", default=1.0, help=text)
+    text = "at cuts in the driving video: restart relative motion (default), continue, or stop"
+    add("--on-cut", choices=("restart", "continue", "stop"), default="restart", help=text)
+
+
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_run(parser)
     parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="output directory (default: %(default)s)")
 
 
-def _best_frame(text: str) -> int:
-    if text == "off":
-        return 0
+def _add_faces_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="an image")
+    text = "what to find: face (default), body, or module:function for your own detector"
+    parser.add_argument("--crop", metavar="WHAT", default="face", help=text)
+
+
+def _best_frame(text: str) -> int | str:
+    if text in ("off", "auto"):
+        return 0 if text == "off" else text
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"got {text!r}; give off, or the index of a frame, from 0")
+        raise argparse.ArgumentTypeError(f"got {text!r}; give off, auto, or the index of a frame, from 0")
     return int(text)
 
 
@@ -74,10 +103,13 @@ def _run_animate(arguments: argparse.Namespace) -> None:
         from fomm_tf import visualize
 
         visualize.check_output(arguments.visualize, *inputs)
+    if arguments.save_motion is not None:
+        files.check_output(arguments.save_motion, *inputs)
     video.read_image(arguments.source)
+    _framing(arguments)
     _open_driving(arguments, arguments.driving)
     model = _load(arguments)
-    count = _animate(model, arguments, arguments.source, arguments.driving, arguments.out, arguments.visualize)
+    count = _animate(model, arguments, arguments.source, arguments.driving, arguments.out)
     if not arguments.quiet:
         print(f"{arguments.out}: {count} frames")
 
@@ -115,8 +147,34 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-def _open_driving(arguments: argparse.Namespace, path: str) -> video.Video:
+def _run_faces(arguments: argparse.Namespace) -> None:
+    image = video.read_image(arguments.image)
+    from fomm_tf.inference import faces
+
+    found = faces.find_faces(image, arguments.crop)
+    for line in faces.list_faces(faces.choose_faces(found, faces.ALL, arguments.image)):
+        print(line)
+
+
+def _open_driving(
+    arguments: argparse.Namespace, path: str, model: str | None = None
+) -> video.Video | motion_files.Motion:
+    from fomm_tf.inference import motion_files
+
+    if motion_files.is_motion_name(path):
+        return motion_files.read_motion(path, model)
     return video.open_video(path, arguments.start, arguments.duration, arguments.fps)
+
+
+def _framing(arguments: argparse.Namespace) -> framing.Framing:
+    """The options of `_add_framing_arguments` about crops, checked."""
+    from fomm_tf.inference import crops, faces, framing
+
+    source, driving = (
+        crops.parse_crop(chosen or arguments.crop) for chosen in (arguments.crop_source, arguments.crop_driving)
+    )
+    face = faces.check_choice(arguments.face)
+    return framing.Framing(source, driving, face, arguments.follow, arguments.paste_back, arguments.fit)
 
 
 def _load(arguments: argparse.Namespace) -> animator.Animator:
@@ -130,29 +188,26 @@ def _load(arguments: argparse.Namespace) -> animator.Animator:
     return model
 
 
-def _animate(
-    model: animator.Animator,
-    arguments: argparse.Namespace,
-    source: str,
-    driving: str,
-    out: str,
-    visualize: str | None = None,
-) -> int:
+def _animate(model: animator.Animator, arguments: argparse.Namespace, source: str, driving: str, out: str) -> int:
     """Animates one pair; returns the number of frames."""
     from fomm_tf.inference import animate
 
+    visualize, save = getattr(arguments, "visualize", None), getattr(arguments, "save_motion", None)
     return animate.animate_file(
         model,
         source,
-        _open_driving(arguments, driving),
+        _open_driving(arguments, driving, model.model.weights_sha256()),
         animate.Output(out, arguments.audio, arguments.side_by_side, visualize, not arguments.no_tag),
         dataclasses.replace(model.config.animate, **options.transfer_overrides(arguments)),
-        arguments.best_frame,
+        animate.MotionOptions(
+            arguments.best_frame, arguments.on_cut, arguments.smooth, arguments.motion_strength, save
+        ),
+        _framing(arguments),
         arguments.batch_size,
-        arguments.fit,
         arguments.start or 0.0,
         progress=not arguments.quiet,
         check_inputs=not arguments.quiet,
+        report=(lambda line: None) if arguments.quiet else print,
     )
 
 
@@ -161,3 +216,6 @@ ANIMATE_SET = console.Command(
     "animate many pairs of image and video, listed in a CSV file", _add_animate_set_arguments, _run_animate_set
 )
 DEMO = console.Command("draw an image and a driving video, and animate the image", _add_demo_arguments, _run_demo)
+FACES = console.Command(
+    "list the faces of an image with their numbers and boxes, from left to right", _add_faces_arguments, _run_faces
+)

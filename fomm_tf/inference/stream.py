@@ -10,13 +10,14 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from fomm_tf import config, errors, models
+from fomm_tf.inference import motion_filters, scenes
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -69,14 +70,12 @@ def render_stream(
     Raises:
       errors.UserError: if there are no driving frames, they differ in size, or there are not enough for `best_frame`.
     """
-    if batch_size < 1:
-        raise errors.UserError(f"`batch_size` must be at least 1; got {batch_size}.")
     seen, waiting = 0, []
-    for frames in _batches(driving, batch_size):
-        keypoints = model.detect(frames)
-        if initial is None and best_frame < seen + len(frames):
+    for keypoints in detect_stream(model, driving, batch_size):
+        count = len(keypoints.value)
+        if initial is None and best_frame < seen + count:
             initial = select_frame(keypoints, best_frame - seen)
-        seen += len(frames)
+        seen += count
         waiting.append(keypoints)
         while initial is not None and waiting:
             keypoints = waiting.pop(0)
@@ -84,10 +83,61 @@ def render_stream(
                 source.keypoints, keypoints, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
             )
             yield keypoints, model.render(source, transferred, details=details)
-    if not seen:
-        raise errors.UserError("driving holds no frames; give at least one.")
     if initial is None:
         raise _missing_best_frame(best_frame, seen)
+
+
+def detect_stream(
+    model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], batch_size: int = DEFAULT_BATCH_SIZE
+) -> Iterator[keypoint_ops.Keypoints]:
+    """Yields the keypoints of driving frames, batch after batch; arguments and errors are those of `render_stream`."""
+    if batch_size < 1:
+        raise errors.UserError(f"`batch_size` must be at least 1; got {batch_size}.")
+    is_empty = True
+    for frames in _batches(driving, batch_size):
+        is_empty = False
+        yield model.detect(frames)
+    if is_empty:
+        raise errors.UserError("driving holds no frames; give at least one.")
+
+
+def render_scenes(
+    model: Renderer,
+    sources: Sequence[models.EncodedSource],
+    keypoints: Iterable[keypoint_ops.Keypoints],
+    transfer: config.AnimateConfig,
+    driving: scenes.Scenes,
+    motion_strength: float = 1.0,
+    details: bool = False,
+) -> Iterator[tuple[keypoint_ops.Keypoints, list[models.Rendering]]]:
+    """Renders several sources by the same motion, scene by scene, batch after batch.
+
+    Args:
+      model: renders.
+      sources: the encoded sources, such as the faces of one image.
+      keypoints: of the driving frames in batches, from `detect_stream` or a motion file.
+      transfer: how the motion is transferred.
+      driving: the scenes, with the best frame set if it is not the first.
+      motion_strength: scales relative motion; see `fomm_tf.inference.motion_filters.scale_motion`.
+      details: fill all fields of the renderings.
+
+    Yields:
+      The keypoints of a batch of driving frames, held and smoothed, and its rendering for each source.
+
+    Raises:
+      errors.UserError: if `motion_strength` is negative.
+    """
+    for batch in keypoints:
+        held, initial = driving.advance(batch)
+        renderings = []
+        for source in sources:
+            transferred = _transfer(
+                source.keypoints, held, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
+            )
+            if transfer.mode == "relative":
+                transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
+            renderings.append(model.render(source, transferred, details=details))
+        yield held, renderings
 
 
 def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int) -> keypoint_ops.Keypoints:
@@ -110,7 +160,7 @@ def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], bes
 
 def select_frame(values: Record, index: int) -> Record:
     """Entry `index` of each batch in a NamedTuple, as NumPy, with a batch axis of 1."""
-    return type(values)(*(None if part is None else part[index : index + 1].numpy() for part in values))
+    return type(values)(*(None if part is None else np.asarray(part[index : index + 1]) for part in values))
 
 
 def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, errors, torch_import, video, weights
-from fomm_tf.inference import stream
+from fomm_tf.inference import scenes, stream
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 VECTORS = np.load(DATA / "inference.npz")
@@ -130,6 +130,24 @@ def test_animate_rejects_missing_best_frame_and_empty_stream():
         list(tiny().animate(frames(1)[0], []))
     with pytest.raises(errors.UserError, match="must be at least 1; got 0"):
         list(tiny().animate(frames(1)[0], frames(1), batch_size=0))
+
+
+def test_render_scenes_of_one_scene_is_render_stream():
+    encoded, settings, driving = tiny().encode_source(frames(1)[0]), tiny().config.animate, frames(7, seed=1)
+    expected = stream.render_stream(tiny(), encoded, driving, settings, batch_size=3)
+    keypoints = stream.detect_stream(tiny(), driving, 3)
+    rendered = stream.render_scenes(tiny(), [encoded, encoded], keypoints, settings, scenes.Scenes())
+    for (_, both), (_, rendering) in zip(rendered, expected, strict=True):
+        for each in both:
+            np.testing.assert_array_equal(each.prediction, rendering.prediction)
+
+
+def test_render_scenes_restarts_motion_at_cut():
+    encoded, settings, driving = tiny().encode_source(frames(1)[0]), tiny().config.animate, frames(6, seed=1)
+    keypoints = stream.detect_stream(tiny(), driving, 6)
+    ((_, (rendering,)),) = stream.render_scenes(tiny(), [encoded], keypoints, settings, scenes.Scenes(starts=[0, 4]))
+    ((_, second),) = stream.render_stream(tiny(), encoded, driving[4:], settings)
+    np.testing.assert_allclose(rendering.prediction[4:], second.prediction, atol=1e-5)
 
 
 def test_render_stream_rejects_frames_of_several_sizes():
