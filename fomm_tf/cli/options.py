@@ -49,9 +49,9 @@ def locate_model(name: str) -> pathlib.Path:
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """Declares the source, the driving video and the output."""
+    """Declares the source image, the driving video and the output."""
     add = parser.add_argument
-    text = "the driving video: a file, a directory of frames, a stacked png, or a motion file (npz)"
+    text = "the driving video: a file, a directory of frames, or a stacked png"
     add("--source", metavar="IMAGE", required=True, help="the image to animate")
     add("--driving", metavar="VIDEO", required=True, help=text)
     text = f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames"

@@ -100,6 +100,10 @@ class Animator:
             raise errors.UserError(f"The source must be one image, [H, W, 3]; got shape {list(image.shape)}.")
         return self._encode(self._as_batch(image, fit))
 
+    def encode_sources(self, images: Image | Sequence[Image], fit: str = "crop") -> models.EncodedSource:
+        """Computes what depends only on the sources: N images, for as many driving frames; see `encode_source`."""
+        return self._encode(self._as_batch(images, fit))
+
     def render(
         self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
     ) -> models.Rendering:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import config, errors, models
-from fomm_tf.inference import motion_filters, scenes
+from fomm_tf import config, errors, models, motion_filters
 from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
@@ -40,6 +39,18 @@ class Renderer(Protocol):
         self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
     ) -> models.Rendering:
         """Generates the source in the pose of N driving frames."""
+
+
+class Performer(Renderer, Protocol):
+    """What an `Animation` and its checks call: an `Animator`."""
+
+    config: config.Config
+
+    def encode_source(self, image: np.ndarray) -> models.EncodedSource:
+        """Computes what depends only on the source."""
+
+    def encode_sources(self, images: np.ndarray) -> models.EncodedSource:
+        """Computes what depends only on the sources of N driving frames."""
 
 
 def render_stream(
@@ -79,10 +90,7 @@ def render_stream(
         waiting.append(keypoints)
         while initial is not None and waiting:
             keypoints = waiting.pop(0)
-            transferred = _transfer(
-                source.keypoints, keypoints, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
-            )
-            yield keypoints, model.render(source, transferred, details=details)
+            yield keypoints, render_transferred(model, source, keypoints, initial, transfer, details=details)
     if initial is None:
         raise _missing_best_frame(best_frame, seen)
 
@@ -101,43 +109,35 @@ def detect_stream(
         raise errors.UserError("driving holds no frames; give at least one.")
 
 
-def render_scenes(
+def render_transferred(
     model: Renderer,
-    sources: Sequence[models.EncodedSource],
-    keypoints: Iterable[keypoint_ops.Keypoints],
+    source: models.EncodedSource,
+    driving: keypoint_ops.Keypoints,
+    initial: keypoint_ops.Keypoints,
     transfer: config.AnimateConfig,
-    driving: scenes.Scenes,
     motion_strength: float = 1.0,
     details: bool = False,
-) -> Iterator[tuple[keypoint_ops.Keypoints, list[models.Rendering]]]:
-    """Renders several sources by the same motion, scene by scene, batch after batch.
+) -> models.Rendering:
+    """Transfers the motion of N driving frames to a source, and renders it.
 
     Args:
       model: renders.
-      sources: the encoded sources, such as the faces of one image.
-      keypoints: of the driving frames in batches, from `detect_stream` or a motion file.
+      source: the encoded source, or N of them.
+      driving: keypoints of N driving frames.
+      initial: keypoints that relative motion starts from, of one frame or of N.
       transfer: how the motion is transferred.
-      driving: the scenes, with the best frame set if it is not the first.
-      motion_strength: scales relative motion; see `fomm_tf.inference.motion_filters.scale_motion`.
-      details: fill all fields of the renderings.
-
-    Yields:
-      The keypoints of a batch of driving frames, held and smoothed, and its rendering for each source.
+      motion_strength: scales relative motion; see `fomm_tf.motion_filters.scale_motion`.
+      details: fill all fields of the rendering.
 
     Raises:
       errors.UserError: if `motion_strength` is negative.
     """
-    for batch in keypoints:
-        held, initial = driving.advance(batch)
-        renderings = []
-        for source in sources:
-            transferred = _transfer(
-                source.keypoints, held, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
-            )
-            if transfer.mode == "relative":
-                transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
-            renderings.append(model.render(source, transferred, details=details))
-        yield held, renderings
+    transferred = _transfer(
+        source.keypoints, driving, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
+    )
+    if transfer.mode == "relative":
+        transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
+    return model.render(source, transferred, details=details)
 
 
 def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int) -> keypoint_ops.Keypoints:

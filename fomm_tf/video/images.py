@@ -20,7 +20,7 @@ MAX_PIXELS = 100_000_000
 # A frame, a PIL image, or the path of an image file.
 ImageLike = np.ndarray | Image.Image | str | os.PathLike
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # Depending on the format, Pillow raises any of these for a damaged file.
 _DECODING_ERRORS = (
     *(AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
@@ -151,7 +151,7 @@ def _gray(values: np.ndarray) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray, tag: str | None = None) -> None:
-    """Writes a png or jpg file atomically.
+    """Writes a png, jpg or webp file atomically.
 
     Args:
       path: its suffix decides the format; missing parents are created.
@@ -179,9 +179,9 @@ def check_image_output(path: str | Path, *inputs: str | Path | None) -> None:
     """
     files.check_output(path, *inputs)
     path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() not in STILL_SUFFIXES:
         raise errors.UserError(
-            f"{path}: the suffix of an image must be one of {', '.join(_SUFFIXES)}; got {path.suffix!r}."
+            f"{path}: the suffix of an image must be one of {', '.join(STILL_SUFFIXES)}; got {path.suffix!r}."
         )
     if path.is_dir():
         raise errors.UserError(f"{path} is a directory; give a file name.")
@@ -194,9 +194,20 @@ def save_image(path: Path, image: np.ndarray, tag: str | None = None) -> None:
         if tag:
             text.add_text("Comment", tag)
         options = {"pnginfo": text}
+    elif path.suffix.lower() == ".webp":
+        options = {"quality": 95, "xmp": webp_comment(tag) if tag else b""}
     else:
         options = {"quality": 95, "subsampling": 0, "comment": tag or ""}
     Image.fromarray(to_uint8(image)).save(path, **options)
+
+
+def webp_comment(text: str) -> bytes:
+    """XMP metadata with a description: WebP has no comments."""
+    name = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    return (
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{name}"><rdf:Description '
+        f'xmlns:dc="http://purl.org/dc/elements/1.1/" dc:description="{text}"/></rdf:RDF></x:xmpmeta>'
+    ).encode()
 
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:

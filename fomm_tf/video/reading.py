@@ -97,6 +97,41 @@ def open_video(
         return _open_container(path, start or 0, duration, fps)
 
 
+def is_video(path: str | Path, stacked: bool = False) -> bool:
+    """Whether a file has several frames; True for a directory and for what neither is an image nor is named as one.
+
+    Args:
+      path: the file or directory.
+      stacked: whether a stacked image counts as a video; see `open_video`.
+
+    Raises:
+      UnreadableError: if the file is missing, or an image that cannot be opened.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return True
+    files.check_readable(path)
+    with files.convert_read_errors(path):
+        image = images.open_image(path)
+        if image is None:
+            return not formats.is_image_name(path)
+        with image, images.convert_decoding_errors(path):
+            if image.format in _FFMPEG_FORMATS:
+                return getattr(image, "n_frames", 2) > 1
+            height, width = images.displayed_size(image)
+            return animations.is_animated(image) or (stacked and width > height and width % height == 0)
+
+
+def open_still(path: str | Path, fps: float | Fraction = timing.DEFAULT_FPS) -> Video:
+    """An image as a video of one frame.
+
+    Raises:
+      UnreadableError: if it cannot be read.
+    """
+    frame = images.read_image(path)
+    return Video(Path(path), frame_rate(fps), frame.shape[:2], 1, False, lambda: iter([frame]))
+
+
 def frame_rate(fps: float | Fraction) -> Fraction:
     """The exact rate of `fps`: 29.97002997 is 30000/1001.
 

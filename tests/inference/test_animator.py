@@ -132,20 +132,22 @@ def test_animate_rejects_missing_best_frame_and_empty_stream():
         list(tiny().animate(frames(1)[0], frames(1), batch_size=0))
 
 
-def test_render_scenes_of_one_scene_is_render_stream():
+def render_scenes(encoded, settings, driving, watch, batch_size):
+    for keypoints in stream.detect_stream(tiny(), driving, batch_size):
+        yield stream.render_transferred(tiny(), encoded, *watch.advance(keypoints), settings)
+
+
+def test_rendering_of_one_scene_is_render_stream():
     encoded, settings, driving = tiny().encode_source(frames(1)[0]), tiny().config.animate, frames(7, seed=1)
     expected = stream.render_stream(tiny(), encoded, driving, settings, batch_size=3)
-    keypoints = stream.detect_stream(tiny(), driving, 3)
-    rendered = stream.render_scenes(tiny(), [encoded, encoded], keypoints, settings, scenes.Scenes())
-    for (_, both), (_, rendering) in zip(rendered, expected, strict=True):
-        for each in both:
-            np.testing.assert_array_equal(each.prediction, rendering.prediction)
+    rendered = render_scenes(encoded, settings, driving, scenes.Scenes(), 3)
+    for rendering, (_, same) in zip(rendered, expected, strict=True):
+        np.testing.assert_array_equal(rendering.prediction, same.prediction)
 
 
-def test_render_scenes_restarts_motion_at_cut():
+def test_rendering_restarts_motion_at_cut():
     encoded, settings, driving = tiny().encode_source(frames(1)[0]), tiny().config.animate, frames(6, seed=1)
-    keypoints = stream.detect_stream(tiny(), driving, 6)
-    ((_, (rendering,)),) = stream.render_scenes(tiny(), [encoded], keypoints, settings, scenes.Scenes(starts=[0, 4]))
+    (rendering,) = render_scenes(encoded, settings, driving, scenes.Scenes(starts=[0, 4]), 6)
     ((_, second),) = stream.render_stream(tiny(), encoded, driving[4:], settings)
     np.testing.assert_allclose(rendering.prediction[4:], second.prediction, atol=1e-5)
 
