@@ -12,7 +12,7 @@ from fomm_tf.cli import options
 from fomm_tf.data import layout
 
 if TYPE_CHECKING:
-    from fomm_tf.inference import animator, framing, motion_files
+    from fomm_tf.inference import animator, motion_files
 
 # In seconds: at least one frame is read.
 _ONE_FRAME = 1e-6
@@ -54,7 +54,8 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
         help="the driving frame whose pose is closest to the image's, from which relative motion starts: its index, or "
         "auto to search for it (default: off, the first frame)",
     )
-    _add_framing_arguments(parser)
+    options.add_framing(parser, "auto, as in the model's training")
+    _add_motion_arguments(parser)
     add("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
     add(
         "--precision",
@@ -68,22 +69,8 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     add("--audio-from", choices=("auto", "driving", "source"), default="auto", help=text)
 
 
-def _add_framing_arguments(parser: argparse.ArgumentParser) -> None:
-    crops = "auto|off|face|body|X,Y,W,H"
-    add = parser.add_argument_group("what is animated").add_argument
-    text = "crop source and driving video to a face, a body or a rectangle (default: auto, as in the model's training)"
-    add("--crop", metavar=crops, default="auto", help=text)
-    add("--crop-source", metavar=crops, help="the same for the source only (default: --crop)")
-    add("--crop-driving", metavar=crops, help="the same for the driving video only (default: --crop)")
-    add("--follow", action="store_true", help="move the crop of a video with the object")
-    add("--paste-back", action="store_true", help="put the animated crop back into the whole source")
-    text = "which face of a source image: the largest (default), its number in fomm faces, or all with --paste-back"
-    add("--face", metavar="largest|N|all", default="largest", help=text)
-    add = parser.add_argument_group("motion").add_argument
-    text = "reduce jitter: 1 is a good value, up to 10; 0, the default, is off"
-    add("--smooth", type=float, metavar="STRENGTH", default=0.0, help=text)
-    text = "scale relative motion: above 1 exaggerates (default: 1)"
-    add("--motion-strength", type=float, metavar="FACTOR", default=1.0, help=text)
+def _add_motion_arguments(parser: argparse.ArgumentParser) -> None:
+    add = options.add_filters(parser).add_argument
     text = "play the motion N times; 0, with a video as source, repeats it until that ends (default: 1)"
     add("--loop", type=int, metavar="N", default=1, help=text)
     add("--ping-pong", action="store_true", help="play the motion forward, then backward")
@@ -120,7 +107,7 @@ def _run_animate(arguments: argparse.Namespace) -> None:
         visualize.check_output(arguments.visualize, *inputs)
     if arguments.save_motion is not None:
         files.check_output(arguments.save_motion, *inputs)
-    _framing(arguments)
+    options.framing(arguments)
     pair = _open_pair(arguments, arguments.source, arguments.driving, arguments.out)
     if isinstance(pair.source, str):
         video.read_image(pair.source)
@@ -208,17 +195,6 @@ def _open_pair(arguments: argparse.Namespace, source: str, driving: str, out: st
     return _Pair(video.open_video(source, fps=opened.fps) if has_source_video else source, opened, has_pose_only)
 
 
-def _framing(arguments: argparse.Namespace) -> framing.Framing:
-    """The options of `_add_framing_arguments` about crops, checked."""
-    from fomm_tf.inference import crops, faces, framing
-
-    source, driving = (
-        crops.parse_crop(chosen or arguments.crop) for chosen in (arguments.crop_source, arguments.crop_driving)
-    )
-    face = faces.check_choice(arguments.face)
-    return framing.Framing(source, driving, face, arguments.follow, arguments.paste_back, arguments.fit)
-
-
 def _load(arguments: argparse.Namespace) -> animator.Animator:
     """Loads the model and prints the device."""
     from fomm_tf import checkpoint
@@ -262,7 +238,7 @@ def _animate(model: animator.Animator, arguments: argparse.Namespace, source: st
             loop=loop,
             ping_pong=arguments.ping_pong,
         ),
-        _framing(arguments),
+        options.framing(arguments),
         arguments.batch_size,
         arguments.start or 0.0,
         progress=not arguments.quiet,

@@ -61,6 +61,8 @@ def _add_client_arguments(parser: argparse.ArgumentParser) -> None:
     version.add_argument("--version", type=int, metavar="N", help="model version (default: the highest)")
     version.add_argument("--label", metavar="LABEL", help="model version with this label")
     options.add_transfer(animate, mode="relative", adapt_scale=False)
+    options.add_framing(animate, "off")
+    options.add_filters(animate)
     text = "driving frames per request (default: %(default)s)"
     add("--batch-size", type=int, metavar="N", default=clients.BATCH_SIZE, help=text)
     for option, default, text in (
@@ -129,26 +131,41 @@ def _label(text: str) -> tuple[str, int]:
 def _animate(arguments: argparse.Namespace) -> None:
     # Inputs are checked before anything is sent.
     video.check_output(arguments.out, arguments.source, arguments.driving)
+    choice = options.framing(arguments)
     source = video.read_image(arguments.source)
     driving = video.open_video(arguments.driving, arguments.start, arguments.duration, arguments.fps)
 
     from fomm_tf.serving import animation
 
+    def view(frame_size: tuple[int, int]) -> animation.Views:
+        from fomm_tf.inference import framing
+
+        # A server does not say what its model was trained on: `auto` is off.
+        frames = framing.open_source(source, arguments.source, choice, "none")
+        clip = framing.VideoFrames(driving, choice.driving, choice, "none", "continue")
+        for line in () if arguments.quiet else (*frames.describe(), *clip.describe()):
+            print(line)
+        moment, composite = next(frames.moments(frame_size)), framing.Compositor(choice)
+        return animation.Views(
+            moment.images, lambda: clip.frames(frame_size), lambda animated: composite(moment, animated)
+        )
+
     settings = animation.Options(
         relative=arguments.mode == "relative",
         adapt_scale=arguments.adapt_scale,
         batch_size=arguments.batch_size,
-        fit=arguments.fit,
         audio=arguments.audio,
         audio_start=arguments.start or 0.0,
         tag=not arguments.no_tag,
         progress=not arguments.quiet,
+        smooth=arguments.smooth,
+        motion_strength=arguments.motion_strength,
     )
     model = arguments.model, arguments.version, arguments.label
     connection = arguments.protocol, arguments.timeout, arguments.retry_timeout
     try:
         with clients.Client(arguments.server, *model, *connection) as client:
-            frame_count = animation.animate(client, source, driving, arguments.out, settings)
+            frame_count = animation.animate(client, view, driving, arguments.out, settings)
     except (clients.ArgumentError, clients.ServerError, ImportError) as error:
         raise errors.UserError(str(error)) from error
     if not arguments.quiet:

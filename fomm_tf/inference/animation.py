@@ -127,8 +127,8 @@ class Animation:
         choice = choice or framing.Framing()
         self._is_image = isinstance(source, np.ndarray)
         self._source_count = None if self._is_image else source.frame_count
-        scenes.check_loop(motion.loop, endless=not self._is_image)
-        self._source = framing.open_source(source, name, choice, trained, detectors.load_boxes)
+        scenes.check_loop(motion.loop, endless=self._is_image)
+        self._source = framing.open_source(source, name, choice, trained)
         self._composite = framing.Compositor(choice)
         self._first = next(self._source.moments(self._size))
         self._encoded = [model.encode_source(image) for image in self._first.images]
@@ -138,8 +138,7 @@ class Animation:
             self.driving_name, starts, found = "the motion file", self._driving.starts, self._driving.found
         else:
             self._driving, self.driving_name, starts = driving, str(driving.path), (0,)
-            load = detectors.load_boxes
-            self._frames = framing.VideoFrames(driving, choice.driving, choice, trained, motion.on_cut, load)
+            self._frames = framing.VideoFrames(driving, choice.driving, choice, trained, motion.on_cut)
             found = self._frames.found
         for line in (*self._source.describe(), *(self._frames.describe() if self._frames else ())):
             report(line)

@@ -126,6 +126,13 @@ def crop(frame: np.ndarray, square: Square, size: tuple[int, int]) -> np.ndarray
     return video.resize(segments.crop(frame, square, max(size), reflect=True), size)
 
 
+def center_square(frame_size: tuple[int, int]) -> Square:
+    """The part of a frame `(H, W)` that `fit` crop shows to a model of square frames."""
+    height, width = frame_size
+    side = min(height, width)
+    return Square((width - side) // 2, (height - side) // 2, side)
+
+
 def visible(frame: np.ndarray, square: Square) -> np.ndarray:
     """The part of a square that lies in the frame, as it is."""
     rows, columns = (slice(max(0, start), start + square.side) for start in (square.top, square.left))

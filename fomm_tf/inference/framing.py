@@ -90,7 +90,7 @@ class SourceImage:
       name: of the file, for messages.
       framing: the user's choice.
       trained: see `resolve_crop`.
-      load: loads a detector by its name, such as `fomm_tf.detectors.load_boxes`.
+      load: loads a detector by its name.
 
     Attributes:
       squares: one per animated face; empty if the whole image is animated.
@@ -102,7 +102,9 @@ class SourceImage:
       errors.UserError: if the chosen face is not found, or the crop cannot be used.
     """
 
-    def __init__(self, image: np.ndarray, name: str, framing: Framing, trained: str, load: Load) -> None:
+    def __init__(
+        self, image: np.ndarray, name: str, framing: Framing, trained: str, load: Load = detectors.load_boxes
+    ) -> None:
         self._image, self._framing, self._name = image, framing, name
         self.squares: list[Square] = []
         is_detected = False
@@ -170,7 +172,7 @@ class Compositor:
         if not self._paste_back:
             return animated[0]
         image = moment.original
-        squares = moment.squares or [center_square(image.shape[:2])]
+        squares = moment.squares or [crops.center_square(image.shape[:2])]
         if not self._pasters:
             self._pasters = [
                 paste.Paster(square, image.shape[:2], squares[:index] + squares[index + 1 :])
@@ -208,7 +210,13 @@ class VideoFrames:
     """
 
     def __init__(
-        self, clip: video.Video, crop: str | Square, framing: Framing, trained: str, on_cut: scenes.OnCut, load: Load
+        self,
+        clip: video.Video,
+        crop: str | Square,
+        framing: Framing,
+        trained: str,
+        on_cut: scenes.OnCut,
+        load: Load = detectors.load_boxes,
     ) -> None:
         self._clip, self._fit = clip, framing.fit
         self.found: np.ndarray | None = None
@@ -275,7 +283,7 @@ class VideoFrames:
 
 
 def open_source(
-    source: np.ndarray | video.Video, name: str, framing: Framing, trained: str, load: Load
+    source: np.ndarray | video.Video, name: str, framing: Framing, trained: str, load: Load = detectors.load_boxes
 ) -> SourceImage | VideoFrames:
     """The squares of a source: those of an image, or of a video.
 
@@ -307,10 +315,3 @@ def check_paste_back(framing: Framing) -> None:
     """
     if framing.paste_back and framing.fit != "crop":
         raise errors.UserError(f"`paste_back` without a crop needs `fit` crop; got {framing.fit}.")
-
-
-def center_square(frame_size: tuple[int, int]) -> Square:
-    """The part of a frame `(H, W)` that `fit` crop shows to a model of square frames."""
-    height, width = frame_size
-    side = min(height, width)
-    return Square((width - side) // 2, (height - side) // 2, side)
