@@ -12,7 +12,6 @@ PyAV reads and writes videos; Pillow reads and writes images (it reads their siz
 """
 
 from fomm_tf.video.animations import is_animated_file as is_animated
-from fomm_tf.video.formats import is_image_name, is_video_name
 from fomm_tf.video.images import (
     MAX_PIXELS,
     ImageLike,
@@ -24,7 +23,7 @@ from fomm_tf.video.images import (
     to_uint8,
     write_image,
 )
-from fomm_tf.video.reading import Video, VideoNote, is_video, open_still, open_video
+from fomm_tf.video.reading import Video, VideoNote, is_image_name, is_video, is_video_name, open_still, open_video
 from fomm_tf.video.timing import DEFAULT_FPS
 from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, is_still_output, write_video
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from fomm_tf import errors, files
-from fomm_tf.video import color, formats
+from fomm_tf.video import color
 
 # 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
 MAX_PIXELS = 100_000_000
@@ -26,9 +26,15 @@ _DECODING_ERRORS = (
     *(AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
     *(struct.error, zlib.error),
 )
+# Brands of a file type box, without those of AVIF, which Pillow reads itself.
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
 # Float images may exceed [0, 1] by a rounding error: a quarter of a gray level.
 _SLACK = 0.25 / 255
 _TEXT_COLOR = (30, 30, 30)
+_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:description="{}"/></rdf:RDF></x:xmpmeta>'
+)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -78,8 +84,8 @@ def open_image(path: Path) -> Image.Image | None:
       UnreadableError: if it declares more than `MAX_PIXELS` pixels, or if it is HEIC and pillow-heif is missing.
     """
     image = _open(path)
-    if image is None and formats.is_heif(path):
-        formats.register_heif(path)
+    if image is None and _is_heif(path):
+        _register_heif(path)
         image = _open(path)
     return image
 
@@ -94,6 +100,30 @@ def _open(path: Path) -> Image.Image | None:
             image.close()
             raise Image.DecompressionBombError
         return image
+
+
+def _is_heif(path: Path) -> bool:
+    """Whether a file starts like HEIC or HEIF."""
+    with path.open("rb") as file:
+        header = file.read(12)
+    return header[4:8] == b"ftyp" and header[8:12] in _HEIF_BRANDS
+
+
+def _register_heif(path: Path) -> None:
+    """Teaches Pillow to open HEIF files.
+
+    Raises:
+      UnreadableError: if pillow-heif is not installed; it names `path`.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        message = (
+            f"{path} is a HEIC image, which needs the package pillow-heif; install it (pip install pillow-heif), or "
+            "convert the image to jpg."
+        )
+        raise errors.UnreadableError(message) from None
+    pillow_heif.register_heif_opener()
 
 
 def decode_image(path: Path, image: Image.Image) -> np.ndarray:
@@ -203,11 +233,7 @@ def save_image(path: Path, image: np.ndarray, tag: str | None = None) -> None:
 
 def webp_comment(text: str) -> bytes:
     """XMP metadata with a description: WebP has no comments."""
-    name = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-    return (
-        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{name}"><rdf:Description '
-        f'xmlns:dc="http://purl.org/dc/elements/1.1/" dc:description="{text}"/></rdf:RDF></x:xmpmeta>'
-    ).encode()
+    return _XMP.format(text).encode()
 
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:
