@@ -1,7 +1,11 @@
 """Animations of drawn scenes, with a model whose answer is known: crops, faces, videos as source, loops, files."""
 
 import itertools
+import json
+import os
 import pathlib
+import subprocess
+import sys
 import warnings
 from fractions import Fraction
 
@@ -317,3 +321,19 @@ def test_animation_reads_each_driving_frame_once_more_per_choice():
     source = draw((HEIGHT, WIDTH), (160, 90, RADIUS))[0]
     run(source, driving, best_frame=2)
     assert next(passes) == 3
+
+
+@pytest.mark.slow
+def test_animation_memory_is_flat_with_all_options():
+    script = pathlib.Path(__file__).with_name("measure_memory.py")
+    path = os.pathsep.join([str(script.parents[2]), str(script.parents[1])])
+    done = subprocess.run(
+        [sys.executable, str(script), "4800"], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout.splitlines()[-1])
+    assert measured["frames"] == 4800
+    # Crops, best frame and animation.
+    assert len(measured["passes"]) >= 3
+    for resident in measured["passes"]:
+        assert max(resident[6:]) - resident[5] < 30, resident
