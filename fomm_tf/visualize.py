@@ -168,8 +168,9 @@ def draw_crops(frames: Sequence[tuple[np.ndarray, Sequence[tuple[int, int, int]]
         size = (_CROPS_HEIGHT, max(1, round(scale * frame.shape[1])))
         cell = np.ascontiguousarray(video.resize(frame, size, "stretch").copy())
         for (left, top, side), color in zip(squares, rainbow(len(squares)), strict=True):
-            corners = [(round(scale * x), round(scale * y)) for x, y in ((left, top), (left + side, top + side))]
-            cv2.rectangle(cell, *corners, color.tolist(), 2, cv2.LINE_AA)
+            ends = np.round(scale * np.array([[left, top], [left + side, top + side]])).astype(int)
+            corners = np.clip(ends, 1, np.array(size[::-1]) - 2)  # what lies beyond the frame is drawn on its edge
+            cv2.rectangle(cell, *corners.tolist(), color.tolist(), 2, cv2.LINE_AA)
         cells.append(cell)
     return _concatenate(cells, 8)
 

@@ -9,6 +9,7 @@ import sys
 import warnings
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from drawn_discs import DiscDetector, draw
@@ -306,6 +307,45 @@ def test_animate_file_of_source_video_writes_whole_frames(tmp_path):
     moving = video.open_video(tmp_path / "moving")
     assert animate_file(moving, driving, output, choice=framing.Framing(paste_back=True)) == 5
     assert video.open_video(tmp_path / "out").size == (HEIGHT, 3 * WIDTH)
+
+
+def write_tone(path, pitch):
+    """A clip of five frames with sound."""
+    with av.open(str(path), "w") as container:
+        images, sound = container.add_stream("libx264", 25), container.add_stream("aac", 48000, layout="mono")
+        images.width, images.height, images.pix_fmt = 320, 180, "yuv420p"
+        for image in walk(5):
+            container.mux(images.encode(av.VideoFrame.from_ndarray(image)))
+        tone = np.int16(9000 * np.sin(np.arange(9600) * pitch))[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(tone, "s16", "mono")
+        frame.sample_rate, frame.pts = 48000, 0
+        container.mux(sound.encode(frame))
+        container.mux(images.encode())
+        container.mux(sound.encode())
+    return video.open_video(path)
+
+
+def loudest(path):
+    """Pitch of a file's sound, in radians per sample; None without sound."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    spectrum = np.abs(np.fft.rfft(sound))
+    return spectrum.argmax() * 2 * np.pi / len(sound)
+
+
+@pytest.mark.parametrize(
+    ("audio_from", "has_sound", "pitch"),
+    [("auto", True, 0.05), ("source", True, 0.2), ("driving", False, None), ("auto", False, 0.2)],
+)
+def test_animate_file_copies_sound_of_either_video(audio_from, has_sound, pitch, tmp_path):
+    source, driving = write_tone(tmp_path / "source.mp4", 0.2), write_tone(tmp_path / "driving.mp4", 0.05)
+    if not has_sound:
+        _, driving = write_inputs(tmp_path)
+    out = tmp_path / "out.mp4"
+    animate_file(source, driving, animate.Output(str(out), audio_from=audio_from))
+    assert loudest(out) == (None if pitch is None else pytest.approx(pitch, rel=0.1))
 
 
 def test_animation_reads_each_driving_frame_once_more_per_choice():
