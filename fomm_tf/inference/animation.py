@@ -128,6 +128,7 @@ class Animation:
         self._is_image = isinstance(source, np.ndarray)
         self._source_count = None if self._is_image else source.frame_count
         scenes.check_loop(motion.loop, endless=self._is_image)
+        framing.warn_without_detectors(choice, trained)
         self._source = framing.open_source(source, name, choice, trained)
         self._composite = framing.Compositor(choice)
         self._first = next(self._source.moments(self._size))
