@@ -6,8 +6,8 @@ import itertools
 import faces
 import numpy as np
 import pytest
+from seams import seam_gradients
 from shifting_model import ShiftingModel
-from test_paste import seam_gradients
 
 from fomm_tf import config, detectors, video
 from fomm_tf.detectors import boxes as boxes_geometry
