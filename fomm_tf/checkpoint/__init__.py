@@ -6,7 +6,6 @@ Convention:
   * `best/`, of a run that was validated while it trained, is a run directory itself.
 """
 
-from fomm_tf.checkpoint.packaged import BUNDLED
 from fomm_tf.checkpoint.restoring import (
     initialize,
     load,
@@ -17,7 +16,7 @@ from fomm_tf.checkpoint.restoring import (
     stored_parts,
     stored_shapes,
 )
-from fomm_tf.checkpoint.runs import NETWORKS, Adam, Run, build
+from fomm_tf.checkpoint.runs import BUNDLED, NETWORKS, Adam, Run, build
 from fomm_tf.checkpoint.saving import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
 
 __all__ = [

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import math
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -133,6 +134,13 @@ def crop(frame: np.ndarray, region: Region, side: int) -> np.ndarray:
     origin, right, down = to_frame(corners, region) * scale - 0.5
     matrix = np.stack([right - origin, down - origin, origin], axis=1)
     return cv2.warpAffine(frame, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def are_installed() -> bool:
+    """Whether the files of `fomm fetch detectors` are in the cache, so that nothing has to be downloaded."""
+    folder = fetch.cache_folder() / "detectors"
+    members = [member for package in fetch.SETS["detectors"].packages for member in package.members]
+    return all((folder / pathlib.PurePosixPath(member).name).exists() for member in members)
 
 
 def read_file(name: str) -> bytes:
