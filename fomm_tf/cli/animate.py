@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from fomm_tf import config, console, errors, files, video
+from fomm_tf import console, errors, files, model_folders, video
 from fomm_tf.cli import options
 from fomm_tf.data import layout
 
@@ -46,12 +46,7 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_framing_arguments(parser)
     add("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
-    add(
-        "--precision",
-        choices=config.PRECISIONS,
-        default="float32",
-        help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that support it)",
-    )
+    options.add_engine(parser)
     add("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
     options.add_video(parser)
 
@@ -179,12 +174,12 @@ def _framing(arguments: argparse.Namespace) -> framing.Framing:
 
 def _load(arguments: argparse.Namespace) -> animator.Animator:
     """Loads the model and prints the device."""
-    from fomm_tf import checkpoint
     from fomm_tf.inference import animator
 
-    model = animator.Animator.load(arguments.folder or checkpoint.BUNDLED, arguments.precision)
+    folder = arguments.folder or model_folders.BUNDLED
+    model = animator.Animator.load(folder, arguments.precision, arguments.engine)
     if not arguments.quiet:
-        print(f"device: {animator.describe_device()}")
+        print(f"device: {model.engine.device()}")
     return model
 
 
@@ -196,7 +191,7 @@ def _animate(model: animator.Animator, arguments: argparse.Namespace, source: st
     return animate.animate_file(
         model,
         source,
-        _open_driving(arguments, driving, model.model.weights_sha256()),
+        _open_driving(arguments, driving, model.engine.weights_sha256()),
         animate.Output(out, arguments.audio, arguments.side_by_side, visualize, not arguments.no_tag),
         dataclasses.replace(model.config.animate, **options.transfer_overrides(arguments)),
         animate.MotionOptions(

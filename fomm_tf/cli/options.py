@@ -6,18 +6,27 @@ import argparse
 import pathlib
 import sys
 
-from fomm_tf import fetch, video
+from fomm_tf import fetch, model_folders, video
+from fomm_tf.inference import engines
 
 YES_OR_NO = argparse.BooleanOptionalAction
-_MODEL_FILES = ("config.yaml", "checkpoint", "ckpt-*", "best", "weights.npz", "README.txt")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Declares the model, by directory or by name; `resolve_model` sets `folder` for the latter."""
     add = parser.add_mutually_exclusive_group().add_argument
-    text = "the model's run directory (default: the bundled model)"
+    text = "the model's directory: a run, or what fomm export wrote (default: the bundled model)"
     add("--run", metavar="RUN", dest="folder", help=text)
     add("--model", metavar="NAME", help="a model by its name, such as vox-256; fomm models lists them")
+
+
+def add_engine(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Declares what runs the model, and in which precision; `more` are choices beside the engines and precisions."""
+    precisions = dict.fromkeys(precision for names in engines.PRECISIONS.values() for precision in names)
+    text = "what runs the networks (default: keras for a run, which the others export once; else what reads the files)"
+    parser.add_argument("--engine", choices=(*more, *engines.PRECISIONS), help=text)
+    text = "what the networks compute in (default: float32); dynamic and int8 are the 8-bit variants of fomm export"
+    parser.add_argument("--precision", choices=(*precisions, *more), help=text)
 
 
 def resolve_model(arguments: argparse.Namespace) -> None:
@@ -103,11 +112,9 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 
 
 def list_model_files(folder: str | None) -> list[pathlib.Path]:
-    """The files and directories of a run directory that loading it may read; other files may be added beside them.
+    """The files and directories of a model directory that loading it may read; see `model_folders.list_files`.
 
     Args:
-      folder: the run directory; None for the bundled model, whose files are not listed.
+      folder: the model directory; None for the bundled model, whose files are not listed.
     """
-    if folder is None:
-        return []
-    return [path for pattern in _MODEL_FILES for path in pathlib.Path(folder).glob(pattern)]
+    return [] if folder is None else model_folders.list_files(folder)

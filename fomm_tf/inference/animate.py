@@ -13,9 +13,8 @@ from fractions import Fraction
 import numpy as np
 import tqdm
 
-from fomm_tf import config, detectors, errors, files, models, video, visualize
+from fomm_tf import config, detectors, errors, files, structures, video, visualize
 from fomm_tf.inference import animator, best_frame, framing, motion_files, motion_filters, quality, scenes, stream
-from fomm_tf.ops import keypoints as keypoint_ops
 
 TAG = "animated with fomm-tf"
 _OVERVIEW_ROWS = 6
@@ -132,7 +131,7 @@ def animate_file(
     poses = quality.PoseComparison(sources[0].keypoints, best)
     tag = TAG if output.tag else None
     audio = driving.path if is_video and output.audio and driving.has_audio else None
-    recorder = motion_files.MotionRecorder(driving.fps, model.model.weights_sha256()) if motion.save else None
+    recorder = motion_files.MotionRecorder(driving.fps, model.engine.weights_sha256()) if motion.save else None
     count = 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(
@@ -152,7 +151,7 @@ def animate_file(
                 clip, shown = itertools.tee(clip)  # `shown` lags by a batch at most
             detected = stream.detect_stream(model, clip, batch_size)
         else:
-            detected = map(keypoint_ops.Keypoints._make, driving.batches(batch_size))
+            detected = map(structures.Keypoints._make, driving.batches(batch_size))
 
         def batches() -> Iterator[tuple]:
             rendered = stream.render_scenes(
@@ -160,7 +159,7 @@ def animate_file(
             )
             for keypoints, renderings in rendered:
                 poses.add(keypoints)
-                predictions = [video.to_uint8(rendering.prediction.numpy()) for rendering in renderings]
+                predictions = [video.to_uint8(np.asarray(rendering.prediction)) for rendering in renderings]
                 yield predictions, list(itertools.islice(shown, len(predictions[0]))), keypoints, renderings[0]
 
         # Three stages overlap: reading the next batch, computing a batch, writing the previous one.
@@ -205,8 +204,8 @@ def _check_options(is_video: bool, output: Output, motion: MotionOptions) -> Non
 
 
 def _record(
-    batches: Iterable[keypoint_ops.Keypoints], recorder: motion_files.MotionRecorder | None
-) -> Iterator[keypoint_ops.Keypoints]:
+    batches: Iterable[structures.Keypoints], recorder: motion_files.MotionRecorder | None
+) -> Iterator[structures.Keypoints]:
     for keypoints in batches:
         if recorder is not None:
             recorder.add(keypoints)
@@ -216,7 +215,7 @@ def _record(
 def _find_best_frame(
     model: animator.Animator,
     image: np.ndarray,
-    source: models.EncodedSource,
+    source: structures.EncodedSource,
     driving: video.Video | motion_files.Motion,
     frames: framing.DrivingFrames | None,
     motion: MotionOptions,
@@ -227,7 +226,7 @@ def _find_best_frame(
         return motion.best_frame
     size = model.config.model.frame_size
     if frames is None:
-        search = best_frame.BestFrameSearch(source.keypoints.value.numpy()[0])
+        search = best_frame.BestFrameSearch(np.asarray(source.keypoints.value)[0])
         search.add(driving.value)
         found, what = search.result("the motion file"), "keypoints"
     else:
@@ -243,7 +242,7 @@ def _find_best_frame(
             what = "keypoints"
 
             def detect_keypoints(images: list[np.ndarray]) -> detectors.Points:
-                value = model.detect(np.stack(images)).value.numpy()
+                value = np.asarray(model.detect(np.stack(images)).value)
                 return detectors.Points(value, np.ones(value.shape[:2], np.float32))
 
             found = best_frame.find_best_frame(image, watched(), detect_keypoints, str(driving.path))
@@ -269,7 +268,7 @@ def _start_at(
                 f"best_frame is {best}, counted from 0, but the motion file has {len(driving.value)} frames; give a "
                 "smaller index."
             )
-        watch.set_best(keypoint_ops.Keypoints(*keypoints), best, driving.starts)
+        watch.set_best(structures.Keypoints(*keypoints), best, driving.starts)
         return
     first = scenes.Scenes(on_cut)
     watch.set_best(
@@ -313,10 +312,10 @@ class Visualizer:
     def write(
         self,
         source: np.ndarray,
-        source_keypoints: keypoint_ops.Keypoints,
+        source_keypoints: structures.Keypoints,
         driving: np.ndarray,
-        driving_keypoints: keypoint_ops.Keypoints,
-        rendering: models.Rendering,
+        driving_keypoints: structures.Keypoints,
+        rendering: structures.Rendering,
     ) -> None:
         """Adds a frame.
 

@@ -19,7 +19,7 @@ import numpy as np
 from fomm_tf import errors
 
 if TYPE_CHECKING:
-    from fomm_tf.ops.keypoints import Keypoints
+    from fomm_tf.structures import Keypoints
 
 MAX_STRENGTH = 10.0
 # In Hz; a strength of S divides it. At rest, the lower the cutoff frequency, the less jitter is left.

@@ -9,9 +9,8 @@ import warnings
 
 import numpy as np
 
-from fomm_tf import video
+from fomm_tf import structures, video
 from fomm_tf.inference import animator
-from fomm_tf.ops import keypoints as keypoint_ops
 
 # Keypoints of an object move with it: the frame is shifted by this fraction of its side in four directions.
 _SHIFT = 0.1
@@ -58,7 +57,7 @@ def shift_error(model: animator.Animator, frame: np.ndarray) -> float:
     rows, columns = (
         np.clip(np.arange(side) - steps[:, [axis]], 0, side - 1) for axis, side in enumerate((height, width))
     )
-    value = model.detect(frame[rows[:, :, np.newaxis], columns[:, np.newaxis]]).value.numpy()
+    value = np.asarray(model.detect(frame[rows[:, :, np.newaxis], columns[:, np.newaxis]]).value)
     expected = 2 * steps[1:, np.newaxis, ::-1] / (np.array([width, height]) - 1)
     errors = np.linalg.norm(value[1:] - value[:1] - expected, axis=-1) / np.linalg.norm(expected, axis=-1)
     return float(np.median(errors))
@@ -87,11 +86,11 @@ class PoseComparison:
       best_frame: index of the driving frame that motion starts from.
     """
 
-    def __init__(self, source: keypoint_ops.Keypoints, best_frame: int) -> None:
+    def __init__(self, source: structures.Keypoints, best_frame: int) -> None:
         self._source, self._best_frame = np.asarray(source.value), best_frame
         self._distances: list[np.ndarray] = []
 
-    def add(self, driving: keypoint_ops.Keypoints) -> None:
+    def add(self, driving: structures.Keypoints) -> None:
         """Adds the keypoints of the next N driving frames."""
         self._distances.append(pose_distance(self._source, np.asarray(driving.value)))
 

@@ -14,44 +14,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
-import tensorflow as tf
 
-from fomm_tf import config, errors, models
-from fomm_tf.inference import motion_filters, scenes
-from fomm_tf.ops import keypoints as keypoint_ops
-from fomm_tf.ops import motion
+from fomm_tf import config, errors, structures
+from fomm_tf.inference import motion_filters, motion_transfer, scenes
 
 Item = TypeVar("Item")
 Record = TypeVar("Record")
 
 DEFAULT_BATCH_SIZE = 8
 _END = object()
-# Compiled, since executing its small operations eagerly takes several times as long.
-_transfer = tf.function(motion.transfer, autograph=False)
 
 
 class Renderer(Protocol):
     """What the stream calls: an `Animator`, or a `FirstOrderMotionModel` for frames of its size."""
 
-    def detect(self, frames: np.ndarray) -> keypoint_ops.Keypoints:
+    def detect(self, frames: np.ndarray) -> structures.Keypoints:
         """Finds the keypoints of N frames."""
 
     def render(
-        self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
-    ) -> models.Rendering:
+        self, source: structures.EncodedSource, keypoints: structures.Keypoints, details: bool = False
+    ) -> structures.Rendering:
         """Generates the source in the pose of N driving frames."""
 
 
 def render_stream(
     model: Renderer,
-    source: models.EncodedSource,
-    driving: Iterable[np.ndarray | tf.Tensor],
+    source: structures.EncodedSource,
+    driving: Iterable[np.ndarray],
     transfer: config.AnimateConfig,
     best_frame: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     details: bool = False,
-    initial: keypoint_ops.Keypoints | None = None,
-) -> Iterator[tuple[keypoint_ops.Keypoints, models.Rendering]]:
+    initial: structures.Keypoints | None = None,
+) -> Iterator[tuple[structures.Keypoints, structures.Rendering]]:
     """Renders batch after batch.
 
     Args:
@@ -79,17 +74,15 @@ def render_stream(
         waiting.append(keypoints)
         while initial is not None and waiting:
             keypoints = waiting.pop(0)
-            transferred = _transfer(
-                source.keypoints, keypoints, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
-            )
+            transferred = motion_transfer.transfer(source.keypoints, keypoints, initial, transfer)
             yield keypoints, model.render(source, transferred, details=details)
     if initial is None:
         raise _missing_best_frame(best_frame, seen)
 
 
 def detect_stream(
-    model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], batch_size: int = DEFAULT_BATCH_SIZE
-) -> Iterator[keypoint_ops.Keypoints]:
+    model: Renderer, driving: Iterable[np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
+) -> Iterator[structures.Keypoints]:
     """Yields the keypoints of driving frames, batch after batch; arguments and errors are those of `render_stream`."""
     if batch_size < 1:
         raise errors.UserError(f"`batch_size` must be at least 1; got {batch_size}.")
@@ -103,13 +96,13 @@ def detect_stream(
 
 def render_scenes(
     model: Renderer,
-    sources: Sequence[models.EncodedSource],
-    keypoints: Iterable[keypoint_ops.Keypoints],
+    sources: Sequence[structures.EncodedSource],
+    keypoints: Iterable[structures.Keypoints],
     transfer: config.AnimateConfig,
     driving: scenes.Scenes,
     motion_strength: float = 1.0,
     details: bool = False,
-) -> Iterator[tuple[keypoint_ops.Keypoints, list[models.Rendering]]]:
+) -> Iterator[tuple[structures.Keypoints, list[structures.Rendering]]]:
     """Renders several sources by the same motion, scene by scene, batch after batch.
 
     Args:
@@ -131,16 +124,14 @@ def render_scenes(
         held, initial = driving.advance(batch)
         renderings = []
         for source in sources:
-            transferred = _transfer(
-                source.keypoints, held, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
-            )
+            transferred = motion_transfer.transfer(source.keypoints, held, initial, transfer)
             if transfer.mode == "relative":
                 transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
             renderings.append(model.render(source, transferred, details=details))
         yield held, renderings
 
 
-def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int) -> keypoint_ops.Keypoints:
+def find_initial(model: Renderer, driving: Iterable[np.ndarray], best_frame: int) -> structures.Keypoints:
     """Finds the keypoints of one driving frame, of batch 1.
 
     Args:
@@ -191,7 +182,7 @@ def _missing_best_frame(best_frame: int, count: int) -> errors.UserError:
     )
 
 
-def _batches(frames: Iterable[np.ndarray | tf.Tensor], size: int) -> Iterator[np.ndarray]:
+def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Frames in stacks of `size`, the last one smaller."""
     stream = iter(frames)
     while batch := [np.asarray(frame) for frame in itertools.islice(stream, size)]:
