@@ -126,7 +126,7 @@ def export_once(export, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_files(export_once, tmp_path_factory):
-    """A randomly initialized model for frames of 32 x 32, as a `run` or as `fomm export` writes it in float32."""
+    """A model of random weights for frames of 32 x 32, as a `run` or as `fomm export` writes it in float32."""
     from fomm_tf import checkpoint, config
 
     folder = tmp_path_factory.mktemp("small") / "run"
@@ -134,10 +134,13 @@ def small_files(export_once, tmp_path_factory):
 
     def make(form):
         if not folder.exists():
+            import model_list
             import tensorflow as tf
 
             tf.keras.utils.set_random_seed(1)
-            checkpoint.save(folder, checkpoint.build(settings), "for tests")
+            run = checkpoint.build(settings)
+            model_list.shake([variable for network in run.model.layers for variable in network.weights], 0.05)
+            checkpoint.save(folder, run, "for tests")
         variants = [] if form == "saved_model" else ["--variants", "float32"]
         line = ["--run", folder, "--to", form, *variants, "--no-verify"]
         return folder if form == "run" else export_once(f"small-{form}", *line)[0]
