@@ -12,6 +12,8 @@ from fomm_tf.cli import options
 from fomm_tf.data import layout
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fomm_tf.inference import animator, framing, motion_files
 
 
@@ -46,7 +48,7 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_framing_arguments(parser)
     add("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
-    options.add_engine(parser)
+    options.add_engine(parser, auto=True)
     add("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
     options.add_video(parser)
 
@@ -103,7 +105,7 @@ def _run_animate(arguments: argparse.Namespace) -> None:
     video.read_image(arguments.source)
     _framing(arguments)
     _open_driving(arguments, arguments.driving)
-    model = _load(arguments)
+    model = _load(arguments, arguments.source)
     count = _animate(model, arguments, arguments.source, arguments.driving, arguments.out)
     if not arguments.quiet:
         print(f"{arguments.out}: {count} frames")
@@ -118,7 +120,7 @@ def _run_animate_set(arguments: argparse.Namespace) -> None:
     used = [data / path for pair in pairs for path in pair if path]
     inputs = files.Inputs([arguments.pairs, *used, *options.list_model_files(arguments.folder)])
     targets = [out / f"{pair.name}.mp4" for pair in pairs]
-    model = _load(arguments)
+    model = _load(arguments, str(data / pairs[0].source))
     failures = []
     for number, (pair, target) in enumerate(zip(pairs, targets, strict=True), 1):
         try:
@@ -172,14 +174,24 @@ def _framing(arguments: argparse.Namespace) -> framing.Framing:
     return framing.Framing(source, driving, face, arguments.follow, arguments.paste_back, arguments.fit)
 
 
-def _load(arguments: argparse.Namespace) -> animator.Animator:
-    """Loads the model and prints the device."""
-    from fomm_tf.inference import animator
+def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
+    """Loads the model on the engine of the options and prints the device; engines are timed on the source."""
+    from fomm_tf.inference import animator, engines
+    from fomm_tf.inference.engines import choice
 
-    folder = arguments.folder or model_folders.BUNDLED
-    model = animator.Animator.load(folder, arguments.precision, arguments.engine)
-    if not arguments.quiet:
-        print(f"device: {model.engine.device()}")
+    report = (lambda line: None) if arguments.quiet else print
+    folder = model_folders.read(arguments.folder or model_folders.BUNDLED)
+    engine, precision = arguments.engine, arguments.precision
+    if engines.AUTO in (engine, precision):
+
+        def read_image() -> np.ndarray:
+            return video.resize(video.read_image(source), folder.config.model.frame_size, arguments.fit)
+
+        engine, precision = choice.choose(folder, engine, precision, read_image, arguments.force, report)
+    else:
+        choice.check(folder, engine, precision, arguments.force)
+    model = animator.Animator(engines.load(folder, engine, precision), folder.config)
+    report(f"device: {model.engine.device()}")
     return model
 
 

@@ -20,13 +20,22 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="NAME", help="a model by its name, such as vox-256; fomm models lists them")
 
 
-def add_engine(parser: argparse.ArgumentParser, *more: str) -> None:
-    """Declares what runs the model, and in which precision; `more` are choices beside the engines and precisions."""
+def add_engine(parser: argparse.ArgumentParser, auto: bool = False) -> None:
+    """Declares what runs the model, and in which precision; with `auto` among the choices, and `force`."""
     precisions = dict.fromkeys(precision for names in engines.PRECISIONS.values() for precision in names)
-    text = "what runs the networks (default: keras for a run, which the others export once; else what reads the files)"
-    parser.add_argument("--engine", choices=(*more, *engines.PRECISIONS), help=text)
-    text = "what the networks compute in (default: float32); dynamic and int8 are the 8-bit variants of fomm export"
+    more = [engines.AUTO] if auto else []
+    text = (
+        "what runs the networks (default: keras for a run, which is exported once for the others; for exported files, "
+    )
+    text += "what reads them)"
+    text += "; auto times them once on this machine" if auto else ""
+    parser.add_argument("--engine", choices=(*engines.PRECISIONS, *more), help=text)
+    text = "what the networks compute in (default: float32"
+    text += ", or auto with --engine auto" if auto else ""
+    text += "); dynamic and int8 are the 8-bit variants of fomm export"
     parser.add_argument("--precision", choices=(*precisions, *more), help=text)
+    if auto:
+        parser.add_argument("--force", action="store_true", help="use a precision that is known to be slow on this CPU")
 
 
 def resolve_model(arguments: argparse.Namespace) -> None:

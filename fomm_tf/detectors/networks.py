@@ -172,7 +172,7 @@ class TFLiteModel:
         import tensorflow as tf
 
         content = read_file(name)
-        with _suppress_stderr():
+        with suppress_stderr():
             self._interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
         (entry,) = self._interpreter.get_input_details()
@@ -229,7 +229,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _suppress_stderr() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """Discards the process's stderr: TensorFlow Lite logs its delegates there, at any log level."""
     stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)

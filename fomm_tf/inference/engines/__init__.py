@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fomm_tf import errors, model_folders
-from fomm_tf.inference.engines.base import PRECISIONS, Engine
+from fomm_tf.inference.engines.base import AUTO, PRECISIONS, Engine
 
-__all__ = ["PRECISIONS", "Engine", "load"]
+__all__ = ["AUTO", "PRECISIONS", "Engine", "load"]
 
-_OWN = {"run": "keras", "tflite": "litert", "onnx": "onnxruntime", "saved_model": "saved_model"}
+# The engine of each kind of model directory.
+OWN = {"run": "keras", "tflite": "litert", "onnx": "onnxruntime", "saved_model": "saved_model"}
 
 
 def load(folder: model_folders.ModelFolder, engine: str | None = None, precision: str | None = None) -> Engine:
@@ -21,7 +22,7 @@ def load(folder: model_folders.ModelFolder, engine: str | None = None, precision
     Raises:
       errors.UserError: if the directory has no such engine or precision, or cannot be read.
     """
-    own = _OWN[folder.kind]
+    own = OWN[folder.kind]
     engine = engine or own
     if folder.kind == "run":
         return _load_run(folder, engine, precision or "float32")
@@ -29,7 +30,7 @@ def load(folder: model_folders.ModelFolder, engine: str | None = None, precision
         raise errors.UserError(
             f"`engine`: got {engine}; {folder.path} was exported for {own} only; choose that, or give the run."
         )
-    precision = precision or ("float32" if "float32" in folder.variants else folder.variants[0])
+    precision = precision or default_precision(folder)
     if precision not in folder.variants:
         raise errors.UserError(
             f"`precision`: got {precision}; {folder.path} has {', '.join(folder.variants)}; choose one of these, or "
@@ -42,6 +43,11 @@ def load(folder: model_folders.ModelFolder, engine: str | None = None, precision
     from fomm_tf.inference.engines import stages
 
     return stages.StageEngine(folder, precision)
+
+
+def default_precision(folder: model_folders.ModelFolder) -> str:
+    """float32, or the first variant of exported files without it."""
+    return folder.variants[0] if folder.variants and "float32" not in folder.variants else "float32"
 
 
 def _load_run(folder: model_folders.ModelFolder, engine: str, precision: str) -> Engine:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
+AUTO = "auto"
 # What each engine can compute in. Those of exported files are the variants of `fomm export`: `dynamic` stores 8-bit
 # weights and quantizes activations while it runs, `int8` is calibrated when it is exported.
 PRECISIONS = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fomm_tf import errors, model_folders, workers
+from fomm_tf.detectors import networks
 from fomm_tf.export import runner
 from fomm_tf.inference.engines import base
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
@@ -31,7 +32,7 @@ class StageEngine(base.Engine):
 
     def __init__(self, folder: model_folders.ModelFolder, precision: str) -> None:
         self.name, self.precision = "litert" if folder.kind == "tflite" else "onnxruntime", precision
-        self._weights_sha256 = folder.weights_sha256
+        self._weights_sha256, self._started = folder.weights_sha256, set()
         self._pipeline = runner.Pipeline(folder.path, precision, workers.available_cores())
         inputs = self._pipeline.description["stages"]["detector"]["inputs"]
         # onnxruntime takes all frames at once; ai-edge-litert would allocate its tensors again for each number of them.
@@ -71,10 +72,15 @@ class StageEngine(base.Engine):
         return f"CPU ({_PACKAGES[self.name]}, {self.precision})"
 
     def _run(self, stage: str, tensors: Mapping[str, np.ndarray]) -> runner.Arrays:
-        try:
+        if stage in self._started:
             return self._pipeline.run(stage, tensors)
+        try:
+            with networks.suppress_stderr():
+                outputs = self._pipeline.run(stage, tensors)
         except ModuleNotFoundError as error:
             raise missing(self.name) from error
+        self._started.add(stage)
+        return outputs
 
     def _split(self, batch: np.ndarray) -> list[np.ndarray]:
         size = self._size or len(batch)
