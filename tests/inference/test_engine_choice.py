@@ -1,4 +1,4 @@
-"""The choice of an engine: what is slow on a CPU is left out or refused; the rest is timed once, within a quality bound."""
+"""Choice of an engine: what is slow on a CPU is left out or refused; the rest is timed once, within a quality bound."""
 
 import time
 
