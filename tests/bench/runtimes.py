@@ -1,6 +1,7 @@
 """Runtimes that fomm-tf does not use, for `exports.py`: they run the ONNX files of `fomm export`, stage by stage.
 
-OpenVINO, ncnn (converted by pnnx) and 8-bit ONNX files are timed if they are installed: `pip install openvino ncnn pnnx`.
+OpenVINO, ncnn (converted by pnnx) and 8-bit ONNX files are timed if their packages are installed:
+`pip install openvino ncnn pnnx`.
 A stage that a runtime cannot read runs in onnxruntime, and its line says so.
 """
 
@@ -52,7 +53,7 @@ class OtherPipeline(runner.Pipeline):
         def open_stage(name):
             try:
                 return open_other(pathlib.Path(folder) / f"{name}-float32.onnx", inputs[name], threads)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.replaced[name] = next(iter(str(error).splitlines()), type(error).__name__)
                 return open_onnx(name)
 
@@ -122,9 +123,7 @@ def _open_ncnn(kind, path, inputs, threads):
         folder.mkdir()
         shutil.copy(path, folder / "stage.onnx")
         shapes = ",".join(f"[{','.join(map(str, value.shape))}]f32" for value in inputs.values())
-        program = shutil.which("pnnx") or str(
-            pathlib.Path(importlib.util.find_spec("pnnx").origin).parents[1] / "bin/pnnx"
-        )
+        program = pathlib.Path(importlib.util.find_spec("pnnx").origin).parent / "pnnx"
         subprocess.run([program, "stage.onnx", f"inputshape={shapes}"], cwd=folder, check=True, capture_output=True)
     net = ncnn.Net()
     net.opt.num_threads, net.opt.use_bf16_storage = threads, kind.endswith("bfloat16")
