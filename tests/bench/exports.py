@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 import harness
 import numpy as np
@@ -22,7 +23,6 @@ from fomm_tf.export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf.models import blocks
 
 KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
-REPEATS = 3
 
 
 def keras_parts(built, inputs):
@@ -36,7 +36,7 @@ def keras_parts(built, inputs):
     return parts | {"keras: driving frame": part([name for name in stages.NAMES if name != "source_encoder"])}
 
 
-def file_parts(kind, folder, inputs, image, frame, expected):
+def file_parts(kind, folder, inputs, image, frame, expected, repeats):
     """name -> `Part` of one variant's files; prints how far its frame is from the expected one."""
     if kind in runtimes.KINDS:
         chain = runtimes.OtherPipeline(kind, folder, inputs, os.cpu_count())
@@ -48,11 +48,11 @@ def file_parts(kind, folder, inputs, image, frame, expected):
     psnr = float(tf.image.psnr(calls["driving frame"](), expected, 1.0))
     replaced = [f"; {stage} in onnxruntime: {why}" for stage, why in getattr(chain, "replaced", {}).items()]
     print(f"{kind}: {psnr:.1f} dB from Keras{''.join(replaced)}", flush=True)
-    return {f"{kind}: {name}": repeated(call) for name, call in calls.items()}
+    return {f"{kind}: {name}": repeated(call, repeats) for name, call in calls.items()}
 
 
-def repeated(call):
-    return harness.Part(lambda: [call() for _ in range(REPEATS)], REPEATS, before=call)
+def repeated(call, repeats):
+    return harness.Part(lambda: [call() for _ in range(repeats)], repeats, before=call)
 
 
 def main():
@@ -67,6 +67,9 @@ def main():
         metavar="KIND",
         help=f"of {' '.join(known)} (default: exports)",
     )
+    parser.add_argument("--repeats", type=int, default=3, help="calls in a row (default: %(default)s)")
+    text = "what is measured: wall, or cpu (of all threads, by the cores) where others load the machine (default: wall)"
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help=text)
     parser.add_argument("--files", type=pathlib.Path, help="keep the exported files here, and use those that are here")
     arguments = parser.parse_args()
     wanted = dict.fromkeys("onnx-float32" if kind in runtimes.KINDS else kind for kind in arguments.kinds)
@@ -93,8 +96,9 @@ def main():
             )
         for kind in arguments.kinds:
             files = folder / ("onnx-float32" if kind in runtimes.KINDS else kind)
-            parts |= file_parts(kind, files, inputs, image, frame, expected)
-        records = harness.measure(parts, arguments.rounds)
+            parts |= file_parts(kind, files, inputs, image, frame, expected, arguments.repeats)
+        clock = harness.cpu_clock if arguments.clock == "cpu" else time.perf_counter
+        records = harness.measure(parts, arguments.rounds, clock)
         for kind in arguments.kinds:
             files = [*(folder / kind).glob("*.tflite"), *(folder / kind).glob("*.onnx")]
             size = sum(file.stat().st_size for file in files if not file.name.startswith("animate")) / 1e6
