@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fomm_tf import console, errors, files, model_folders, video
 from fomm_tf.cli import options
@@ -14,11 +14,21 @@ from fomm_tf.data import layout
 if TYPE_CHECKING:
     import numpy as np
 
-    from fomm_tf.inference import animator, framing, motion_files
+    from fomm_tf.inference import animator, motion_files
+
+# In seconds: at least one frame is read.
+_ONE_FRAME = 1e-6
 
 
 def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_files(parser)
+    add = parser.add_argument
+    add("--source", metavar="IMAGE|VIDEO", required=True, help="what to animate: an image, or each frame of a video")
+    text = "a video: a file, a directory of frames, or a stacked png; or one image; or a motion file (npz)"
+    add("--driving", metavar="VIDEO|IMAGE|MOTION", required=True, help=text)
+    text = (
+        f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames; .png or .jpg for one"
+    )
+    add("--out", metavar="OUT", required=True, help=f"{text} frame")
     _add_shared_arguments(parser)
     text = "write keypoints, deformed source, occlusion and masks to this directory"
     parser.add_argument("--visualize", metavar="DIR", help=text)
@@ -46,29 +56,21 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
         help="the driving frame whose pose is closest to the image's, from which relative motion starts: its index, or "
         "auto to search for it (default: off, the first frame)",
     )
-    _add_framing_arguments(parser)
+    options.add_framing(parser, "auto, as in the model's training")
+    _add_motion_arguments(parser)
     add("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
     options.add_engine(parser, auto=True)
     add("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
     options.add_video(parser)
+    text = "whose audio to copy (default: auto, the driving video's, or the source video's if that has none)"
+    add("--audio-from", choices=("auto", "driving", "source"), default="auto", help=text)
 
 
-def _add_framing_arguments(parser: argparse.ArgumentParser) -> None:
-    crops = "auto|off|face|body|X,Y,W,H"
-    add = parser.add_argument_group("what is animated").add_argument
-    text = "crop image and video to a face, a body or a rectangle (default: auto, as in the model's training)"
-    add("--crop", metavar=crops, default="auto", help=text)
-    add("--crop-source", metavar=crops, help="the same for the image only (default: --crop)")
-    add("--crop-driving", metavar=crops, help="the same for the driving video only (default: --crop)")
-    add("--follow", action="store_true", help="move the crop of the driving video with the object")
-    add("--paste-back", action="store_true", help="put the animated crop back into the whole image")
-    text = "which face of the image: the largest (default), its number in fomm faces, or all with --paste-back"
-    add("--face", metavar="largest|N|all", default="largest", help=text)
-    add = parser.add_argument_group("motion").add_argument
-    text = "reduce jitter: 1 is a good value, up to 10; 0, the default, is off"
-    add("--smooth", type=float, metavar="STRENGTH", default=0.0, help=text)
-    text = "scale relative motion: above 1 exaggerates (default: 1)"
-    add("--motion-strength", type=float, metavar="FACTOR", default=1.0, help=text)
+def _add_motion_arguments(parser: argparse.ArgumentParser) -> None:
+    add = options.add_filters(parser).add_argument
+    text = "play the motion N times; 0, with a video as source, repeats it until that ends (default: 1)"
+    add("--loop", type=int, metavar="N", default=1, help=text)
+    add("--ping-pong", action="store_true", help="play the motion forward, then backward")
     text = "at cuts in the driving video: restart relative motion (default), continue, or stop"
     add("--on-cut", choices=("restart", "continue", "stop"), default="restart", help=text)
 
@@ -95,20 +97,20 @@ def _best_frame(text: str) -> int | str:
 def _run_animate(arguments: argparse.Namespace) -> None:
     # Mistakes are reported before TensorFlow is loaded.
     inputs = [arguments.source, arguments.driving, *options.list_model_files(arguments.folder)]
-    video.check_output(arguments.out, *inputs)
+    (video.check_image_output if video.is_still_output(arguments.out) else video.check_output)(arguments.out, *inputs)
     if arguments.visualize is not None:
         from fomm_tf import visualize
 
         visualize.check_output(arguments.visualize, *inputs)
     if arguments.save_motion is not None:
         files.check_output(arguments.save_motion, *inputs)
-    video.read_image(arguments.source)
-    _framing(arguments)
-    _open_driving(arguments, arguments.driving)
-    model = _load(arguments, arguments.source)
-    count = _animate(model, arguments, arguments.source, arguments.driving, arguments.out)
+    options.framing(arguments)
+    pair = _open_pair(arguments, arguments.source, arguments.driving, arguments.out)
+    if isinstance(pair.source, str):
+        video.read_image(pair.source)
+    count = _animate(_load(arguments, arguments.source), arguments, arguments.source, arguments.driving, arguments.out)
     if not arguments.quiet:
-        print(f"{arguments.out}: {count} frames")
+        print(f"{arguments.out}: {count} frame{'s' * (count != 1)}")
 
 
 def _run_animate_set(arguments: argparse.Namespace) -> None:
@@ -153,25 +155,41 @@ def _run_faces(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-def _open_driving(
-    arguments: argparse.Namespace, path: str, model: str | None = None
-) -> video.Video | motion_files.Motion:
+class _Pair(NamedTuple):
+    """A source and what drives it.
+
+    Attributes:
+      source: the path of an image, or a video.
+      driving: a video or a motion file; an image is a video of one frame.
+      has_pose_only: whether `driving` is one frame, which has no motion.
+    """
+
+    source: str | video.Video
+    driving: video.Video | motion_files.Motion
+    has_pose_only: bool
+
+
+def _open_pair(arguments: argparse.Namespace, source: str, driving: str, out: str, model: str | None = None) -> _Pair:
     from fomm_tf.inference import motion_files
 
-    if motion_files.is_motion_name(path):
-        return motion_files.read_motion(path, model)
-    return video.open_video(path, arguments.start, arguments.duration, arguments.fps)
-
-
-def _framing(arguments: argparse.Namespace) -> framing.Framing:
-    """The options of `_add_framing_arguments` about crops, checked."""
-    from fomm_tf.inference import crops, faces, framing
-
-    source, driving = (
-        crops.parse_crop(chosen or arguments.crop) for chosen in (arguments.crop_source, arguments.crop_driving)
-    )
-    face = faces.check_choice(arguments.face)
-    return framing.Framing(source, driving, face, arguments.follow, arguments.paste_back, arguments.fit)
+    has_source_video = video.is_video(source)
+    if motion_files.is_motion_name(driving):
+        opened, has_pose_only = motion_files.read_motion(driving, model), False
+    elif not video.is_video(driving, stacked=not video.is_still_output(out)):
+        if not (has_source_video or video.is_still_output(out) or pathlib.Path(out).suffix.lower() == ".webp"):
+            raise errors.UserError(
+                f"`driving` {driving} is one image, and makes one; give `out` the suffix .png, .jpg or .webp, a video "
+                "as source, or a driving video."
+            )
+        fps = video.open_video(source, fps=arguments.fps).fps if has_source_video else video.DEFAULT_FPS
+        opened, has_pose_only = video.open_still(driving, fps), True
+    else:
+        has_pose_only = video.is_still_output(out)
+        duration = _ONE_FRAME if has_pose_only else arguments.duration
+        opened = video.open_video(driving, arguments.start, duration, arguments.fps)
+    if has_pose_only and arguments.mode == "relative":
+        raise errors.UserError("`mode` relative needs a driving video: one frame has a pose, but no motion.")
+    return _Pair(video.open_video(source, fps=opened.fps) if has_source_video else source, opened, has_pose_only)
 
 
 def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
@@ -185,7 +203,8 @@ def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
     if engines.AUTO in (engine, precision):
 
         def read_image() -> np.ndarray:
-            return video.resize(video.read_image(source), folder.config.model.frame_size, arguments.fit)
+            image = next(iter(video.open_video(source))) if video.is_video(source) else video.read_image(source)
+            return video.resize(image, folder.config.model.frame_size, arguments.fit)
 
         engine, precision = choice.choose(folder, engine, precision, read_image, arguments.force, report)
     else:
@@ -199,17 +218,35 @@ def _animate(model: animator.Animator, arguments: argparse.Namespace, source: st
     """Animates one pair; returns the number of frames."""
     from fomm_tf.inference import animate
 
-    visualize, save = getattr(arguments, "visualize", None), getattr(arguments, "save_motion", None)
+    pair = _open_pair(arguments, source, driving, out, model.engine.weights_sha256())
+    transfer = dataclasses.replace(model.config.animate, **options.transfer_overrides(arguments))
+    loop = arguments.loop
+    if pair.has_pose_only:
+        transfer = dataclasses.replace(transfer, mode="absolute")
+        loop = 1 if isinstance(pair.source, str) else 0
     return animate.animate_file(
         model,
-        source,
-        _open_driving(arguments, driving, model.engine.weights_sha256()),
-        animate.Output(out, arguments.audio, arguments.side_by_side, visualize, not arguments.no_tag),
-        dataclasses.replace(model.config.animate, **options.transfer_overrides(arguments)),
-        animate.MotionOptions(
-            arguments.best_frame, arguments.on_cut, arguments.smooth, arguments.motion_strength, save
+        pair.source,
+        pair.driving,
+        animate.Output(
+            out,
+            audio=arguments.audio,
+            side_by_side=arguments.side_by_side,
+            visualize=getattr(arguments, "visualize", None),
+            tag=not arguments.no_tag,
+            audio_from=arguments.audio_from,
+            save_motion=getattr(arguments, "save_motion", None),
         ),
-        _framing(arguments),
+        transfer,
+        animate.MotionOptions(
+            best_frame=0 if pair.has_pose_only else arguments.best_frame,
+            on_cut=arguments.on_cut,
+            smooth=arguments.smooth,
+            strength=arguments.motion_strength,
+            loop=loop,
+            ping_pong=arguments.ping_pong,
+        ),
+        options.framing(arguments),
         arguments.batch_size,
         arguments.start or 0.0,
         progress=not arguments.quiet,
@@ -218,7 +255,9 @@ def _animate(model: animator.Animator, arguments: argparse.Namespace, source: st
     )
 
 
-ANIMATE = console.Command("animate an image by the motion of a driving video", _add_animate_arguments, _run_animate)
+ANIMATE = console.Command(
+    "animate an image or a video by the motion of a driving video", _add_animate_arguments, _run_animate
+)
 ANIMATE_SET = console.Command(
     "animate many pairs of image and video, listed in a CSV file", _add_animate_set_arguments, _run_animate_set
 )

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from fomm_tf import fetch, model_folders, video
 from fomm_tf.inference import engines
+
+if TYPE_CHECKING:
+    from fomm_tf.inference.framing import Framing
 
 YES_OR_NO = argparse.BooleanOptionalAction
 
@@ -67,9 +71,9 @@ def locate_model(name: str) -> pathlib.Path:
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """Declares the source, the driving video and the output."""
+    """Declares the source image, the driving video and the output."""
     add = parser.add_argument
-    text = "the driving video: a file, a directory of frames, a stacked png, or a motion file (npz)"
+    text = "the driving video: a file, a directory of frames, or a stacked png"
     add("--source", metavar="IMAGE", required=True, help="the image to animate")
     add("--driving", metavar="VIDEO", required=True, help=text)
     text = f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames"
@@ -113,6 +117,42 @@ def transfer_overrides(arguments: argparse.Namespace) -> dict[str, object]:
     """The options of `add_transfer` that differ from the run's, as fields of `config.AnimateConfig`."""
     overrides = {"mode": arguments.mode, "adapt_scale": arguments.adapt_scale}
     return {name: value for name, value in overrides.items() if value is not None}
+
+
+def add_framing(parser: argparse.ArgumentParser, default: str) -> None:
+    """Declares what of source and driving video is animated; `default` says what `auto` means."""
+    crops = "auto|off|face|body|X,Y,W,H"
+    add = parser.add_argument_group("what is animated").add_argument
+    text = f"crop source and driving video to a face, a body or a rectangle (default: {default})"
+    add("--crop", metavar=crops, default="auto", help=text)
+    add("--crop-source", metavar=crops, help="the same for the source only (default: --crop)")
+    add("--crop-driving", metavar=crops, help="the same for the driving video only (default: --crop)")
+    add("--follow", action="store_true", help="move the crop of a video with the object")
+    add("--paste-back", action="store_true", help="put the animated crop back into the whole source")
+    text = "which face of a source image: the largest (default), its number in fomm faces, or all with --paste-back"
+    add("--face", metavar="largest|N|all", default="largest", help=text)
+
+
+def framing(arguments: argparse.Namespace) -> Framing:
+    """The options of `add_framing`, checked."""
+    from fomm_tf.inference import crops, faces
+    from fomm_tf.inference import framing as framings
+
+    source, driving = (
+        crops.parse_crop(chosen or arguments.crop) for chosen in (arguments.crop_source, arguments.crop_driving)
+    )
+    face = faces.check_choice(arguments.face)
+    return framings.Framing(source, driving, face, arguments.follow, arguments.paste_back, arguments.fit)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declares how keypoints and motion are filtered; returns the group, for more options."""
+    group = parser.add_argument_group("motion")
+    text = "reduce jitter: 1 is a good value, up to 10; 0, the default, is off"
+    group.add_argument("--smooth", type=float, metavar="STRENGTH", default=0.0, help=text)
+    text = "scale relative motion: above 1 exaggerates (default: 1)"
+    group.add_argument("--motion-strength", type=float, metavar="FACTOR", default=1.0, help=text)
+    return group
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

@@ -117,7 +117,7 @@ class ModelConfig:
       jacobian: predict Jacobians; False is the zeroth-order model.
       occlusion: predict an occlusion map.
       motion_scale: the input of the dense motion network is downsampled by this factor.
-      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.grid.to_pixels`.
+      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.to_pixels`.
       keypoint_detector: see `KeypointDetectorConfig`.
       dense_motion: see `DenseMotionConfig`.
       generator: see `GeneratorConfig`.

@@ -1,22 +1,23 @@
-"""Files to files: animates an image file by a video file or a motion file; videos of the intermediate results."""
+"""Files to files: animates images and videos by videos and motion files; writes videos of intermediate results."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import pathlib
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import tqdm
 
-from fomm_tf import config, detectors, errors, files, structures, video, visualize
-from fomm_tf.inference import animator, best_frame, framing, motion_files, motion_filters, quality, scenes, stream
+from fomm_tf import config, errors, files, video, visualize
+from fomm_tf.inference import animation, animator, framing, motion_files, quality, stream
+from fomm_tf.inference.animation import MotionOptions
 
 TAG = "animated with fomm-tf"
+AudioFrom = Literal["auto", "driving", "source"]
 _OVERVIEW_ROWS = 6
 
 
@@ -25,11 +26,13 @@ class Output:
     """What `animate_file` writes.
 
     Attributes:
-      path: the output; see `fomm_tf.video.write_video`.
-      audio: copy the driving video's audio.
+      path: the output: a video, see `fomm_tf.video.write_video`; or for one frame a png, jpg or webp file.
+      audio: copy the audio of `audio_from`.
       side_by_side: show source and driving frame to the left of the result.
       visualize: directory for videos of the intermediate results, or None.
       tag: name this program in the metadata.
+      audio_from: the file with the audio; `auto` is the driving video if it has audio, else the source video.
+      save_motion: path of a motion file to write, or None.
     """
 
     path: str
@@ -37,35 +40,17 @@ class Output:
     side_by_side: bool = False
     visualize: str | None = None
     tag: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class MotionOptions:
-    """How the driving motion is found and changed, apart from its transfer.
-
-    Attributes:
-      best_frame: index of the driving frame whose pose is closest to the source's, from which relative motion starts;
-        `auto` searches for it.
-      on_cut: what a cut in the driving video does; see `fomm_tf.inference.scenes.Scenes`.
-      smooth: strength of the One Euro filter of keypoints; 0 for none.
-      strength: scales relative motion.
-      save: path of a motion file to write, or None.
-    """
-
-    best_frame: int | str = 0
-    on_cut: scenes.OnCut = "restart"
-    smooth: float = 0.0
-    strength: float = 1.0
-    save: str | None = None
+    audio_from: AudioFrom = "auto"
+    save_motion: str | None = None
 
 
 def animate_file(
     model: animator.Animator,
-    source_path: str,
-    driving: video.Video | motion_files.Motion,
+    source: str | video.Video,
+    driving: animation.Driving,
     output: Output,
     transfer: config.AnimateConfig,
-    motion: MotionOptions = MotionOptions(),
+    motion: MotionOptions | None = None,
     choice: framing.Framing | None = None,
     batch_size: int = stream.DEFAULT_BATCH_SIZE,
     audio_start: float = 0.0,
@@ -73,15 +58,16 @@ def animate_file(
     check_inputs: bool = True,
     report: Callable[[str], object] = print,
 ) -> int:
-    """Animates an image file by a video or a motion file.
+    """Animates an image file or a video by a video or a motion file.
 
     Args:
       model: the animator.
-      source_path: the image.
+      source: the path of an image, or from `fomm_tf.video.open_video`; each frame of a video is animated by the driving
+        frame of its time, up to the end of either.
       driving: from `fomm_tf.video.open_video` or `fomm_tf.inference.motion_files.read_motion`.
       output: what to write.
       transfer: how the motion is transferred.
-      motion: how the motion is found and changed.
+      motion: how the motion is found and changed; None for the defaults.
       choice: what of the source and of the driving video is animated; None for the defaults.
       batch_size: driving frames per batch.
       audio_start: where in the driving file's audio the video begins, in seconds.
@@ -99,200 +85,124 @@ def animate_file(
       errors.UserError: for input that cannot be read or output that cannot be written; then nothing is left under the
         output's name.
     """
-    choice = choice or framing.Framing()
-    is_video = not isinstance(driving, motion_files.Motion)
-    name = str(driving.path) if is_video else "the motion file"
-    _check_options(is_video, output, motion)
-    inputs = [source_path, *([driving.path] if is_video else [])]
-    video.check_output(output.path, *inputs)
+    motion = motion or MotionOptions()
+    has_frames = not isinstance(driving, motion_files.Motion)
+    _check_options(has_frames, output, motion)
+    is_image = isinstance(source, str)
+    source_path = source if is_image else str(source.path)
+    inputs = [source_path, *([driving.path] if has_frames else [])]
+    check_output(output.path, *inputs)
     if output.visualize is not None:
         visualize.check_output(output.visualize, *inputs)
-    if motion.save is not None:
-        files.check_output(motion.save, *inputs)
-    size, trained = model.config.model.frame_size, model.config.animate.crop
-    original = video.read_image(source_path)
-    faces = framing.SourceFrames(original, str(source_path), choice, trained, detectors.load_boxes)
-    images = faces.images(original, size)
-    sources = [model.encode_source(image) for image in images]
-    for square in faces.squares:
-        report(f"{source_path}: cropped to {framing.crops.describe(square)}")
-    frames = framing.DrivingFrames(driving, choice, trained, motion.on_cut, detectors.load_boxes) if is_video else None
-    smooth = motion_filters.KeypointSmoother(motion.smooth, driving.fps) if motion.smooth else None
-    if is_video:
-        if line := frames.describe():
-            report(line)
-        watch = scenes.Scenes(motion.on_cut, found=frames.crop and frames.crop.found, smooth=smooth)
-    else:
-        driving = driving.first_scene() if motion.on_cut == "stop" else driving
-        watch = scenes.Scenes(motion.on_cut, driving.starts, smooth=smooth)
-    best = _find_best_frame(model, images[0], sources[0], driving, frames, motion, report)
-    if best:
-        _start_at(watch, best, model, driving, frames, motion.on_cut)
-    poses = quality.PoseComparison(sources[0].keypoints, best)
+    if output.save_motion is not None:
+        files.check_output(output.save_motion, *inputs)
+    performance = animation.Animation(
+        model,
+        video.read_image(source) if is_image else source,
+        source_path,
+        driving,
+        transfer,
+        motion,
+        choice,
+        batch_size,
+        report,
+    )
     tag = TAG if output.tag else None
-    audio = driving.path if is_video and output.audio and driving.has_audio else None
-    recorder = motion_files.MotionRecorder(driving.fps, model.engine.weights_sha256()) if motion.save else None
+    audio = _find_audio(None if is_image else source, driving if has_frames else None, output)
+    audio_start = audio_start if has_frames and audio == driving.path else 0.0
+    recorder = None
+    if output.save_motion is not None:
+        recorder = motion_files.MotionRecorder(driving.fps, model.engine.weights_sha256())
     count = 0
     with contextlib.ExitStack() as stack:
-        writer = stack.enter_context(
-            video.write_video(output.path, driving.fps, audio_from=audio, audio_start=audio_start, tag=tag)
-        )
+        if video.is_still_output(output.path) or (_is_webp(output.path) and performance.frame_count == 1):
+            writer = stack.enter_context(_open_still(output.path, tag))
+        else:
+            writer = stack.enter_context(
+                video.write_video(output.path, driving.fps, audio_from=audio, audio_start=audio_start, tag=tag)
+            )
         details = None
         if output.visualize is not None:
             details = stack.enter_context(
                 open_visualizer(output.visualize, driving.fps, model.config.model.occlusion, tag)
             )
-        total = driving.frame_count if is_video else len(driving.value)
+        total = performance.frame_count
         bar = stack.enter_context(tqdm.tqdm(total=total, unit="frame", disable=None if progress else True))
-        shown = itertools.repeat(images[0])
-        if is_video:
-            clip = stream.prefetch(frames.frames(size, watch), batch_size)
-            if output.side_by_side or details:
-                clip, shown = itertools.tee(clip)  # `shown` lags by a batch at most
-            detected = stream.detect_stream(model, clip, batch_size)
-        else:
-            detected = map(structures.Keypoints._make, driving.batches(batch_size))
-
-        def batches() -> Iterator[tuple]:
-            rendered = stream.render_scenes(
-                model, sources, _record(detected, recorder), transfer, watch, motion.strength, details is not None
-            )
-            for keypoints, renderings in rendered:
-                poses.add(keypoints)
-                predictions = [video.to_uint8(np.asarray(rendering.prediction)) for rendering in renderings]
-                yield predictions, list(itertools.islice(shown, len(predictions[0]))), keypoints, renderings[0]
-
-        # Three stages overlap: reading the next batch, computing a batch, writing the previous one.
-        for predictions, driving_frames, keypoints, rendering in stream.prefetch(batches(), 1):
-            for i, frame in enumerate(driving_frames):
-                result = faces.compose(original, [prediction[i] for prediction in predictions])
-                if output.side_by_side:
-                    beside = [original if choice.paste_back else images[0], frame]
-                    beside = [video.resize(image, result.shape[:2], "pad") for image in beside]
-                    result = np.concatenate([*beside, result], axis=1)
-                writer.write(result)
-                if details is not None:
-                    details.write(
-                        images[0],
-                        sources[0].keypoints,
-                        frame,
-                        stream.select_frame(keypoints, i),
-                        stream.select_frame(rendering, i),
-                    )
-            bar.update(len(driving_frames))
-            count += len(driving_frames)
+        keep_driving = output.side_by_side or details is not None
+        for frame in performance.frames(recorder, keep_driving, details is not None):
+            writer.write(_side_by_side(frame, choice) if output.side_by_side else frame.result)
+            if details is not None:
+                details.write(frame)
+            bar.update()
+            count += 1
+        if details is not None and performance.shown_crops():
+            crops = visualize.draw_crops(performance.shown_crops())
+            video.write_image(pathlib.Path(output.visualize) / visualize.CROPS, crops, tag=tag)
     if recorder is not None:
-        motion_files.write_motion(motion.save, recorder.motion(watch.starts))
-    for line in (watch.describe_cuts(name), watch.describe_missing(name, frames.what if is_video else "object")):
-        if line:
-            report(line)
-    if check_inputs and is_video:  # at the end, so that a failure is one line
-        is_good = _check_inputs(model, str(source_path), images[0], original, f"{name}, frame {best}", frames, best)
-        if is_good and transfer.mode == "relative":
-            poses.warn(name)
+        motion_files.write_motion(output.save_motion, performance.finish_motion(recorder))
+    if check_inputs:  # at the end, so that a failure is one line
+        usable = [quality.warn_about_input(model, *checked) for checked in performance.checked_images()]
+        if all(usable) and transfer.mode == "relative":
+            performance.poses.warn(performance.driving_name)
     return count
 
 
-def _check_options(is_video: bool, output: Output, motion: MotionOptions) -> None:
-    if is_video:
-        return
+def check_output(path: str, *inputs: str | pathlib.Path | None) -> None:
+    """Checks the path of a video or an image before anything is read; see `fomm_tf.video.check_output`."""
+    (video.check_image_output if video.is_still_output(path) else video.check_output)(path, *inputs)
+
+
+def _is_webp(path: str) -> bool:
+    return pathlib.Path(path).suffix.lower() == ".webp"
+
+
+class _StillWriter:
+    """Takes one frame."""
+
+    def __init__(self) -> None:
+        self.frames: list[np.ndarray] = []
+
+    def write(self, frame: np.ndarray) -> None:
+        if self.frames:
+            raise errors.UserError(
+                "`out` is one image, but the animation has more frames; give a driving image, or one of "
+                f"{', '.join(video.SUFFIXES)}, or no suffix for a directory of png frames."
+            )
+        self.frames.append(frame)
+
+
+@contextlib.contextmanager
+def _open_still(path: str, tag: str | None) -> Iterator[_StillWriter]:
+    writer = _StillWriter()
+    yield writer
+    video.write_image(path, writer.frames[0], tag)
+
+
+def _check_options(has_frames: bool, output: Output, motion: MotionOptions) -> None:
     for option, value in (("side_by_side", output.side_by_side), ("visualize", output.visualize)):
-        if value:
+        if value and not has_frames:
             raise errors.UserError(f"`{option}` needs the frames of a driving video; a motion file has none.")
-    if motion.save is not None:
+        if value and not motion.plays_once:
+            raise errors.UserError(f"`{option}` shows each driving frame once; omit `loop` and `ping_pong`.")
+    if output.save_motion is not None and not has_frames:
         raise errors.UserError("`save_motion` needs a driving video; the motion is in a file already.")
 
 
-def _record(
-    batches: Iterable[structures.Keypoints], recorder: motion_files.MotionRecorder | None
-) -> Iterator[structures.Keypoints]:
-    for keypoints in batches:
-        if recorder is not None:
-            recorder.add(keypoints)
-        yield keypoints
+def _find_audio(source: video.Video | None, driving: video.Video | None, output: Output) -> pathlib.Path | None:
+    """The file whose audio is copied, if any."""
+    if not output.audio:
+        return None
+    clips = {"driving": driving, "source": source}
+    if output.audio_from != "auto":
+        clips = {output.audio_from: clips[output.audio_from]}
+    return next((clip.path for clip in clips.values() if clip is not None and clip.has_audio), None)
 
 
-def _find_best_frame(
-    model: animator.Animator,
-    image: np.ndarray,
-    source: structures.EncodedSource,
-    driving: video.Video | motion_files.Motion,
-    frames: framing.DrivingFrames | None,
-    motion: MotionOptions,
-    report: Callable[[str], object],
-) -> int:
-    """The index of the best frame; `auto` compares landmarks, or the model's keypoints without detectors or video."""
-    if motion.best_frame != "auto":
-        return motion.best_frame
-    size = model.config.model.frame_size
-    if frames is None:
-        search = best_frame.BestFrameSearch(np.asarray(source.keypoints.value)[0])
-        search.add(driving.value)
-        found, what = search.result("the motion file"), "keypoints"
-    else:
-
-        def watched() -> Iterator[np.ndarray]:
-            return frames.frames(size, scenes.Scenes(motion.on_cut))
-
-        found, what = None, f"{frames.what} points"
-        if frames.crop is not None and f"{frames.what}-points" in detectors.POINTS:
-            detect = detectors.load_points(f"{frames.what}-points")
-            found = best_frame.find_best_frame(image, watched(), detect, str(driving.path))
-        if found is None:
-            what = "keypoints"
-
-            def detect_keypoints(images: list[np.ndarray]) -> detectors.Points:
-                value = np.asarray(model.detect(np.stack(images)).value)
-                return detectors.Points(value, np.ones(value.shape[:2], np.float32))
-
-            found = best_frame.find_best_frame(image, watched(), detect_keypoints, str(driving.path))
-        if found is None:  # the source's keypoints are all on a line
-            return 0
-    report(found.describe(what))
-    return found.index
-
-
-def _start_at(
-    watch: scenes.Scenes,
-    best: int,
-    model: animator.Animator,
-    driving: video.Video | motion_files.Motion,
-    frames: framing.DrivingFrames | None,
-    on_cut: scenes.OnCut,
-) -> None:
-    """Sets the best frame; a pass of its own keeps the renderings in step with the frames."""
-    if frames is None:
-        keypoints = next(itertools.islice(driving.batches(1), best, None), None)
-        if keypoints is None:
-            raise errors.UserError(
-                f"best_frame is {best}, counted from 0, but the motion file has {len(driving.value)} frames; give a "
-                "smaller index."
-            )
-        watch.set_best(structures.Keypoints(*keypoints), best, driving.starts)
-        return
-    first = scenes.Scenes(on_cut)
-    watch.set_best(
-        stream.find_initial(model, frames.frames(model.config.model.frame_size, first), best), best, first.starts
-    )
-
-
-def _check_inputs(
-    model: animator.Animator,
-    name: str,
-    image: np.ndarray,
-    original: np.ndarray,
-    start_name: str,
-    frames: framing.DrivingFrames,
-    best: int,
-) -> bool:
-    """Warns about the source, and about the driving frame that motion starts from; returns whether both are good."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those about the video are shown when it is animated
-        start = next(itertools.islice(frames.frames(model.config.model.frame_size), best, None), None)
-    usable = [quality.warn_about_input(model, name, image, original)]
-    if start is not None:
-        usable.append(quality.warn_about_input(model, start_name, start, start))
-    return all(usable)
+def _side_by_side(frame: animation.OutputFrame, choice: framing.Framing | None) -> np.ndarray:
+    """Source, driving frame and result in a row, as high as the result."""
+    source = frame.moment.original if choice is not None and choice.paste_back else frame.moment.images[0]
+    beside = [video.resize(image, frame.result.shape[:2], "pad") for image in (source, frame.driving)]
+    return np.concatenate([*beside, frame.result], axis=1)
 
 
 class Visualizer:
@@ -309,28 +219,14 @@ class Visualizer:
         self._rows: list[np.ndarray] = []
         self._count, self._step = 0, 1
 
-    def write(
-        self,
-        source: np.ndarray,
-        source_keypoints: structures.Keypoints,
-        driving: np.ndarray,
-        driving_keypoints: structures.Keypoints,
-        rendering: structures.Rendering,
-    ) -> None:
-        """Adds a frame.
-
-        Args:
-          source: `[H, W, 3]` uint8.
-          source_keypoints: of batch 1.
-          driving: `[H, W, 3]` uint8.
-          driving_keypoints: of batch 1.
-          rendering: of batch 1, with details, as NumPy.
-        """
+    def write(self, frame: animation.OutputFrame) -> None:
+        """Adds a frame that has its driving frame and details."""
+        source_keypoints, keypoints, rendering = frame.details
         panels = visualize.panels(
-            source,
+            frame.moment.images[0],
             source_keypoints.frame(0),
-            driving,
-            driving_keypoints.frame(0),
+            frame.driving,
+            keypoints.frame(0),
             video.to_uint8(rendering.deformed[0]),
             rendering.mask[0],
             None if rendering.occlusion is None else rendering.occlusion[0],

@@ -7,12 +7,13 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fomm_tf import config, errors, model_folders, video
-from fomm_tf.inference import engines, stream
+from fomm_tf.inference import animation, crops, engines, faces, framing, stream
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
 if TYPE_CHECKING:
@@ -120,6 +121,10 @@ class Animator:
             raise errors.UserError(f"The source must be one image, [H, W, 3]; got shape {list(image.shape)}.")
         return self.engine.encode_source(self._as_batch(image, fit))
 
+    def encode_sources(self, images: Image | Sequence[Image], fit: str = "crop") -> EncodedSource:
+        """Computes what depends only on the sources: N images, for as many driving frames; see `encode_source`."""
+        return self.engine.encode_source(self._as_batch(images, fit))
+
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
         """Generates the source in the pose of N driving frames.
 
@@ -138,37 +143,92 @@ class Animator:
     def animate(
         self,
         source_image: Image,
-        driving_frames: Iterable[Image] | str | os.PathLike,
+        driving_frames: Iterable[Image] | str | os.PathLike | video.Video,
         mode: str | None = None,
         adapt_scale: bool | None = None,
         relative_jacobian: bool | None = None,
-        best_frame: int = 0,
+        best_frame: int | str = 0,
         batch_size: int = stream.DEFAULT_BATCH_SIZE,
         fit: str = "crop",
+        *,
+        crop: str = "off",
+        crop_source: str | None = None,
+        crop_driving: str | None = None,
+        follow: bool = False,
+        face: str = "largest",
+        paste_back: bool = False,
+        smooth: float = 0.0,
+        motion_strength: float = 1.0,
+        on_cut: str = "continue",
+        loop: int = 1,
+        ping_pong: bool = False,
+        fps: float = 25.0,
     ) -> Iterator[np.ndarray]:
         """Moves an image as a video does; memory does not grow with the length of the video.
 
         Args:
-          source_image: the source.
-          driving_frames: an iterable of images, read once, or the path of a video.
+          source_image: the source; with a `fomm_tf.video.Video`, each of its frames is animated by the driving frame of
+            its time.
+          driving_frames: an iterable of images, read once, or the path of a video, or a `fomm_tf.video.Video`. With a
+            crop by a detector or a best frame, also a sequence of images, but no iterator: they are read several times.
           mode: `relative` or `absolute`; default, as for the next two arguments: the config's.
           adapt_scale: see `fomm_tf.transfer`.
           relative_jacobian: see `fomm_tf.transfer`.
-          best_frame: index of the driving frame whose pose is closest to the source's; relative motion starts from it.
+          best_frame: index of the driving frame whose pose is closest to the source's; relative motion starts from it;
+            `auto` searches for it.
           batch_size: driving frames per batch.
-          fit: how source and driving frames are brought to the model's size.
+          fit: how source and driving frames are brought to the model's size, where they are not cropped.
+          crop: `off`, `face`, `body`, `X,Y,W,H` in pixels, or `auto`, the crop of the model's training clips.
+          crop_source: the same for the source only.
+          crop_driving: the same for the driving frames only.
+          follow: move the crop of a video with the object.
+          face: `largest`, the number of a face from the left, from 1, or `all`, which needs `paste_back`.
+          paste_back: put the animated crop back into the whole source.
+          smooth: strength of the filter of keypoints; 0 for none. 1 is a good value.
+          motion_strength: scales relative motion.
+          on_cut: at cuts in the driving frames: `restart` relative motion, `continue` or `stop`.
+          loop: how often the motion is played; 0 repeats it until a source video ends.
+          ping_pong: play the motion forward, then backward.
+          fps: of driving frames that are not a video, for `smooth`.
 
         Yields:
-          Frames `[H, W, 3]` of the model's size: float32 in [0, 1] if the first driving frame is float, else uint8.
+          Frames `[H, W, 3]` of the model's size, with `paste_back` of the source's: float32 in [0, 1] if the first
+          driving frame is float, else uint8.
 
         Raises:
-          errors.UserError: if there are no driving frames, an image is not valid, or `best_frame` is out of range.
+          errors.UserError: if there are no driving frames, an image is not valid, or an argument is out of range.
         """
         chosen = {"mode": mode, "adapt_scale": adapt_scale, "relative_jacobian": relative_jacobian}
         chosen = {name: value for name, value in chosen.items() if value is not None}
         transfer = dataclasses.replace(self.config.animate, **chosen)
+        crop_source, crop_driving = (crops.parse_crop(one or crop) for one in (crop_source, crop_driving))
+        choice = framing.Framing(crop_source, crop_driving, faces.check_choice(face), follow, paste_back, fit)
+        motion = animation.MotionOptions(best_frame, on_cut, smooth, motion_strength, loop, ping_pong)
+        is_plain = motion == animation.MotionOptions(best_frame, "continue") and best_frame != "auto"
         if isinstance(driving_frames, str | os.PathLike):
             driving_frames = video.open_video(driving_frames)
+        if is_plain and choice == framing.Framing("off", "off", fit=fit) and not isinstance(source_image, video.Video):
+            yield from self._animate_frames(source_image, driving_frames, transfer, best_frame, batch_size, fit)
+            return
+        if not isinstance(source_image, video.Video):
+            source_image = _to_uint8(source_image)
+        driving, is_float = _as_video(driving_frames, fps)
+        performance = animation.Animation(
+            self, source_image, "source_image", driving, transfer, motion, choice, batch_size
+        )
+        for frame in performance.frames():
+            yield frame.result / np.float32(255) if is_float else frame.result
+
+    def _animate_frames(
+        self,
+        source_image: Image,
+        driving_frames: Iterable[Image],
+        transfer: config.AnimateConfig,
+        best_frame: int,
+        batch_size: int,
+        fit: str,
+    ) -> Iterator[np.ndarray]:
+        """`animate` without crops and filters: float frames are not rounded to uint8."""
         frames = map(video.as_frame, driving_frames)
         first = list(itertools.islice(frames, 1))
         is_float = bool(first) and _is_floating(np.asarray(first[0]))
@@ -214,6 +274,41 @@ class Animator:
         pixels = frame.astype(np.float32)
         # The interpolation may leave the frame's own range by a rounding error.
         return video.resize(pixels, size, fit).clip(min(pixels.min(), 0.0), max(pixels.max(), 1.0))
+
+
+def _to_uint8(image: Image) -> np.ndarray:
+    frame = np.asarray(video.as_frame(image))
+    if frame.ndim != 3 or frame.shape[-1] != 3 or 0 in frame.shape:
+        raise errors.UserError(f"An image must be [H, W, 3]; got shape {list(frame.shape)}.")
+    return video.to_uint8(frame)
+
+
+def _as_video(frames: Iterable[Image] | video.Video, fps: float) -> tuple[video.Video, bool]:
+    """Frames as a video, and whether they are float."""
+    if isinstance(frames, video.Video):
+        return frames, False
+    remaining = iter(frames)
+    first = next(remaining, None)
+    if first is None:
+        raise errors.UserError("driving holds no frames; give at least one.")
+    is_float = _is_floating(np.asarray(video.as_frame(first)))
+    passes = itertools.count()
+
+    def read() -> Iterator[np.ndarray]:
+        if remaining is not frames:
+            return map(_to_uint8, frames)
+        if next(passes):
+            raise errors.UserError(
+                "`driving_frames` are read several times for `crop` and `best_frame`; got an iterator: give a path, a "
+                "video or a sequence."
+            )
+        return map(_to_uint8, itertools.chain([first], remaining))
+
+    count = len(frames) if hasattr(frames, "__len__") else None
+    path = pathlib.Path("driving_frames")
+    return video.Video(
+        path, Fraction(fps).limit_denominator(1001), _to_uint8(first).shape[:2], count, False, read
+    ), is_float
 
 
 def _is_floating(frame: np.ndarray) -> bool:

@@ -19,12 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import detectors, errors, video
+from fomm_tf import detectors, errors, motion_filters, video
 from fomm_tf.data.prepare import segments
 from fomm_tf.data.prepare.segments import Square
 from fomm_tf.data.prepare.settings import Settings, choose
 from fomm_tf.detectors import boxes as box_geometry
-from fomm_tf.inference import motion_filters
 
 AUTO, OFF = "auto", "off"
 # Frames without the tracked object after which the largest object is tracked instead.
@@ -125,6 +124,19 @@ def crop(frame: np.ndarray, square: Square, size: tuple[int, int]) -> np.ndarray
       `[*size, 3]` uint8.
     """
     return video.resize(segments.crop(frame, square, max(size), reflect=True), size)
+
+
+def center_square(frame_size: tuple[int, int]) -> Square:
+    """The part of a frame `(H, W)` that `fit` crop shows to a model of square frames."""
+    height, width = frame_size
+    side = min(height, width)
+    return Square((width - side) // 2, (height - side) // 2, side)
+
+
+def visible(frame: np.ndarray, square: Square) -> np.ndarray:
+    """The part of a square that lies in the frame, as it is."""
+    rows, columns = (slice(max(0, start), start + square.side) for start in (square.top, square.left))
+    return frame[rows, columns]
 
 
 def describe(square: Square) -> str:

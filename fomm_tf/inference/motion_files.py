@@ -5,6 +5,7 @@ A motion file is an npz archive without pickled objects:
   * `value`: `[N, K, 2]` float32, the keypoints as detected, before smoothing and transfer;
   * `jacobian`: `[N, K, 2, 2]` float32; absent in models without Jacobians;
   * `starts`: `[S]` int64, rising from 0, the first frames of scenes;
+  * `found`: `[N]` bool, which frames show the object; absent if it was not searched;
   * `fps`: `[2]` int64, numerator and denominator;
   * `model`: the SHA-256 of the model's weights in hexadecimal digits: keypoints of other models mean something else.
 
@@ -33,7 +34,8 @@ SUFFIX = ".npz"
 _VERSION = 1
 # Decompressed, in bytes: an hour at 60 frames per second has 50 MB.
 _MAX_BYTES = 1 << 30
-_NAMES = {"version", "value", "jacobian", "starts", "fps", "model"}
+_NAMES = {"version", "value", "jacobian", "starts", "found", "fps", "model"}
+_OPTIONAL = {"jacobian", "found"}
 # What NumPy raises for a damaged file; its headers are parsed as Python literals.
 _UNREADABLE = (
     *(OSError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error),
@@ -50,6 +52,7 @@ class Motion(NamedTuple):
       starts: indices of the first frames of scenes; the first one is 0.
       fps: frames per second.
       model: `FirstOrderMotionModel.weights_sha256()` of the model that detected the keypoints.
+      found: `[N]` bool, which frames show the object; None if it was not searched.
     """
 
     value: np.ndarray
@@ -57,6 +60,7 @@ class Motion(NamedTuple):
     starts: tuple[int, ...]
     fps: Fraction
     model: str
+    found: np.ndarray | None = None
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Yields value and Jacobian of `size` frames after the other, the last batch smaller."""
@@ -67,8 +71,9 @@ class Motion(NamedTuple):
     def first_scene(self) -> Motion:
         """The motion up to the first cut."""
         stop = self.starts[1] if len(self.starts) > 1 else len(self.value)
-        jacobian = None if self.jacobian is None else self.jacobian[:stop]
-        return self._replace(value=self.value[:stop], jacobian=jacobian, starts=(0,))
+        parts = ("value", "jacobian", "found")
+        kept = {name: None if (part := getattr(self, name)) is None else part[:stop] for name in parts}
+        return self._replace(**kept, starts=(0,))
 
 
 class MotionRecorder:
@@ -87,12 +92,18 @@ class MotionRecorder:
         """Adds the keypoints of the next N frames."""
         self._batches.append(tuple(None if part is None else np.asarray(part, np.float32) for part in keypoints))
 
-    def motion(self, starts: Sequence[int] = (0,)) -> Motion:
-        """The motion of all frames added; `starts` are the first frames of scenes."""
+    def motion(self, starts: Sequence[int] = (0,), found: np.ndarray | None = None) -> Motion:
+        """The motion of all frames added.
+
+        Args:
+          starts: first frames of scenes.
+          found: `[N]` bool or longer, which frames show the object.
+        """
         value, jacobian = (
             None if parts[0] is None else np.concatenate(parts) for parts in zip(*self._batches, strict=True)
         )
-        return Motion(value, jacobian, tuple(starts), self._fps, self._model)
+        kept = tuple(start for start in starts if start < len(value))
+        return Motion(value, jacobian, kept, self._fps, self._model, None if found is None else found[: len(value)])
 
 
 def is_motion_name(path: str | Path) -> bool:
@@ -118,6 +129,8 @@ def write_motion(path: str | Path, motion: Motion) -> None:
     }
     if motion.jacobian is not None:
         arrays["jacobian"] = np.asarray(motion.jacobian, np.float32)
+    if motion.found is not None:
+        arrays["found"] = np.asarray(motion.found, bool)
     with files.replace_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -166,7 +179,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _parse(arrays: dict[str, np.ndarray]) -> Motion:
     """Checks the arrays of a motion file; raises ValueError with the first problem."""
-    if missing := sorted(_NAMES - {"jacobian"} - set(arrays)):
+    if missing := sorted(_NAMES - _OPTIONAL - set(arrays)):
         raise ValueError(f"{missing[0]} is missing")
     version = _integers(arrays, "version", ())
     if version != _VERSION:
@@ -186,7 +199,11 @@ def _parse(arrays: dict[str, np.ndarray]) -> Motion:
         raise ValueError(f"fps must be above 0 and at most 1000; got {numerator}/{denominator}")
     if arrays["model"].shape or arrays["model"].dtype.kind != "U":
         raise ValueError("model must be a text")
-    return Motion(value, jacobian, tuple(starts.tolist()), Fraction(numerator, denominator), str(arrays["model"]))
+    found = arrays.get("found")
+    if found is not None and (found.dtype != bool or found.shape != (frames,)):
+        raise ValueError(f"found must be [{frames}] bool; got {list(found.shape)} {found.dtype}")
+    fps = Fraction(numerator, denominator)
+    return Motion(value, jacobian, tuple(starts.tolist()), fps, str(arrays["model"]), found)
 
 
 def _check_floats(name: str, value: np.ndarray, shape: tuple[int, ...], expected: str) -> None:

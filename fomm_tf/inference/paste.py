@@ -50,15 +50,24 @@ class Paster:
     """
 
     def __init__(self, square: Square, frame_size: tuple[int, int], others: Sequence[Square] = ()) -> None:
-        self._square, self._frame_size = square, tuple(frame_size)
-        self._region = _overlap(square, frame_size)
-        self._alpha = blending_weights(square, frame_size, others)[..., np.newaxis]
+        self._square, self._frame_size, self._others = square, tuple(frame_size), others
+        self._difference: np.ndarray | None = None
+        self._place()
+
+    def move(self, square: Square) -> None:
+        """Moves the square in the frames to come; the colors of the frames so far are kept."""
+        if square != self._square:
+            self._square = square
+            self._place()
+
+    def _place(self) -> None:
+        self._region = _overlap(self._square, self._frame_size)
+        self._alpha = blending_weights(self._square, self._frame_size, self._others)[..., np.newaxis]
         blended = (self._alpha[..., 0] > 0) & (self._alpha[..., 0] < 1)
         self._strip = np.nonzero(blended)
         if len(self._strip[0]) > _SAMPLES:
             step = -(-len(self._strip[0]) // _SAMPLES)
             self._strip = tuple(index[::step] for index in self._strip)
-        self._difference: np.ndarray | None = None
 
     def reset(self) -> None:
         """Forgets the colors of the frames so far: the next one belongs to another scene."""

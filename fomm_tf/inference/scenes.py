@@ -1,4 +1,4 @@
-"""Scenes of a driving video: where cuts are, where relative motion starts, and frames without the object.
+"""Scenes of a driving video: cuts, where relative motion starts, frames without the object, and repeated motion.
 
 Each scene has its own initial frame: its first one that shows the object, or the best frame in the scene that has it.
 In frames without the object, motion holds the last good frame; before the first good frame of a scene, the source keeps
@@ -12,15 +12,15 @@ found as in `fomm_tf.data.prepare.segments`.
 
 from __future__ import annotations
 
+import itertools
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from fomm_tf import errors
+from fomm_tf import errors, motion_filters
 from fomm_tf.data.prepare import segments
-from fomm_tf.inference import motion_filters
 
 if TYPE_CHECKING:
     from fomm_tf.structures import Keypoints
@@ -177,3 +177,72 @@ class Scenes:
 
 def _copy_frame(parts: tuple, index: int) -> tuple:
     return tuple(None if part is None else np.array(part[index]) for part in parts)
+
+
+def check_loop(loop: int, endless: bool) -> None:
+    """Checks how often a motion is played.
+
+    Args:
+      loop: 0 is until the source ends.
+      endless: whether the source has no end, as an image.
+
+    Raises:
+      errors.UserError: if it is negative, or 0 for a source without end.
+    """
+    if loop < 0:
+        raise errors.UserError(f"`loop` must be 0 or more; got {loop}.")
+    if loop == 0 and endless:
+        raise errors.UserError("`loop` 0 repeats the motion until the source video ends; an image needs at least 1.")
+
+
+def count_frames(frames: int, loop: int, ping_pong: bool) -> int | None:
+    """Number of frames of `repeat_motion` for a motion of some frames; None if it has no end."""
+    return loop * (max(1, 2 * frames - 2) if ping_pong else frames) if loop else None
+
+
+def repeat_motion(
+    batches: Iterable[tuple[Keypoints, Keypoints]], loop: int, ping_pong: bool
+) -> Iterator[tuple[Keypoints, Keypoints]]:
+    """Repeats a motion; keeps its keypoints, about 500 bytes per frame, unless it is played once.
+
+    Args:
+      batches: driving and initial keypoints, from `Scenes.advance`.
+      loop: how often it is played; 0 without end.
+      ping_pong: play it forward, then backward without its last and first frame: repeated, it has no jump.
+    """
+    if loop == 1 and not ping_pong:
+        yield from batches
+        return
+    kept = []
+    for batch in batches:
+        kept.append(batch)
+        yield batch
+    count = sum(len(driving.value) for driving, _ in kept)
+    backward = [_reverse(*batch) for batch in reversed(kept)] if ping_pong and count > 2 else []
+    if backward:
+        backward = [_select(*backward[0], slice(1, None)), *backward[1:]]
+        backward[-1] = _select(*backward[-1], slice(None, -1))
+        backward = [batch for batch in backward if len(batch[0].value)]
+    for index in range(loop) if loop else itertools.count():
+        if index:
+            yield from kept
+        yield from backward
+
+
+def cut_batch(driving: Keypoints, initial: Keypoints, count: int) -> tuple[Keypoints, Keypoints]:
+    """The first `count` frames of a batch."""
+    return _select(driving, initial, slice(count))
+
+
+def _reverse(driving: Keypoints, initial: Keypoints) -> tuple[Keypoints, Keypoints]:
+    return _select(driving, initial, slice(None, None, -1))
+
+
+def _select(driving: Keypoints, initial: Keypoints, frames: slice) -> tuple[Keypoints, Keypoints]:
+    """A slice of a batch; `initial` of batch 1 serves all frames."""
+
+    def select(keypoints: Keypoints) -> Keypoints:
+        return type(keypoints)(*(None if part is None else part[frames] for part in keypoints))
+
+    is_shared = len(initial.value) == 1 < len(driving.value)
+    return select(driving), initial if is_shared else select(initial)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from fomm_tf import config, errors, structures
-from fomm_tf.inference import motion_filters, motion_transfer, scenes
+from fomm_tf import config, errors, motion_filters, structures
+from fomm_tf.inference import motion_transfer
 
 Item = TypeVar("Item")
 Record = TypeVar("Record")
@@ -35,6 +35,18 @@ class Renderer(Protocol):
         self, source: structures.EncodedSource, keypoints: structures.Keypoints, details: bool = False
     ) -> structures.Rendering:
         """Generates the source in the pose of N driving frames."""
+
+
+class Performer(Renderer, Protocol):
+    """What an `Animation` and its checks call: an `Animator`."""
+
+    config: config.Config
+
+    def encode_source(self, image: np.ndarray) -> structures.EncodedSource:
+        """Computes what depends only on the source."""
+
+    def encode_sources(self, images: np.ndarray) -> structures.EncodedSource:
+        """Computes what depends only on the sources of N driving frames."""
 
 
 def render_stream(
@@ -74,8 +86,7 @@ def render_stream(
         waiting.append(keypoints)
         while initial is not None and waiting:
             keypoints = waiting.pop(0)
-            transferred = motion_transfer.transfer(source.keypoints, keypoints, initial, transfer)
-            yield keypoints, model.render(source, transferred, details=details)
+            yield keypoints, render_transferred(model, source, keypoints, initial, transfer, details=details)
     if initial is None:
         raise _missing_best_frame(best_frame, seen)
 
@@ -94,41 +105,33 @@ def detect_stream(
         raise errors.UserError("driving holds no frames; give at least one.")
 
 
-def render_scenes(
+def render_transferred(
     model: Renderer,
-    sources: Sequence[structures.EncodedSource],
-    keypoints: Iterable[structures.Keypoints],
+    source: structures.EncodedSource,
+    driving: structures.Keypoints,
+    initial: structures.Keypoints,
     transfer: config.AnimateConfig,
-    driving: scenes.Scenes,
     motion_strength: float = 1.0,
     details: bool = False,
-) -> Iterator[tuple[structures.Keypoints, list[structures.Rendering]]]:
-    """Renders several sources by the same motion, scene by scene, batch after batch.
+) -> structures.Rendering:
+    """Transfers the motion of N driving frames to a source, and renders it.
 
     Args:
       model: renders.
-      sources: the encoded sources, such as the faces of one image.
-      keypoints: of the driving frames in batches, from `detect_stream` or a motion file.
+      source: the encoded source, or N of them.
+      driving: keypoints of N driving frames.
+      initial: keypoints that relative motion starts from, of one frame or of N.
       transfer: how the motion is transferred.
-      driving: the scenes, with the best frame set if it is not the first.
-      motion_strength: scales relative motion; see `fomm_tf.inference.motion_filters.scale_motion`.
-      details: fill all fields of the renderings.
-
-    Yields:
-      The keypoints of a batch of driving frames, held and smoothed, and its rendering for each source.
+      motion_strength: scales relative motion; see `fomm_tf.motion_filters.scale_motion`.
+      details: fill all fields of the rendering.
 
     Raises:
       errors.UserError: if `motion_strength` is negative.
     """
-    for batch in keypoints:
-        held, initial = driving.advance(batch)
-        renderings = []
-        for source in sources:
-            transferred = motion_transfer.transfer(source.keypoints, held, initial, transfer)
-            if transfer.mode == "relative":
-                transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
-            renderings.append(model.render(source, transferred, details=details))
-        yield held, renderings
+    transferred = motion_transfer.transfer(source.keypoints, driving, initial, transfer)
+    if transfer.mode == "relative":
+        transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
+    return model.render(source, transferred, details=details)
 
 
 def find_initial(model: Renderer, driving: Iterable[np.ndarray], best_frame: int) -> structures.Keypoints:

@@ -85,7 +85,7 @@ class FirstOrderMotionModel(tf.keras.Model):
             stay float32.
           reference_config: of a reference checkpoint: its YAML file or the name of a recipe; None infers the sizes
             from the tensors.
-          align_corners: of a reference checkpoint: see `fomm_tf.ops.grid.to_pixels`.
+          align_corners: of a reference checkpoint: see `fomm_tf.ops.to_pixels`.
 
         Raises:
           errors.UserError: if there is no such model, or it cannot be read.

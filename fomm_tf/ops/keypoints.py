@@ -1,6 +1,6 @@
 """Keypoints with their Jacobians, their computation from heatmaps, and Gaussian heatmaps of them (Eq. 2, 6).
 
-Convention: see `fomm_tf.ops.grid`. All values are float32, also under mixed precision. Jacobians are d(x', y')/d(x, y),
+Convention: see `fomm_tf.ops`. All values are float32, also under mixed precision. Jacobians are d(x', y')/d(x, y),
 row-major; their inverses and products are in closed form, since `tf.linalg.inv` does not convert to TFLite builtins.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import ops
-from fomm_tf.ops import grid as grid_ops
 
 MIN_DETERMINANT = 1e-8
 MAX_ENTRY = 1e9
@@ -49,7 +48,7 @@ def soft_argmax(heatmap: tf.Tensor) -> tf.Tensor:
     """
     ops.check_shape("heatmap", heatmap, "B h w K")
     _, height, width, _ = ops.sizes(heatmap)
-    grid = grid_ops.identity_grid(height, width, heatmap.dtype)
+    grid = ops.identity_grid(height, width, heatmap.dtype)
     return tf.reduce_sum(heatmap[..., tf.newaxis] * grid[tf.newaxis, :, :, tf.newaxis, :], axis=[1, 2])
 
 
@@ -94,7 +93,7 @@ def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf
     """
     ops.check_shape("value", value, "B K 2", last=2)
     value = ops.at_least_float32(value)
-    grid = grid_ops.identity_grid(height, width, value.dtype)
+    grid = ops.identity_grid(height, width, value.dtype)
     offset = grid[tf.newaxis, :, :, tf.newaxis, :] - value[:, tf.newaxis, tf.newaxis, :, :]
     return tf.exp(-0.5 * tf.reduce_sum(tf.square(offset), axis=-1) / variance)
 

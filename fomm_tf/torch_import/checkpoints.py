@@ -56,7 +56,7 @@ def import_checkpoint(
     Args:
       tree: as read by `fomm_tf.weights.load`.
       reference_config: see `choose_config`.
-      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.grid.to_pixels`.
+      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.to_pixels`.
       source: the checkpoint's name, for error messages.
 
     Raises:

@@ -5,7 +5,7 @@ import pytest
 import scipy.spatial
 
 from fomm_tf import detectors, errors
-from fomm_tf.inference import best_frame
+from fomm_tf.inference import quality
 
 POINTS = np.random.default_rng(3).normal(size=[68, 2])
 
@@ -32,7 +32,7 @@ def reference_distance(source, driving):
 
 
 def search(source, driving, in_source=None, in_driving=None):
-    finder = best_frame.BestFrameSearch(source, in_source)
+    finder = quality.BestFrameSearch(source, in_source)
     finder.add(driving, in_driving)
     return finder.result("clip.mp4")
 
@@ -89,7 +89,7 @@ def test_best_frame_compares_points_visible_in_both():
 
 def test_best_frame_does_not_depend_on_batches():
     clip = draw_clip(20)
-    finder = best_frame.BestFrameSearch(pose(0.3))
+    finder = quality.BestFrameSearch(pose(0.3))
     for start in range(0, 20, 7):
         finder.add(clip[start : start + 7])
     assert finder.result() == search(pose(0.3), clip)
@@ -106,11 +106,11 @@ def test_find_best_frame_reads_clip_once():
         return detectors.Points(value, np.ones(value.shape[:2]))
 
     images = [np.full([1, 1, 3], index, np.uint8) for index in range(21)]
-    found = best_frame.find_best_frame(images[0], iter(images[1:]), detect)
+    found = quality.find_best_frame(images[0], iter(images[1:]), detect)
     assert found == search(poses[0], np.stack(poses[1:]))
     assert seen == list(range(21))
     poses[0] = np.full_like(POINTS, np.nan)
-    assert best_frame.find_best_frame(images[0], iter(images[1:]), detect) is None
+    assert quality.find_best_frame(images[0], iter(images[1:]), detect) is None
 
 
 def test_best_frame_describes_first_frame_and_others():
@@ -123,16 +123,16 @@ def test_best_frame_rejects_clip_without_object():
     with pytest.raises(errors.UserError, match=r"`best_frame` auto: none of the 3 frames of clip.mp4 shows the object"):
         search(pose(0), np.full([3, *POINTS.shape], np.nan))
     with pytest.raises(errors.UserError, match="none of the 0 frames"):
-        best_frame.BestFrameSearch(pose(0)).result()
+        quality.BestFrameSearch(pose(0)).result()
 
 
 @pytest.mark.parametrize(
     "source", [np.full([5, 2], np.nan), np.zeros([5, 2]), np.arange(5)[:, np.newaxis] * [1.0, 2.0], POINTS[:2]]
 )
 def test_best_frame_needs_points_of_source(source):
-    finder = best_frame.BestFrameSearch(source)
+    finder = quality.BestFrameSearch(source)
     assert not finder.is_possible
     finder.add(np.broadcast_to(source, [2, *source.shape]))
     with pytest.raises(errors.UserError):
         finder.result()
-    assert best_frame.BestFrameSearch(POINTS).is_possible
+    assert quality.BestFrameSearch(POINTS).is_possible

@@ -9,7 +9,7 @@ import pytest
 import fomm_tf
 from fomm_tf import errors, model_folders, video
 from fomm_tf.inference import engines
-from fomm_tf.inference.engines import cache
+from fomm_tf.inference.engines import stages
 
 EXPORTS = ("tflite", "onnx", "saved_model")
 
@@ -38,6 +38,18 @@ def test_export_animates_as_keras_to_one_gray_level(form, small_files, expected)
     for mode, frames_of_keras in expected.items():
         assert np.abs(animate(model, mode) - frames_of_keras).max() <= 1
     assert frames_of_keras.std(axis=(1, 2)).max() > 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["run", *EXPORTS])
+def test_several_sources_are_rendered_by_a_driving_frame_each(form, small_files):
+    model = fomm_tf.Animator.load(small_files(form))
+    images, keypoints = frames(3), model.detect(frames(3, seed=1))
+    together = model.render(model.encode_sources(images), keypoints).prediction
+    for index, image in enumerate(images):
+        pose = type(keypoints)(*(part[index : index + 1] for part in keypoints))
+        alone = model.render(model.encode_source(image), pose).prediction
+        np.testing.assert_allclose(together[index], alone[0], atol=1e-4)
 
 
 @pytest.mark.slow
@@ -99,7 +111,10 @@ def test_run_is_exported_into_the_cache_once(small_files, expected, tmp_path, mo
     assert "for litert in float32, once" in capsys.readouterr().err
     fomm_tf.Animator.load(small_files("run"), engine="litert")
     assert not capsys.readouterr().err
-    assert model_folders.read(cache.folder(model_folders.read(small_files("run"))) / "litert-float32").kind == "tflite"
+    assert (
+        model_folders.read(stages.cache_folder(model_folders.read(small_files("run"))) / "litert-float32").kind
+        == "tflite"
+    )
 
 
 @pytest.mark.slow

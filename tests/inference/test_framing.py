@@ -28,7 +28,7 @@ def installed(monkeypatch):
 
 def source(discs=TWO, trained="face", **options):
     image, boxes = draw((180, 320), *discs)
-    return image, boxes, framing.SourceFrames(image, "a.jpg", framing.Framing(**options), trained, load)
+    return image, boxes, framing.SourceImage(image, "a.jpg", framing.Framing(**options), trained, load)
 
 
 def clip(frames):
@@ -37,7 +37,22 @@ def clip(frames):
 
 
 def driving(frames, on_cut="restart", **options):
-    return framing.DrivingFrames(clip(frames), framing.Framing(**options), "face", on_cut, load)
+    choice = framing.Framing(**options)
+    return framing.VideoFrames(clip(frames), choice.driving, choice, "face", on_cut, load)
+
+
+def squares_of(frames):
+    return [square for _, square in frames.places()]
+
+
+def cropped(frames):
+    return next(frames.moments(SIZE)).images
+
+
+def compose(frames, image, animated, **options):
+    moment = next(frames.moments(SIZE))
+    assert moment.original is image
+    return framing.Compositor(framing.Framing(**options))(moment, animated)
 
 
 def is_inside(box, square):
@@ -53,9 +68,9 @@ def test_source_crops_largest_face():
     image, boxes, frames = source()
     (square,) = frames.squares
     assert is_inside(boxes[1], square) and not is_inside(boxes[0], square)
-    (cropped,) = frames.images(image, SIZE)
-    np.testing.assert_array_equal(cropped, crops.crop(image, square, SIZE))
-    assert frames.compose(image, [cropped]) is cropped
+    (only,) = cropped(frames)
+    np.testing.assert_array_equal(only, crops.crop(image, square, SIZE))
+    assert compose(frames, image, [only]) is only
 
 
 @pytest.mark.parametrize("number", ["1", "2"])
@@ -66,9 +81,9 @@ def test_source_crops_face_of_number(number):
 
 def test_source_pastes_all_faces_back():
     image, boxes, frames = source(face="all", paste_back=True)
-    assert len(frames.images(image, SIZE)) == 2
+    assert len(cropped(frames)) == 2
     animated = [np.full((*SIZE, 3), 90, np.uint8)] * 2
-    result = frames.compose(image, animated)
+    result = compose(frames, image, animated, face="all", paste_back=True)
     for box in boxes:
         assert (result[(box[1] + box[3]) // 2, (box[0] + box[2]) // 2] < 200).all()
     outside = np.ones(image.shape[:2], bool)
@@ -89,14 +104,14 @@ def test_source_takes_rectangle_or_whole_image():
     for options in ({"source": "off"}, {"trained": "none"}):
         image, _, frames = source(**options)
         assert not frames.squares
-        np.testing.assert_array_equal(frames.images(image, SIZE)[0], video.resize(image, SIZE, "crop"))
+        np.testing.assert_array_equal(cropped(frames)[0], video.resize(image, SIZE, "crop"))
     with pytest.raises(errors.UserError, match=r"has its center outside a.jpg"):
         source(source=Square(400, 20, 64))
 
 
 def test_source_without_crop_is_pasted_back_into_its_center():
     image, _, frames = source(source="off", paste_back=True)
-    result = frames.compose(image, [np.full((*SIZE, 3), 90, np.uint8)])
+    result = compose(frames, image, [np.full((*SIZE, 3), 90, np.uint8)], source="off", paste_back=True)
     np.testing.assert_array_equal(result[:, :70], image[:, :70])
     np.testing.assert_array_equal(result[:, 250:], image[:, 250:])
     assert (result[:, 100:220] != image[:, 100:220]).any()
@@ -127,20 +142,22 @@ def test_resolve_crop_without_detectors_warns_and_uses_center(monkeypatch):
 def test_driving_has_one_square_that_holds_object():
     drawn = [draw((180, 320), (100 + 4 * step, 90, 30)) for step in range(20)]
     frames = driving([image for image, _ in drawn])
-    assert len(set(frames.crop.squares)) == 1 and frames.crop.found.all()
-    assert all(is_inside(boxes[0], frames.crop.squares[0]) for _, boxes in drawn)
-    cropped = list(frames.frames(SIZE))
-    assert len(cropped) == 20
-    np.testing.assert_array_equal(cropped[3], crops.crop(drawn[3][0], frames.crop.squares[3], SIZE))
-    assert frames.describe().startswith("clip.mp4: cropped to ") and frames.describe().endswith(" of 320 x 180")
+    assert len(set(squares_of(frames))) == 1 and frames.found.all()
+    assert all(is_inside(boxes[0], squares_of(frames)[0]) for _, boxes in drawn)
+    read = list(frames.frames(SIZE))
+    assert len(read) == 20
+    np.testing.assert_array_equal(read[3], crops.crop(drawn[3][0], squares_of(frames)[3], SIZE))
+    assert next(frames.describe()).startswith("clip.mp4: cropped to ") and next(frames.describe()).endswith(
+        " of 320 x 180"
+    )
 
 
 def test_driving_follows_object():
     drawn = [draw((180, 320), (60 + 10 * step, 90, 30)) for step in range(20)]
     frames = driving([image for image, _ in drawn], follow=True)
-    assert all(is_inside(boxes[0], square) for (_, boxes), square in zip(drawn, frames.crop.squares, strict=True))
-    assert len(set(frames.crop.squares)) > 10 and frames.crop.squares[0].side < 120
-    assert frames.describe().endswith("in the first frame")
+    assert all(is_inside(boxes[0], square) for (_, boxes), square in zip(drawn, squares_of(frames), strict=True))
+    assert len(set(squares_of(frames))) > 10 and squares_of(frames)[0].side < 120
+    assert next(frames.describe()).endswith("in the first frame")
 
 
 def test_driving_finds_cuts_and_missing_frames():
@@ -148,9 +165,9 @@ def test_driving_finds_cuts_and_missing_frames():
     images = [dark] * 4 + [np.zeros_like(dark)] * 2 + [light] * 3
     frames = driving(images)
     assert frames.what == "face"
-    assert frames.crop.found.tolist() == [True] * 4 + [False] * 2 + [True] * 3
-    assert len(set(frames.crop.squares)) == 2 and frames.crop.squares[5] == frames.crop.squares[0]
-    watch = scenes.Scenes(found=frames.crop.found)
+    assert frames.found.tolist() == [True] * 4 + [False] * 2 + [True] * 3
+    assert len(set(squares_of(frames))) == 2 and squares_of(frames)[5] == squares_of(frames)[0]
+    watch = scenes.Scenes(found=frames.found)
     assert len(list(frames.frames(SIZE, watch))) == 9 and watch.starts == [0, 6]
     assert len(list(driving(images, "stop").frames(SIZE, scenes.Scenes("stop")))) == 6
 
@@ -159,7 +176,7 @@ def test_driving_without_object_warns_if_auto_and_fails_if_chosen():
     empty = [np.zeros([180, 320, 3], np.uint8)] * 3
     with pytest.warns(video.VideoNote, match="clip.mp4: no frame shows a face that is found, so the center"):
         frames = driving(empty)
-    assert frames.crop is None and frames.describe() is None
+    assert frames.found is None and not list(frames.describe())
     assert next(frames.frames(SIZE)).shape == (*SIZE, 3)
     with pytest.raises(errors.UserError, match=r"clip.mp4: no frame shows a face that is found; give `crop` off"):
         driving(empty, driving="face")
@@ -169,4 +186,4 @@ def test_driving_takes_rectangle():
     images = [draw((180, 320), (60, 90, 30))[0]] * 2
     frames = driving(images, driving=Square(20, 40, 100))
     np.testing.assert_array_equal(next(frames.frames(SIZE)), crops.crop(images[0], Square(20, 40, 100), SIZE))
-    assert frames.describe() == "clip.mp4: cropped to 100 x 100 at (20, 40) of 320 x 180"
+    assert next(frames.describe()) == "clip.mp4: cropped to 100 x 100 at (20, 40) of 320 x 180"

@@ -44,6 +44,16 @@ def test_motion_file_round_trip_is_exact(tmp_path, jacobian):
     assert [entry.name for entry in path.parent.iterdir()] == ["motion.npz"]
 
 
+def test_motion_file_keeps_frames_without_object(tmp_path):
+    recorder = motion_files.MotionRecorder(Fraction(25), MODEL)
+    recorder.add((make(5).value, None))
+    found = np.array([True, False, True, True, False, True, True])  # of the whole video
+    motion_files.write_motion(tmp_path / "motion.npz", recorder.motion([0, 2, 6], found))
+    read = motion_files.read_motion(tmp_path / "motion.npz")
+    assert (read.starts, read.found.tolist()) == ((0, 2), found[:5].tolist())
+    assert read.first_scene().found.tolist() == [True, False]
+
+
 def test_motion_file_has_same_bytes_each_time(tmp_path):
     for name in ("a.npz", "b.npz"):
         motion_files.write_motion(tmp_path / name, make())
@@ -109,6 +119,8 @@ def test_read_motion_rejects_other_model(tmp_path):
         ({"fps": np.array([-30, 1])}, "fps must be above 0"),
         ({"fps": np.array([30.0, 1.0])}, "fps must be"),
         ({"model": np.array(b"abc")}, "model must be a text"),
+        ({"found": np.ones(5, bool)}, r"found must be \[6\] bool; got \[5\] bool"),
+        ({"found": np.ones(6)}, r"found must be \[6\] bool"),
     ],
 )
 def test_read_motion_rejects_invalid_values(tmp_path, changes, reason):

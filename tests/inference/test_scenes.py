@@ -5,8 +5,8 @@ import typing
 import numpy as np
 import pytest
 
-from fomm_tf import errors
-from fomm_tf.inference import motion_filters, scenes
+from fomm_tf import errors, motion_filters
+from fomm_tf.inference import scenes
 
 
 class Keypoints(typing.NamedTuple):
@@ -146,3 +146,34 @@ def test_scenes_smooth_each_scene_from_its_first_good_frame():
 def test_scenes_reject_unknown_choice():
     with pytest.raises(errors.UserError, match="`on_cut` must be restart, continue or stop; got 'skip'"):
         scenes.Scenes("skip")
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 10])
+@pytest.mark.parametrize(
+    ("count", "loop", "ping_pong"), [(7, 2, False), (7, 1, True), (7, 3, True), (2, 2, True), (1, 2, True)]
+)
+def test_repeat_motion_orders_frames(batch, count, loop, ping_pong):
+    keypoints = numbered(count)
+    batches = [
+        (Keypoints(*(part[start : start + batch] for part in keypoints)), Keypoints(*(part[:1] for part in keypoints)))
+        for start in range(0, count, batch)
+    ]
+    order = list(range(count)) + (list(range(count - 2, 0, -1)) if ping_pong else [])
+    driving, lengths = [], []
+    for part, initial in scenes.repeat_motion(batches, loop, ping_pong):
+        assert len(initial.value) in (1, len(part.value)) and not initial.value.any()
+        np.testing.assert_array_equal(part.jacobian[:, 0, 0, 1], part.value[:, 0, 0])
+        driving += part.value[:, 0, 0].tolist()
+        lengths.append(len(part.value))
+    assert driving == loop * order and max(lengths) <= batch
+    assert scenes.count_frames(count, loop, ping_pong) == len(driving)
+
+
+def test_repeat_motion_reverses_initial_frames():
+    keypoints = numbered(5)
+    forward, backward = scenes.repeat_motion([(keypoints, keypoints)], 1, True)
+    np.testing.assert_array_equal(backward[1].value[:, 0, 0], [3, 2, 1])
+    driving, initial = scenes.cut_batch(*forward, 2)
+    assert len(driving.value) == len(initial.value) == 2
+    with pytest.raises(errors.UserError, match="`loop` must be 0 or more; got -1"):
+        scenes.check_loop(-1, True)

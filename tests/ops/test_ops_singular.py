@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf import structures
-from fomm_tf.ops import grid, keypoints, motion, warp
+from fomm_tf import ops, structures
+from fomm_tf.ops import keypoints, motion, warp
 
 COUNT, HEIGHT, WIDTH = 2, 6, 9
 LARGEST = float(np.finfo(np.float32).max)
@@ -113,7 +113,7 @@ def test_singular_driving_jacobian_samples_padding():
     source = structures.Keypoints(value, tf.eye(2, batch_shape=[1, 1]))
     driving = structures.Keypoints(value, tf.constant([[[[1.0, 2.0], [2.0, 4.0]]]]))
     motions = motion.local_motions(source, driving, HEIGHT, WIDTH)[:, 1]
-    offset = grid.identity_grid(HEIGHT, WIDTH) - [0.03, 0.04]
+    offset = ops.identity_grid(HEIGHT, WIDTH) - [0.03, 0.04]
     expected = tf.linalg.matvec([[4e8, -2e8], [-2e8, 1e8]], offset)
     np.testing.assert_allclose(motions[0], expected, rtol=1e-4, atol=100.0)
     warped = warp.backward_warp(tf.ones([1, HEIGHT, WIDTH, 1]), motions)

@@ -37,9 +37,9 @@ def load(folder: model_folders.ModelFolder, engine: str | None = None, precision
             "export the model again."
         )
     if engine == "saved_model":
-        from fomm_tf.inference.engines import saved_model
+        from fomm_tf.inference.engines import keras
 
-        return saved_model.SavedModelEngine(folder)
+        return keras.SavedModelEngine(folder)
     from fomm_tf.inference.engines import stages
 
     return stages.StageEngine(folder, precision)
@@ -60,6 +60,6 @@ def _load_run(folder: model_folders.ModelFolder, engine: str, precision: str) ->
         from fomm_tf.inference.engines import keras
 
         return keras.load(folder.path, precision)
-    from fomm_tf.inference.engines import cache, stages
+    from fomm_tf.inference.engines import stages
 
-    return stages.StageEngine(model_folders.read(cache.export(folder, engine, precision)), precision)
+    return stages.StageEngine(model_folders.read(stages.export_once(folder, engine, precision)), precision)

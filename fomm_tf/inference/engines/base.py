@@ -37,7 +37,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def encode_source(self, image: np.ndarray) -> EncodedSource:
-        """Computes what depends only on the source, `[1, H, W, 3]`."""
+        """Computes what depends only on the source, `[1, H, W, 3]`, or on the sources of N driving frames."""
 
     @abc.abstractmethod
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:

@@ -20,7 +20,7 @@ import numpy as np
 
 from fomm_tf import errors, files, model_folders
 from fomm_tf.inference import engines
-from fomm_tf.inference.engines import cache, machine
+from fomm_tf.inference.engines import machine, stages
 from fomm_tf.inference.engines.base import AUTO, PRECISIONS, Engine
 
 MIN_PSNR_DB = 40.0
@@ -85,7 +85,7 @@ def choose(
         raise errors.UserError(f"`precision`: got {precision} for the engine {engine}: {reasons}; choose another one.")
     timings = {}
     if pairs != [_REFERENCE]:
-        place = cache.folder(folder) / f"timings-{_machine_key(on)}.json"
+        place = stages.cache_folder(folder) / f"timings-{_machine_key(on)}.json"
         timings, timed = _read(place), list(dict.fromkeys([_REFERENCE, *pairs]))
         if not timings.keys() >= set(timed):
             print(f"timing {len(timed)} engines, once for this machine and model", file=sys.stderr)

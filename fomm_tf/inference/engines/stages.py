@@ -1,12 +1,22 @@
-"""Exported stages on ai-edge-litert or onnxruntime, without TensorFlow."""
+"""Exported stages on ai-edge-litert or onnxruntime, without TensorFlow; a run is exported into the cache once.
+
+    CACHE/engines/HASH/ENGINE-PRECISION/     what `fomm export` writes
+    CACHE/engines/HASH/timings-MACHINE.json  see `fomm_tf.inference.engines.choice`
+
+HASH stands for the run's weights and config, and the version of this package. Any part may be deleted.
+"""
 
 from __future__ import annotations
 
+import pathlib
+import sys
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 
-from fomm_tf import errors, model_folders, workers
+import fomm_tf
+from fomm_tf import errors, fetch, files, model_folders, workers
 from fomm_tf.detectors import networks
 from fomm_tf.export import runner
 from fomm_tf.inference.engines import base
@@ -39,10 +49,14 @@ class StageEngine(base.Engine):
         self._size = None if self.name == "onnxruntime" and inputs["frame"]["shape"][0] is None else 1
 
     def detect(self, frames: np.ndarray) -> Keypoints:
-        return _keypoints(_concatenate([self._run("detector", {"frame": batch}) for batch in self._split(frames)]))
+        size = self._size or len(frames)
+        batches = [frames[start : start + size] for start in range(0, len(frames), size)]
+        outputs = _concatenate([self._run("detector", {"frame": batch}) for batch in batches])
+        return Keypoints(outputs["value"], outputs.get("jacobian"))
 
     def encode_source(self, image: np.ndarray) -> EncodedSource:
-        encoded = self._run("source_encoder", {"source": image})
+        batches = [image[index : index + 1] for index in range(len(image))]
+        encoded = _concatenate([self._run("source_encoder", {"source": batch}) for batch in batches])
         return EncodedSource(image, encoded["features"], self.detect(image), encoded["source_lowres"])
 
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
@@ -51,19 +65,24 @@ class StageEngine(base.Engine):
                 f"{self.name} computes predictions only, not the intermediate results that `visualize` shows; use the "
                 "engine keras."
             )
-        fixed = {"source": source.image, "features": source.features, "source_lowres": source.lowres}
-        fixed |= _named("source_", source.keypoints) | {"relative": np.array([False]), "adapt_scale": np.array([False])}
-        outputs = []
-        batches = [None if part is None else self._split(np.asarray(part)) for part in keypoints]
-        for index in range(len(batches[0])):
-            driving = Keypoints(*(None if part is None else part[index] for part in batches))
-            # Absolute motion does not depend on the initial frame.
-            initial = Keypoints(*(None if part is None else part[:1] for part in driving))
-            state = fixed | _named("driving_", driving) | _named("initial_", initial)
+        tensors = {"source": source.image, "features": source.features, "source_lowres": source.lowres}
+        tensors |= _named("source_", source.keypoints)
+        has_one_source = len(source.image) == 1
+        driving = _named("driving_", Keypoints(*(None if part is None else np.asarray(part) for part in keypoints)))
+        count = len(driving["driving_value"])
+        size = self._size or count if has_one_source else 1
+        predictions = []
+        for start in range(0, count, size):
+            state = tensors if has_one_source else {name: part[start : start + 1] for name, part in tensors.items()}
+            for name, part in driving.items():
+                # Absolute motion does not depend on the initial frame.
+                initial = name.replace("driving_", "initial_")
+                state = state | {name: part[start : start + size], initial: part[start : start + 1]}
+            state |= {"relative": np.array([False]), "adapt_scale": np.array([False])}
             for stage in ("motion", "warp", "renderer"):
                 state |= self._run(stage, state)
-            outputs.append(state["prediction"])
-        return Rendering(np.concatenate(outputs))
+            predictions.append(state["prediction"])
+        return Rendering(np.concatenate(predictions))
 
     def weights_sha256(self) -> str:
         return self._weights_sha256
@@ -82,9 +101,45 @@ class StageEngine(base.Engine):
         self._started.add(stage)
         return outputs
 
-    def _split(self, batch: np.ndarray) -> list[np.ndarray]:
-        size = self._size or len(batch)
-        return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+def cache_folder(run: model_folders.ModelFolder) -> pathlib.Path:
+    """The cache directory of a run, which may not exist yet.
+
+    Raises:
+      errors.UserError: if the run has no weights, or the cache has no place.
+    """
+    key = files.digest(model_folders.run_digest(run.path), fomm_tf.__version__).hex()[:32]
+    return fetch.cache_folder() / "engines" / key
+
+
+def export_once(run: model_folders.ModelFolder, engine: str, precision: str) -> pathlib.Path:
+    """Returns the directory of a run's files for an engine; exports them if they are not in the cache.
+
+    Raises:
+      errors.UserError: if the run cannot be read, a package for the export is missing, or the cache cannot be written.
+    """
+    target = cache_folder(run) / f"{engine}-{precision}"
+    if (target / model_folders.PIPELINE).is_file():
+        return target
+    print(f"exporting {run.path} for {engine} in {precision}, once", file=sys.stderr)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if engine == "litert":
+                from fomm_tf.export import tflite
+
+                tflite.write(run.path, target, [precision])
+            else:
+                from fomm_tf.export import onnx
+
+                onnx.write(run.path, target, [precision], whole=False)
+    except ModuleNotFoundError as error:
+        raise missing(engine) from error
+    except errors.UserError:
+        # Another process may have been faster.
+        if not (target / model_folders.PIPELINE).is_file():
+            raise
+    return target
 
 
 def missing(engine: str) -> errors.UserError:
@@ -96,10 +151,6 @@ def missing(engine: str) -> errors.UserError:
 
 def _concatenate(outputs: list[runner.Arrays]) -> runner.Arrays:
     return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
-
-
-def _keypoints(outputs: runner.Arrays) -> Keypoints:
-    return Keypoints(outputs["value"], outputs.get("jacobian"))
 
 
 def _named(prefix: str, keypoints: Keypoints) -> runner.Arrays:

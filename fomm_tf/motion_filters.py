@@ -19,7 +19,14 @@ import numpy as np
 from fomm_tf import errors
 
 if TYPE_CHECKING:
-    from fomm_tf.structures import Keypoints
+    from typing import NamedTuple
+
+    class Keypoints(NamedTuple):
+        """`fomm_tf.Keypoints`, or those of a serving client."""
+
+        value: np.ndarray
+        jacobian: np.ndarray | None
+
 
 MAX_STRENGTH = 10.0
 # In Hz; a strength of S divides it. At rest, the lower the cutoff frequency, the less jitter is left.
@@ -116,6 +123,16 @@ class KeypointSmoother:
         return type(keypoints)(*parts)
 
 
+def check_strength(strength: float) -> None:
+    """Checks the strength of `scale_motion`.
+
+    Raises:
+      errors.UserError: if it is negative, NaN or infinite.
+    """
+    if not 0 <= strength < math.inf:
+        raise errors.UserError(f"`motion_strength` must be 0 or more; got {strength:g}.")
+
+
 def scale_motion(source: Keypoints, transferred: Keypoints, strength: float) -> Keypoints:
     """Scales how far relative motion moves the source's keypoints and changes their Jacobians.
 
@@ -133,8 +150,7 @@ def scale_motion(source: Keypoints, transferred: Keypoints, strength: float) -> 
     Raises:
       errors.UserError: if the strength is negative, NaN or infinite.
     """
-    if not 0 <= strength < math.inf:
-        raise errors.UserError(f"`motion_strength` must be 0 or more; got {strength:g}.")
+    check_strength(strength)
     if strength == 1:
         return transferred
     parts = (

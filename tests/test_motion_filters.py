@@ -5,8 +5,7 @@ import typing
 import numpy as np
 import pytest
 
-from fomm_tf import errors
-from fomm_tf.inference import motion_filters
+from fomm_tf import errors, motion_filters
 
 FPS = 25
 
