@@ -199,7 +199,9 @@ def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
 
     report = (lambda line: None) if arguments.quiet else print
     folder = model_folders.read(arguments.folder or model_folders.BUNDLED)
-    engine, precision = arguments.engine, arguments.precision
+    engine, precision, visualize = arguments.engine, arguments.precision, getattr(arguments, "visualize", None)
+    if visualize and engine == engines.AUTO:
+        engine = "keras"  # the others compute predictions only
     if engines.AUTO in (engine, precision):
 
         def read_image() -> np.ndarray:
@@ -210,6 +212,10 @@ def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
     else:
         choice.check(folder, engine, precision, arguments.force)
     model = animator.Animator(engines.load(folder, engine, precision), folder.config)
+    if visualize and not model.engine.has_details:
+        raise errors.UserError(
+            f"`visualize` needs intermediate results, which {model.engine.name} does not compute; use the engine keras."
+        )
     report(f"device: {model.engine.device()}")
     return model
 

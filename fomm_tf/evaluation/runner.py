@@ -19,7 +19,7 @@ from fomm_tf import checkpoint, config, errors, files, model_folders, video, vis
 from fomm_tf.data import layout
 from fomm_tf.evaluation import protocol, report, scoring
 from fomm_tf.evaluation.protocol import Detectors, Sample, Settings
-from fomm_tf.inference import animate, animator, engines, stream
+from fomm_tf.inference import animate, animator, stream
 
 # Increased when the same settings would give other values or another format.
 _FORMAT = 2
@@ -70,8 +70,7 @@ def evaluate(
         raise errors.UserError(f"`jobs` must be at least 1; got {jobs}.")
     if out.exists() and not out.is_dir():
         raise errors.UserError(f"`out` {out} is a file; name a directory.")
-    folder = model_folders.read(run)
-    model = animator.Animator(engines.load(folder, engine, precision), folder.config)
+    model, trained = animator.Animator.load(run, precision, engine), model_folders.read(run).step
     if pairs is None:
         dataset = protocol.list_clips(data, model.config.data, out)
     else:
@@ -117,7 +116,7 @@ def evaluate(
     video.write_image(out / "sheet.png", visualize.stack_strips(strips))
     about = {
         "run": str(run),
-        "step": checkpoint.read_count(run, "step") if folder.step is None else folder.step,
+        "step": checkpoint.read_count(run, "step") if trained is None else trained,
         "weights_sha256": weights,
         "engine": computed,
         "data": str(data),

@@ -62,8 +62,7 @@ class StageEngine(base.Engine):
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
         if details:
             raise errors.UserError(
-                f"{self.name} computes predictions only, not the intermediate results that `visualize` shows; use the "
-                "engine keras."
+                f"`details`: {self.name} computes predictions only; use the engine keras for intermediate results."
             )
         tensors = {"source": source.image, "features": source.features, "source_lowres": source.lowres}
         tensors |= _named("source_", source.keypoints)
