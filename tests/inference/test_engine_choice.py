@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from fomm_tf import errors, model_folders
-from fomm_tf.inference.engines import base, choice, machine
+from fomm_tf.inference import engines
+from fomm_tf.inference.engines import choice
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
-AVX2 = machine.Machine("old", frozenset(["avx2"]), 2, False)
-AVX512 = machine.Machine("new", frozenset(["avx2", "avx512_bf16", "avx512_vnni"]), 2, False)
+AVX2 = choice.Machine("old", frozenset(["avx2"]), 2, False)
+AVX512 = choice.Machine("new", frozenset(["avx2", "avx512_bf16", "avx512_vnni"]), 2, False)
 GPU = AVX2._replace(has_gpu=True)
 KERAS = ("keras", "float32")
 
@@ -21,8 +22,8 @@ KERAS = ("keras", "float32")
         (AVX2, "keras", "bfloat16", "no BF16 instructions"),
         (AVX2, "litert", "dynamic", "no VNNI instructions"),
         (AVX2, "litert", "int8", "no VNNI instructions"),
-        (AVX512, "keras", "float16", "CPUs emulate it"),
-        (AVX512, "onnxruntime", "float16", "CPUs emulate it"),
+        (AVX512, "keras", "float16", "TensorFlow emulates it on CPUs"),
+        (AVX512, "saved_model", "float16", "TensorFlow emulates it on CPUs"),
     ],
 )
 def test_slowness_gives_a_reason_and_a_factor(on, engine, precision, reason):
@@ -36,6 +37,7 @@ def test_slowness_gives_a_reason_and_a_factor(on, engine, precision, reason):
         (AVX512, "keras", "bfloat16"),
         (AVX512, "litert", "dynamic"),
         (AVX2, "litert", "float16"),
+        (AVX2, "onnxruntime", "float16"),
         (GPU, "keras", "float16"),
         (AVX2._replace(flags=frozenset()), "keras", "bfloat16"),
     ],
@@ -46,9 +48,9 @@ def test_slowness_is_none_where_nothing_is_known_to_be_slow(on, engine, precisio
 
 def test_current_machine_hides_what_onednn_may_not_use(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    machine.current.cache_clear()
-    limited = machine.current()
-    machine.current.cache_clear()
+    choice.current_machine.cache_clear()
+    limited = choice.current_machine()
+    choice.current_machine.cache_clear()
     assert not limited.flags & {"avx512_bf16", "amx_bf16"}
     assert limited.cores >= 1 and limited.processor
 
@@ -80,7 +82,7 @@ def test_fastest_is_within_the_quality_bound_and_worth_leaving_keras():
     assert choice.fastest(timings) == ("litert", "float32")
 
 
-class FakeEngine(base.Engine):
+class FakeEngine(engines.Engine):
     """Takes `seconds` on a clock that only it moves, and returns gray frames off by `error`."""
 
     name, precision, calls = "fake", "float32", 0

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
+import platform
 import sys
 import time
 import warnings
@@ -18,10 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import errors, files, model_folders
+from fomm_tf import errors, files, model_folders, workers
 from fomm_tf.inference import engines
-from fomm_tf.inference.engines import machine, stages
-from fomm_tf.inference.engines.base import AUTO, PRECISIONS, Engine
+from fomm_tf.inference.engines import AUTO, PRECISIONS, Engine, stages
 
 MIN_PSNR_DB = 40.0
 _REFERENCE = ("keras", "float32")
@@ -30,12 +31,46 @@ _MARGIN = 1.03
 _FRAMES, _ROUNDS = 4, 3
 # Engines that are slower by this factor after one round are not timed again.
 _HOPELESS = 1.5
-# int8 is calibrated on few images, so that its quality on others is for the user to judge; CPUs compute no float16.
+# int8 is calibrated on few images, so that its quality on others is for the user to judge; float16 is for GPUs.
 _NOT_TIMED = ("int8", "float16")
 _MODULES = {"keras": ("tensorflow",), "litert": ("ai_edge_litert",), "onnxruntime": ("onnxruntime", "tf2onnx")}
 _PACKAGES = ("tensorflow", "ai-edge-litert", "onnxruntime")
 
+# Flags of x86 and Arm CPUs, as Linux names them.
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+_DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+# Measured with the networks of vox-256 at 256 x 256 on 2 cores: time relative to float32 in the same engine.
+_SLOWDOWN_BFLOAT16, _SLOWDOWN_8_BITS = 3.8, 1.2
+# The same with mobile-128 in TensorFlow; the other engines convert float16 to float32.
+_SLOWDOWN_FLOAT16 = 12
+
 Pair = tuple[str, str]  # engine, precision
+
+
+class Machine(NamedTuple):
+    """The hardware that engines run on.
+
+    Attributes:
+      processor: its name.
+      flags: of the CPU; empty if they are unknown.
+      cores: that this process may use.
+      has_gpu: whether an NVIDIA GPU is there.
+    """
+
+    processor: str
+    flags: frozenset[str]
+    cores: int
+    has_gpu: bool
+
+    def slowness(self, engine: str, precision: str) -> str | None:
+        """Why a precision is slower than float32 here, with the measured factor; None if it is not known to be."""
+        if precision == "bfloat16" and not self.has_gpu and self.flags and not self.flags & _BFLOAT16:
+            return f"this CPU has no BF16 instructions: {_SLOWDOWN_BFLOAT16} times the time of float32"
+        if precision == "float16" and not self.has_gpu and engine in ("keras", "saved_model"):
+            return f"TensorFlow emulates it on CPUs: {_SLOWDOWN_FLOAT16} times the time of float32"
+        if precision in ("dynamic", "int8") and self.flags and not self.flags & _DOT_PRODUCTS:
+            return f"this CPU has no VNNI instructions: {_SLOWDOWN_8_BITS} times the time of float32"
+        return None
 
 
 class Timing(NamedTuple):
@@ -50,6 +85,24 @@ class Timing(NamedTuple):
     psnr: float
 
 
+@functools.cache
+def current_machine() -> Machine:
+    """This machine."""
+    name, flags = platform.processor() or platform.machine(), frozenset()
+    cpu = pathlib.Path("/proc/cpuinfo")
+    if cpu.exists():
+        lines = [line.partition(":") for line in cpu.read_text(encoding="utf-8", errors="replace").splitlines()]
+        facts = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+        name = facts.get("model name", name)
+        flags = frozenset((facts.get("flags") or facts.get("Features") or "").split())
+    # Settings that keep oneDNN, and so TensorFlow, from these instructions.
+    limited = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT") not in ("DEFAULT", "ALL")
+    if limited or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        flags -= _BFLOAT16
+    has_gpu = pathlib.Path("/proc/driver/nvidia/version").exists()
+    return Machine(name, flags, workers.available_cores(), has_gpu)
+
+
 def choose(
     folder: model_folders.ModelFolder,
     engine: str | None,
@@ -57,7 +110,7 @@ def choose(
     read_image: Callable[[], np.ndarray],
     force: bool = False,
     report: Callable[[str], object] = print,
-    on: machine.Machine | None = None,
+    on: Machine | None = None,
 ) -> tuple[str | None, str | None]:
     """Chooses engine and precision, of which one or both are `auto`.
 
@@ -78,7 +131,7 @@ def choose(
     """
     if folder.kind != "run":
         return tuple(None if name == AUTO else name for name in (engine, precision))
-    engine, precision, on = engine or "keras", precision or AUTO, on or machine.current()
+    engine, precision, on = engine or "keras", precision or AUTO, on or current_machine()
     pairs, omitted = candidates(engine, precision, on, force)
     if not pairs:
         reasons = "; ".join(omitted) or "no engine has it"
@@ -102,7 +155,7 @@ def check(
     engine: str | None,
     precision: str | None,
     force: bool = False,
-    on: machine.Machine | None = None,
+    on: Machine | None = None,
 ) -> None:
     """Refuses a precision that is known to be slow on this machine.
 
@@ -120,7 +173,7 @@ def check(
       errors.UserError: without `force`.
     """
     engine, precision = engine or engines.OWN[folder.kind], precision or engines.default_precision(folder)
-    reason = (on or machine.current()).slowness(engine, precision)
+    reason = (on or current_machine()).slowness(engine, precision)
     if reason is None:
         return
     text = f"{engine} is slow in {precision} here: {reason}"
@@ -129,7 +182,7 @@ def check(
     warnings.warn(f"{text}.", stacklevel=2)
 
 
-def candidates(engine: str, precision: str, on: machine.Machine, force: bool = False) -> tuple[list[Pair], list[str]]:
+def candidates(engine: str, precision: str, on: Machine, force: bool = False) -> tuple[list[Pair], list[str]]:
     """The engines and precisions to time, and why others are left out."""
     pairs, omitted = [], []
     for name, precisions in PRECISIONS.items():
@@ -201,7 +254,7 @@ def _line(chosen: Pair, timings: Mapping[Pair, Timing], omitted: list[str]) -> s
     return f"{line} ({'; '.join([*others, *omitted])})" if others or omitted else line
 
 
-def _machine_key(on: machine.Machine) -> str:
+def _machine_key(on: Machine) -> str:
     versions = []
     for package in _PACKAGES:
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import checkpoint, errors, model_folders, models
-from fomm_tf.inference.engines import base
+from fomm_tf.inference import engines
 from fomm_tf.models import blocks
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
 
-class KerasEngine(base.Engine):
+class KerasEngine(engines.Engine):
     """A `FirstOrderMotionModel`; its results are tensors.
 
     Args:
@@ -52,7 +52,7 @@ class KerasEngine(base.Engine):
         return self.model.render(source, keypoints, details=True)
 
 
-class SavedModelEngine(base.Engine):
+class SavedModelEngine(engines.Engine):
     """The signatures `detect`, `encode_source`, `render` and `render_details`; its results are tensors.
 
     Args:

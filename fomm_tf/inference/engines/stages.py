@@ -19,13 +19,13 @@ import fomm_tf
 from fomm_tf import errors, fetch, files, model_folders, workers
 from fomm_tf.detectors import networks
 from fomm_tf.export import runner
-from fomm_tf.inference.engines import base
+from fomm_tf.inference import engines
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
 _PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
 
 
-class StageEngine(base.Engine):
+class StageEngine(engines.Engine):
     """What `fomm export --to tflite` and `--to onnx` write; its results are NumPy arrays.
 
     The files transfer motion themselves, if that is asked of them; here it is transferred before they run.
