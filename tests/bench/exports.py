@@ -104,7 +104,8 @@ def main():
             size = sum(file.stat().st_size for file in files if not file.name.startswith("animate")) / 1e6
             frame = records[f"{kind}: driving frame"]["ms"]
             ratio = records["keras: driving frame"]["ms"] / frame
-            print(f"{kind}: {size:.1f} MB, {1000 / frame:.1f} frames/s, {ratio:.2f} times as fast as Keras")
+            size = f"{size:.1f} MB, " if files else ""
+            print(f"{kind}: {size}{1000 / frame:.1f} frames/s, {ratio:.2f} times as fast as Keras")
     harness.write(arguments.out, f"exports {arguments.config}", records)
 
 

@@ -1,16 +1,17 @@
 """Runtimes that fomm-tf does not use, for `exports.py`: they run the ONNX files of `fomm export`, stage by stage.
 
-OpenVINO, ncnn (converted by pnnx) and 8-bit ONNX files are timed if their packages are installed:
-`pip install openvino ncnn pnnx`.
+OpenVINO, ncnn (the renderer alone, with random weights) and 8-bit ONNX files are timed if their packages are installed:
+`pip install openvino ncnn`.
 A stage that a runtime cannot read runs in onnxruntime, and its line says so.
 """
 
 import functools
 import importlib.util
+import itertools
 import json
+import os
 import pathlib
-import shutil
-import subprocess
+import tempfile
 
 import numpy as np
 
@@ -115,36 +116,72 @@ def _open_openvino(kind, path, inputs, threads):
 
 
 def _open_ncnn(kind, path, inputs, threads):
+    """A renderer of the model's sizes with random weights: pnnx cannot convert these ONNX files."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads would count as work of the CPU
     import ncnn
 
-    folder = path.with_name(f"ncnn-{path.stem}")
-    names = json.loads((path.parent / "pipeline.json").read_text())["stages"][path.stem.partition("-")[0]]
-    if not folder.exists():
-        folder.mkdir()
-        shutil.copy(path, folder / "stage.onnx")
-        shapes = ",".join(f"[{','.join(map(str, value.shape))}]f32" for value in inputs.values())
-        program = pathlib.Path(importlib.util.find_spec("pnnx").origin).parent / "pnnx"
-        subprocess.run([program, "stage.onnx", f"inputshape={shapes}"], cwd=folder, check=True, capture_output=True)
-    net = ncnn.Net()
-    net.opt.num_threads, net.opt.use_bf16_storage = threads, kind.endswith("bfloat16")
-    net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_fp16_packed = False
-    if net.load_param(str(folder / "stage.ncnn.param")) or net.load_model(str(folder / "stage.ncnn.bin")):
-        raise ValueError(f"ncnn cannot load {path.name}")
+    if not path.name.startswith("renderer"):
+        raise ValueError("only the renderer is built")
+    sizes = json.loads((path.parent / "pipeline.json").read_text())["config"]["model"]["generator"]
+    (warped,) = inputs.values()
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(pathlib.Path(folder) / name) for name in ("net.param", "net.bin")]
+        _write_ncnn_renderer(*files, warped.shape[1:], sizes["num_residual_blocks"], sizes["num_down_blocks"])
+        net = ncnn.Net()
+        net.opt.num_threads, net.opt.use_bf16_storage = threads, kind.endswith("bfloat16")
+        net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_fp16_packed = False
+        if net.load_param(files[0]) or net.load_model(files[1]):
+            raise ValueError("ncnn cannot load the network")
 
     def run(tensors):
         extractor = net.create_extractor()
-        for number, value in enumerate(tensors.values()):
-            extractor.input(f"in{number}", ncnn.Mat(np.ascontiguousarray(value[0])).clone())
-        results = {}
-        for number, (name, about) in enumerate(names["outputs"].items()):
-            code, value = extractor.extract(f"out{number}")
-            if code:
-                raise ValueError(f"ncnn cannot run {path.name}: {code}")
-            results[name] = np.array(value).reshape([1, *about["shape"][1:]])
-        return results
+        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(tensors["warped"][0].transpose(2, 0, 1))).clone())
+        code, value = extractor.extract("out")
+        if code:
+            raise ValueError(f"ncnn cannot run the network: {code}")
+        return {"prediction": np.array(value).transpose(1, 2, 0)[np.newaxis]}
 
-    run(inputs)  # raises here if a layer is missing
     return run
+
+
+def _write_ncnn_renderer(param, weights, shape, residual_blocks, up_blocks):
+    """Residual blocks, up blocks by phases, and the last convolution, with the activations between them."""
+    rng, layers, blobs = np.random.default_rng(0), [], itertools.count()
+    height, width, channels = shape
+    with open(weights, "wb") as file:
+
+        def add(kind, sources, parameters="", outputs=1):
+            names = [f"b{next(blobs)}" for _ in range(outputs)]
+            layers.append(f"{kind} l{len(layers)} {len(sources)} {outputs} {' '.join([*sources, *names])} {parameters}")
+            return names
+
+        def convolve(source, count, kernel, padding, activation=0):
+            size = count * channels * kernel**2
+            file.write(np.int32(0).tobytes() + rng.normal(0, 0.02, size).astype(np.float32).tobytes())
+            file.write(np.zeros(count, np.float32).tobytes())
+            before, after = padding
+            sides = f"4={before} 14={before} 15={after} 16={after}"
+            return add("Convolution", [source], f"0={count} 1={kernel} {sides} 5=1 6={size} 9={activation}")[0]
+
+        layers.append(f"Input in 0 1 in0 0={width} 1={height} 2={channels}")
+        last = "in0"
+        for _ in range(residual_blocks):
+            kept, branch = add("Split", [last], outputs=2)
+            file.write(
+                np.stack([np.ones(channels)] * 3 + [np.zeros(channels)])[[0, 3, 1, 3]].astype(np.float32).tobytes()
+            )
+            (branch,) = add("ReLU", add("BatchNorm", [branch], f"0={channels}"))
+            branch = convolve(branch, channels, 3, (1, 1), activation=1)
+            branch = convolve(branch, channels, 3, (1, 1))
+            (last,) = add("BinaryOp", [kept, branch], "0=0")
+        for _ in range(up_blocks):
+            last = convolve(last, 2 * channels, 2, (0, 1), activation=1)
+            (last,) = add("PixelShuffle", [last], "0=2")
+            channels //= 2
+        last = convolve(last, 3, 7, (3, 3))
+        layers.append(f"Sigmoid last 1 1 {last} out")
+    lines = ["7767517", f"{len(layers)} {next(blobs) + 2}", *layers]
+    pathlib.Path(param).write_text("\n".join(lines) + "\n")
 
 
 _OPEN = {"onnx": _open_onnx, "openvino": _open_openvino, "ncnn": _open_ncnn}
