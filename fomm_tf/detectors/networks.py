@@ -169,11 +169,16 @@ class TFLiteModel:
     """
 
     def __init__(self, name: str, threads: int) -> None:
-        import tensorflow as tf
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # loads in milliseconds
+        except ImportError:
+            import tensorflow as tf
+
+            Interpreter = tf.lite.Interpreter
 
         content = read_file(name)
         with suppress_stderr():
-            self._interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
+            self._interpreter = Interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
         (entry,) = self._interpreter.get_input_details()
         self._input, self.side = entry["index"], int(entry["shape"][1])
