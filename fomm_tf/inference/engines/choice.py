@@ -250,7 +250,11 @@ def _line(chosen: Pair, timings: Mapping[Pair, Timing], omitted: list[str]) -> s
     line = f"engine: {' '.join(chosen)}"
     if chosen in timings:
         line += f", {timings[chosen].milliseconds:.3g} ms a frame, {timings[chosen].psnr:.0f} dB from float32"
-    others = [f"{' '.join(pair)} {timing.milliseconds:.3g} ms" for pair, timing in timings.items() if pair != chosen]
+    others = [
+        f"{' '.join(pair)} {timing.milliseconds:.3g} ms{f', {timing.psnr:.0f} dB' if timing.psnr < MIN_PSNR_DB else ''}"
+        for pair, timing in timings.items()
+        if pair != chosen
+    ]
     return f"{line} ({'; '.join([*others, *omitted])})" if others or omitted else line
 
 

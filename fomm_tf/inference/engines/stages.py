@@ -122,7 +122,8 @@ def export_once(run: model_folders.ModelFolder, engine: str, precision: str) -> 
         return target
     print(f"exporting {run.path} for {engine} in {precision}, once", file=sys.stderr)
     try:
-        with warnings.catch_warnings():
+        # Converters report much, in Python and in C++, that does not matter here.
+        with warnings.catch_warnings(), networks.suppress_stderr():
             warnings.simplefilter("ignore")
             if engine == "litert":
                 from fomm_tf.export import tflite
