@@ -161,6 +161,26 @@ def test_animate_finds_best_frame_by_keypoints(arguments, capsys):
     assert "whose keypoints are closest to the source's" in capsys.readouterr().out
 
 
+def test_animate_by_one_image_writes_one_image(arguments, inputs, capsys, tmp_path):
+    posed = arguments(driving=inputs / "source.png", out=tmp_path / "posed.png")
+    assert cli.main(posed) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path / 'posed.png'}: 1 frame"
+    assert video.read_image(tmp_path / "posed.png").shape == (64, 64, 3)
+    assert cli.main([*arguments(out=tmp_path / "at.png"), "--start", "0.4"]) == 0
+    assert_user_error(capsys, [*posed, "--mode", "relative"], "--mode relative needs a driving video")
+    words = f"--driving {inputs / 'source.png'} is one image", "--out the suffix .png"
+    assert_user_error(capsys, arguments(driving=inputs / "source.png"), *words)
+    assert folder_of(tmp_path) == ["at.png", "posed.png"]
+
+
+def test_animate_poses_each_frame_of_source_video(arguments, inputs, tmp_path):
+    assert cli.main([*arguments(source=inputs / "driving.mp4"), "--duration", "0.2", "--loop", "0", "--quiet"]) == 0
+    assert len(list(video.open_video(tmp_path / "out.mp4"))) == 20
+    pose = arguments(source=inputs / "driving.mp4", driving=inputs / "source.png", out=tmp_path / "posed")
+    assert cli.main([*pose, "--paste-back", "--quiet"]) == 0
+    assert video.open_video(tmp_path / "posed").size == (96, 96) and len(list((tmp_path / "posed").iterdir())) == 20
+
+
 def test_animate_names_missing_files(arguments, capsys, tmp_path):
     assert_user_error(capsys, arguments(source="no.png"), "no.png")
     assert_user_error(capsys, arguments(driving="no.mp4"), "no.mp4")
@@ -230,6 +250,7 @@ def test_animate_rejects_wrong_options(arguments, capsys, tmp_path):
         (["--motion-strength", "-1"], "--motion-strength must"),
         (["--best-frame", "99"], "there are 20 driving frames"),
         (["--batch-size", "0"], "--batch-size must"),
+        (["--loop", "0"], "--loop 0 repeats the motion until the source video ends"),
         (["--start", "99"], "99"),
         (["--duration", "-1"], "duration"),
         (["--fps", "0"], "fps"),

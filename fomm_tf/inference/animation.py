@@ -15,6 +15,9 @@ import numpy as np
 from fomm_tf import config, detectors, errors, motion_filters, structures, video
 from fomm_tf.inference import crops, framing, motion_files, quality, scenes, stream
 
+# Landmarks are found in crops of this side at least, in pixels: their networks take 192 to 256.
+_POINTS_SIDE = 256
+
 Driving = video.Video | motion_files.Motion
 
 
@@ -127,6 +130,7 @@ class Animation:
         self._is_image = isinstance(source, np.ndarray)
         self._source_count = None if self._is_image else source.frame_count
         scenes.check_loop(motion.loop, endless=self._is_image)
+        framing.warn_without_detectors(choice, trained)
         self._source = framing.open_source(source, name, choice, trained)
         self._composite = framing.Compositor(choice)
         self._first = next(self._source.moments(self._size))
@@ -271,22 +275,26 @@ class Animation:
             best = search.result(self.driving_name)
         else:
             image, best = self._first.images[0], None
+            size = tuple(max(side, _POINTS_SIDE) for side in self._size)
             if self._frames.found is not None and f"{self._frames.what}-points" in detectors.POINTS:
                 detect = detectors.load_points(f"{self._frames.what}-points")
                 what = f"{self._frames.what} points"
-                best = quality.find_best_frame(image, self._watched(), detect, self.driving_name, self._frames.found)
+                large = next(self._source.moments(size)).images[0]
+                best = quality.find_best_frame(
+                    large, self._watched(size), detect, self.driving_name, self._frames.found
+                )
             if best is None:
                 what = "keypoints"
                 best = quality.find_best_frame(
-                    image, self._watched(), self._detect_points, self.driving_name, self._frames.found
+                    image, self._watched(self._size), self._detect_points, self.driving_name, self._frames.found
                 )
         if best is None:  # the source's keypoints are all on a line
             return 0
         self._report(best.describe(what))
         return best.index
 
-    def _watched(self, watch: scenes.Scenes | None = None) -> Iterator[np.ndarray]:
-        return self._frames.frames(self._size, watch or scenes.Scenes(self._motion.on_cut))
+    def _watched(self, size: tuple[int, int], watch: scenes.Scenes | None = None) -> Iterator[np.ndarray]:
+        return self._frames.frames(size, watch or scenes.Scenes(self._motion.on_cut))
 
     def _detect_points(self, images: list[np.ndarray]) -> detectors.Points:
         value = np.asarray(self._model.detect(np.stack(images)).value)
@@ -296,7 +304,7 @@ class Animation:
         """A pass of its own keeps the renderings in step with the frames."""
         if self._frames is not None:
             first = scenes.Scenes(self._motion.on_cut)
-            keypoints = stream.find_initial(self._model, self._watched(first), self.best)
+            keypoints = stream.find_initial(self._model, self._watched(self._size, first), self.best)
             self._watch.set_best(keypoints, self.best, first.starts)
             return
         keypoints = next(itertools.islice(self._driving.batches(1), self.best, None), None)

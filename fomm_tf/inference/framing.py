@@ -47,23 +47,26 @@ def resolve_crop(crop: str | Square, trained: str) -> str | Square:
     Args:
       crop: from `crops.parse_crop`; returned as it is unless it is `auto`.
       trained: `face`, `body`, or `none` if the model was trained on whole frames.
-
-    Warns:
-      VideoNote: if the detectors are not installed.
     """
     if crop != crops.AUTO:
         return crop
-    if trained == settings.WHOLE:
-        return crops.OFF
-    if not detectors.are_installed():
+    return trained if trained != settings.WHOLE and detectors.are_installed() else crops.OFF
+
+
+def warn_without_detectors(framing: Framing, trained: str) -> None:
+    """Warns if `auto` has no detector; then the centers of frames are used.
+
+    Warns:
+      VideoNote: once for source and driving video.
+    """
+    is_auto = crops.AUTO in (framing.source, framing.driving)
+    if is_auto and trained != settings.WHOLE and not detectors.are_installed():
         warnings.warn(
             f"`crop` auto: the detector of the {trained} is not installed, so the center of the frame is used; "
             "install it with: fomm fetch detectors.",
             video.VideoNote,
-            stacklevel=2,
+            stacklevel=3,
         )
-        return crops.OFF
-    return trained
 
 
 class Moment(NamedTuple):

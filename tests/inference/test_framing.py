@@ -128,15 +128,17 @@ def test_source_without_face_warns_if_auto_and_fails_if_chosen():
         source(face="2", source="off")
 
 
-def test_resolve_crop_without_detectors_warns_and_uses_center(monkeypatch):
+def test_auto_without_detectors_warns_once_and_uses_center(monkeypatch):
     monkeypatch.setattr(detectors, "are_installed", lambda: False)
     with pytest.warns(video.VideoNote, match="install it with: fomm fetch detectors") as caught:
-        assert framing.resolve_crop("auto", "face") == "off"
-    assert len(caught) == 1
+        framing.warn_without_detectors(framing.Framing(), "face")
+    assert len(caught) == 1 and framing.resolve_crop("auto", "face") == "off"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert framing.resolve_crop("auto", "none") == "off"
-        assert framing.resolve_crop("face", "none") == "face"
+        framing.warn_without_detectors(framing.Framing(), "none")
+        framing.warn_without_detectors(framing.Framing("off", "face"), "face")
+    assert framing.resolve_crop("auto", "none") == "off"
+    assert framing.resolve_crop("face", "none") == "face"
 
 
 def test_driving_has_one_square_that_holds_object():

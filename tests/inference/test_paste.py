@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from seams import seam_gradients
 
 from fomm_tf import errors, video
 from fomm_tf.data.prepare import segments
@@ -25,22 +26,6 @@ def draw_animated(image, square=SQUARE, side=96, offset=(12, -9, 15)):
     patch = segments.crop(image, square, side, reflect=True).astype(int) + offset
     patch[side // 3 : 2 * side // 3, side // 3 : 2 * side // 3] = (220, 40, 40)
     return patch.clip(0, 255).astype(np.uint8)
-
-
-def seam_gradients(image, square):
-    """Mean change of gray levels across the square's border, and in strips of 8 pixels on either side of it.
-
-    A border that lies on the image's edge has no seam.
-    """
-    seam, around = [], []
-    gray = image.astype(float).mean(axis=-1)
-    for turned, start, first in ((gray, square.left, square.top), (gray.T, square.top, square.left)):
-        steps = np.abs(np.diff(turned[max(first, 0) : first + square.side], axis=1))
-        for border in (start, start + square.side):
-            if 0 < border < turned.shape[1]:
-                seam.append(steps[:, border - 1])
-                around += [steps[:, border - 9 : border - 1], steps[:, border : border + 8]]
-    return np.mean(np.concatenate(seam)), np.mean(np.concatenate(around, axis=1))
 
 
 def put(image, square, patch):
