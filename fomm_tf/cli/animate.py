@@ -211,7 +211,7 @@ def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
         engine, precision = choice.choose(folder, engine, precision, read_image, arguments.force, report)
     else:
         choice.check(folder, engine, precision, arguments.force)
-    model = animator.Animator(engines.load(folder, engine, precision), folder.config)
+    model = animator.Animator(engines.load(folder, engine, precision, report), folder.config)
     if visualize and not model.engine.has_details:
         raise errors.UserError(
             f"`visualize` needs intermediate results, which {model.engine.name} does not compute; use the engine keras."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -58,13 +60,24 @@ class Engine(abc.ABC):
         return f"<{type(self).__name__}: {self.name} {self.precision}>"
 
 
-def load(folder: model_folders.ModelFolder, engine: str | None = None, precision: str | None = None) -> Engine:
+def print_to_stderr(line: str) -> None:
+    """Reports a line where no result is printed."""
+    print(line, file=sys.stderr)
+
+
+def load(
+    folder: model_folders.ModelFolder,
+    engine: str | None = None,
+    precision: str | None = None,
+    report: Callable[[str], object] = print_to_stderr,
+) -> Engine:
     """Loads a model directory for an engine; a run is exported into the cache first if the engine needs files.
 
     Args:
       folder: from `model_folders.read`.
       engine: a key of `PRECISIONS`; None is the directory's own: keras for a run.
       precision: one of the engine's, and of the directory's variants; None is float32 where there is a choice.
+      report: receives a line before an export.
 
     Raises:
       errors.UserError: if the directory has no such engine or precision, or cannot be read.
@@ -72,7 +85,7 @@ def load(folder: model_folders.ModelFolder, engine: str | None = None, precision
     own = OWN[folder.kind]
     engine = engine or own
     if folder.kind == "run":
-        return _load_run(folder, engine, precision or "float32")
+        return _load_run(folder, engine, precision or "float32", report)
     if engine != own:
         raise errors.UserError(
             f"`engine`: got {engine}; {folder.path} was exported for {own} only; choose that, or give the run."
@@ -97,7 +110,9 @@ def default_precision(folder: model_folders.ModelFolder) -> str:
     return folder.variants[0] if folder.variants and "float32" not in folder.variants else "float32"
 
 
-def _load_run(folder: model_folders.ModelFolder, engine: str, precision: str) -> Engine:
+def _load_run(
+    folder: model_folders.ModelFolder, engine: str, precision: str, report: Callable[[str], object]
+) -> Engine:
     known = PRECISIONS.get(engine)
     if known is None:
         raise errors.UserError(f"engine must be one of {', '.join(PRECISIONS)}; got {engine!r}.")
@@ -109,4 +124,4 @@ def _load_run(folder: model_folders.ModelFolder, engine: str, precision: str) ->
         return keras.load(folder.path, precision)
     from fomm_tf.inference.engines import stages
 
-    return stages.StageEngine(model_folders.read(stages.export_once(folder, engine, precision)), precision)
+    return stages.StageEngine(model_folders.read(stages.export_once(folder, engine, precision, report)), precision)

@@ -12,7 +12,6 @@ import importlib.util
 import os
 import pathlib
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -120,7 +119,7 @@ def choose(
       precision: `auto`, or the precision to choose an engine for; None is `auto`.
       read_image: returns a source, `[H, W, 3]` uint8 of the model's size, to time engines on.
       force: time also what is known to be slow.
-      report: receives the choice in one line.
+      report: receives the choice in one line, and a line before timings and exports.
       on: the machine; default: this one.
 
     Returns:
@@ -141,8 +140,8 @@ def choose(
         place = stages.cache_folder(folder) / f"timings-{_machine_key(on)}.json"
         timings, timed = _read(place), list(dict.fromkeys([_REFERENCE, *pairs]))
         if not timings.keys() >= set(timed):
-            print(f"timing {len(timed)} engines, once for this machine and model", file=sys.stderr)
-            loaders = {pair: functools.partial(engines.load, folder, *pair) for pair in timed}
+            report(f"timing {len(timed)} engines, once for this machine and model")
+            loaders = {pair: functools.partial(engines.load, folder, *pair, report) for pair in timed}
             timings = measure(loaders, read_image())
             files.write_json(place, {" ".join(pair): list(timing) for pair, timing in timings.items()})
     chosen = fastest({pair: timings[pair] for pair in pairs}) if timings else _REFERENCE

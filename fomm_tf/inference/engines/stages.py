@@ -9,9 +9,8 @@ HASH stands for the run's weights and config, and the version of this package. A
 from __future__ import annotations
 
 import pathlib
-import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -111,7 +110,9 @@ def cache_folder(run: model_folders.ModelFolder) -> pathlib.Path:
     return fetch.cache_folder() / "engines" / key
 
 
-def export_once(run: model_folders.ModelFolder, engine: str, precision: str) -> pathlib.Path:
+def export_once(
+    run: model_folders.ModelFolder, engine: str, precision: str, report: Callable[[str], object]
+) -> pathlib.Path:
     """Returns the directory of a run's files for an engine; exports them if they are not in the cache.
 
     Raises:
@@ -120,7 +121,7 @@ def export_once(run: model_folders.ModelFolder, engine: str, precision: str) -> 
     target = cache_folder(run) / f"{engine}-{precision}"
     if (target / model_folders.PIPELINE).is_file():
         return target
-    print(f"exporting {run.path} for {engine} in {precision}, once", file=sys.stderr)
+    report(f"exporting {run.path} for {engine} in {precision}, once")
     try:
         # Converters report much, in Python and in C++, that does not matter here.
         with warnings.catch_warnings(), networks.suppress_stderr():
