@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import config, errors, models
-from fomm_tf.ops.keypoints import Keypoints
+from fomm_tf import config, errors, structures
+from fomm_tf.structures import Keypoints
 
 # Keypoints in units of the disc's radius, around its center.
 POINTS = np.array([[0, 0], [1, 0], [0, -1]])
@@ -34,7 +34,7 @@ class ShiftingModel:
             "test",
         )
         self.config = config.Config(model=settings.model, animate=config.AnimateConfig(crop=crop))
-        self.model = self
+        self.engine = self
         self.side = side
 
     def weights_sha256(self):
@@ -58,7 +58,7 @@ class ShiftingModel:
 
     def encode_sources(self, images):
         pixels = tf.constant(images, tf.float32) / 255
-        return models.EncodedSource(pixels, pixels, self.detect(images), pixels)
+        return structures.EncodedSource(pixels, pixels, self.detect(images), pixels)
 
     def render(self, source, keypoints, details=False):
         """Moves each source by the way of its first keypoint."""
@@ -74,4 +74,4 @@ class ShiftingModel:
         ]
         prediction = tf.constant(np.stack(moved).clip(0, 1), tf.float32)
         mask = tf.ones([len(moves), 8, 8, 4]) / 4
-        return models.Rendering(prediction, prediction, *((None, None, mask, None) if details else ()))
+        return structures.Rendering(prediction, prediction, *((None, None, mask, None) if details else ()))

@@ -10,14 +10,14 @@ from fomm_tf.checkpoint.restoring import (
     initialize,
     load,
     newest,
-    read_config,
     read_count,
     resume,
     stored_parts,
     stored_shapes,
 )
-from fomm_tf.checkpoint.runs import BUNDLED, NETWORKS, Adam, Run, build
+from fomm_tf.checkpoint.runs import NETWORKS, Adam, Run, build
 from fomm_tf.checkpoint.saving import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
+from fomm_tf.model_folders import BUNDLED, read_config
 
 __all__ = [
     "BEST",

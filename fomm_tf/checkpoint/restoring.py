@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 import tensorflow as tf
 
-from fomm_tf import config, errors
+from fomm_tf import config, errors, model_folders
 from fomm_tf.checkpoint import runs
 from fomm_tf.models import execution
 
@@ -37,7 +37,7 @@ def load(folder: str | pathlib.Path, training: bool = False, precision: str = "f
         precision is unknown.
     """
     with execution.mixed_precision_scope(precision):
-        settings = read_config(folder)
+        settings = model_folders.read_config(folder)
         stored = stored_parts(folder) if training else ()
         run = runs.build(settings, "discriminator" in stored, "optimizers" in stored)
         _restore(run, folder)
@@ -100,21 +100,6 @@ def initialize(run: runs.Run, folder: str | pathlib.Path) -> list[str]:
                 "omit `init_from`."
             )
     return missing
-
-
-def read_config(folder: str | pathlib.Path) -> config.Config:
-    """Reads the config of a run directory.
-
-    Raises:
-      errors.UserError: if it has none.
-    """
-    path = pathlib.Path(folder) / "config.yaml"
-    if not path.is_file():
-        reason = "does not exist" if not path.parent.exists() else "has no config.yaml"
-        raise errors.UserError(
-            f"{folder} is not a run directory: it {reason}; create one with `fomm convert` or `fomm train`."
-        )
-    return config.load(path)
 
 
 def newest(folder: str | pathlib.Path) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import config, errors, models
+from fomm_tf import config, errors, model_folders, models
 
 NETWORKS = ("detector", "dense_motion", "generator")
 PARTS = (*NETWORKS, "discriminator")
@@ -141,14 +141,12 @@ def trackable(
     return tf.train.Checkpoint(**objects)
 
 
-PACKAGED = "weights.npz"
+PACKAGED = model_folders.PACKAGED
 # What NumPy raises for a damaged file; its headers are parsed as Python literals.
 _UNREADABLE = (
     OSError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error,
     tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-# The default model, which is part of the package.
-BUNDLED = pathlib.Path(__file__).parents[1] / "assets" / "puppets-128"
 
 
 def is_packaged(folder: str | pathlib.Path) -> bool:

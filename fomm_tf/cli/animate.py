@@ -7,11 +7,13 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from fomm_tf import config, console, errors, files, video
+from fomm_tf import console, errors, files, model_folders, video
 from fomm_tf.cli import options
 from fomm_tf.data import layout
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fomm_tf.inference import animator, motion_files
 
 # In seconds: at least one frame is read.
@@ -57,12 +59,7 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_framing(parser, "auto, as in the model's training")
     _add_motion_arguments(parser)
     add("--batch-size", type=int, metavar="N", default=8, help="driving frames per batch (default: 8)")
-    add(
-        "--precision",
-        choices=config.PRECISIONS,
-        default="float32",
-        help="what the networks compute in (default: float32; float16 for GPUs, bfloat16 for CPUs that support it)",
-    )
+    options.add_engine(parser, auto=True)
     add("--side-by-side", action="store_true", help="show image, driving frame and result in a row")
     options.add_video(parser)
     text = "whose audio to copy (default: auto, the driving video's, or the source video's if that has none)"
@@ -111,7 +108,7 @@ def _run_animate(arguments: argparse.Namespace) -> None:
     pair = _open_pair(arguments, arguments.source, arguments.driving, arguments.out)
     if isinstance(pair.source, str):
         video.read_image(pair.source)
-    count = _animate(_load(arguments), arguments, arguments.source, arguments.driving, arguments.out)
+    count = _animate(_load(arguments, arguments.source), arguments, arguments.source, arguments.driving, arguments.out)
     if not arguments.quiet:
         print(f"{arguments.out}: {count} frame{'s' * (count != 1)}")
 
@@ -125,7 +122,7 @@ def _run_animate_set(arguments: argparse.Namespace) -> None:
     used = [data / path for pair in pairs for path in pair if path]
     inputs = files.Inputs([arguments.pairs, *used, *options.list_model_files(arguments.folder)])
     targets = [out / f"{pair.name}.mp4" for pair in pairs]
-    model = _load(arguments)
+    model = _load(arguments, str(data / pairs[0].source))
     failures = []
     for number, (pair, target) in enumerate(zip(pairs, targets, strict=True), 1):
         try:
@@ -195,14 +192,31 @@ def _open_pair(arguments: argparse.Namespace, source: str, driving: str, out: st
     return _Pair(video.open_video(source, fps=opened.fps) if has_source_video else source, opened, has_pose_only)
 
 
-def _load(arguments: argparse.Namespace) -> animator.Animator:
-    """Loads the model and prints the device."""
-    from fomm_tf import checkpoint
-    from fomm_tf.inference import animator
+def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
+    """Loads the model on the engine of the options and prints the device; engines are timed on the source."""
+    from fomm_tf.inference import animator, engines
+    from fomm_tf.inference.engines import choice
 
-    model = animator.Animator.load(arguments.folder or checkpoint.BUNDLED, arguments.precision)
-    if not arguments.quiet:
-        print(f"device: {animator.describe_device()}")
+    report = (lambda line: None) if arguments.quiet else print
+    folder = model_folders.read(arguments.folder or model_folders.BUNDLED)
+    engine, precision, visualize = arguments.engine, arguments.precision, getattr(arguments, "visualize", None)
+    if visualize and engine == engines.AUTO:
+        engine = "keras"  # the others compute predictions only
+    if engines.AUTO in (engine, precision):
+
+        def read_image() -> np.ndarray:
+            image = next(iter(video.open_video(source))) if video.is_video(source) else video.read_image(source)
+            return video.resize(image, folder.config.model.frame_size, arguments.fit)
+
+        engine, precision = choice.choose(folder, engine, precision, read_image, arguments.force, report)
+    else:
+        choice.check(folder, engine, precision, arguments.force)
+    model = animator.Animator(engines.load(folder, engine, precision, report), folder.config)
+    if visualize and not model.engine.has_details:
+        raise errors.UserError(
+            f"`visualize` needs intermediate results, which {model.engine.name} does not compute; use the engine keras."
+        )
+    report(f"device: {model.engine.device()}")
     return model
 
 
@@ -210,7 +224,7 @@ def _animate(model: animator.Animator, arguments: argparse.Namespace, source: st
     """Animates one pair; returns the number of frames."""
     from fomm_tf.inference import animate
 
-    pair = _open_pair(arguments, source, driving, out, model.model.weights_sha256())
+    pair = _open_pair(arguments, source, driving, out, model.engine.weights_sha256())
     transfer = dataclasses.replace(model.config.animate, **options.transfer_overrides(arguments))
     loop = arguments.loop
     if pair.has_pose_only:

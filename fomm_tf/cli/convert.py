@@ -129,9 +129,9 @@ def describe(path: pathlib.Path) -> Iterator[str]:
     """
     yield from _describe_run(path) if path.is_dir() else _describe_file(path)
 
-    from fomm_tf.inference import animator
+    from fomm_tf.inference.engines import keras
 
-    yield f"device: {animator.describe_device()}"
+    yield f"device: {keras.describe_device()}"
 
 
 def _describe_run(folder: pathlib.Path) -> Iterator[str]:

@@ -7,21 +7,39 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from fomm_tf import fetch, video
+from fomm_tf import fetch, model_folders, video
+from fomm_tf.inference import engines
 
 if TYPE_CHECKING:
     from fomm_tf.inference.framing import Framing
 
 YES_OR_NO = argparse.BooleanOptionalAction
-_MODEL_FILES = ("config.yaml", "checkpoint", "ckpt-*", "best", "weights.npz", "README.txt")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Declares the model, by directory or by name; `resolve_model` sets `folder` for the latter."""
     add = parser.add_mutually_exclusive_group().add_argument
-    text = "the model's run directory (default: the bundled model)"
+    text = "the model's directory: a run, or what fomm export wrote (default: the bundled model)"
     add("--run", metavar="RUN", dest="folder", help=text)
     add("--model", metavar="NAME", help="a model by its name, such as vox-256; fomm models lists them")
+
+
+def add_engine(parser: argparse.ArgumentParser, auto: bool = False) -> None:
+    """Declares what runs the model, and in which precision; with `auto` among the choices, and `force`."""
+    precisions = dict.fromkeys(precision for names in engines.PRECISIONS.values() for precision in names)
+    more = [engines.AUTO] if auto else []
+    text = (
+        "what runs the networks (default: keras for a run, which is exported once for the others; for exported files, "
+    )
+    text += "what reads them)"
+    text += "; auto times them once on this machine" if auto else ""
+    parser.add_argument("--engine", choices=(*engines.PRECISIONS, *more), help=text)
+    text = "what the networks compute in (default: float32"
+    text += ", or auto with --engine auto" if auto else ""
+    text += "); dynamic and int8 are the 8-bit variants of fomm export"
+    parser.add_argument("--precision", choices=(*precisions, *more), help=text)
+    if auto:
+        parser.add_argument("--force", action="store_true", help="use a precision that is known to be slow on this CPU")
 
 
 def resolve_model(arguments: argparse.Namespace) -> None:
@@ -143,11 +161,9 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 
 
 def list_model_files(folder: str | None) -> list[pathlib.Path]:
-    """The files and directories of a run directory that loading it may read; other files may be added beside them.
+    """The files and directories of a model directory that loading it may read; see `model_folders.list_files`.
 
     Args:
-      folder: the run directory; None for the bundled model, whose files are not listed.
+      folder: the model directory; None for the bundled model, whose files are not listed.
     """
-    if folder is None:
-        return []
-    return [path for pattern in _MODEL_FILES for path in pathlib.Path(folder).glob(pattern)]
+    return [] if folder is None else model_folders.list_files(folder)

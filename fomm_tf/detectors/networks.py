@@ -169,11 +169,16 @@ class TFLiteModel:
     """
 
     def __init__(self, name: str, threads: int) -> None:
-        import tensorflow as tf
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # loads in milliseconds
+        except ImportError:
+            import tensorflow as tf
+
+            Interpreter = tf.lite.Interpreter
 
         content = read_file(name)
-        with _suppress_stderr():
-            self._interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
+        with suppress_stderr():
+            self._interpreter = Interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
         (entry,) = self._interpreter.get_input_details()
         self._input, self.side = entry["index"], int(entry["shape"][1])
@@ -229,7 +234,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _suppress_stderr() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """Discards the process's stderr: TensorFlow Lite logs its delegates there, at any log level."""
     stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)

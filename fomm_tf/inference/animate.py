@@ -112,7 +112,7 @@ def animate_file(
     audio_start = audio_start if has_frames and audio == driving.path else 0.0
     recorder = None
     if output.save_motion is not None:
-        recorder = motion_files.MotionRecorder(driving.fps, model.model.weights_sha256())
+        recorder = motion_files.MotionRecorder(driving.fps, model.engine.weights_sha256())
     count = 0
     with contextlib.ExitStack() as stack:
         if video.is_still_output(output.path) or (_is_webp(output.path) and performance.frame_count == 1):

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import config, detectors, errors, models, motion_filters, video
+from fomm_tf import config, detectors, errors, motion_filters, structures, video
 from fomm_tf.inference import crops, framing, motion_files, quality, scenes, stream
-from fomm_tf.ops import keypoints as keypoint_ops
 
 # Landmarks are found in crops of this side at least, in pixels: their networks take 192 to 256.
 _POINTS_SIDE = 256
@@ -58,9 +57,9 @@ class Details(NamedTuple):
       rendering: with all fields.
     """
 
-    source_keypoints: keypoint_ops.Keypoints
-    keypoints: keypoint_ops.Keypoints
-    rendering: models.Rendering
+    source_keypoints: structures.Keypoints
+    keypoints: structures.Keypoints
+    rendering: structures.Rendering
 
 
 class OutputFrame(NamedTuple):
@@ -214,7 +213,7 @@ class Animation:
     ) -> Iterator[tuple]:
         shown = itertools.repeat(None)
         if self._frames is None:
-            detected = map(keypoint_ops.Keypoints._make, self._driving.batches(self._batch_size))
+            detected = map(structures.Keypoints._make, self._driving.batches(self._batch_size))
         else:
             clip = stream.prefetch(self._read(), self._batch_size)
             if keep_driving:
@@ -235,19 +234,19 @@ class Animation:
                 for source in sources
             ]
             self.poses.add(driving)
-            predictions = [video.to_uint8(rendering.prediction.numpy()) for rendering in renderings]
+            predictions = [video.to_uint8(np.asarray(rendering.prediction)) for rendering in renderings]
             frames = list(itertools.islice(shown, len(batch)))
             yield batch, frames, predictions, (sources[0].keypoints, driving, renderings[0])
 
     def _advance(
-        self, batches: Iterator[keypoint_ops.Keypoints], recorder: motion_files.MotionRecorder | None
-    ) -> Iterator[tuple[keypoint_ops.Keypoints, keypoint_ops.Keypoints]]:
+        self, batches: Iterator[structures.Keypoints], recorder: motion_files.MotionRecorder | None
+    ) -> Iterator[tuple[structures.Keypoints, structures.Keypoints]]:
         for keypoints in batches:
             if recorder is not None:
                 recorder.add(keypoints)
             yield self._watch.advance(keypoints)
 
-    def _encode(self, moments: list[framing.Moment]) -> list[models.EncodedSource]:
+    def _encode(self, moments: list[framing.Moment]) -> list[structures.EncodedSource]:
         """A source per animated square: that of the image for all frames, or a batch of a video's frames."""
         if self._is_image:
             return self._encoded
@@ -265,7 +264,7 @@ class Animation:
 
     def _find_best_frame(self) -> int:
         """The index of the best frame by landmarks, or by the model's keypoints without detectors or video."""
-        source, what = self._encoded[0].keypoints.value.numpy(), "keypoints"
+        source, what = np.asarray(self._encoded[0].keypoints.value), "keypoints"
         if self._frames is None:
             search = quality.BestFrameSearch(source[0])
             found = self._driving.found
@@ -298,7 +297,7 @@ class Animation:
         return self._frames.frames(size, watch or scenes.Scenes(self._motion.on_cut))
 
     def _detect_points(self, images: list[np.ndarray]) -> detectors.Points:
-        value = self._model.detect(np.stack(images)).value.numpy()
+        value = np.asarray(self._model.detect(np.stack(images)).value)
         return detectors.Points(value, np.ones(value.shape[:2], np.float32))
 
     def _set_best(self) -> None:
@@ -314,4 +313,4 @@ class Animation:
                 f"best_frame is {self.best}, counted from 0, but the motion file has {len(self._driving.value)} "
                 "frames; give a smaller index."
             )
-        self._watch.set_best(keypoint_ops.Keypoints(*keypoints), self.best, self._driving.starts)
+        self._watch.set_best(structures.Keypoints(*keypoints), self.best, self._driving.starts)

@@ -28,7 +28,7 @@ import numpy as np
 from fomm_tf import errors, files
 
 if TYPE_CHECKING:
-    from fomm_tf.ops.keypoints import Keypoints
+    from fomm_tf.structures import Keypoints
 
 SUFFIX = ".npz"
 _VERSION = 1

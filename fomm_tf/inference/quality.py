@@ -21,11 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import detectors, errors, video
+from fomm_tf import detectors, errors, structures, video
 from fomm_tf.detectors import networks
 from fomm_tf.inference import stream
 from fomm_tf.opencv import cv2
-from fomm_tf.ops import keypoints as keypoint_ops
 
 # Frames are compared if they show at least this share of the source's visible points, and that many.
 _MIN_SHARE, _MIN_POINTS = 0.5, 3
@@ -219,7 +218,7 @@ def shift_error(model: stream.Performer, frame: np.ndarray) -> float:
     rows, columns = (
         np.clip(np.arange(side) - steps[:, [axis]], 0, side - 1) for axis, side in enumerate((height, width))
     )
-    value = model.detect(frame[rows[:, :, np.newaxis], columns[:, np.newaxis]]).value.numpy()
+    value = np.asarray(model.detect(frame[rows[:, :, np.newaxis], columns[:, np.newaxis]]).value)
     expected = 2 * steps[1:, np.newaxis, ::-1] / (np.array([width, height]) - 1)
     errors = np.linalg.norm(value[1:] - value[:1] - expected, axis=-1) / np.linalg.norm(expected, axis=-1)
     return float(np.median(errors))
@@ -248,11 +247,11 @@ class PoseComparison:
       best_frame: index of the driving frame that motion starts from.
     """
 
-    def __init__(self, source: keypoint_ops.Keypoints, best_frame: int) -> None:
+    def __init__(self, source: structures.Keypoints, best_frame: int) -> None:
         self._source, self._best_frame = np.asarray(source.value), best_frame
         self._distances: list[np.ndarray] = []
 
-    def add(self, driving: keypoint_ops.Keypoints) -> None:
+    def add(self, driving: structures.Keypoints) -> None:
         """Adds the keypoints of the next N driving frames."""
         self._distances.append(pose_distance(self._source, np.asarray(driving.value)))
 

@@ -23,7 +23,7 @@ from fomm_tf import errors, motion_filters
 from fomm_tf.data.prepare import segments
 
 if TYPE_CHECKING:
-    from fomm_tf.ops.keypoints import Keypoints
+    from fomm_tf.structures import Keypoints
 
 OnCut = Literal["restart", "continue", "stop"]
 _CUTS_NAMED = 5

@@ -14,30 +14,26 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
-import tensorflow as tf
 
-from fomm_tf import config, errors, models, motion_filters
-from fomm_tf.ops import keypoints as keypoint_ops
-from fomm_tf.ops import motion
+from fomm_tf import config, errors, motion_filters, structures
+from fomm_tf.inference import motion_transfer
 
 Item = TypeVar("Item")
 Record = TypeVar("Record")
 
 DEFAULT_BATCH_SIZE = 8
 _END = object()
-# Compiled, since executing its small operations eagerly takes several times as long.
-_transfer = tf.function(motion.transfer, autograph=False)
 
 
 class Renderer(Protocol):
     """What the stream calls: an `Animator`, or a `FirstOrderMotionModel` for frames of its size."""
 
-    def detect(self, frames: np.ndarray) -> keypoint_ops.Keypoints:
+    def detect(self, frames: np.ndarray) -> structures.Keypoints:
         """Finds the keypoints of N frames."""
 
     def render(
-        self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
-    ) -> models.Rendering:
+        self, source: structures.EncodedSource, keypoints: structures.Keypoints, details: bool = False
+    ) -> structures.Rendering:
         """Generates the source in the pose of N driving frames."""
 
 
@@ -46,23 +42,23 @@ class Performer(Renderer, Protocol):
 
     config: config.Config
 
-    def encode_source(self, image: np.ndarray) -> models.EncodedSource:
+    def encode_source(self, image: np.ndarray) -> structures.EncodedSource:
         """Computes what depends only on the source."""
 
-    def encode_sources(self, images: np.ndarray) -> models.EncodedSource:
+    def encode_sources(self, images: np.ndarray) -> structures.EncodedSource:
         """Computes what depends only on the sources of N driving frames."""
 
 
 def render_stream(
     model: Renderer,
-    source: models.EncodedSource,
-    driving: Iterable[np.ndarray | tf.Tensor],
+    source: structures.EncodedSource,
+    driving: Iterable[np.ndarray],
     transfer: config.AnimateConfig,
     best_frame: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     details: bool = False,
-    initial: keypoint_ops.Keypoints | None = None,
-) -> Iterator[tuple[keypoint_ops.Keypoints, models.Rendering]]:
+    initial: structures.Keypoints | None = None,
+) -> Iterator[tuple[structures.Keypoints, structures.Rendering]]:
     """Renders batch after batch.
 
     Args:
@@ -96,8 +92,8 @@ def render_stream(
 
 
 def detect_stream(
-    model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], batch_size: int = DEFAULT_BATCH_SIZE
-) -> Iterator[keypoint_ops.Keypoints]:
+    model: Renderer, driving: Iterable[np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
+) -> Iterator[structures.Keypoints]:
     """Yields the keypoints of driving frames, batch after batch; arguments and errors are those of `render_stream`."""
     if batch_size < 1:
         raise errors.UserError(f"`batch_size` must be at least 1; got {batch_size}.")
@@ -111,13 +107,13 @@ def detect_stream(
 
 def render_transferred(
     model: Renderer,
-    source: models.EncodedSource,
-    driving: keypoint_ops.Keypoints,
-    initial: keypoint_ops.Keypoints,
+    source: structures.EncodedSource,
+    driving: structures.Keypoints,
+    initial: structures.Keypoints,
     transfer: config.AnimateConfig,
     motion_strength: float = 1.0,
     details: bool = False,
-) -> models.Rendering:
+) -> structures.Rendering:
     """Transfers the motion of N driving frames to a source, and renders it.
 
     Args:
@@ -132,15 +128,13 @@ def render_transferred(
     Raises:
       errors.UserError: if `motion_strength` is negative.
     """
-    transferred = _transfer(
-        source.keypoints, driving, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
-    )
+    transferred = motion_transfer.transfer(source.keypoints, driving, initial, transfer)
     if transfer.mode == "relative":
         transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
     return model.render(source, transferred, details=details)
 
 
-def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int) -> keypoint_ops.Keypoints:
+def find_initial(model: Renderer, driving: Iterable[np.ndarray], best_frame: int) -> structures.Keypoints:
     """Finds the keypoints of one driving frame, of batch 1.
 
     Args:
@@ -191,7 +185,7 @@ def _missing_best_frame(best_frame: int, count: int) -> errors.UserError:
     )
 
 
-def _batches(frames: Iterable[np.ndarray | tf.Tensor], size: int) -> Iterator[np.ndarray]:
+def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Frames in stacks of `size`, the last one smaller."""
     stream = iter(frames)
     while batch := [np.asarray(frame) for frame in itertools.islice(stream, size)]:

@@ -6,30 +6,12 @@ row-major; their inverses and products are in closed form, since `tf.linalg.inv`
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from fomm_tf import ops
 
 MIN_DETERMINANT = 1e-8
 MAX_ENTRY = 1e9
-
-
-class Keypoints(NamedTuple):
-    """The first-order description of a frame: K points and the motion around each.
-
-    Attributes:
-      value: `[N, K, 2]` float32, T_{X<-R}(p_k) as (x, y).
-      jacobian: `[N, K, 2, 2]` float32, dT_{X<-R}/dp at p_k; None in the zeroth-order model.
-    """
-
-    value: tf.Tensor
-    jacobian: tf.Tensor | None
-
-    def frame(self, number: int) -> Keypoints:
-        """The keypoints of one frame: `[K, 2]` and `[K, 2, 2]`."""
-        return Keypoints(*(None if part is None else part[number] for part in self))
 
 
 def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fomm_tf import ops
 from fomm_tf.ops import keypoints as keypoint_ops
-from fomm_tf.ops.keypoints import Keypoints
+from fomm_tf.structures import Keypoints
 
 MODES = ("relative", "absolute")
 # Rounding in float32 gives collinear points a hull of up to 2e-7.

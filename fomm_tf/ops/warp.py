@@ -24,6 +24,9 @@ with warnings.catch_warnings():
         from tensorflow_addons.image import dense_image_warp, interpolate_bilinear, resampler
     except ImportError:  # there is no release for TensorFlow 2.16 and later
         dense_image_warp = interpolate_bilinear = resampler = None
+    else:
+        # They have no control flow to convert, which takes a second when a model is built.
+        dense_image_warp._autograph = interpolate_bilinear._autograph = False
 
 PADDINGS = ("zeros", "border", "reflection")
 _FAR = 1e6

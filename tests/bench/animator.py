@@ -97,7 +97,8 @@ def build_framing_parts(small, keypoints):
 def start_up(run, precision):
     """The model of a run directory, and the seconds of what a command does before its second batch."""
     stamps = [time.perf_counter()]
-    subprocess.run([sys.executable, "-c", "import fomm_tf.inference.animate, fomm_tf.inference.animator"], check=True)
+    imports = "import fomm_tf.inference.animate, fomm_tf.inference.engines.keras"
+    subprocess.run([sys.executable, "-c", imports], check=True)
     stamps.append(time.perf_counter())
     model = animator.Animator.load(run, precision)
     stamps.append(time.perf_counter())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf import ops
+from fomm_tf import ops, structures
 from fomm_tf.ops import keypoints, motion, resample, tps, warp
 
 RANDOM = np.random.default_rng(20)
@@ -86,10 +86,10 @@ def warp_row(image: np.ndarray, positions: np.ndarray, padding: str, align_corne
     )
 
 
-def motion_of(*tensors: tf.Tensor, count: int) -> list[keypoints.Keypoints]:
+def motion_of(*tensors: tf.Tensor, count: int) -> list[structures.Keypoints]:
     """The first half of `tensors` are values, the second Jacobians (if any)."""
     jacobians = tensors[count:] or [None] * count
-    return [keypoints.Keypoints(*pair) for pair in zip(tensors[:count], jacobians, strict=True)]
+    return [structures.Keypoints(*pair) for pair in zip(tensors[:count], jacobians, strict=True)]
 
 
 def transfer_row(about: str, static: tuple[int, ...] = ANY_POINTS, jacobian: bool = True, **arguments: Any) -> Op:

@@ -198,9 +198,9 @@ def test_animate_traces_at_most_twice():
     model = tiny()
     fresh = fomm_tf.Animator(model.model, model.config)
     list(fresh.animate(frames(1)[0], frames(23, seed=1), batch_size=4))
-    assert fresh._render.experimental_get_tracing_count() <= 2
-    assert fresh._detect.experimental_get_tracing_count() <= 2
-    assert fresh._encode.experimental_get_tracing_count() == 1
+    assert fresh.engine._render.experimental_get_tracing_count() <= 2
+    assert fresh.engine._detect.experimental_get_tracing_count() <= 2
+    assert fresh.engine._encode.experimental_get_tracing_count() == 1
 
 
 def test_animate_reads_frames_lazily():
