@@ -139,10 +139,9 @@ def test_run_is_exported_into_the_cache_once(small_files, expected, tmp_path, mo
         tmp_path / "out",
     ]
     assert cli.main(list(map(str, line))) == 0
-    printed = capsys.readouterr()
-    timing, line, device = printed.out.splitlines()[:3]
+    timing, choice_line, device = capsys.readouterr().out.splitlines()[:3]
     assert "once for this machine and model" in timing
-    assert line.startswith("engine: litert float32, 1 ms a frame, 99 dB from float32 (keras float32 2 ms;")
+    assert choice_line.startswith("engine: litert float32, 1 ms a frame, 99 dB from float32 (keras float32 2 ms;")
     assert device == "device: CPU (ai-edge-litert, float32)"
     assert cli.main(list(map(str, line))) == 0
     assert "once" not in capsys.readouterr().out
