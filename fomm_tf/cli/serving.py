@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import logging
+import math
 import pathlib
+import socket
+import ssl
+import warnings
 
 import fomm_tf
 from fomm_tf import console, errors, fetch, video
 from fomm_tf.cli import options
 from fomm_tf.fetch import catalog
 from fomm_tf.serving import client as clients
+from fomm_tf.serving.local import listen
 
 _MORE = """\
 example:
@@ -33,19 +39,34 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     text = "version label NAME for version N, which then stays loaded; can be repeated"
     add("--label", dest="labels", type=_label, action="append", default=[], metavar="NAME=N", help=text)
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    add("--grpc-port", type=int, default=8500, metavar="N", help="gRPC port; 0 is any free port (default: 8500)")
-    add("--rest-port", type=int, default=8501, metavar="N", help="REST port; 0 is any free port (default: 8501)")
+    add("--grpc-port", type=_port, default=8500, metavar="N", help="gRPC port; 0 is any free port (default: 8500)")
+    add("--rest-port", type=_port, default=8501, metavar="N", help="REST port; 0 is any free port (default: 8501)")
+    add("--cert", metavar="FILE", help="certificate for TLS, PEM; with --key")
+    add("--key", metavar="FILE", help="the private key of --cert, PEM")
+    text = "file with a token that clients must send as `Authorization: Bearer TOKEN`"
+    add("--token-file", metavar="FILE", help=text)
+    add = parser.add_argument_group("limits").add_argument
     for option, default, text in (
         ("--queue", 128, "requests admitted at once; further ones are rejected (default: 128)"),
         ("--max-batch", 8, "rows of batched requests (default: 8)"),
         ("--threads", 1, "batches computed at once (default: 1)"),
-        ("--max-mib", 64, "maximum request size in MiB (default: 64)"),
-        ("--max-frames", 256, "frames per request (default: 256)"),
+        ("--max-mib", 16, "maximum request size in MiB (default: 16)"),
+        (
+            "--max-total-mib",
+            512,
+            "messages in memory at once, in MiB; a process that parses JSON takes up to 40 times --max-mib besides, the "
+            "model and its largest request about 2 GiB (default: 512)",
+        ),
+        ("--max-connections", 512, "connections by REST, and calls by gRPC, at once (default: 512)"),
+        ("--max-frames", 64, "frames per request (default: 64)"),
+        ("--max-megapixels", 100, "of the encoded images of a request, in millions of pixels (default: 100)"),
     ):
         add(option, type=_positive_int, default=default, metavar="N", help=text)
     text = "deadline of requests that set none, and of running requests at shutdown (default: 60)"
-    add("--timeout", type=float, default=60.0, metavar="SECONDS", help=text)
-    add("--quiet", action="store_true", help="print errors only")
+    add("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help=text)
+    text = "how long a client may send nothing before a request is complete (default: 10)"
+    add("--idle-timeout", type=_seconds, default=10.0, metavar="SECONDS", help=text)
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
 def _add_client_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,24 +93,65 @@ def _add_client_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    directory = _find_directory(arguments.directory)
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.ERROR if arguments.quiet else logging.WARNING,
         format="%(asctime)s %(name)s: %(message)s",
     )
+    token, certificate = _read_token(arguments.token_file), _check_certificate(arguments.cert, arguments.key)
+    # Before TensorFlow is imported.
+    listener = listen.bind(arguments.host, arguments.grpc_port, arguments.rest_port)
+    if not arguments.quiet and not _is_loopback(listener) and (token is None or certificate is None):
+        missing = [
+            name for name, value in (("--token-file", token), ("--cert and --key", certificate)) if value is None
+        ]
+        text = f"{arguments.host} can be reached from other machines: without {' and '.join(missing)}, "
+        warnings.warn(text + "anyone there can use the model or read along.", UserWarning, stacklevel=2)
+    directory = _find_directory(arguments.directory)
     with console.requires_extra("serving"):
         from fomm_tf.serving.local import core, server, versions
     limits = core.Limits(
         max_requests=arguments.queue,
         max_request_bytes=arguments.max_mib * _MEBIBYTE,
+        max_total_bytes=max(arguments.max_total_mib, 2 * arguments.max_mib) * _MEBIBYTE,
+        max_connections=arguments.max_connections,
         max_frames=arguments.max_frames,
+        max_pixels=arguments.max_megapixels * 1_000_000,
         timeout=arguments.timeout,
+        idle_timeout=arguments.idle_timeout,
         max_batch_rows=arguments.max_batch,
         num_threads=arguments.threads,
     )
-    manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels))
-    server_core = core.ServerCore(manager, limits)
-    asyncio.run(server.run(server_core, arguments.host, arguments.grpc_port, arguments.rest_port, arguments.quiet))
+    manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels), arguments.threads)
+    address = server.Address(arguments.host, arguments.grpc_port, listener, certificate)
+    asyncio.run(server.run(core.ServerCore(manager, limits, token), address, arguments.quiet))
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _read_token(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        token = pathlib.Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise errors.UserError(f"`token_file`: {path} cannot be read as ASCII text ({error}).") from None
+    if not token or not token.isprintable() or " " in token:
+        raise errors.UserError(f"`token_file`: {path} must hold one token, printable and without spaces.")
+    return token
+
+
+def _check_certificate(cert: str | None, key: str | None) -> tuple[str, str] | None:
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise errors.UserError("`cert` and `key`: got one of them; expected both or none.")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except OSError as error:
+        raise errors.UserError(f"`cert` {cert} and `key` {key} are not a certificate and its key: {error}.") from None
+    return cert, key
 
 
 def _find_directory(name: str) -> pathlib.Path:
@@ -117,6 +179,22 @@ def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}; expected a whole number of at least 1")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected a port from 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected a number of seconds above 0")
+    return seconds
 
 
 def _label(text: str) -> tuple[str, int]:

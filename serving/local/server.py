@@ -3,89 +3,78 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import pathlib
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from typing import NamedTuple
 
-import uvicorn
+import grpc
 
 from fomm_tf import errors
-from fomm_tf.serving.local import grpc_service, rest_app, status
+from fomm_tf.serving.local import grpc_service, rest_app, rest_server, status
 from fomm_tf.serving.local.core import ServerCore
 
 _POLL_SECONDS = 1.0
 
 
-class _RestServer(uvicorn.Server):
-    """Does not handle signals: they stop both protocols."""
+class Address(NamedTuple):
+    """Where a server listens."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Binds a port without listening: until the model is loaded, connections are refused rather than kept waiting."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    host: str
+    grpc_port: int  # 0 is any free port
+    rest: socket.socket  # from `listen.bind`
+    certificate: tuple[str, str] | None = None  # PEM files of certificate and key, for TLS
 
 
-async def run(core: ServerCore, host: str, grpc_port: int, rest_port: int, quiet: bool) -> None:
+async def run(core: ServerCore, address: Address, quiet: bool) -> None:
     """Loads the model and serves it until SIGINT or SIGTERM; returns when all admitted requests are answered.
 
     Args:
       core: answers the requests.
-      host: the address to listen on.
-      grpc_port: 0 is any free port.
-      rest_port: 0 is any free port.
+      address: where to listen; its socket is closed at the end.
       quiet: print nothing.
 
     Raises:
-      errors.UserError: if the model cannot be loaded or a port is taken.
+      errors.UserError: if the model cannot be loaded or the gRPC port is taken meanwhile.
     """
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    try:
-        grpc_server, grpc_port = grpc_service.create_server(core, host, grpc_port)
-        listener = _bind(host, rest_port)
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot listen on {host}: {error}; choose another `grpc_port` or `rest_port`."
-        ) from None
-    with listener:
+    with address.rest as listener:
+        name = core.versions.name
+        if not quiet:
+            print(f"{name}: loading", file=sys.stderr, flush=True)
+        loading, stopped = asyncio.ensure_future(core.versions.load_initial()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not loading.done():
+            raise KeyboardInterrupt
         try:
-            await core.versions.load_initial()
+            loading.result()
         except status.RpcError as error:
             raise errors.UserError(error.message) from None
+        grpc_server = grpc_service.GrpcServer(core)
+        credentials = None
+        if address.certificate:
+            cert, key = (pathlib.Path(file).read_bytes() for file in address.certificate)
+            credentials = grpc.ssl_server_credentials([(key, cert)])
+        try:
+            grpc_port = await grpc_server.start(address.host, address.grpc_port, credentials)
+        except OSError as error:
+            raise errors.UserError(f"cannot listen on {address.host}: {error}; choose another `grpc_port`.") from None
         watcher = asyncio.create_task(core.versions.watch(_POLL_SECONDS))
-        await grpc_server.start()
         # The REST task below has not run when the ports are announced; early connections wait for it.
-        listener.listen()
-        rest_server = _RestServer(
-            uvicorn.Config(
-                rest_app.create_app(core),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-            )
-        )
-        rest_task = asyncio.create_task(rest_server.serve(sockets=[listener]))
+        listener.listen(core.limits.max_connections)
+        rest = rest_server.RestServer(rest_app.RestApp(core), core, address.certificate)
+        rest_task = asyncio.create_task(rest.serve(sockets=[listener]))
         if not quiet:
-            name, rest_port = core.versions.name, listener.getsockname()[1]
-            print(f"{name}: gRPC {host}:{grpc_port}, REST http://{host}:{rest_port}/v1/models/{name}", flush=True)
+            scheme, rest_port = "https" if address.certificate else "http", listener.getsockname()[1]
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            url = f"{scheme}://{host}:{rest_port}/v1/models/{name}"
+            print(f"{name}: gRPC {host}:{grpc_port}, REST {url}", flush=True)
         await stop.wait()
+        core.stopping.set()
         watcher.cancel()
-        rest_server.should_exit = True
+        rest.should_exit = True
         await asyncio.gather(grpc_server.stop(core.limits.timeout), rest_task)
         core.close()
