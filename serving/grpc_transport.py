@@ -151,4 +151,9 @@ def _server_errors(target: Target, request: Request) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise target.failure(error.code().name, error.details() or "", request.name) from error
+        details = error.details() or ""
+        delay = dict(error.trailing_metadata() or ()).get("grpc-retry-pushback-ms", "")
+        retry_after = int(delay) / 1000 if delay.isdecimal() else None
+        # gRPC's own limit of message sizes has the code of a busy server.
+        is_permanent = "larger than max" in details
+        raise target.failure(error.code().name, details, request.name, retry_after, is_permanent) from error

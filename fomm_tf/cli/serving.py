@@ -54,8 +54,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         (
             "--max-total-mib",
             512,
-            "messages in memory at once, in MiB; a process that parses JSON takes up to 40 times --max-mib besides, the "
-            "model and its largest request about 2 GiB (default: 512)",
+            "messages in memory at once, in MiB (default: 512); the model and a process that parses JSON, which may "
+            "take 40 times --max-mib, come on top",
         ),
         ("--max-connections", 512, "connections by REST, and calls by gRPC, at once (default: 512)"),
         ("--max-frames", 64, "frames per request (default: 64)"),

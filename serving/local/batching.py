@@ -4,8 +4,8 @@ Compared with what others keep:
   * TF-Serving's own batching, `BatchFunction` (`tf.nondifferentiable_batch_function`), is an operation: it must be part
     of the SavedModel, fails the whole batch for one invalid request, and neither drops nor cancels a request;
   * BentoML, Ray Serve and LitServe batch behind servers of their own, without TF-Serving's protocols;
-  * packages for asyncio alone (`batched`, `aiobatch`, `async-batcher`) wait a fixed time for a batch to fill. This queue
-    waits for a free thread only: a single client pays nothing, and under load batches fill by themselves.
+  * packages for asyncio alone (`batched`, `aiobatch`, `async-batcher`) wait a fixed time for a batch to fill. This
+    queue waits for a free thread only: a single client pays nothing, and under load batches fill by themselves.
 None of them knows of deadlines, or ends the run of a batch that nobody waits for any more.
 """
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from typing import TypeVar
 
 import grpc
@@ -58,7 +58,7 @@ class ServerCore:
         self.stopping = asyncio.Event()
         self.metrics = metrics.Metrics(version_manager.name)
         self._batcher = batching.Batcher(limits.num_threads, limits.max_batch_rows, self.metrics)
-        self.codecs = codec_pool.CodecPool(limits.num_threads, limits.max_request_bytes)
+        self.codecs = codec_pool.CodecPool(limits.num_threads, limits.max_request_bytes, limits.timeout)
         self._admitted = self._bytes = 0
         self._freed = asyncio.Event()
         self.metrics.watch("queued_requests", "Requests that wait for a thread.", lambda: self._batcher.queued)

@@ -1,4 +1,4 @@
-"""Inputs of signatures: what is declared, and the checks of what was sent. No TensorFlow: the parsing process uses it."""
+"""Inputs of signatures: what is declared, and the checks of what was sent; without TensorFlow."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 import grpc
@@ -38,11 +39,10 @@ async def run(core: ServerCore, address: Address, quiet: bool) -> None:
     Raises:
       errors.UserError: if the model cannot be loaded or the gRPC port is taken meanwhile.
     """
-    stop = asyncio.Event()
+    stop, name = asyncio.Event(), core.versions.name
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with address.rest as listener:
-        name = core.versions.name
+    with address.rest:
         if not quiet:
             print(f"{name}: loading", file=sys.stderr, flush=True)
         loading, stopped = asyncio.ensure_future(core.versions.load_initial()), asyncio.ensure_future(stop.wait())
@@ -53,28 +53,38 @@ async def run(core: ServerCore, address: Address, quiet: bool) -> None:
             loading.result()
         except status.RpcError as error:
             raise errors.UserError(error.message) from None
-        grpc_server = grpc_service.GrpcServer(core)
-        credentials = None
-        if address.certificate:
-            cert, key = (pathlib.Path(file).read_bytes() for file in address.certificate)
-            credentials = grpc.ssl_server_credentials([(key, cert)])
-        try:
-            grpc_port = await grpc_server.start(address.host, address.grpc_port, credentials)
-        except OSError as error:
-            raise errors.UserError(f"cannot listen on {address.host}: {error}; choose another `grpc_port`.") from None
-        watcher = asyncio.create_task(core.versions.watch(_POLL_SECONDS))
-        # The REST task below has not run when the ports are announced; early connections wait for it.
-        listener.listen(core.limits.max_connections)
-        rest = rest_server.RestServer(rest_app.RestApp(core), core, address.certificate)
-        rest_task = asyncio.create_task(rest.serve(sockets=[listener]))
-        if not quiet:
-            scheme, rest_port = "https" if address.certificate else "http", listener.getsockname()[1]
-            host = f"[{address.host}]" if ":" in address.host else address.host
-            url = f"{scheme}://{host}:{rest_port}/v1/models/{name}"
-            print(f"{name}: gRPC {host}:{grpc_port}, REST {url}", flush=True)
-        await stop.wait()
-        core.stopping.set()
-        watcher.cancel()
-        rest.should_exit = True
-        await asyncio.gather(grpc_server.stop(core.limits.timeout), rest_task)
-        core.close()
+        await serve(core, address, stop, lambda line: None if quiet else print(f"{name}: {line}", flush=True))
+
+
+async def serve(core: ServerCore, address: Address, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+    """Serves a loaded model until `stop` is set; see `run`.
+
+    Args:
+      core: answers the requests.
+      address: where to listen.
+      stop: set to end.
+      announce: called with a line that names the ports, when both can be connected to.
+    """
+    grpc_server, listener = grpc_service.GrpcServer(core), address.rest
+    credentials = None
+    if address.certificate:
+        cert, key = (pathlib.Path(file).read_bytes() for file in address.certificate)
+        credentials = grpc.ssl_server_credentials([(key, cert)])
+    try:
+        grpc_port = await grpc_server.start(address.host, address.grpc_port, credentials)
+    except OSError as error:
+        raise errors.UserError(f"cannot listen on {address.host}: {error}; choose another `grpc_port`.") from None
+    watcher = asyncio.create_task(core.versions.watch(_POLL_SECONDS))
+    # The REST task below has not run when the ports are announced; early connections wait for it.
+    listener.listen(core.limits.max_connections)
+    rest = rest_server.RestServer(rest_app.RestApp(core), core, address.certificate)
+    rest_task = asyncio.create_task(rest.serve(sockets=[listener]))
+    scheme, rest_port = "https" if address.certificate else "http", listener.getsockname()[1]
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    announce(f"gRPC {host}:{grpc_port}, REST {scheme}://{host}:{rest_port}/v1/models/{core.versions.name}")
+    await stop.wait()
+    core.stopping.set()
+    watcher.cancel()
+    rest.should_exit = True
+    await asyncio.gather(grpc_server.stop(core.limits.timeout), rest_task)
+    core.close()

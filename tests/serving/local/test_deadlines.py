@@ -23,9 +23,9 @@ class Model:
     """Doubles its input, when `may_end` is set."""
 
     version = 1
-    inputs = {"double": {"x": declared.Spec("float32", (None, 2))}}
 
     def __init__(self):
+        self.inputs = {"double": {"x": declared.Spec("float32", (None, 2))}}
         self.runs, self.started, self.may_end = 0, threading.Event(), threading.Event()
 
     def outputs(self, _):
