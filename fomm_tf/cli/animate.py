@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
+import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from fomm_tf import config, console, errors, files, video
@@ -154,6 +156,55 @@ def _animate(
         progress=not arguments.quiet,
         check_inputs=not arguments.quiet,
     )
+
+
+# Options of `fomm animate` that a server sets itself.
+_NOT_FOR_CLIENTS = ("folder", "model", "precision", "batch_size", "quiet", "help")
+
+
+def animate_with_options(
+    model: animator.Animator, fields: Mapping[str, str], source: str, driving: str, out: str
+) -> tuple[int | None, Callable[[], int]]:
+    """Prepares the animation of one pair with options as text: `{"mode": "absolute", "audio": "no"}`.
+
+    Args:
+      model: the animator.
+      fields: options of `fomm animate` without their dashes; those with values `yes` and `no` are switches.
+      source: the image.
+      driving: the driving video.
+      out: the output.
+
+    Returns:
+      The number of frames, if known, and what animates.
+
+    Raises:
+      errors.UserError: for an unknown option or an invalid value.
+    """
+    parser = console.Parser(prog="animate", add_help=False)
+    _add_shared_arguments(parser)
+    actions = {action.dest: action for action in parser._actions if action.dest not in _NOT_FOR_CLIENTS}
+    argv = []
+    for name, value in fields.items():
+        action = actions.get(name.replace("-", "_"))
+        if action is None:
+            raise errors.UserError(f"{name}: unknown option; expected one of: {', '.join(sorted(actions))}.")
+        if not re.fullmatch(r"[A-Za-z0-9.,+_-]{1,50}", value):  # no paths, and no names of Python functions
+            raise errors.UserError(f"{name}: got {value[:50]!r}; expected a word or numbers.")
+        if action.nargs != 0:
+            argv.append(f"{action.option_strings[0]}={value}")
+        elif value in ("yes", "true", "1"):
+            argv.append(action.option_strings[0])
+        elif value in ("no", "false", "0"):
+            argv += action.option_strings[1:2]
+        else:
+            raise errors.UserError(f"{name}: got {value!r}; expected yes or no.")
+    try:
+        arguments = parser.parse_args(["--quiet", *argv])
+    except errors.UserError as error:
+        raise errors.UserError(str(error).replace("; see animate --help", "")) from None
+    with parser.options_in_errors():
+        opened = _open_driving(arguments, driving)
+    return getattr(opened, "frame_count", None), lambda: _animate(model, arguments, source, driving, out)
 
 
 ANIMATE = console.Command("animate an image by the motion of a driving video", _add_animate_arguments, _run_animate)

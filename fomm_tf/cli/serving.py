@@ -11,6 +11,7 @@ import pathlib
 import socket
 import ssl
 import warnings
+from typing import TYPE_CHECKING
 
 import fomm_tf
 from fomm_tf import console, errors, fetch, video
@@ -18,6 +19,9 @@ from fomm_tf.cli import options
 from fomm_tf.fetch import catalog
 from fomm_tf.serving import client as clients
 from fomm_tf.serving.local import listen
+
+if TYPE_CHECKING:
+    from fomm_tf.serving.local import jobs
 
 _MORE = """\
 example:
@@ -45,6 +49,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key", metavar="FILE", help="the private key of --cert, PEM")
     text = "file with a token that clients must send as `Authorization: Bearer TOKEN`"
     add("--token-file", metavar="FILE", help=text)
+    text = "origin, such as http://localhost:3000, whose pages may call the REST API; can be repeated"
+    add("--cors", action="append", default=[], metavar="ORIGIN", help=text)
     add = parser.add_argument_group("limits").add_argument
     for option, default, text in (
         ("--queue", 128, "requests admitted at once; further ones are rejected (default: 128)"),
@@ -59,6 +65,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         ("--max-connections", 512, "connections by REST, and calls by gRPC, at once (default: 512)"),
         ("--max-frames", 64, "frames per request (default: 64)"),
+        ("--max-upload-mib", 256, "files of an :animate request, on disk, in MiB (default: 256)"),
+        ("--max-job-frames", 3000, "frames of an :animate request (default: 3000)"),
         ("--max-megapixels", 100, "of the encoded images of a request, in millions of pixels (default: 100)"),
     ):
         add(option, type=_positive_int, default=default, metavar="N", help=text)
@@ -122,8 +130,19 @@ def _serve(arguments: argparse.Namespace) -> None:
         num_threads=arguments.threads,
     )
     manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels), arguments.threads)
-    address = server.Address(arguments.host, arguments.grpc_port, listener, certificate)
-    asyncio.run(server.run(core.ServerCore(manager, limits, token), address, arguments.quiet))
+    address = server.Address(arguments.host, arguments.grpc_port, listener, certificate, tuple(arguments.cors))
+    animation = server.Animation(_animate_job, arguments.max_job_frames, arguments.max_upload_mib * _MEBIBYTE)
+    asyncio.run(server.run(core.ServerCore(manager, limits, token), address, arguments.quiet, animation))
+
+
+def _animate_job(job: jobs.Job, run: jobs.RunSignature) -> None:
+    """Animates the files of a job as `fomm animate` does, by the signatures of the served model."""
+    from fomm_tf.cli import animate
+    from fomm_tf.inference import animator
+
+    files = str(job.source), str(job.driving), str(job.result)
+    job.total, start = animate.animate_with_options(animator.ExportedAnimator(run), job.options, *files)
+    start()
 
 
 def _is_loopback(listener: socket.socket) -> bool:

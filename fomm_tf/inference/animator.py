@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -203,6 +205,44 @@ class Animator:
         pixels = pixels.astype(np.float32)
         # The interpolation may leave the frame's own range by a rounding error.
         return video.resize(pixels, size, fit).clip(min(pixels.min(), 0.0), max(pixels.max(), 1.0))
+
+
+class ExportedAnimator(Animator):
+    """An animator whose networks are the signatures of a SavedModel, wherever that runs.
+
+    Args:
+      run: takes the name of a signature and its inputs, and returns its outputs; arrays by name.
+    """
+
+    def __init__(self, run: Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]) -> None:
+        description = json.loads(run("metadata", {"request": np.array([b""], object)})["metadata"].item(0))
+        self.config, self._run = config.parse(description["config"]), run
+        self.model = types.SimpleNamespace(weights_sha256=lambda: description["weights_sha256"])
+        self._detect = lambda frames: _keypoints_from(run("detect", {"frames": frames.numpy()}))
+
+    def render(
+        self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
+    ) -> models.Rendering:
+        """See `Animator.render`; without `details`, `deformed` is None."""
+        image, features, source_keypoints, lowres = source
+        inputs = {"image": image, "features": features, "source_lowres": lowres}
+        named = {f"source_{name}": part for name, part in source_keypoints._asdict().items()}
+        named |= {name: None if part is None else part[np.newaxis] for name, part in keypoints._asdict().items()}
+        inputs |= {name: part for name, part in named.items() if part is not None}
+        arrays = {name: np.asarray(part, np.float32) for name, part in inputs.items()}
+        outputs = self._run("render_details" if details else "render", arrays)
+        fields = {name: tf.convert_to_tensor(outputs[name][0]) for name in models.Rendering._fields if name in outputs}
+        return models.Rendering(**({"deformed": None} | fields))
+
+    def _encode(self, image: tf.Tensor) -> models.EncodedSource:
+        outputs = self._run("encode_source", {"source": image.numpy()})
+        parts = [tf.convert_to_tensor(outputs[name]) for name in ("image", "features", "source_lowres")]
+        return models.EncodedSource(*parts[:2], _keypoints_from(outputs, "source_"), parts[2])
+
+
+def _keypoints_from(outputs: dict[str, np.ndarray], prefix: str = "") -> keypoint_ops.Keypoints:
+    parts = [outputs.get(prefix + name) for name in keypoint_ops.Keypoints._fields]
+    return keypoint_ops.Keypoints(*(None if part is None else tf.convert_to_tensor(part) for part in parts))
 
 
 def describe_device() -> str:

@@ -10,7 +10,7 @@ import functools
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import TypeVar
 
 import grpc
@@ -25,11 +25,12 @@ Answer = TypeVar("Answer")
 Handler = Callable[..., Awaitable[responses.Response]]
 _LOG = logging.getLogger(__name__)
 
-_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _EXPECTED = (
     "expected /v1/models/NAME[/versions/N|/labels/LABEL] with :predict (POST), /metadata (GET) or no suffix (GET)."
 )
 _MAX_VERSION_DIGITS = 18
+_OPEN = ("/docs", "/openapi.json")  # without a token; beside the two for health
 
 
 class RestApp:
@@ -37,15 +38,17 @@ class RestApp:
 
     Args:
       core: answers the requests.
+      more_routes: methods, patterns of paths, and handlers beside TF-Serving's.
     """
 
-    def __init__(self, core: cores.ServerCore) -> None:
+    def __init__(self, core: cores.ServerCore, more_routes: Sequence[tuple[str, str, Handler]] = ()) -> None:
         self._core = core
-        routes: list[tuple[str, str, Handler]] = [
-            ("POST", f"{_MODEL}:predict", self._predict),
-            ("GET", f"{_MODEL}/metadata", self._get_metadata),
-            ("GET", _MODEL, self._get_status),
+        routes = [
+            ("POST", f"{MODEL}:predict", self._predict),
+            ("GET", f"{MODEL}/metadata", self._get_metadata),
+            ("GET", MODEL, self._get_status),
             ("GET", re.escape(metrics.PATH), self._get_metrics),
+            *more_routes,
         ]
         self._routes = [(method, re.compile(path), handler) for method, path, handler in routes]
 
@@ -79,7 +82,7 @@ class RestApp:
         if path == "/readyz" and request.method == "GET":
             is_ready = self._core.versions.is_ready() and not self._core.stopping.is_set()
             return responses.PlainTextResponse("ok\n" if is_ready else "not ready\n", 200 if is_ready else 503)
-        if self._core.token is not None:
+        if self._core.token is not None and path not in _OPEN:
             grpc_guard.check_token(self._core.token, request.headers.get("authorization", ""))
         for method, pattern, handler in self._routes:
             if request.method == method and (found := pattern.fullmatch(path)):
@@ -92,7 +95,7 @@ class RestApp:
         return responses.Response(self._core.metrics.page(), headers={"content-type": metrics.CONTENT_TYPE})
 
     async def _get_status(self, _: requests.Request, __: cores.HeldBytes, **path: str | None) -> responses.Response:
-        model_status = grpc_service.get_status(self._core, *_model_key(**path))
+        model_status = grpc_service.get_status(self._core, *model_key(**path))
         return responses.JSONResponse(
             json_format.MessageToDict(
                 model_status, preserving_proto_field_name=True, including_default_value_fields=True
@@ -100,7 +103,7 @@ class RestApp:
         )
 
     async def _get_metadata(self, _: requests.Request, __: cores.HeldBytes, **path: str | None) -> responses.Response:
-        with self._core.versions.lease(*_model_key(**path)) as version:
+        with self._core.versions.lease(*model_key(**path)) as version:
             return _json(await self._core.codecs.run(lambda: _metadata(path["name"], version)))
 
     async def _predict(
@@ -108,10 +111,10 @@ class RestApp:
     ) -> responses.Response:
         core = self._core
         with core.record("REST"):
-            key, deadline = _model_key(**path), time.monotonic() + core.limits.timeout
+            key, deadline = model_key(**path), time.monotonic() + core.limits.timeout
             content = await self.read_body(request, held)
             with core.admit(), core.versions.lease(*key) as version:
-                outputs = await _cancel_on_disconnect(request, self._compute(version, content, deadline))
+                outputs = await cancel_on_disconnect(request, self._compute(version, content, deadline))
                 held.set(len(outputs))
                 return _json(outputs)
 
@@ -153,8 +156,12 @@ class RestApp:
         return bytes(body)
 
 
-async def _cancel_on_disconnect(request: requests.Request, coroutine: Coroutine[None, None, Answer]) -> Answer:
-    """Awaits a coroutine, which is cancelled if the client disconnects."""
+async def cancel_on_disconnect(request: requests.Request, coroutine: Coroutine[None, None, Answer]) -> Answer:
+    """Awaits a coroutine, which is cancelled if the client disconnects; the body must have been read.
+
+    Raises:
+      status.RpcError: from the coroutine, or CANCELLED.
+    """
     task, disconnect = asyncio.create_task(coroutine), asyncio.create_task(request.receive())
     try:
         await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
@@ -171,7 +178,12 @@ def _path(request: requests.Request) -> str:
     return request.scope["raw_path"].decode("ascii", "backslashreplace")
 
 
-def _model_key(name: str, version: str | None, label: str | None) -> tuple[str, int | None, str | None]:
+def model_key(name: str, version: str | None, label: str | None) -> tuple[str, int | None, str | None]:
+    """Name, version and label of the model in a path.
+
+    Raises:
+      status.RpcError: INVALID_ARGUMENT for a version that is no number of 64 bits.
+    """
     if version is not None and len(version) > _MAX_VERSION_DIGITS:
         raise status.invalid_argument(f"version: got {version[:30]}...; expected at most {_MAX_VERSION_DIGITS} digits.")
     return name, None if version is None else int(version), label

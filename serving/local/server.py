@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import grpc
+from starlette.middleware import cors
 
 from fomm_tf import errors
-from fomm_tf.serving.local import grpc_service, rest_app, rest_server, status
+from fomm_tf.serving.local import animate_routes, grpc_service, jobs, rest_app, rest_server, status
 from fomm_tf.serving.local.core import ServerCore
 
 _POLL_SECONDS = 1.0
@@ -26,15 +27,25 @@ class Address(NamedTuple):
     grpc_port: int  # 0 is any free port
     rest: socket.socket  # from `listen.bind`
     certificate: tuple[str, str] | None = None  # PEM files of certificate and key, for TLS
+    cors: tuple[str, ...] = ()  # origins whose pages may call the REST API
 
 
-async def run(core: ServerCore, address: Address, quiet: bool) -> None:
+class Animation(NamedTuple):
+    """How whole files are animated."""
+
+    animate: jobs.Animate
+    max_frames: int  # of one animation
+    max_upload_bytes: int
+
+
+async def run(core: ServerCore, address: Address, quiet: bool, animation: Animation | None = None) -> None:
     """Loads the model and serves it until SIGINT or SIGTERM; returns when all admitted requests are answered.
 
     Args:
       core: answers the requests.
       address: where to listen; its socket is closed at the end.
       quiet: print nothing.
+      animation: for `:animate`; None leaves that out.
 
     Raises:
       errors.UserError: if the model cannot be loaded or the gRPC port is taken meanwhile.
@@ -53,10 +64,17 @@ async def run(core: ServerCore, address: Address, quiet: bool) -> None:
             loading.result()
         except status.RpcError as error:
             raise errors.UserError(error.message) from None
-        await serve(core, address, stop, lambda line: None if quiet else print(f"{name}: {line}", flush=True))
+        announce = (lambda line: None) if quiet else (lambda line: print(f"{name}: {line}", flush=True))
+        await serve(core, address, stop, announce, animation)
 
 
-async def serve(core: ServerCore, address: Address, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+async def serve(
+    core: ServerCore,
+    address: Address,
+    stop: asyncio.Event,
+    announce: Callable[[str], None],
+    animation: Animation | None = None,
+) -> None:
     """Serves a loaded model until `stop` is set; see `run`.
 
     Args:
@@ -64,6 +82,7 @@ async def serve(core: ServerCore, address: Address, stop: asyncio.Event, announc
       address: where to listen.
       stop: set to end.
       announce: called with a line that names the ports, when both can be connected to.
+      animation: see `run`.
     """
     grpc_server, listener = grpc_service.GrpcServer(core), address.rest
     credentials = None
@@ -77,7 +96,12 @@ async def serve(core: ServerCore, address: Address, stop: asyncio.Event, announc
     watcher = asyncio.create_task(core.versions.watch(_POLL_SECONDS))
     # The REST task below has not run when the ports are announced; early connections wait for it.
     listener.listen(core.limits.max_connections)
-    rest = rest_server.RestServer(rest_app.RestApp(core), core, address.certificate)
+    animations = animation and jobs.Jobs(core, animation.animate, animation.max_frames)
+    routes = animate_routes.AnimateRoutes(core, animations, animation.max_upload_bytes).routes() if animation else ()
+    app = rest_app.RestApp(core, routes)
+    if address.cors:
+        app = cors.CORSMiddleware(app, allow_origins=address.cors, allow_methods=["*"], allow_headers=["*"])
+    rest = rest_server.RestServer(app, core, address.certificate)
     rest_task = asyncio.create_task(rest.serve(sockets=[listener]))
     scheme, rest_port = "https" if address.certificate else "http", listener.getsockname()[1]
     host = f"[{address.host}]" if ":" in address.host else address.host
@@ -86,5 +110,6 @@ async def serve(core: ServerCore, address: Address, stop: asyncio.Event, announc
     core.stopping.set()
     watcher.cancel()
     rest.should_exit = True
-    await asyncio.gather(grpc_server.stop(core.limits.timeout), rest_task)
+    ends = [grpc_server.stop(core.limits.timeout), rest_task]
+    await asyncio.gather(*ends, *([animations.close()] if animations else []))
     core.close()

@@ -6,11 +6,13 @@ import queue
 import re
 import threading
 
+import numpy as np
 import servers
 
 from fomm_tf.serving.local import core, inputs, listen, server
 
 TIMEOUT = 60  # seconds; only a failing test waits so long
+ONE = {"x": np.ones((1, 2), np.float32)}
 
 
 class Model:
@@ -81,7 +83,7 @@ class Server(servers.Server):
 
 
 @contextlib.contextmanager
-def serve(model=None, token=None, certificate=None, versions=None, **limits):
+def serve(model=None, token=None, certificate=None, versions=None, animation=None, cors=(), **limits):
     """Yields a running server with these limits."""
     model, lines, failures = model or Model(), queue.SimpleQueue(), []
 
@@ -89,9 +91,10 @@ def serve(model=None, token=None, certificate=None, versions=None, **limits):
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         server_core = core.ServerCore(versions or Versions(model), core.Limits(**limits), token)
         await server_core.versions.load_initial()
-        address = server.Address("127.0.0.1", 0, listen.bind("127.0.0.1", 0, 0), certificate)
+        address = server.Address("127.0.0.1", 0, listen.bind("127.0.0.1", 0, 0), certificate, cors)
         with address.rest:
-            await server.serve(server_core, address, stop, lambda line: lines.put((line, stop, loop, server_core)))
+            announce = lambda line: lines.put((line, stop, loop, server_core))  # noqa: E731
+            await server.serve(server_core, address, stop, announce, animation)
 
     def run():
         try:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from prometheus_client import parser
 from tensorflow_serving.apis import predict_pb2
 
-X = {"x": np.ones((1, 2), np.float32)}
+X = in_process.ONE
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
