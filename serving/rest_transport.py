@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ssl
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -149,9 +150,11 @@ class AsyncTransport:
 
 
 def _client_options(target: Target) -> dict:
+    token = {} if target.token is None else {"Authorization": f"Bearer {target.token}"}
     return {
-        "base_url": f"http://{target.server}",
-        "headers": {"Content-Type": "application/json"},
+        "base_url": f"{'https' if target.ca_file else 'http'}://{target.server}",
+        "verify": ssl.create_default_context(cafile=target.ca_file) if target.ca_file else False,
+        "headers": {"Content-Type": "application/json", **token},
         "timeout": target.timeout,
         "trust_env": False,  # connect to the server directly, not through a proxy from the environment
     }

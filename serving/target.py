@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import re
 import time
@@ -84,6 +85,8 @@ class Target:
     timeout: float  # deadline of a request, in seconds
     retry_timeout: float  # seconds for which a request is retried while the server is unavailable or busy
     max_message_bytes: int  # limit of a request, and of an answer as far as its size is known in advance
+    token: str | None = None  # what the server asks for
+    ca_file: str | None = None  # PEM file of the authority that signed the server's certificate; without it, no TLS
 
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
@@ -96,6 +99,8 @@ class Target:
             )
         if self.version is not None and self.version < 0:
             raise ArgumentError(f"`version`: got {self.version}; expected at least 0.")
+        if self.ca_file is not None and not os.path.isfile(self.ca_file):
+            raise ArgumentError(f"`ca_file`: {self.ca_file} does not exist; expected a certificate, a PEM file.")
         if not self.timeout > 0:
             raise ArgumentError(f"`timeout`: got {self.timeout:g} s; expected more than 0.")
         if not self.retry_timeout >= 0:

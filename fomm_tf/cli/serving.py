@@ -97,6 +97,8 @@ def _add_client_arguments(parser: argparse.ArgumentParser) -> None:
         ("--retry-timeout", clients.RETRY_TIMEOUT, "how long to retry while the server is unavailable"),
     ):
         add(option, type=float, metavar="SECONDS", default=default, help=f"{text} (default: %(default)g)")
+    add("--token-file", metavar="FILE", help="file with the token of the server")
+    add("--ca-file", metavar="FILE", help="for TLS: the server's certificate or that of its authority, PEM")
     options.add_video(animate)
 
 
@@ -242,11 +244,14 @@ def _animate(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
     )
     model = arguments.model, arguments.version, arguments.label
-    connection = arguments.protocol, arguments.timeout, arguments.retry_timeout
+    connection, token = (
+        (arguments.protocol, arguments.timeout, arguments.retry_timeout),
+        _read_token(arguments.token_file),
+    )
     try:
-        with clients.Client(arguments.server, *model, *connection) as client:
+        with clients.Client(arguments.server, *model, *connection, token=token, ca_file=arguments.ca_file) as client:
             frame_count = animation.animate(client, source, driving, arguments.out, settings)
-    except (clients.ArgumentError, clients.ServerError, ImportError) as error:
+    except (clients.ArgumentError, clients.ServerError, ImportError, ssl.SSLError) as error:
         raise errors.UserError(str(error)) from error
     if not arguments.quiet:
         print(f"{arguments.out}: {frame_count} frames")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -68,7 +69,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 status.require(request is not None, f"request to {details.method}: got no message; expected one.")
                 return await handler.unary_unary(request, context)
 
-        async def stream(_: object, context: grpc.aio.ServicerContext) -> AsyncIterator[message.Message]:
+        async def stream(_: object, context: grpc.aio.ServicerContext) -> None:
             async def requests() -> AsyncIterator[message.Message]:
                 while (request := await read(context, held)) is not None:
                     yield request
@@ -79,9 +80,16 @@ class Guard(grpc.aio.ServerInterceptor):
                     if handler.request_streaming:
                         answers = handler.stream_stream(requests(), context)
                     else:
-                        answers = handler.unary_stream(await anext(requests()), context)
-                    async for answer in answers:
-                        yield answer
+                        answers = handler.unary_stream(await anext(requests(), None), context)
+                    if inspect.isawaitable(answers):  # it writes them itself
+                        await answers
+                    else:
+                        async for answer in answers:
+                            await context.write(answer)
+                except asyncio.CancelledError:
+                    if not self._core.stopping.is_set():
+                        raise
+                    raise status.unavailable("the server is stopping") from None
                 finally:
                     self._streams.discard(asyncio.current_task())
 

@@ -1,4 +1,4 @@
-"""`:animate` with a function in place of the animation: uploads, jobs, cancellation, limits, the pages about the API."""
+"""`:animate` with a function in place of the animation: uploads, jobs, cancellation, limits, and the API's pages."""
 
 import threading
 import time
