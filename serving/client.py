@@ -12,6 +12,7 @@ REST needs only numpy and httpx, and is faster with orjson; gRPC imports TensorF
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 import types
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -297,18 +298,12 @@ async def _as_async(frames: Iterable | AsyncIterable) -> AsyncIterator:
 
 def _import_protocol(protocol: str) -> types.ModuleType:
     """Imports the protocol's module, with the packages that only this protocol needs."""
+    if protocol not in PROTOCOLS:
+        raise ArgumentError(f"`protocol`: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")
     try:
-        if protocol == "rest":
-            from fomm_tf.serving import rest_transport
-
-            return rest_transport
-        if protocol == "grpc":
-            from fomm_tf.serving import grpc_transport
-
-            return grpc_transport
+        return importlib.import_module(f"fomm_tf.serving.{protocol}_transport")
     except ImportError as error:
         raise ImportError(
             f"`protocol` {protocol} needs packages that are not installed ({error}); install them with: "
             'pip install "fomm-tf[serving]"'
         ) from error
-    raise ArgumentError(f"`protocol`: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")

@@ -7,9 +7,11 @@ import asyncio
 import ipaddress
 import logging
 import math
+import os
 import pathlib
 import socket
 import ssl
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
@@ -135,6 +137,10 @@ def _serve(arguments: argparse.Namespace) -> None:
     address = server.Address(arguments.host, arguments.grpc_port, listener, certificate, tuple(arguments.cors))
     animation = server.Animation(_animate_job, arguments.max_job_frames, arguments.max_upload_mib * _MEBIBYTE)
     asyncio.run(server.run(core.ServerCore(manager, limits, token), address, arguments.quiet, animation))
+    # All is answered and closed; TensorFlow's own end would take seconds.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _animate_job(job: jobs.Job, run: jobs.RunSignature) -> None:

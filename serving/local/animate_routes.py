@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import pathlib
 import re
 import shutil
@@ -11,6 +10,7 @@ import time
 from collections.abc import MutableMapping
 
 import grpc
+import yaml
 from starlette import datastructures, exceptions, formparsers, requests, responses
 
 from fomm_tf.serving.local import core as cores
@@ -131,7 +131,7 @@ class AnimateRoutes:
             await form.close()
 
     async def _get_openapi(self, _: requests.Request, __: cores.HeldBytes) -> responses.Response:
-        document = json.loads((_HERE / "openapi.json").read_text(encoding="utf-8"))
+        document = yaml.safe_load((_HERE / "openapi.yaml").read_text(encoding="utf-8"))
         return responses.JSONResponse(document)
 
     async def _get_docs(self, _: requests.Request, __: cores.HeldBytes) -> responses.Response:

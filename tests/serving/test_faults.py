@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 import time
+from fractions import Fraction
 
 import drawn_heads
 import grpc
@@ -198,7 +199,7 @@ def test_clip_continues_after_its_server_is_killed(cold, tmp_path):
 def test_animate_by_http_matches_fomm_animate(embedded, tmp_path):
     drawn_heads.write_inputs(tmp_path, 128, 4)
     source, driving = tmp_path / "source.png", tmp_path / "driving.mp4"
-    with video.write_video(driving, 25) as writer:
+    with video.write_video(driving, Fraction(25)) as writer:
         for frame in video.open_video(tmp_path / "driving"):
             writer.write(frame)
     files = {"source": source.open("rb"), "driving": driving.open("rb")}

@@ -5,7 +5,6 @@ Bodies follow the API's own description (schemathesis); paths, headers and proto
 
 import json
 import logging
-import pathlib
 import socket
 
 import grpc
@@ -15,9 +14,10 @@ import in_process
 import pytest
 import schemathesis
 import servers
+import yaml
 from hypothesis import strategies as st
 
-SCHEMA = json.loads((pathlib.Path(servers.ROOT) / "serving" / "local" / "openapi.json").read_text())
+SCHEMA = yaml.safe_load((servers.ROOT / "serving" / "local" / "openapi.yaml").read_text())
 # Bodies of `:predict` come from the schema; uploads have tests of their own.
 SCHEMA["paths"] = {path: item for path, item in SCHEMA["paths"].items() if path.endswith((":predict", "/metadata"))}
 HTTP = httpx.Client()  # a client loads certificates, which takes longer than a request
