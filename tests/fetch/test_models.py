@@ -11,7 +11,7 @@ import torch_files
 
 import fomm_tf
 from fomm_tf import checkpoint, cli, config, errors, fetch, presets, torch_import, weights
-from fomm_tf.cli import serving, options
+from fomm_tf.cli import options, serving
 from fomm_tf.export import saved_model
 from fomm_tf.fetch import catalog
 from fomm_tf.training import loop
