@@ -72,4 +72,5 @@ def make(signatures: Mapping[str, tf.types.experimental.ConcreteFunction], count
         requests["detect" + suffix] = {"frames": frames}
         requests["encode_source" + suffix] = {"source": source}
         requests["animate" + suffix] = {"source": source, "driving": frames[tf.newaxis]} | unused
+    requests["serving_default"] = {name: requests["animate_jpeg"][name] for name in ("source", "driving")}
     return requests

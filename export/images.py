@@ -1,10 +1,13 @@
 """JPEG and PNG bytes to frames of the model's size, and back, inside the graph.
 
-Agrees with `fomm_tf.video` to one gray level: transparent pixels become white, 16 bits become 8, the image is scaled to
-cover the frame and cropped at the center. EXIF orientation is NOT applied: TensorFlow does not read it.
+Agrees with `fomm_tf.video` to one gray level, and to two for JPEG images that are at least eight times as large as the
+frame: transparent pixels become white, 16 bits become 8, the image is scaled to cover the frame and cropped at the
+center. EXIF orientation is NOT applied: TensorFlow does not read it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -12,6 +15,8 @@ from fomm_tf.export import checks
 
 # 25 megapixels are 300 MB as float32. A header that declares more is refused before decoding.
 MAX_PIXELS = 25_000_000
+# The fractions at which libjpeg decodes, and the smallest result of it in multiples of the model's size.
+_JPEG_RATIOS, _MIN_REDUCED = (1, 2, 4, 8), 4
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PNG_HEADER = 24
 
@@ -83,9 +88,22 @@ def _decode(contents: tf.Tensor, size: tuple[int, int], name: str) -> tf.Tensor:
         image = tf.cond(
             is_png,
             lambda: _on_white(tf.io.decode_png(contents, channels=4, name=name)),
-            lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE", name=name),
+            lambda: _decode_jpeg(contents, height, width, size, name),
         )
     return _resize_and_crop(image, size) / 255.0
+
+
+def _decode_jpeg(
+    contents: tf.Tensor, height: tf.Tensor, width: tf.Tensor, size: tuple[int, int], name: str
+) -> tf.Tensor:
+    """Decodes at a fraction of the size where that is still several times `size`: a large photo costs little then."""
+    factor = tf.minimum(height // size[0], width // size[1]) // _MIN_REDUCED
+
+    def decode(ratio: int) -> Callable[[], tf.Tensor]:
+        return lambda: tf.io.decode_jpeg(contents, 3, ratio=ratio, dct_method="INTEGER_ACCURATE", name=name)
+
+    index = tf.reduce_sum([tf.cast(factor >= ratio, tf.int32) for ratio in _JPEG_RATIOS[1:]])
+    return tf.switch_case(index, [decode(ratio) for ratio in _JPEG_RATIOS])
 
 
 def _png_size(contents: tf.Tensor) -> tf.Tensor:
@@ -97,7 +115,8 @@ def _png_size(contents: tf.Tensor) -> tf.Tensor:
 
 def _on_white(image: tf.Tensor) -> tf.Tensor:
     """RGBA to RGB over a white background."""
-    color, alpha = tf.split(tf.cast(image, tf.int32), [3, 1], axis=-1)
+    # All values fit into 16 bits.
+    color, alpha = tf.split(tf.cast(image, tf.uint16), [3, 1], axis=-1)
     return tf.cast((color * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
 
 
@@ -108,9 +127,17 @@ def _resize_and_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     scale = tf.reduce_max(target / original)
     inner = tf.cast(tf.minimum(original, tf.maximum(tf.round(target / scale), 1.0)), tf.int32)
     top, left = tf.unstack((tf.shape(image)[:2] - inner) // 2)
-    crop = tf.cast(image[top : top + inner[0], left : left + inner[1]], tf.float32)
-    rows, columns = (_resize_weights(inner[axis], size[axis]) for axis in (0, 1))
-    return tf.round(tf.einsum("qw,pwc->pqc", columns, tf.einsum("ph,hwc->pwc", rows, crop)))
+    crop = image[top : top + inner[0], left : left + inner[1]]
+
+    def weigh() -> tf.Tensor:
+        rows, columns = (_resize_weights(inner[axis], size[axis]) for axis in (0, 1))
+        return tf.einsum("qw,pwc->pqc", columns, tf.einsum("ph,hwc->pwc", rows, tf.cast(crop, tf.float32)))
+
+    # Area averages of 8-bit pixels need no copy of a large image as float32.
+    resized = tf.cond(
+        tf.reduce_all(inner >= size), lambda: tf.raw_ops.ResizeArea(images=crop[tf.newaxis], size=size)[0], weigh
+    )
+    return tf.round(tf.ensure_shape(resized, [*size, 3]))
 
 
 def _resize_weights(old: tf.Tensor, new: int) -> tf.Tensor:

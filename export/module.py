@@ -6,7 +6,9 @@ Convention:
   * frames are float32 in [0, 1]; a function whose name ends in `_uint8` takes and returns uint8, one whose name ends in
     `_jpeg` takes JPEG or PNG bytes of any size and returns JPEG bytes;
   * T driving frames of one source are on axis 1, so that a source is encoded once for all of them;
-  * a zeroth-order model has no input or output whose name ends in `jacobian`.
+  * a zeroth-order model has no input or output whose name ends in `jacobian`;
+  * `serving_default`, which TF-Serving takes for a request that names no signature, is `animate_jpeg` with the run's
+    options, and without the inputs that TF-Serving cannot fill in.
 """
 
 from __future__ import annotations
@@ -74,6 +76,9 @@ class Module:
             "render": _checked(self._render, encoding | posed),
             "render_details": _checked(self._render_details, encoding | posed),
             "metadata": _checked(self._metadata, specs({"request": [None]}, tf.string)),
+            "serving_default": _checked(
+                self._animate_default, specs({"source": [None], "driving": [None, None]}, tf.string)
+            ),
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
@@ -137,6 +142,16 @@ class Module:
         checks.check_finite(initial)
         dtypes = {_frames_name(dtype): dtype} | dict.fromkeys(initial, tf.float32)
         return _map_examples(lambda each: self._animate_one(each, dtype), inputs, dtypes)
+
+    def _animate_default(self, inputs: Tensors) -> Tensors:
+        count, sizes, options = tf.shape(inputs["source"])[0], self.config.model, self.config.animate
+        unused = {"initial_value": tf.zeros([count, sizes.num_keypoints, 2])}
+        if sizes.jacobian:
+            unused["initial_jacobian"] = tf.zeros([count, sizes.num_keypoints, 2, 2])
+        switches = {"relative": options.mode == "relative", "adapt_scale": options.adapt_scale, "use_initial": False}
+        chosen = {name: tf.fill([count], value) for name, value in switches.items()}
+        outputs = self._animate(inputs | unused | chosen)
+        return {name: outputs[name] for name in outputs if not name.startswith("initial_")}
 
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""

@@ -3,7 +3,8 @@
 Convention:
   * frames are `[H, W, 3]`, of the model's size: uint8, or float in [0, 1]; JPEG and PNG bytes may be of any size;
   * long inputs are split into requests that fit `max_message_bytes`, with the result of a single request;
-  * while the server is unavailable, a request is retried for `retry_timeout` seconds; predictions have no side effects.
+  * while the server is unavailable or busy, a request is retried for `retry_timeout` seconds, later if the server says
+    so; predictions have no side effects.
 
 REST needs only numpy and httpx, and is faster with orjson; gRPC imports TensorFlow.
 """
@@ -11,6 +12,7 @@ REST needs only numpy and httpx, and is faster with orjson; gRPC imports TensorF
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 import types
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -49,8 +51,11 @@ class _Client:
         timeout: float = TIMEOUT,
         retry_timeout: float = RETRY_TIMEOUT,
         max_message_bytes: int = _MAX_MESSAGE_BYTES,
+        token: str | None = None,
+        ca_file: str | None = None,
     ) -> None:
-        self._target = Target(server, model, version, label, timeout, retry_timeout, max_message_bytes)
+        options = version, label, timeout, retry_timeout, max_message_bytes, token, ca_file
+        self._target = Target(server, model, *options)
         protocol_module = _import_protocol(protocol)
         self._codec = protocol_module.Codec(self._target)
         self._budget = MessageBudget(protocol_module.size, max_message_bytes)
@@ -160,8 +165,10 @@ class Client(_Client):
       label: a version label, such as `stable`; without version and label the server uses its highest version.
       protocol: `rest` or `grpc`.
       timeout: deadline of a request, in seconds.
-      retry_timeout: seconds for which a request is retried while the server is unavailable.
+      retry_timeout: seconds for which a request is retried while the server is unavailable or busy.
       max_message_bytes: limit of a request, and of an answer as far as its size is known in advance.
+      token: what the server asks for.
+      ca_file: for TLS, the certificate of the server or of its authority, a PEM file.
 
     Raises:
       ArgumentError: for invalid arguments, here and in each method; nothing is sent then.
@@ -302,18 +309,12 @@ async def _as_async(frames: Iterable | AsyncIterable) -> AsyncIterator:
 
 def _import_protocol(protocol: str) -> types.ModuleType:
     """Imports the protocol's module, with the packages that only this protocol needs."""
+    if protocol not in PROTOCOLS:
+        raise ArgumentError(f"`protocol`: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")
     try:
-        if protocol == "rest":
-            from fomm_tf.serving import rest_transport
-
-            return rest_transport
-        if protocol == "grpc":
-            from fomm_tf.serving import grpc_transport
-
-            return grpc_transport
+        return importlib.import_module(f"fomm_tf.serving.{protocol}_transport")
     except ImportError as error:
         raise ImportError(
             f"`protocol` {protocol} needs packages that are not installed ({error}); install them with: "
             'pip install "fomm-tf[serving]"'
         ) from error
-    raise ArgumentError(f"`protocol`: got {protocol!r}; expected {' or '.join(PROTOCOLS)}.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pathlib
+import types
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -105,7 +107,7 @@ class Transport:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._channel = grpc.insecure_channel(target.server, _OPTIONS)
+        self._channel = _open_channel(grpc, target)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def send(self, request: Request) -> message.Message:
@@ -115,7 +117,9 @@ class Transport:
           ServerError: if the request fails.
         """
         with _server_errors(self._target, request):
-            return getattr(self._stub, request.method)(request.message, timeout=self._target.timeout)
+            return getattr(self._stub, request.method)(
+                request.message, timeout=self._target.timeout, metadata=_metadata(self._target)
+            )
 
     def close(self) -> None:
         """Closes the connections."""
@@ -132,7 +136,9 @@ class AsyncTransport:
         """See `Transport.send`."""
         stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         with _server_errors(self._target, request):
-            return await getattr(stub, request.method)(request.message, timeout=self._target.timeout)
+            return await getattr(stub, request.method)(
+                request.message, timeout=self._target.timeout, metadata=_metadata(self._target)
+            )
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -142,7 +148,18 @@ class AsyncTransport:
     @functools.cached_property
     def _channel(self) -> grpc.aio.Channel:
         """Created at the first request, since it belongs to the event loop that is running then."""
-        return grpc.aio.insecure_channel(self._target.server, _OPTIONS)
+        return _open_channel(grpc.aio, self._target)
+
+
+def _open_channel(module: types.ModuleType, target: Target) -> grpc.Channel | grpc.aio.Channel:
+    if target.ca_file is None:
+        return module.insecure_channel(target.server, _OPTIONS)
+    credentials = grpc.ssl_channel_credentials(pathlib.Path(target.ca_file).read_bytes())
+    return module.secure_channel(target.server, credentials, _OPTIONS)
+
+
+def _metadata(target: Target) -> list[tuple[str, str]]:
+    return [] if target.token is None else [("authorization", f"Bearer {target.token}")]
 
 
 @contextlib.contextmanager
@@ -151,4 +168,9 @@ def _server_errors(target: Target, request: Request) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise target.failure(error.code().name, error.details() or "", request.name) from error
+        details = error.details() or ""
+        delay = dict(error.trailing_metadata() or ()).get("grpc-retry-pushback-ms", "")
+        retry_after = int(delay) / 1000 if delay.isdecimal() else None
+        # gRPC's own limit of message sizes has the code of a busy server.
+        is_permanent = "larger than max" in details
+        raise target.failure(error.code().name, details, request.name, retry_after, is_permanent) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ssl
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ _CODES = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_EXHAUSTED",
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
@@ -122,7 +124,7 @@ class Transport:
                 body += chunk
                 if time.monotonic() > deadline:
                     raise TimeoutError
-        return _check_status(self._target, request, response.status_code, bytes(body))
+        return _check_status(self._target, request, response, bytes(body))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -140,7 +142,7 @@ class AsyncTransport:
         with _server_errors(self._target, request):
             async with asyncio.timeout(self._target.timeout):
                 response = await self._client.request(request.method, request.path, content=request.body)
-        return _check_status(self._target, request, response.status_code, response.content)
+        return _check_status(self._target, request, response, response.content)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -148,9 +150,11 @@ class AsyncTransport:
 
 
 def _client_options(target: Target) -> dict:
+    token = {} if target.token is None else {"Authorization": f"Bearer {target.token}"}
     return {
-        "base_url": f"http://{target.server}",
-        "headers": {"Content-Type": "application/json"},
+        "base_url": f"{'https' if target.ca_file else 'http'}://{target.server}",
+        "verify": ssl.create_default_context(cafile=target.ca_file) if target.ca_file else False,
+        "headers": {"Content-Type": "application/json", **token},
         "timeout": target.timeout,
         "trust_env": False,  # connect to the server directly, not through a proxy from the environment
     }
@@ -167,15 +171,19 @@ def _server_errors(target: Target, request: Request) -> Iterator[None]:
         raise target.failure("UNAVAILABLE", str(error), request.name) from error
 
 
-def _check_status(target: Target, request: Request, status: int, body: bytes) -> bytes:
+def _check_status(target: Target, request: Request, response: httpx.Response, body: bytes) -> bytes:
     """Returns the body of a successful response."""
+    status = response.status_code
     if status == httpx.codes.OK:
         return body
     try:
         details = str(json_body.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         details = f"HTTP {status}"
-    raise target.failure(_CODES.get(status, "UNKNOWN"), details, request.name)
+    seconds = response.headers.get("retry-after", "")  # or a date, which is not used
+    retry_after = float(seconds) if seconds.isdecimal() else None
+    is_permanent = status == httpx.codes.REQUEST_ENTITY_TOO_LARGE
+    raise target.failure(_CODES.get(status, "UNKNOWN"), details, request.name, retry_after, is_permanent)
 
 
 def _array(value: object, dtype: type) -> np.ndarray:

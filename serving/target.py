@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import re
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-UNAVAILABLE = "UNAVAILABLE"
+UNAVAILABLE, BUSY = "UNAVAILABLE", "RESOURCE_EXHAUSTED"
 _FIRST_DELAY, _MAX_DELAY = 0.1, 2.0
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#\[\]]+):[0-9]{1,5}")
 # Bytes for the names, shapes and brackets of a message.
@@ -21,6 +22,7 @@ _ADVICE = {
     "DEADLINE_EXCEEDED": "use a longer `timeout` or a smaller `batch_size`",
     "FAILED_PRECONDITION": "serve a model that was exported by fomm export",
     "INVALID_ARGUMENT": "send what the model's signature expects",
+    "UNAUTHENTICATED": "give the server's `token_file`",
     "NOT_FOUND": "name a `model`, `version` or `label` that is served",
     "RESOURCE_EXHAUSTED": "send smaller requests, or retry later",
 }
@@ -35,15 +37,19 @@ class ServerError(Exception):
 
     Attributes:
       code: name of the gRPC status code, such as `NOT_FOUND`, for both protocols.
+      retry_after: seconds after which the server asked to try again; None if it did not.
+      is_permanent: whether the same request cannot succeed, as one that is too large.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, retry_after: float | None = None, is_permanent: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.retry_after, self.is_permanent = code, retry_after, is_permanent
 
 
 class Backoff:
-    """Exponential backoff with jitter for the retries of one request, while the server is unavailable.
+    """Exponential backoff with jitter for the retries of one request, while the server is unavailable or busy.
+
+    A clip needs no more: its frames are sent in requests that are retried one by one.
 
     Args:
       retry_timeout: seconds from the first failure to the last retry.
@@ -61,11 +67,11 @@ class Backoff:
         now = time.monotonic()
         if self._end is None:
             self._end = now + self._retry_timeout
-        if error.code != UNAVAILABLE or now >= self._end:
+        if error.code not in (UNAVAILABLE, BUSY) or error.is_permanent or now >= self._end:
             raise error
         delay = random.uniform(0.5, 1.0) * self._delay
         self._delay = min(2 * self._delay, _MAX_DELAY)
-        return min(delay, self._end - now)
+        return min(max(delay, error.retry_after or 0.0), self._end - now)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +83,10 @@ class Target:
     version: int | None  # its number, or None
     label: str | None  # a version label, or None; without both the server uses its highest version
     timeout: float  # deadline of a request, in seconds
-    retry_timeout: float  # seconds for which a request is retried while the server is unavailable
+    retry_timeout: float  # seconds for which a request is retried while the server is unavailable or busy
     max_message_bytes: int  # limit of a request, and of an answer as far as its size is known in advance
+    token: str | None = None  # what the server asks for
+    ca_file: str | None = None  # PEM file of the authority that signed the server's certificate; without it, no TLS
 
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
@@ -91,18 +99,29 @@ class Target:
             )
         if self.version is not None and self.version < 0:
             raise ArgumentError(f"`version`: got {self.version}; expected at least 0.")
+        if self.ca_file is not None and not os.path.isfile(self.ca_file):
+            raise ArgumentError(f"`ca_file`: {self.ca_file} does not exist; expected a certificate, a PEM file.")
         if not self.timeout > 0:
             raise ArgumentError(f"`timeout`: got {self.timeout:g} s; expected more than 0.")
         if not self.retry_timeout >= 0:
             raise ArgumentError(f"`retry_timeout`: got {self.retry_timeout:g} s; expected at least 0.")
 
-    def failure(self, code: str, details: str, request_name: str) -> ServerError:
+    def failure(
+        self,
+        code: str,
+        details: str,
+        request_name: str,
+        retry_after: float | None = None,
+        is_permanent: bool = False,
+    ) -> ServerError:
         """Returns the exception for a failed request.
 
         Args:
           code: name of the gRPC status code.
           details: message of the server or the network.
           request_name: a signature's name, or `metadata`.
+          retry_after: see `ServerError`.
+          is_permanent: see `ServerError`.
         """
         details = " ".join(details.split()).rstrip(".") or "no details"
         model = f"model {self.model}"
@@ -114,9 +133,15 @@ class Target:
                 f"Server {self.server} is unavailable ({request_name} of {model}: {details}); start one, e.g. with "
                 f"fomm serve --model DIR, check that the port is that of `protocol`, or use a longer "
                 f"`retry_timeout` than {self.retry_timeout:g} s.",
+                retry_after,
             )
         advice = _ADVICE.get(code, "see the server's log")
-        return ServerError(code, f"Server {self.server} failed {request_name} of {model}: {code}: {details}; {advice}.")
+        return ServerError(
+            code,
+            f"Server {self.server} failed {request_name} of {model}: {code}: {details}; {advice}.",
+            retry_after,
+            is_permanent,
+        )
 
     def check_size(self, size: int, request_name: str) -> None:
         """Checks the size of a serialized request.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, training
+from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, serving, training
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
@@ -29,7 +29,7 @@ _COMMANDS = {
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,
     "export": deployment.EXPORT,
-    "serve": deployment.SERVE,
+    "serve": serving.SERVE,
     "client": deployment.CLIENT,
     "demo": animate.DEMO,
 }

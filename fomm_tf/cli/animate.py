@@ -29,7 +29,7 @@ def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
         f"output: a file with suffix {', '.join(video.SUFFIXES)}, or a directory for png frames; .png or .jpg for one"
     )
     add("--out", metavar="OUT", required=True, help=f"{text} frame")
-    _add_shared_arguments(parser)
+    add_shared_arguments(parser)
     text = "write keypoints, deformed source, occlusion and masks to this directory"
     parser.add_argument("--visualize", metavar="DIR", help=text)
     text = "write the motion to this npz file, which --driving takes instead of the video"
@@ -41,10 +41,11 @@ def _add_animate_set_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pairs", metavar="CSV", required=True, help="a table with the columns source and driving")
     add("--data", metavar="DIR", required=True, help="the directory that its paths are relative to")
     add("--out", metavar="DIR", required=True, help="output directory for SOURCE--DRIVING.mp4 files")
-    _add_shared_arguments(parser)
+    add_shared_arguments(parser)
 
 
-def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options that do not name files."""
     add = parser.add_argument
     options.add_run(parser)
     options.add_transfer(parser)
@@ -105,10 +106,12 @@ def _run_animate(arguments: argparse.Namespace) -> None:
     if arguments.save_motion is not None:
         files.check_output(arguments.save_motion, *inputs)
     options.framing(arguments)
-    pair = _open_pair(arguments, arguments.source, arguments.driving, arguments.out)
+    pair = open_pair(arguments, arguments.source, arguments.driving, arguments.out)
     if isinstance(pair.source, str):
         video.read_image(pair.source)
-    count = _animate(_load(arguments, arguments.source), arguments, arguments.source, arguments.driving, arguments.out)
+    count = animate_pair(
+        _load(arguments, arguments.source), arguments, arguments.source, arguments.driving, arguments.out
+    )
     if not arguments.quiet:
         print(f"{arguments.out}: {count} frame{'s' * (count != 1)}")
 
@@ -127,7 +130,7 @@ def _run_animate_set(arguments: argparse.Namespace) -> None:
     for number, (pair, target) in enumerate(zip(pairs, targets, strict=True), 1):
         try:
             inputs.check(target)
-            count = _animate(model, arguments, str(data / pair.source), str(data / pair.driving), str(target))
+            count = animate_pair(model, arguments, str(data / pair.source), str(data / pair.driving), str(target))
         except errors.UserError as error:
             failures.append(f"{pair.source} by {pair.driving}: {error}")
             continue
@@ -169,7 +172,8 @@ class _Pair(NamedTuple):
     has_pose_only: bool
 
 
-def _open_pair(arguments: argparse.Namespace, source: str, driving: str, out: str, model: str | None = None) -> _Pair:
+def open_pair(arguments: argparse.Namespace, source: str, driving: str, out: str, model: str | None = None) -> _Pair:
+    """Opens source and driving as the options say; `model` is the hash of the weights, for motion files."""
     from fomm_tf.inference import motion_files
 
     has_source_video = video.is_video(source)
@@ -220,11 +224,11 @@ def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
     return model
 
 
-def _animate(model: animator.Animator, arguments: argparse.Namespace, source: str, driving: str, out: str) -> int:
-    """Animates one pair; returns the number of frames."""
+def animate_pair(model: animator.Animator, arguments: argparse.Namespace, source: str, driving: str, out: str) -> int:
+    """Animates one pair as the options say; returns the number of frames."""
     from fomm_tf.inference import animate
 
-    pair = _open_pair(arguments, source, driving, out, model.engine.weights_sha256())
+    pair = open_pair(arguments, source, driving, out, model.engine.weights_sha256())
     transfer = dataclasses.replace(model.config.animate, **options.transfer_overrides(arguments))
     loop = arguments.loop
     if pair.has_pose_only:

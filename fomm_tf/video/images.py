@@ -1,6 +1,7 @@
 """Image files: read, write, resize; float to uint8 conversion; text as an image."""
 
 import contextlib
+import io
 import os
 import struct
 import warnings
@@ -100,6 +101,17 @@ def _open(path: Path) -> Image.Image | None:
             image.close()
             raise Image.DecompressionBombError
         return image
+
+
+def declared_size(data: bytes) -> tuple[int, int] | None:
+    """Reads `(H, W)` from the header of a JPEG or PNG file, without decoding it; None if it has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            width, height = Image.open(io.BytesIO(data), formats=("JPEG", "PNG")).size
+        except (*_DECODING_ERRORS, Image.DecompressionBombError):
+            return None
+    return height, width
 
 
 def _is_heif(path: Path) -> bool:

@@ -1,4 +1,13 @@
-"""The queue of requests, with dynamic batching: compatible requests that wait for a thread are computed together."""
+"""The queue of requests, with dynamic batching: compatible requests that wait for a thread are computed together.
+
+Compared with what others keep:
+  * TF-Serving's own batching, `BatchFunction` (`tf.nondifferentiable_batch_function`), is an operation: it must be part
+    of the SavedModel, fails the whole batch for one invalid request, and neither drops nor cancels a request;
+  * BentoML, Ray Serve and LitServe batch behind servers of their own, without TF-Serving's protocols;
+  * packages for asyncio alone (`batched`, `aiobatch`, `async-batcher`) wait a fixed time for a batch to fill. This
+    queue waits for a free thread only: a single client pays nothing, and under load batches fill by themselves.
+None of them knows of deadlines, or ends the run of a batch that nobody waits for any more.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +20,8 @@ import grpc
 import numpy as np
 
 from fomm_tf.serving.local import metrics, status
-from fomm_tf.serving.local.servable import Arrays, Servable
+from fomm_tf.serving.local.inputs import Arrays
+from fomm_tf.serving.local.servable import Cancellation, Servable
 
 
 @dataclasses.dataclass(eq=False)
@@ -21,6 +31,7 @@ class _Request:
     key: tuple  # servable, signature and shapes of the inputs without the batch axis; equal keys can be batched
     inputs: Arrays  # all with `rows` on axis 0
     rows: int
+    weight: int  # what counts for the size of a batch: rows, or more for large images
     deadline: float  # `time.monotonic` after which the answer is not needed
     answer: asyncio.Future  # the future outputs
 
@@ -40,8 +51,10 @@ class Batcher:
         self._queue: list[_Request] = []
         self._idle_threads = num_threads
 
-    async def submit(self, servable: Servable, signature: str, inputs: Arrays, rows: int, deadline: float) -> Arrays:
-        """Queues a request and waits for its outputs.
+    async def submit(
+        self, servable: Servable, signature: str, inputs: Arrays, rows: int, deadline: float, weight: int = 0
+    ) -> Arrays:
+        """Queues a request and waits for its outputs; if the caller is cancelled, so is the run.
 
         Args:
           servable: the model version.
@@ -49,13 +62,15 @@ class Batcher:
           inputs: checked, each with `rows` on axis 0.
           rows: how many.
           deadline: `time.monotonic` after which the answer is not needed.
+          weight: the rows that it counts for, if they are more than `rows`.
 
         Raises:
           status.RpcError: from the model, or DEADLINE_EXCEEDED.
         """
         shapes = tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
         key = (servable, signature, shapes)
-        request = _Request(key, inputs, rows, deadline, asyncio.get_running_loop().create_future())
+        answer = asyncio.get_running_loop().create_future()
+        request = _Request(key, inputs, rows, max(rows, weight), deadline, answer)
         self._queue.append(request)
         self._start_batches()
         try:
@@ -71,6 +86,11 @@ class Batcher:
         """Stops the threads after their current batches."""
         self._pool.shutdown()
 
+    @property
+    def queued(self) -> int:
+        """How many requests wait for a thread."""
+        return sum(not request.answer.done() for request in self._queue)
+
     def _start_batches(self) -> None:
         while self._idle_threads and (batch := self._next_batch()):
             self._idle_threads -= 1
@@ -80,11 +100,11 @@ class Batcher:
         """Takes the oldest request and those that fit into its batch; drops cancelled and expired ones."""
         now = time.monotonic()
         queue = [request for request in self._queue if not request.answer.done() and request.deadline > now]
-        batch, rows = [], 0
+        batch, weight = [], 0
         for request in queue:
-            if not batch or (request.key == batch[0].key and rows + request.rows <= self._max_rows):
+            if not batch or (request.key == batch[0].key and weight + request.weight <= self._max_rows):
                 batch.append(request)
-                rows += request.rows
+                weight += request.weight
         self._queue = [request for request in queue if request not in batch]
         return batch
 
@@ -104,20 +124,34 @@ class Batcher:
         self._start_batches()
 
     async def _try_batch(self, batch: list[_Request]) -> list[Arrays] | list[Exception]:
-        start = time.perf_counter()
+        if all(request.answer.done() for request in batch):
+            return [status.cancelled()] * len(batch)
+        loop, cancellation, start = asyncio.get_running_loop(), Cancellation(), time.perf_counter()
+        waiting = len(batch)
+
+        def count_down(_: asyncio.Future) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:  # in a thread, since it waits for one of TensorFlow's
+                loop.run_in_executor(None, cancellation.cancel)
+
+        for request in batch:
+            request.answer.add_done_callback(count_down)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _run_batch, batch)
+            return await loop.run_in_executor(self._pool, _run_batch, batch, cancellation)
         except Exception as error:
             return [error] * len(batch)
         finally:
+            for request in batch:
+                request.answer.remove_done_callback(count_down)
             self._recorder.count_batch(sum(request.rows for request in batch), time.perf_counter() - start)
 
 
-def _run_batch(batch: list[_Request]) -> list[Arrays]:
+def _run_batch(batch: list[_Request], cancellation: Cancellation) -> list[Arrays]:
     servable, signature, _ = batch[0].key
     if len(batch) == 1:
-        return [servable.run(signature, batch[0].inputs)]
+        return [servable.run(signature, batch[0].inputs, cancellation)]
     inputs = {name: np.concatenate([request.inputs[name] for request in batch]) for name in batch[0].inputs}
     ends = np.cumsum([request.rows for request in batch])[:-1]
-    outputs = {name: np.split(array, ends) for name, array in servable.run(signature, inputs).items()}
+    outputs = {name: np.split(array, ends) for name, array in servable.run(signature, inputs, cancellation).items()}
     return [{name: arrays[index] for name, arrays in outputs.items()} for index in range(len(batch))]

@@ -1,29 +1,44 @@
-"""The part of the server that both protocols share: admission, checks, batching and limits."""
+"""The part of the server that both protocols share: admission, budgets, checks and batching."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Iterator
+from typing import TypeVar
 
 import grpc
 
-from fomm_tf.serving.local import batching, metrics, servable, status, versions
+from fomm_tf import video
+from fomm_tf.serving.local import batching, codec_pool, inputs, metrics, servable, status, versions
+
+Result = TypeVar("Result")
+
+_IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+# What an encoded image counts for that has no readable header: as many pixels as the exported models accept.
+_UNKNOWN_PIXELS = 25_000_000
+# Pixels that cost as much as one row of a batch.
+_PIXELS_PER_ROW = 1_000_000
+# Seconds for which a request waits for bytes of the budget.
+_BUDGET_WAIT = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """The server's limits."""
 
-    max_requests: int  # requests in the server at once, queued or computed; further ones are rejected
-    max_request_bytes: int  # size of a request
-    max_frames: int  # frames, or other items along a signature's variable axes, of a request
-    timeout: float  # seconds for a request without a deadline
-    max_batch_rows: int  # rows of requests that are batched; 1 turns batching off
-    num_threads: int  # batches computed at once
+    max_requests: int = 128  # complete requests in the server at once, queued or computed
+    max_request_bytes: int = 16 * 2**20  # size of a request
+    max_total_bytes: int = 512 * 2**20  # of all requests and answers in memory
+    max_connections: int = 512  # of each protocol
+    max_frames: int = 64  # frames, or other items along a signature's variable axes, of a request
+    max_pixels: int = 100_000_000  # that the encoded images of a request declare
+    timeout: float = 60.0  # seconds for a request without a deadline
+    idle_timeout: float = 10.0  # seconds for a header, the next part of a body, or a gRPC message
+    max_batch_rows: int = 8  # rows of requests that are batched; 1 turns batching off
+    num_threads: int = 1  # batches computed at once
 
 
 class ServerCore:
@@ -32,35 +47,35 @@ class ServerCore:
     Args:
       version_manager: the model's versions.
       limits: the server's limits.
+      token: what clients must send as `Authorization: Bearer TOKEN`; None lets all in.
+
+    Attributes:
+      stopping: set when the server ends: whatever has not arrived by then is not waited for.
     """
 
-    def __init__(self, version_manager: versions.VersionManager, limits: Limits) -> None:
-        self.versions, self.limits, self.metrics = version_manager, limits, metrics.Metrics(version_manager.name)
+    def __init__(self, version_manager: versions.VersionManager, limits: Limits, token: str | None = None) -> None:
+        self.versions, self.limits, self.token = version_manager, limits, token
+        self.stopping = asyncio.Event()
+        self.metrics = metrics.Metrics(version_manager.name)
         self._batcher = batching.Batcher(limits.num_threads, limits.max_batch_rows, self.metrics)
-        # Separate from the computing threads, so that large messages do not delay batches.
-        self._codec_pool = concurrent.futures.ThreadPoolExecutor(limits.num_threads, thread_name_prefix="codec")
-        self._admitted = 0
+        self.codecs = codec_pool.CodecPool(limits.num_threads, limits.max_request_bytes, limits.timeout)
+        self._admitted = self._bytes = 0
+        self._freed = asyncio.Event()
+        self.metrics.watch("queued_requests", "Requests that wait for a thread.", lambda: self._batcher.queued)
+        self.metrics.watch("admitted_requests", "Requests that are queued or computed.", lambda: self._admitted)
+        self.metrics.watch("message_bytes", "Bytes of requests and answers in memory.", lambda: self._bytes)
+
+    @property
+    def sizes(self) -> inputs.Sizes:
+        """Limits of a request's inputs."""
+        return inputs.Sizes(self.limits.max_frames, self.limits.max_request_bytes)
 
     @contextlib.contextmanager
-    def admit(self, entrypoint: str) -> Iterator[None]:
-        """Admits, counts and times a request; rejects it if the server is full.
-
-        Raises:
-          status.RpcError: RESOURCE_EXHAUSTED.
-        """
+    def record(self, entrypoint: str) -> Iterator[None]:
+        """Counts and times a request by its outcome."""
         start, code = time.perf_counter(), grpc.StatusCode.OK
         try:
-            if self._admitted >= self.limits.max_requests:
-                raise status.RpcError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"the queue is full: {self._admitted} requests are queued; expected at most "
-                    f"{self.limits.max_requests}; retry later.",
-                )
-            self._add_admitted(1)
-            try:
-                yield
-            finally:
-                self._add_admitted(-1)
+            yield
         except status.RpcError as error:
             code = error.code
             raise
@@ -73,33 +88,122 @@ class ServerCore:
         finally:
             self.metrics.count_request(code.name, entrypoint, time.perf_counter() - start)
 
+    @contextlib.contextmanager
+    def admit(self) -> Iterator[None]:
+        """Admits a request that has arrived; rejects it if the server is full.
+
+        Raises:
+          status.RpcError: UNAVAILABLE.
+        """
+        if self._admitted >= self.limits.max_requests:
+            raise status.unavailable(f"the queue is full: {self._admitted} requests are queued")
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+    @contextlib.contextmanager
+    def hold_bytes(self) -> Iterator[HeldBytes]:
+        """Yields a request's share of the byte budget, which is returned when the block ends."""
+        held = HeldBytes(self)
+        try:
+            yield held
+        finally:
+            held.set(0)
+
+    async def wait_for_input(self, awaitable: Awaitable[Result], seconds: float) -> Result:
+        """Awaits something from a client, for a time, and not once the server is stopping.
+
+        Raises:
+          status.RpcError: DEADLINE_EXCEEDED or UNAVAILABLE.
+        """
+        task, stop = asyncio.ensure_future(awaitable), asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait({task, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if stop.done():
+                raise status.unavailable("the server is stopping")
+            raise status.RpcError(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"nothing arrived for {seconds:g} s; send the request faster.",
+                http_status=status.REQUEST_TIMEOUT,
+            )
+        finally:
+            task.cancel()
+            stop.cancel()
+
     async def predict(
-        self, version: servable.Servable, signature: str, decode: Callable[[], servable.Arrays], deadline: float
-    ) -> servable.Arrays:
+        self, version: servable.Servable, signature: str, arrays: inputs.Arrays, deadline: float
+    ) -> inputs.Arrays:
         """Runs a signature.
 
         Args:
           version: the leased version.
           signature: its name.
-          decode: converts the message to checked arrays; runs in a thread.
+          arrays: the inputs, with checked shapes.
           deadline: `time.monotonic` after which the answer is not needed.
 
         Raises:
-          status.RpcError: from `decode` or the model, or DEADLINE_EXCEEDED.
+          status.RpcError: from the model, or DEADLINE_EXCEEDED.
         """
-        inputs = await self.run_in_thread(decode)
-        rows = servable.check_batch(inputs)
-        return await self._batcher.submit(version, signature, inputs, rows, deadline)
-
-    async def run_in_thread(self, function: Callable[[], object]) -> object:
-        """Runs what is slow for large messages outside of the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._codec_pool, function)
+        rows = inputs.check_batch(arrays)
+        pixels = 0
+        if any(array.dtype == object for array in arrays.values()):
+            pixels = await self.codecs.run(lambda: _count_pixels(arrays, self.limits.max_pixels))
+        return await self._batcher.submit(version, signature, arrays, rows, deadline, pixels // _PIXELS_PER_ROW)
 
     def close(self) -> None:
         """Stops the threads after their current work."""
         self._batcher.close()
-        self._codec_pool.shutdown()
+        self.codecs.close()
 
-    def _add_admitted(self, change: int) -> None:
-        self._admitted += change
-        self.metrics.set_admitted(self._admitted)
+    async def _take(self, count: int) -> None:
+        try:
+            async with asyncio.timeout(_BUDGET_WAIT):
+                while self._bytes + count > self.limits.max_total_bytes:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise status.unavailable(f"requests of {self._bytes:,} bytes are in memory") from None
+        self._bytes += count
+
+
+class HeldBytes:
+    """Bytes of the budget that one request holds."""
+
+    def __init__(self, core: ServerCore) -> None:
+        self._core, self._count = core, 0
+
+    async def add(self, count: int) -> None:
+        """Takes more.
+
+        Raises:
+          status.RpcError: UNAVAILABLE, if the budget is used up.
+        """
+        await self._core._take(count)
+        self._count += count
+
+    def set(self, count: int) -> None:
+        """Holds so many instead, without waiting: for what is in memory already."""
+        self._core._bytes += count - self._count
+        self._count = count
+        self._core._freed.set()
+
+
+def _count_pixels(arrays: inputs.Arrays, max_pixels: int) -> int:
+    """Returns how many pixels the encoded images among the inputs declare.
+
+    Raises:
+      status.RpcError: if they are more than the limit; names the input.
+    """
+    total = 0
+    for name, array in arrays.items():
+        for data in array.flat if array.dtype == object else ():
+            if data.startswith(_IMAGE_MAGIC):
+                height, width = video.declared_size(data) or (1, _UNKNOWN_PIXELS)
+                total += height * width
+        message = f"{name}: its images declare {total:,} pixels; expected at most {max_pixels:,}; make them smaller."
+        status.require(total <= max_pixels, message)
+    return total

@@ -1,111 +1,174 @@
-"""gRPC: TF-Serving's PredictionService (Predict, GetModelMetadata) and ModelService (GetModelStatus)."""
+"""gRPC: TF-Serving's PredictionService (Predict, GetModelMetadata) and ModelService, health and reflection."""
 
 from __future__ import annotations
 
-import contextlib
-import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Sequence
 
 import grpc
+import numpy as np
 import tensorflow as tf
+from google.protobuf import message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
 )
 
-from fomm_tf.serving.local import servable, status
+from fomm_tf.serving.local import grpc_guard, inputs, status
 from fomm_tf.serving.local.core import ServerCore
 
 METADATA_FIELD = "signature_def"
+_PREDICTION, _MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+# Streams of one connection, of which each is a call.
+_MAX_STREAMS = 100
 
 
-def create_server(core: ServerCore, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """Creates a gRPC server without starting it.
+class GrpcServer:
+    """The gRPC server; listens from `start` on.
 
     Args:
       core: answers the requests.
-      host: address to listen on.
-      port: 0 is any free port.
-
-    Returns:
-      The server and its port.
-
-    Raises:
-      OSError: if the port is taken.
     """
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", core.limits.max_request_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
-        ]
-    )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(core), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(core), server)
-    try:
-        return server, server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        raise OSError(str(error)) from error
+
+    def __init__(self, core: ServerCore) -> None:
+        limits, methods = core.limits, _Methods(core)
+        self._guard, self._health = grpc_guard.Guard(core), health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[self._guard],
+            options=[
+                ("grpc.max_receive_message_length", limits.max_request_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_concurrent_streams", _MAX_STREAMS),
+                ("grpc.so_reuseport", 0),
+            ],
+            maximum_concurrent_rpcs=limits.max_connections,
+        )
+        self._server.add_generic_rpc_handlers(methods.handlers())
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [_PREDICTION, _MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, host: str, port: int, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listens, and answers.
+
+        Args:
+          host: address to listen on.
+          port: 0 is any free port.
+          credentials: for TLS.
+
+        Returns:
+          The port.
+
+        Raises:
+          OSError: if the port is taken.
+        """
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        for service in ("", _PREDICTION, _MODEL):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
+        return port
+
+    async def stop(self, seconds: float) -> None:
+        """Ends when the calls that have arrived are answered, or after so many seconds."""
+        await self._health.enter_graceful_shutdown()
+        self._guard.end_streams()
+        await self._server.stop(seconds)
 
 
-class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class _Methods:
+    """The methods of both services of TF-Serving; other methods are UNIMPLEMENTED."""
+
     def __init__(self, core: ServerCore) -> None:
         self._core = core
 
-    async def Predict(
+    def handlers(self) -> Sequence[grpc.GenericRpcHandler]:
+        """The methods by service."""
+        prediction = {
+            "Predict": _handler(self.predict, predict_pb2.PredictRequest),
+            "GetModelMetadata": _handler(self.get_metadata, get_model_metadata_pb2.GetModelMetadataRequest),
+        }
+        model = {
+            "GetModelStatus": _handler(self.get_status, get_model_status_pb2.GetModelStatusRequest),
+            "HandleReloadConfigRequest": _handler(self.reload, model_management_pb2.ReloadConfigRequest),
+        }
+        return [
+            grpc.method_handlers_generic_handler(_PREDICTION, prediction),
+            grpc.method_handlers_generic_handler(_MODEL, model),
+        ]
+
+    async def predict(
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        async with _abort_on_error(context):
-            with self._core.admit("GRPC"), self._core.versions.lease(*_model_key(request.model_spec)) as version:
-                signature = request.model_spec.signature_name or servable.DEFAULT_SIGNATURE
-                specs, output_names = version.inputs(signature), _filter_outputs(request, version.outputs(signature))
-                remaining = context.time_remaining()
-                deadline = time.monotonic() + (self._core.limits.timeout if remaining is None else remaining)
+        """Predict."""
+        core = self._core
+        with core.record("GRPC"), core.admit(), core.versions.lease(*_model_key(request.model_spec)) as version:
+            signature = request.model_spec.signature_name or inputs.DEFAULT_SIGNATURE
+            specs = inputs.find_signature(version.inputs, signature)
+            output_names = _filter_outputs(request, version.outputs(signature))
+            remaining = context.time_remaining()
+            deadline = time.monotonic() + min(
+                core.limits.timeout, core.limits.timeout if remaining is None else remaining
+            )
 
-                def decode() -> servable.Arrays:
-                    servable.check_names(signature, request.inputs, specs)
-                    return {name: _decode(name, request.inputs[name], specs[name], self._core) for name in specs}
+            def decode() -> inputs.Arrays:
+                inputs.check_names(signature, request.inputs, specs)
+                return {name: _decode(name, request.inputs[name], specs[name], core.sizes) for name in specs}
 
-                def encode() -> predict_pb2.PredictResponse:
-                    tensors = {name: tf.make_tensor_proto(outputs[name]) for name in output_names}
-                    return predict_pb2.PredictResponse(
-                        model_spec=_model_spec(request.model_spec.name, version.version, signature), outputs=tensors
-                    )
+            def encode() -> predict_pb2.PredictResponse:
+                tensors = {name: tf.make_tensor_proto(outputs[name]) for name in output_names}
+                return predict_pb2.PredictResponse(
+                    model_spec=_model_spec(request.model_spec.name, version.version, signature), outputs=tensors
+                )
 
-                outputs = await self._core.predict(version, signature, decode, deadline)
-                return await self._core.run_in_thread(encode)
+            outputs = await core.predict(version, signature, await core.codecs.run(decode), deadline)
+            return await core.codecs.run(encode)
 
-    async def GetModelMetadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.aio.ServicerContext
+    async def get_metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, _: grpc.aio.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        async with _abort_on_error(context):
-            if list(request.metadata_field) != [METADATA_FIELD]:
-                raise status.invalid_argument(
-                    f"metadata_field: got {list(request.metadata_field)}; expected [{METADATA_FIELD!r}]."
-                )
-            with self._core.versions.lease(*_model_key(request.model_spec)) as version:
-                response = get_model_metadata_pb2.GetModelMetadataResponse(
-                    model_spec=_model_spec(request.model_spec.name, version.version)
-                )
-                response.metadata[METADATA_FIELD].Pack(version.definitions)
-                return response
+        """GetModelMetadata."""
+        fields = list(request.metadata_field)
+        message = f"metadata_field: got {str(fields)[:200]}; expected [{METADATA_FIELD!r}]."
+        status.require(fields == [METADATA_FIELD], message)
+        with self._core.versions.lease(*_model_key(request.model_spec)) as version:
+            response = get_model_metadata_pb2.GetModelMetadataResponse(
+                model_spec=_model_spec(request.model_spec.name, version.version)
+            )
+            response.metadata[METADATA_FIELD].Pack(version.definitions)
+            return response
 
-
-class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, core: ServerCore) -> None:
-        self._core = core
-
-    async def GetModelStatus(
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
+    async def get_status(
+        self, request: get_model_status_pb2.GetModelStatusRequest, _: grpc.aio.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        async with _abort_on_error(context):
-            return get_status(self._core, *_model_key(request.model_spec))
+        """GetModelStatus."""
+        return get_status(self._core, *_model_key(request.model_spec))
+
+    async def reload(
+        self, request: model_management_pb2.ReloadConfigRequest, _: grpc.aio.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """HandleReloadConfigRequest: new labels for the one model; new versions are looked for at once."""
+        configs = request.config.model_config_list.config
+        names = [config.name for config in configs]
+        expected = self._core.versions.name
+        status.require(names == [expected], f"config: got models {str(names)[:200]}; expected [{expected!r}].")
+        base_path = configs[0].base_path
+        message = "base_path: got another directory; expected none, or that of the server's `--model`."
+        status.require(not base_path or self._core.versions.is_directory(base_path), message)
+        await self._core.versions.reload(dict(configs[0].version_labels))
+        return model_management_pb2.ReloadConfigResponse()
 
 
 def get_status(
@@ -124,6 +187,10 @@ def get_status(
     return response
 
 
+def _handler(function: Callable, request: type[message.Message]) -> grpc.RpcMethodHandler:
+    return grpc.unary_unary_rpc_method_handler(function, request.FromString, lambda answer: answer.SerializeToString())
+
+
 def _model_key(spec: model_pb2.ModelSpec) -> tuple[str, int | None, str | None]:
     version = spec.version.value if spec.HasField("version") else None
     return spec.name, version, spec.version_label or None
@@ -139,36 +206,25 @@ def _filter_outputs(request: predict_pb2.PredictRequest, outputs: set[str]) -> s
     unknown = set(request.output_filter) - outputs
     if unknown:
         raise status.invalid_argument(
-            f"output_filter: got unknown {', '.join(sorted(unknown))}; expected some of: {', '.join(sorted(outputs))}."
+            f"output_filter: got unknown {', '.join(sorted(unknown))[:200]}; "
+            f"expected some of: {', '.join(sorted(outputs))}."
         )
     return set(request.output_filter) or outputs
 
 
-def _decode(name: str, proto: tensor_pb2.TensorProto, spec: tf.TensorSpec, core: ServerCore) -> object:
-    """Converts an input to an array, after its shape is checked."""
+def _decode(name: str, proto: tensor_pb2.TensorProto, spec: inputs.Spec, sizes: inputs.Sizes) -> np.ndarray:
+    """Converts an input to an array, after its shape is checked: one value may stand for an array of any size."""
     shape = [dimension.size for dimension in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise status.invalid_argument(f"{name}: got a shape with unknown sizes; expected a fully defined shape.")
     try:
         dtype = tf.dtypes.as_dtype(proto.dtype)
     except TypeError:
-        raise status.invalid_argument(f"{name}: got an unknown dtype; expected {spec.dtype.name}.") from None
-    servable.check_shape(name, dtype, shape, spec, core.limits.max_frames)
-    # A message may give one value for the whole array, of any size.
-    if math.prod(shape) * (1 if dtype == tf.string else dtype.size) > core.limits.max_request_bytes:
-        raise status.invalid_argument(
-            f"{name}: got shape {shape}; expected at most {core.limits.max_request_bytes:,} bytes; split the request."
-        )
+        raise status.invalid_argument(f"{name}: got an unknown dtype; expected {spec.dtype}.") from None
+    inputs.check_shape(name, dtype.name, shape, spec, sizes)
+    if dtype == tf.uint8 and proto.int_val and not 0 <= min(proto.int_val) <= max(proto.int_val) <= 255:
+        raise status.invalid_argument(f"{name}: got values outside of 0 to 255.")
     try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError) as error:
         raise status.invalid_argument(f"{name}: its values do not match its shape {shape}: {error}") from None
-
-
-@contextlib.asynccontextmanager
-async def _abort_on_error(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
-    """Aborts a call with the status of a raised `RpcError`."""
-    try:
-        yield
-    except status.RpcError as error:
-        await context.abort(error.code, error.message)

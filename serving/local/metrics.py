@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import prometheus_client
 
 prometheus_client.disable_created_metrics()
 
 PATH = "/monitoring/prometheus/metrics"
-CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+# The version that every Prometheus reads.
+CONTENT_TYPE = prometheus_client.exposition.CONTENT_TYPE_PLAIN_0_0_4
 # TF-Serving's latencies are in microseconds.
 _MICROSECONDS = 1e6
 _LATENCIES = [10_000 * 2.0**power for power in range(14)]
+# The package appends this to each counter; TF-Serving does not.
+_SUFFIX = re.compile(rb"^((?:# (?:HELP|TYPE) )?:tensorflow:\S+?)_total\b", re.MULTILINE)
 
 
 class Metrics:
-    """The metrics of one server.
+    """The metrics of one server, and those of its process.
 
     Args:
-      model: its name, a label of every metric.
+      model: its name, a label of every metric of requests.
     """
 
     def __init__(self, model: str) -> None:
         self._model, self._registry = model, prometheus_client.CollectorRegistry()
-
-        def create(kind: type, name: str, text: str, labels: tuple[str, ...] = (), **options: object) -> object:
-            return kind(
-                f":tensorflow:serving:{name}", text, ["model_name", *labels], registry=self._registry, **options
-            )
+        prometheus_client.ProcessCollector(registry=self._registry)
 
         counter, histogram = prometheus_client.Counter, prometheus_client.Histogram
-        self._requests = create(counter, "request_count", "Requests by status.", ("status",))
+        self._requests = self._create(counter, "request_count", "Requests by status.", ("status",))
         text = "Microseconds from the start of a request to its answer."
-        self._latency = create(histogram, "request_latency", text, ("API", "entrypoint"), buckets=_LATENCIES)
+        self._latency = self._create(histogram, "request_latency", text, ("API", "entrypoint"), buckets=_LATENCIES)
         text = "Microseconds in TensorFlow per batch."
-        self._runtime = create(histogram, "runtime_latency", text, ("API", "runtime"), buckets=_LATENCIES)
-        self._rows = create(histogram, "batch_size", "Rows per batch.", buckets=[1, 2, 4, 8, 16, 32])
-        text = "Requests that are queued or computed."
-        self._admitted = create(prometheus_client.Gauge, "admitted_requests", text)
+        self._runtime = self._create(histogram, "runtime_latency", text, ("API", "runtime"), buckets=_LATENCIES)
+        self._rows = self._create(histogram, "batch_size", "Rows per batch.", buckets=[1, 2, 4, 8, 16, 32])
 
     def count_request(self, code: str, entrypoint: str, seconds: float) -> None:
         """Records a finished request.
@@ -54,10 +54,13 @@ class Metrics:
         self._rows.labels(self._model).observe(rows)
         self._runtime.labels(self._model, "Predict", "TF2").observe(seconds * _MICROSECONDS)
 
-    def set_admitted(self, count: int) -> None:
-        """Sets the number of requests in the server."""
-        self._admitted.labels(self._model).set(count)
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Adds a gauge whose value is read when the page is asked for."""
+        self._create(prometheus_client.Gauge, name, text).labels(self._model).set_function(read)
 
     def page(self) -> bytes:
         """Returns all metrics in the Prometheus text format."""
-        return prometheus_client.generate_latest(self._registry)
+        return _SUFFIX.sub(rb"\1", prometheus_client.generate_latest(self._registry))
+
+    def _create(self, kind: type, name: str, text: str, labels: tuple[str, ...] = (), **options: object) -> object:
+        return kind(f":tensorflow:serving:{name}", text, ["model_name", *labels], registry=self._registry, **options)

@@ -1,155 +1,192 @@
-"""TF-Serving's REST API as a Starlette application: predict, metadata, status and metrics."""
+"""TF-Serving's REST API as an ASGI application: predict, metadata, status and metrics; health beside it.
+
+Paths are matched as they were sent, undecoded, as TF-Serving does: `fo%6Dm` is another model than `fomm`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
+import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import TypeVar
 
 import grpc
 from google.protobuf import json_format
-from starlette import applications, convertors, exceptions, requests, responses, routing
+from starlette import requests, responses
 
 from fomm_tf.serving import json_body
-from fomm_tf.serving.local import grpc_service, json_codec, metrics, servable, status
-from fomm_tf.serving.local.core import Limits, ServerCore
+from fomm_tf.serving.local import core as cores
+from fomm_tf.serving.local import grpc_guard, grpc_service, json_codec, metrics, servable, status
 
 Answer = TypeVar("Answer")
+Handler = Callable[..., Awaitable[responses.Response]]
+_LOG = logging.getLogger(__name__)
 
-_CONTENT_TOO_LARGE = 413
-
-
-class _NameConvertor(convertors.StringConvertor):
-    """A model name or label: without the colon that precedes `predict`."""
-
-    regex = "[^/:]+"
-
-
-convertors.register_url_convertor("name", _NameConvertor())
-_MODEL = "/v1/models/{name:name}"
-_PATHS = (_MODEL, _MODEL + "/versions/{version:int}", _MODEL + "/labels/{label:name}")
+MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_EXPECTED = (
+    "expected /v1/models/NAME[/versions/N|/labels/LABEL] with :predict (POST), /metadata (GET) or no suffix (GET)."
+)
+_MAX_VERSION_DIGITS = 18
+_OPEN = ("/docs", "/openapi.json")  # without a token; beside the two for health
 
 
-def create_app(core: ServerCore) -> applications.Starlette:
-    """Creates the application.
+class RestApp:
+    """The ASGI application.
 
     Args:
       core: answers the requests.
+      more_routes: methods, patterns of paths, and handlers beside TF-Serving's.
     """
 
-    async def get_metrics(_: requests.Request) -> responses.Response:
-        return responses.Response(core.metrics.page(), media_type=metrics.CONTENT_TYPE)
+    def __init__(self, core: cores.ServerCore, more_routes: Sequence[tuple[str, str, Handler]] = ()) -> None:
+        self._core = core
+        routes = [
+            ("POST", f"{MODEL}:predict", self._predict),
+            ("GET", f"{MODEL}/metadata", self._get_metadata),
+            ("GET", MODEL, self._get_status),
+            ("GET", re.escape(metrics.PATH), self._get_metrics),
+            *more_routes,
+        ]
+        self._routes = [(method, re.compile(path), handler) for method, path, handler in routes]
 
-    async def predict(request: requests.Request) -> responses.Response:
-        with core.admit("REST"):
-            return await _predict(core, request)
+    async def __call__(self, scope: MutableMapping, receive: Callable, send: Callable) -> None:
+        """Answers one request."""
+        start, request = time.perf_counter(), requests.Request(scope, receive)
+        with self._core.hold_bytes() as held:
+            response = await self._answer(request, held)
+            line = f"{scope['method']} {_path(request)} {response.status_code}"
+            _LOG.info("%s %s %.1f ms", scope.get("client"), line, 1e3 * (time.perf_counter() - start))
+            await response(scope, receive, send)
 
-    async def get_status(request: requests.Request) -> responses.Response:
-        model_status = grpc_service.get_status(core, *_model_key(request))
+    async def _answer(self, request: requests.Request, held: cores.HeldBytes) -> responses.Response:
+        try:
+            return await self._dispatch(request, held)
+        except status.RpcError as error:
+            headers = {}
+            if error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                headers["retry-after"] = str(status.RETRY_AFTER)
+            if error.code == grpc.StatusCode.UNAUTHENTICATED:
+                headers["www-authenticate"] = "Bearer"
+            return responses.JSONResponse({"error": error.message}, error.http_status, headers)
+        except Exception:
+            _LOG.exception("%s %s failed", request.method, _path(request))
+            return responses.JSONResponse({"error": "internal error; see the server's log."}, 500)
+
+    async def _dispatch(self, request: requests.Request, held: cores.HeldBytes) -> responses.Response:
+        path = _path(request)
+        if path == "/healthz" and request.method == "GET":
+            return responses.PlainTextResponse("ok\n")
+        if path == "/readyz" and request.method == "GET":
+            is_ready = self._core.versions.is_ready() and not self._core.stopping.is_set()
+            return responses.PlainTextResponse("ok\n" if is_ready else "not ready\n", 200 if is_ready else 503)
+        if self._core.token is not None and path not in _OPEN:
+            grpc_guard.check_token(self._core.token, request.headers.get("authorization", ""))
+        for method, pattern, handler in self._routes:
+            if request.method == method and (found := pattern.fullmatch(path)):
+                return await handler(request, held, **found.groupdict())
+        message = f"Malformed request: {request.method} {path[:200]}; {_EXPECTED}"
+        code = grpc.StatusCode.INVALID_ARGUMENT if path.startswith("/v1/") else grpc.StatusCode.NOT_FOUND
+        raise status.RpcError(code, message)
+
+    async def _get_metrics(self, _: requests.Request, __: cores.HeldBytes) -> responses.Response:
+        return responses.Response(self._core.metrics.page(), headers={"content-type": metrics.CONTENT_TYPE})
+
+    async def _get_status(self, _: requests.Request, __: cores.HeldBytes, **path: str | None) -> responses.Response:
+        model_status = grpc_service.get_status(self._core, *model_key(**path))
         return responses.JSONResponse(
             json_format.MessageToDict(
                 model_status, preserving_proto_field_name=True, including_default_value_fields=True
             )
         )
 
-    async def get_metadata(request: requests.Request) -> responses.Response:
-        with core.versions.lease(*_model_key(request)) as version:
-            return _json(await core.run_in_thread(lambda: _metadata(request.path_params["name"], version)))
+    async def _get_metadata(self, _: requests.Request, __: cores.HeldBytes, **path: str | None) -> responses.Response:
+        with self._core.versions.lease(*model_key(**path)) as version:
+            return _json(await self._core.codecs.run(lambda: _metadata(path["name"], version)))
 
-    routes = [routing.Route(metrics.PATH, get_metrics, methods=["GET"])]
-    for path in _PATHS:
-        routes += [
-            routing.Route(f"{path}:predict", predict, methods=["POST"]),
-            routing.Route(f"{path}/metadata", get_metadata, methods=["GET"]),
-            routing.Route(path, get_status, methods=["GET"]),
-        ]
-    handlers = {
-        status.RpcError: _rpc_error,
-        exceptions.HTTPException: _malformed_request,
-        Exception: _internal_error,
-    }
-    app = applications.Starlette(routes=routes, exception_handlers=handlers)
-    app.router.redirect_slashes = False
-    return app
+    async def _predict(
+        self, request: requests.Request, held: cores.HeldBytes, **path: str | None
+    ) -> responses.Response:
+        core = self._core
+        with core.record("REST"):
+            key, deadline = model_key(**path), time.monotonic() + core.limits.timeout
+            content = await self.read_body(request, held)
+            with core.admit(), core.versions.lease(*key) as version:
+                outputs = await cancel_on_disconnect(request, self._compute(version, content, deadline))
+                held.set(len(outputs))
+                return _json(outputs)
 
+    async def _compute(self, version: servable.Servable, content: bytes, deadline: float) -> bytes:
+        core = self._core
+        call = functools.partial(json_codec.decode, content, version.inputs, core.sizes)
+        prediction = await core.codecs.run(call, len(content))
+        outputs = await core.predict(version, prediction.signature, prediction.arrays, deadline)
+        size = sum(array.nbytes for array in outputs.values() if array.dtype != object)
+        return await core.codecs.run(functools.partial(json_codec.encode, outputs, prediction.row_format), size)
 
-async def _rpc_error(_: requests.Request, error: status.RpcError) -> responses.Response:
-    return _error(error.http_status, error.message)
+    async def read_body(self, request: requests.Request, held: cores.HeldBytes) -> bytes:
+        """Reads the body, up to the limit.
 
-
-async def _malformed_request(request: requests.Request, _: exceptions.HTTPException) -> responses.Response:
-    """Unknown paths and methods: 400, as in TF-Serving, instead of 404 and 405."""
-    message = (
-        f"Malformed request: {request.method} {request.url.path}; expected /v1/models/NAME[/versions/N|/labels/LABEL] "
-        "with :predict (POST), /metadata (GET) or no suffix (GET)."
-    )
-    return _error(400, message)
-
-
-async def _internal_error(_: requests.Request, __: Exception) -> responses.Response:
-    return _error(500, "internal error; see the server's log.")
-
-
-async def _predict(core: ServerCore, request: requests.Request) -> responses.Response:
-    deadline = time.monotonic() + core.limits.timeout
-    content = await _read_body(request, core.limits, deadline)
-    with core.versions.lease(*_model_key(request)) as version:
-        body = await core.run_in_thread(lambda: json_codec.parse(content))
-        specs = version.inputs(body.signature)
-        prediction = core.predict(
-            version, body.signature, lambda: json_codec.decode(body, specs, core.limits.max_frames), deadline
+        Raises:
+          status.RpcError: if it is too large, does not arrive in time, or exceeds the byte budget.
+        """
+        limits = self._core.limits
+        too_large = status.RpcError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"request: got more than {limits.max_request_bytes:,} bytes, the server's limit; split the request.",
+            http_status=status.CONTENT_TOO_LARGE,
         )
-        outputs = await _cancel_on_disconnect(request, prediction)
-        return _json(await core.run_in_thread(lambda: json_codec.encode(outputs, body.row_format)))
+        content_length = request.headers.get("content-length", "")
+        # uvicorn has checked that it is a number.
+        if len(content_length) > 15 or int(content_length or 0) > limits.max_request_bytes:
+            raise too_large
+        body, more, deadline = bytearray(), True, time.monotonic() + limits.timeout
+        while more:
+            seconds = max(0.0, min(limits.idle_timeout, deadline - time.monotonic()))
+            part = await self._core.wait_for_input(request.receive(), seconds)
+            if part["type"] == "http.disconnect":
+                raise status.cancelled()
+            chunk, more = part.get("body", b""), part.get("more_body", False)
+            if len(body) + len(chunk) > limits.max_request_bytes:
+                raise too_large
+            await held.add(len(chunk))
+            body += chunk
+        return bytes(body)
 
 
-async def _cancel_on_disconnect(request: requests.Request, coroutine: Coroutine[None, None, Answer]) -> Answer:
-    """Awaits a coroutine, which is cancelled if the client disconnects."""
+async def cancel_on_disconnect(request: requests.Request, coroutine: Coroutine[None, None, Answer]) -> Answer:
+    """Awaits a coroutine, which is cancelled if the client disconnects; the body must have been read.
+
+    Raises:
+      status.RpcError: from the coroutine, or CANCELLED.
+    """
     task, disconnect = asyncio.create_task(coroutine), asyncio.create_task(request.receive())
     try:
         await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise _disconnected()
+            raise status.cancelled()
         return task.result()
     finally:
         task.cancel()
         disconnect.cancel()
 
 
-async def _read_body(request: requests.Request, limits: Limits, deadline: float) -> bytes:
-    """Reads the body, up to the limit."""
-    too_large = status.RpcError(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        f"request: got more than {limits.max_request_bytes:,} bytes, the server's limit; split the request.",
-        http_status=_CONTENT_TOO_LARGE,
-    )
-    content_length = request.headers.get("content-length", "")
-    if content_length.isdecimal() and int(content_length) > limits.max_request_bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.max_request_bytes:
-                    raise too_large
-    except TimeoutError:
-        raise status.RpcError(
-            grpc.StatusCode.DEADLINE_EXCEEDED, f"the request did not arrive within {limits.timeout:g} s."
-        ) from None
-    except requests.ClientDisconnect:
-        raise _disconnected() from None
-    return bytes(body)
+def _path(request: requests.Request) -> str:
+    """The path as it was sent."""
+    return request.scope["raw_path"].decode("ascii", "backslashreplace")
 
 
-def _disconnected() -> status.RpcError:
-    return status.RpcError(grpc.StatusCode.CANCELLED, "the client disconnected.")
+def model_key(name: str, version: str | None, label: str | None) -> tuple[str, int | None, str | None]:
+    """Name, version and label of the model in a path.
 
-
-def _model_key(request: requests.Request) -> tuple[str, int | None, str | None]:
-    parameters = request.path_params
-    return parameters["name"], parameters.get("version"), parameters.get("label")
+    Raises:
+      status.RpcError: INVALID_ARGUMENT for a version that is no number of 64 bits.
+    """
+    if version is not None and len(version) > _MAX_VERSION_DIGITS:
+        raise status.invalid_argument(f"version: got {version[:30]}...; expected at most {_MAX_VERSION_DIGITS} digits.")
+    return name, None if version is None else int(version), label
 
 
 def _metadata(name: str, version: servable.Servable) -> bytes:
@@ -163,7 +200,3 @@ def _metadata(name: str, version: servable.Servable) -> bytes:
 
 def _json(content: bytes) -> responses.Response:
     return responses.Response(content, media_type="application/json")
-
-
-def _error(status_code: int, message: str) -> responses.Response:
-    return responses.JSONResponse({"error": message}, status_code)

@@ -1,23 +1,24 @@
-"""One loaded version of a model, and the checks of its inputs."""
+"""One loaded version of a model, whose runs can be cancelled."""
 
 from __future__ import annotations
 
-import math
+import contextlib
 import pathlib
+import queue
+import re
+import threading
 from collections.abc import Mapping
 
-import grpc
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
+from fomm_tf.serving.local import inputs as declared
 from fomm_tf.serving.local import status
+from fomm_tf.serving.local.inputs import DEFAULT_SIGNATURE, Arrays
 
-Arrays = dict[str, np.ndarray]
-# TF-Serving's signature for requests that do not name one.
-DEFAULT_SIGNATURE = "serving_default"
 _WARMUP = "assets.extra/tf_serving_warmup_requests"
+_SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})")
 
 
 class Servable:
@@ -27,138 +28,160 @@ class Servable:
 
     Args:
       directory: the version's directory, whose name is the version number.
+      num_threads: how many runs there may be at once.
 
     Attributes:
       version: its number.
       definitions: its signatures, as GetModelMetadata returns them.
+      inputs: signature -> input -> dtype and shape.
 
     Raises:
       OSError, ValueError, RuntimeError, tf.errors.OpError: if it cannot be loaded.
-      status.RpcError: if a warm-up request fails.
+      status.RpcError: if it is incomplete, or a warm-up request fails.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, num_threads: int = 1) -> None:
         self.version = int(directory.name)
+        _check_complete(directory)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         with graph.as_default():
             stored = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(directory))
+            self._signatures = {
+                name: _Signature(definition, self._session, num_threads)
+                for name, definition in stored.signature_def.items()
+                if definition.method_name == tf.saved_model.PREDICT_METHOD_NAME
+            }
         self.definitions = get_model_metadata_pb2.SignatureDefMap(signature_def=stored.signature_def)
-        self._signatures = {
-            name: _Signature(definition, self._session)
-            for name, definition in stored.signature_def.items()
-            if definition.method_name == tf.saved_model.PREDICT_METHOD_NAME
-        }
+        self.inputs = {name: signature.inputs for name, signature in self._signatures.items()}
         for request in _warmup_requests(directory / _WARMUP):
             self.run(
                 request.model_spec.signature_name or DEFAULT_SIGNATURE,
                 {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()},
             )
 
-    def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
-        """Returns the inputs of a signature, name -> dtype and shape.
-
-        Raises:
-          status.RpcError: if there is no such signature.
-        """
-        if signature not in self._signatures:
-            known = ", ".join(sorted(self._signatures))
-            raise status.RpcError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f'Serving signature key "{signature}" not found; expected one of: {known}.',
-            )
-        return self._signatures[signature].inputs
-
     def outputs(self, signature: str) -> set[str]:
         """Returns the names of a signature's outputs."""
         return set(self._signatures[signature].outputs)
 
-    def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def run(self, signature: str, inputs: Mapping[str, object], cancellation: Cancellation | None = None) -> Arrays:
         """Runs a signature; thread-safe.
 
+        Args:
+          signature: its name.
+          inputs: checked arrays.
+          cancellation: by which another thread can end the run.
+
         Raises:
-          status.RpcError: with the code of TensorFlow's error.
+          status.RpcError: with the code of TensorFlow's error; CANCELLED.
         """
         function = self._signatures[signature]
+        slot = function.slots.get()
+        cancellation = cancellation or Cancellation()
         try:
-            outputs = function.run(*(inputs[name] for name in function.inputs))
+            with cancellation.covers(slot):
+                outputs = slot.run(*(inputs[name] for name in function.inputs))
         except tf.errors.OpError as error:
             raise status.from_tensorflow(error) from error
-        return dict(zip(function.outputs, outputs, strict=True))
+        finally:
+            function.slots.put(slot)
+        return dict(zip(function.outputs, outputs, strict=False))
 
     def close(self) -> None:
         """Frees its memory; no call may be running."""
         self._session.close()
 
 
-class _Signature:
-    """A signature's inputs and outputs, and its function."""
+class Cancellation:
+    """Ends a run between two operations, from another thread."""
 
-    def __init__(self, definition: meta_graph_pb2.SignatureDef, session: tf.compat.v1.Session) -> None:
+    def __init__(self) -> None:
+        self._lock, self._slot, self._is_cancelled = threading.Lock(), None, False
+
+    def cancel(self) -> None:
+        """Ends the run, now or as soon as it starts."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._slot:
+                self._slot.cancel()
+
+    @contextlib.contextmanager
+    def covers(self, slot: _Slot) -> object:
+        """The block is the run."""
+        with self._lock:
+            if self._is_cancelled:
+                raise status.cancelled()
+            self._slot = slot
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._is_cancelled:
+                raise status.cancelled() from None
+            raise
+        finally:
+            with self._lock:
+                self._slot = None
+                if self._is_cancelled:
+                    slot.reset()
+
+
+class _Signature:
+    """A signature's inputs and outputs, and its function, once for each concurrent run."""
+
+    def __init__(self, definition: meta_graph_pb2.SignatureDef, session: tf.compat.v1.Session, count: int) -> None:
         self.inputs = {
-            name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), info.dtype, name)
+            name: declared.Spec(tf.dtypes.as_dtype(info.dtype).name, _shape(info.tensor_shape))
             for name, info in sorted(definition.inputs.items())
         }
         self.outputs = sorted(definition.outputs)
-        self.run = session.make_callable(
-            [definition.outputs[name].name for name in self.outputs],
-            [definition.inputs[name].name for name in self.inputs],
-        )
+        fetches = [definition.outputs[name].name for name in self.outputs]
+        feeds = [definition.inputs[name].name for name in self.inputs]
+        self.slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        for _ in range(count):
+            self.slots.put(_Slot(session, fetches, feeds))
 
 
-def check_names(signature: str, inputs: Mapping[str, object], specs: Mapping[str, tf.TensorSpec]) -> None:
-    """Checks that no input is missing or unknown.
+class _Slot:
+    """One run at a time that can be cancelled, which a session's own runs cannot.
 
-    Raises:
-      status.RpcError: names them.
+    A queue receives `False` when the outputs are computed. The run also waits for a value from that queue; `True` makes
+    it fail, and with it all that has not been computed.
     """
-    missing, unknown = sorted(specs.keys() - inputs.keys()), sorted(inputs.keys() - specs.keys())
-    if missing or unknown:
-        named = {"missing": missing, "unknown": unknown}
-        problems = [f"{kind} {', '.join(names)}" for kind, names in named.items() if names]
-        raise status.invalid_argument(
-            f"inputs of {signature}: {' and '.join(problems)}; expected {', '.join(sorted(specs))}."
-        )
+
+    def __init__(self, session: tf.compat.v1.Session, fetches: list[str], feeds: list[str]) -> None:
+        outputs = [session.graph.get_tensor_by_name(name) for name in fetches]
+        with tf.device("/cpu:0"):
+            signals = tf.queue.FIFOQueue(2, [tf.bool], [[]])
+            with tf.control_dependencies(outputs):
+                finish = signals.enqueue(False)
+            check = tf.raw_ops.Assert(condition=tf.logical_not(signals.dequeue()), data=["cancelled"])
+            self._enqueue, self._drain = signals.enqueue(True), signals.dequeue_many(signals.size())
+        self._session = session
+        self.run = session.make_callable([*outputs, finish, check], feeds)
+
+    def cancel(self) -> None:
+        """Makes the current run fail."""
+        self._session.run(self._enqueue)
+
+    def reset(self) -> None:
+        """Forgets a cancellation, which may have come too late."""
+        self._session.run(self._drain)
 
 
-def check_shape(name: str, dtype: tf.DType, shape: list[int], spec: tf.TensorSpec, max_frames: int) -> None:
-    """Checks an input's dtype and shape, before memory is allocated for it.
-
-    Args:
-      name: of the input.
-      dtype: of the input.
-      shape: of the input.
-      spec: the signature's input.
-      max_frames: limit of frames, or other items along the variable axes.
-
-    Raises:
-      status.RpcError: names the input.
-    """
-    status.require(dtype == spec.dtype, f"{name}: got {dtype.name}; expected {spec.dtype.name}.")
-    expected = ", ".join("any" if size is None else str(size) for size in spec.shape.as_list())
-    fits = spec.shape.is_compatible_with(shape)
-    status.require(fits, f"{name}: got shape {list(shape)}; expected [{expected}].")
-    status.require(0 not in shape, f"{name}: got the empty shape {list(shape)}; expected at least one item.")
-    count = math.prod(
-        size for size, static_size in zip(shape, spec.shape.as_list(), strict=True) if static_size is None
-    )
-    message = f"{name}: got {count:,} frames; expected at most {max_frames:,}; split the request."
-    status.require(count <= max_frames, message)
+def _shape(shape: object) -> tuple[int | None, ...]:
+    return tuple(tf.TensorShape(shape).as_list())
 
 
-def check_batch(inputs: Mapping[str, np.ndarray]) -> int:
-    """Returns the number of rows, which must be the same for all inputs.
-
-    Raises:
-      status.RpcError: names an input.
-    """
-    rows = {name: len(array) for name, array in inputs.items()}
-    first = min(rows)
-    for name, count in rows.items():
-        sizes = f"{count} and {rows[first]}"
-        message = f"{name} and {first}: got batch sizes {sizes} (axis 0); expected equal ones."
-        status.require(count == rows[first], message)
-    return rows[first]
+def _check_complete(directory: pathlib.Path) -> None:
+    """Reports a copy that is not complete, before TensorFlow finds the first part that it cannot read."""
+    names = {path.name for path in (directory / "variables").glob("variables.*")}
+    counts = {int(found[1]) for name in names if (found := _SHARD.fullmatch(name))} or {1}
+    expected = {
+        "variables.index",
+        *(f"variables.data-{number:05d}-of-{max(counts):05d}" for number in range(max(counts))),
+    }
+    if missing := sorted(expected - names):
+        raise status.unavailable(f"the copy is incomplete: variables/{missing[0]} is missing")
 
 
 def _warmup_requests(path: pathlib.Path) -> list:

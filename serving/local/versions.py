@@ -8,7 +8,9 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -19,6 +21,7 @@ from fomm_tf.serving.local.servable import Servable
 
 Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
+_VERSION = re.compile("[0-9]{1,18}")  # fits into the protocols' 64 bits
 
 # Path, size and modification time of each file in a version directory.
 _Listing = frozenset[tuple[str, int, int]]
@@ -46,10 +49,12 @@ class VersionManager:
       name: the model's name.
       directory: has the versions in subdirectories `1`, `2`, ...; other names are ignored.
       labels: label -> version, which stays loaded.
+      num_threads: how many requests each version computes at once.
     """
 
-    def __init__(self, name: str, directory: pathlib.Path, labels: Mapping[str, int]) -> None:
+    def __init__(self, name: str, directory: pathlib.Path, labels: Mapping[str, int], num_threads: int = 1) -> None:
         self.name, self._directory, self._labels = name, directory, dict(labels)
+        self._num_threads, self._scanning = num_threads, asyncio.Lock()
         self._versions: dict[int, _Version] = {}
         self._previous_listings: dict[int, _Listing] = {}
         # One thread for all loading: malloc keeps memory per thread, and would keep some of each version.
@@ -69,33 +74,39 @@ class VersionManager:
                 f"fomm export --to saved_model --out {self._directory}",
             )
         for version in sorted(self._target_versions(listings)):
-            if version not in listings:
-                raise status.RpcError(
-                    grpc.StatusCode.NOT_FOUND,
-                    f"{self._directory} contains no version {version}, which a label points at; "
-                    f"expected one of: {', '.join(map(str, sorted(listings)))}.",
-                )
-            await self._load(version, listings[version])
-            if error := self._versions[version].error:
-                raise status.RpcError(
-                    grpc.StatusCode.UNAVAILABLE,
-                    f"{self._directory / str(version)} cannot be loaded: {error}; copy or export it again.",
-                )
+            try:
+                await self._load_listed(version, listings)
+            except status.RpcError as error:
+                raise status.RpcError(error.code, f"{self._directory} {error.message}") from None
         self._previous_listings = listings
 
     async def watch(self, seconds: float) -> None:
         """Scans the directory every `seconds`, forever."""
         while True:
             await asyncio.sleep(seconds)
+            async with self._scanning:
+                await self._scan_once()
+
+    async def reload(self, labels: Mapping[str, int]) -> None:
+        """Replaces the labels, and loads their versions and the newest one.
+
+        Raises:
+          status.RpcError: if there is no such version, or it cannot be loaded; the labels stay as they are.
+        """
+        async with self._scanning:
             listings = await self._run_in_thread(self._scan)
-            for version in sorted(self._target_versions(listings) & listings.keys()):
-                listing, known = listings[version], self._versions.get(version)
-                # A version that failed is not retried before its directory changes.
-                settled = known and (known.servable or (known.error and known.listing == listing))
-                if not settled and self._previous_listings.get(version) == listing:
-                    await self._load(version, listing)
+            for version in sorted({*labels.values(), *([max(listings)] if listings else [])}):
+                await self._load_listed(version, listings)
+            self._labels = dict(labels)
             self._retire(listings)
-            self._previous_listings = listings
+
+    def is_directory(self, path: str) -> bool:
+        """Whether this is the directory of versions."""
+        return os.path.abspath(path) == os.path.abspath(self._directory)
+
+    def is_ready(self) -> bool:
+        """Whether a version is available."""
+        return bool(self._available())
 
     @contextlib.contextmanager
     def lease(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
@@ -149,6 +160,37 @@ class VersionManager:
             raise status.RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
         return self._labels[label]
 
+    async def _scan_once(self) -> None:
+        listings = await self._run_in_thread(self._scan)
+        for version in sorted(self._target_versions(listings) & listings.keys()):
+            listing, known = listings[version], self._versions.get(version)
+            # A version that failed is not retried before its directory changes.
+            settled = known and (known.servable or (known.error and known.listing == listing))
+            if not settled and self._previous_listings.get(version) == listing:
+                await self._load(version, listing)
+        self._retire(listings)
+        self._previous_listings = listings
+
+    async def _load_listed(self, version: int, listings: Mapping[int, _Listing]) -> None:
+        """Loads a version that must be there, unless it is loaded.
+
+        Raises:
+          status.RpcError: if there is no such version, or it cannot be loaded.
+        """
+        if version not in listings:
+            raise status.RpcError(
+                grpc.StatusCode.NOT_FOUND,
+                f"contains no version {version}, which a label points at; "
+                f"expected one of: {', '.join(map(str, sorted(listings)))}.",
+            )
+        if version not in self._available():
+            await self._load(version, listings[version])
+        if error := self._versions[version].error:
+            raise status.RpcError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"contains version {version}, which cannot be loaded: {error}; copy or export it again.",
+            )
+
     async def _run_in_thread(self, function: Callable[..., Result], *arguments: object) -> Result:
         """Runs a function outside of the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -158,7 +200,7 @@ class VersionManager:
         listings = {}
         with contextlib.suppress(OSError):  # a directory that is being written or removed
             for directory in self._directory.iterdir():
-                if directory.name.isascii() and directory.name.isdecimal() and (directory / "saved_model.pb").is_file():
+                if _VERSION.fullmatch(directory.name) and (directory / "saved_model.pb").is_file():
                     files = [(file, file.stat()) for file in directory.rglob("*")]
                     listings[int(directory.name)] = frozenset(
                         (str(file), stat.st_size, stat.st_mtime_ns) for file, stat in files
@@ -174,12 +216,13 @@ class VersionManager:
     async def _load(self, version: int, listing: _Listing) -> None:
         loading = self._versions[version] = _Version("LOADING", listing)
         try:
-            loading.servable = await self._run_in_thread(Servable, self._directory / str(version))
+            loading.servable = await self._run_in_thread(Servable, self._directory / str(version), self._num_threads)
             loading.state = "AVAILABLE"
             _LOG.info("%s version %d is loaded", self.name, version)
         except Exception as error:  # a damaged file can make TensorFlow raise anything
             loading.state = "END"
-            loading.error = str(error).strip().partition("\n")[0] or type(error).__name__
+            message = str(error).strip().partition("\n")[0] or type(error).__name__
+            loading.error = message.replace(f"{self._directory}{os.sep}", "")  # clients see it
             _LOG.warning("%s version %d cannot be loaded: %s", self.name, version, loading.error)
             gc.collect()
 

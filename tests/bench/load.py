@@ -3,6 +3,7 @@
 * load: requests per second and latencies of clients that send by gRPC without pause, with and without batching of
   requests;
 * a full server: clients beyond `--queue`, and how they are answered;
+* attacks: the same clients, with a tenth of them hostile and without, in turn; wrong answers and memory of the server;
 * overhead: what a single client waits for beyond the signature itself (called in this process, in turn with the
   requests) and the codec (the message's way to and from bytes, both sides, timed here).
 """
@@ -18,23 +19,27 @@ import grpc
 import harness
 import httpx
 import numpy as np
+import psutil
 import tensorflow as tf
 import tqdm
 from tensorflow_serving.apis import predict_pb2
 
 sys.path += [str(harness.ROOT), str(harness.ROOT / "tests" / "serving")]
 
+import hostile_clients
 import servers
 
 from fomm_tf import checkpoint
 from fomm_tf.export import examples, saved_model
 from fomm_tf.serving import rest_transport
+from fomm_tf.serving.local import inputs as declared
 from fomm_tf.serving.local import json_codec
 from fomm_tf.serving.signatures import Call
 from fomm_tf.serving.target import Target
 
 CLIENTS = (1, 4, 16, 64)
 FRAMES = 8
+SIZES = declared.Sizes(max_frames=10**9, max_bytes=10**9)
 
 
 def requests_of(signatures):
@@ -104,6 +109,49 @@ def measure_full(model, requests, seconds, queue=16):
     return {"completed": len(latencies), "rejected": rejected}
 
 
+def measure_attacks(model, requests, seconds, clients=64):
+    """Latencies of honest clients, which check each answer, beside hostile ones and without."""
+    signature, inputs = next(iter(requests.values()))
+    records = {}
+    with servers.start_embedded(model, "--idle-timeout", 2) as server:
+        expected, message = server.call(signature, inputs), servers.message(signature, inputs)
+        process = psutil.Process(server.process.pid)
+        for kind in ("honest", "a tenth hostile", "honest", "a tenth hostile"):
+            hostile = clients // 10 if kind != "honest" else 0
+            latencies, wrong, refused, before = [], 0, collections.Counter(), process.memory_info().rss
+            end = time.perf_counter() + seconds
+
+            def send(stub, end=end, latencies=latencies, refused=refused):
+                wrong = 0
+                while time.perf_counter() < end:
+                    start = time.perf_counter()
+                    try:
+                        outputs = stub.Predict(message, timeout=servers.SECONDS).outputs
+                    except grpc.RpcError as error:
+                        refused[error.code().name] += 1
+                        time.sleep(1)  # as the server asks
+                        continue
+                    latencies.append(time.perf_counter() - start)
+                    same = (np.allclose(tf.make_ndarray(outputs[name]), expected[name], atol=1e-5) for name in expected)
+                    wrong += not all(same)
+                return wrong
+
+            with hostile_clients.attack(server, hostile), concurrent.futures.ThreadPoolExecutor(clients) as pool:
+                stubs = [servers.Server(server.grpc, server.rest).predictions for _ in range(clients - hostile)]
+                wrong = sum(pool.map(send, stubs))
+            growth = (process.memory_info().rss - before) / 1e6
+            middle, high = 1000 * np.percentile(latencies, [50, 99])
+            print(
+                f"{clients} clients, {kind}: {len(latencies)} answers, {wrong} wrong, refused {dict(refused)}; "
+                f"p50 {middle:.0f}, p99 {high:.0f} ms; server {growth:+.0f} MB",
+                flush=True,
+            )
+            records.setdefault(kind, []).append(
+                {"answers": len(latencies), "wrong": wrong, "p50_ms": round(middle, 1), "p99_ms": round(high, 1)}
+            )
+    return records
+
+
 def grpc_codec(signature, inputs, outputs):
     """Encodes and decodes a request and a response."""
     sent = predict_pb2.PredictRequest.FromString(servers.message(signature, inputs).SerializeToString())
@@ -118,7 +166,7 @@ def grpc_codec(signature, inputs, outputs):
 
 def rest_codec(client, call, outputs, specs):
     """Encodes and decodes a request and a response."""
-    json_codec.decode(json_codec.parse(client.predict_request(call).body), specs, max_frames=10**9)
+    json_codec.decode(client.predict_request(call).body, {call.signature: specs}, SIZES)
     client.read(json_codec.encode(outputs, row_format=False), types_of(outputs))
 
 
@@ -133,7 +181,11 @@ def measure_overhead(model, signatures, requests, rounds):
     with servers.start_embedded(model) as server, httpx.Client() as client:
         rest = rest_transport.Codec(Target(server.rest, "fomm", None, None, 60.0, 0.0, 2**31))
         for label, (signature, inputs) in requests.items():
-            function, specs = signatures[signature], signatures[signature].structured_input_signature[1]
+            function = signatures[signature]
+            specs = {
+                name: declared.Spec(spec.dtype.name, tuple(spec.shape.as_list()))
+                for name, spec in function.structured_input_signature[1].items()
+            }
             tensors = {name: tf.constant(array) for name, array in inputs.items()}
             outputs = {name: tensor.numpy() for name, tensor in function(**tensors).items()}
 
@@ -172,6 +224,7 @@ def main():
     parser.add_argument(
         "--clients", type=int, nargs="+", default=CLIENTS, metavar="N", help="how many (default: 1 4 16 64)"
     )
+    parser.add_argument("--attacks", action="store_true", help="measure hostile clients only")
     parser.add_argument("--requests", type=int, default=60, help="to measure the overhead (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +234,11 @@ def main():
         (version / saved_model.EXTRA / saved_model.WARMUP).unlink()
         signatures = tf.saved_model.load(str(version)).signatures
         requests = requests_of(signatures)
+        if arguments.attacks:
+            measure_attacks(model, requests, arguments.seconds)
+            return
         records = {
+            "attacks": measure_attacks(model, requests, arguments.seconds),
             "overhead": measure_overhead(model, signatures, requests, arguments.requests),
             "load": measure_load(model, requests, arguments.clients, arguments.seconds),
             "full": measure_full(model, requests, arguments.seconds),

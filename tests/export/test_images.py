@@ -77,6 +77,16 @@ def test_as_float_decodes_jpeg_and_png_like_pillow(tmp_path):
         np.testing.assert_array_equal(second, image)
 
 
+def test_as_float_decodes_a_large_jpeg_at_a_fraction_of_its_size():
+    rows, columns = np.mgrid[:2600, :2000].astype(np.float32)
+    texture = np.random.default_rng(0).normal(0, 10, [2600, 2000])
+    waves = [np.sin(rows / 37 + columns / 91), np.sin(columns / 11), np.cos(rows / 23)]
+    image = np.uint8(np.clip([127 + 90 * wave + texture for wave in waves], 0, 255)).transpose(1, 2, 0)
+    contents = encoded(image, "jpeg", quality=92)
+    pixels = np.asarray(Image.open(io.BytesIO(contents)))
+    assert np.abs(read(contents)[0] - video.resize(pixels, SIZE)).max() <= 2
+
+
 @pytest.mark.parametrize(
     ("contents", "message"),
     [

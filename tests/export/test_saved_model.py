@@ -19,7 +19,7 @@ from fomm_tf.inference import animator
 pytestmark = pytest.mark.slow
 FORMS = ("", "_uint8", "_jpeg")
 SIGNATURES = [f"{name}{form}" for name in ("detect", "encode_source", "animate") for form in FORMS]
-SIGNATURES += ["transfer", "render", "render_details", "metadata"]
+SIGNATURES += ["transfer", "render", "render_details", "metadata", "serving_default"]
 CONFORMANCE = pytest.mark.conformance
 MODELS = [
     pytest.param(["tiny", "zeroth-order-no-occlusion-blend-skips"], id="tiny"),

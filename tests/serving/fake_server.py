@@ -58,11 +58,13 @@ class Server:
       time_remaining: seconds until the deadline of each gRPC prediction at its arrival; None without a deadline.
       faults: of the next predictions: None, no fault; an HTTP status instead of an answer; `drop`, half of the answer;
         `hang up`, no answer; a function, which is called before the answer is sent.
+      retry_after: whole seconds after which a client is asked to retry, or None.
     """
 
     def __init__(self, model=None):
         self.model = model or fake_model.Model()
         self.requests, self.metadata_count, self.time_remaining, self.faults = [], 0, [], collections.deque()
+        self.retry_after = None
         self._rest_port = self._grpc_port = 0
         self.start()
 
@@ -99,7 +101,7 @@ class Server:
         self.requests.clear()
         self.time_remaining.clear()
         self.faults.clear()
-        self.metadata_count = 0
+        self.metadata_count, self.retry_after = 0, None
 
     def answer(self, request):
         """Records a request and returns its outputs."""
@@ -177,6 +179,8 @@ def _handler(server):
             body = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if status != 200 and server.retry_after:
+                self.send_header("Retry-After", str(server.retry_after))
             self.end_headers()
             if fault == "drop":
                 self.close_connection, body = True, body[: len(body) // 2]
@@ -224,6 +228,8 @@ class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         if callable(fault):
             fault()
         elif isinstance(fault, int):
+            if self._server.retry_after:
+                context.set_trailing_metadata([("grpc-retry-pushback-ms", str(1000 * self._server.retry_after))])
             context.abort(grpc.StatusCode[_STATUS[fault]], f"injected status {fault}.")
         response = predict_pb2.PredictResponse()
         for name, value in outputs.items():

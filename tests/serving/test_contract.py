@@ -16,7 +16,7 @@ from fomm_tf.export import examples
 
 SIGNATURES = [
     *(f"{name}{form}" for name in ("detect", "encode_source", "animate") for form in ("", "_uint8", "_jpeg")),
-    *("transfer", "render", "render_details", "metadata"),
+    *("transfer", "render", "render_details", "metadata", "serving_default"),
 ]
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 import time
+from fractions import Fraction
 
 import drawn_heads
 import grpc
@@ -117,7 +118,7 @@ def test_versions_are_loaded_and_unloaded_under_load(cold, tmp_path):
 
 @pytest.mark.slow
 def test_full_queue_and_sigterm(cold):
-    """Requests above the limit get RESOURCE_EXHAUSTED; admitted ones are answered after SIGTERM."""
+    """Requests above the limit get UNAVAILABLE; admitted ones are answered after SIGTERM."""
     limit = 4
 
     body = json.dumps({"signature_name": "animate_uint8", "inputs": servers.as_json(CLIP)})
@@ -139,7 +140,7 @@ def test_full_queue_and_sigterm(cold):
         assert set(pool.map(send, range(limit))) == {answered}
         results = list(pool.map(send, range(16)))
         assert results.count(answered) >= limit
-        assert set(results) == {answered, 429, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert set(results) == {answered, 503, grpc.StatusCode.UNAVAILABLE}
 
         # The gRPC requests are many times longer than it takes to parse the REST request's body.
         long = CLIP | {"driving": np.zeros((1, 32, 128, 128, 3), np.uint8)}
@@ -192,3 +193,21 @@ def test_clip_continues_after_its_server_is_killed(cold, tmp_path):
         there = np.int16(list(video.open_video(tmp_path / protocol)))
         assert there.shape == here.shape
         assert np.abs(there - here).max() <= 1
+
+
+@pytest.mark.slow
+def test_animate_by_http_matches_fomm_animate(embedded, tmp_path):
+    drawn_heads.write_inputs(tmp_path, 128, 4)
+    source, driving = tmp_path / "source.png", tmp_path / "driving.mp4"
+    with video.write_video(driving, Fraction(25)) as writer:
+        for frame in video.open_video(tmp_path / "driving"):
+            writer.write(frame)
+    files = {"source": source.open("rb"), "driving": driving.open("rb")}
+    answer = httpx.post(f"{embedded.url}:animate", files=files, data={"mode": "absolute"}, timeout=servers.SECONDS)
+    assert answer.status_code == 200, answer.text
+    (tmp_path / "there.mp4").write_bytes(answer.content)
+    argv = ["animate", "--source", source, "--driving", driving, "--mode", "absolute", "--out", tmp_path / "here.mp4"]
+    assert cli.main([*map(str, argv), "--quiet"]) == 0
+    here, there = (np.int16(list(video.open_video(tmp_path / name))) for name in ("here.mp4", "there.mp4"))
+    assert here.shape == there.shape
+    assert np.abs(here - there).mean() < 0.5, "to the codec's rounding"

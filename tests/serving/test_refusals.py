@@ -225,7 +225,7 @@ def test_grpc_rejects_one_value_for_a_huge_shape(embedded):
 
 
 def test_rest_rejects_other_paths_and_methods(embedded):
-    assert httpx.get(f"http://{embedded.rest}/").status_code == 400
+    assert httpx.get(f"http://{embedded.rest}/").status_code == 404
     assert httpx.put(embedded.url).status_code == 400
     assert httpx.get(f"{embedded.url}:predict").status_code == 400
     assert httpx.post(embedded.url).status_code == 400

@@ -12,7 +12,7 @@ def assert_user_error(capsys, *options, words):
     assert cli.main(["serve", *map(str, options)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    (line,) = printed.err.splitlines()
+    (line,) = [line for line in printed.err.splitlines() if line != "fomm: loading"]
     assert line.startswith("fomm: ")
     for word in words:
         assert word in line
@@ -22,10 +22,18 @@ def assert_user_error(capsys, *options, words):
     ("options", "words"),
     [
         ([], ["--model"]),
-        (["--model", "nowhere"], ["--model: nowhere is not a directory", "fomm export"]),
+        (
+            ["--model", "nowhere", "--grpc-port", "0", "--rest-port", "0"],
+            ["--model: nowhere is not a directory", "fomm export"],
+        ),
         (["--model", ".", "--label", "stable"], ["--label", "stable=1"]),
         (["--model", ".", "--queue", "0"], ["--queue", "at least 1"]),
         (["--model", ".", "--rest-port", "x"], ["--rest-port"]),
+        (["--model", ".", "--rest-port", "99999"], ["--rest-port", "65535"]),
+        (["--model", ".", "--grpc-port", "0", "--rest-port", "0", "--host", "no.such.host"], ["--host", "is unknown"]),
+        (["--model", ".", "--timeout", "nan"], ["--timeout"]),
+        (["--model", ".", "--cert", "a.pem"], ["--cert", "--key"]),
+        (["--model", ".", "--token-file", "nowhere"], ["--token-file", "nowhere"]),
     ],
 )
 def test_serve_rejects_invalid_arguments(capsys, options, words):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from fomm_tf import checkpoint, errors, model_folders, models
@@ -52,32 +54,28 @@ class KerasEngine(engines.Engine):
         return self.model.render(source, keypoints, details=True)
 
 
-class SavedModelEngine(engines.Engine):
-    """The signatures `detect`, `encode_source`, `render` and `render_details`; its results are tensors.
+class SignatureEngine(engines.Engine):
+    """The signatures `detect`, `encode_source`, `render` and `render_details` of an export; its results are tensors.
 
     Args:
-      folder: from `model_folders.read`.
-
-    Raises:
-      errors.UserError: if the SavedModel cannot be read.
+      run: takes the name of a signature and its inputs, and returns its outputs; tensors by name.
+      precision: what the networks compute in.
+      weights_sha256: identifies the weights.
     """
 
     name = "saved_model"
 
-    def __init__(self, folder: model_folders.ModelFolder) -> None:
-        self.precision, self._weights_sha256 = folder.variants[0], folder.weights_sha256
-        try:
-            self._model = tf.saved_model.load(str(folder.path))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise errors.UserError(f"{folder.path} cannot be read: {reason}; export the model again.") from error
+    def __init__(
+        self, run: Callable[[str, dict[str, tf.Tensor]], dict[str, tf.Tensor]], precision: str, weights_sha256: str
+    ) -> None:
+        self._run, self.precision, self._weights_sha256 = run, precision, weights_sha256
 
     def detect(self, frames: tf.Tensor) -> Keypoints:
-        outputs = self._model.signatures["detect"](frames=tf.convert_to_tensor(frames))
+        outputs = self._run("detect", {"frames": tf.convert_to_tensor(frames)})
         return Keypoints(outputs["value"], outputs.get("jacobian"))
 
     def encode_source(self, image: tf.Tensor) -> EncodedSource:
-        outputs = self._model.signatures["encode_source"](source=tf.convert_to_tensor(image))
+        outputs = self._run("encode_source", {"source": tf.convert_to_tensor(image)})
         keypoints = Keypoints(outputs["source_value"], outputs.get("source_jacobian"))
         return EncodedSource(outputs["image"], outputs["features"], keypoints, outputs["source_lowres"])
 
@@ -89,7 +87,7 @@ class SavedModelEngine(engines.Engine):
         # The signatures take several sources, each with driving frames of its own: here one with N, or N with one each.
         axis = 0 if len(source.image) == 1 else 1
         tensors |= {name: tf.expand_dims(tensors[name], axis) for name in ("value", "jacobian") if name in tensors}
-        outputs = self._model.signatures["render_details" if details else "render"](**tensors)
+        outputs = self._run("render_details" if details else "render", tensors)
         return Rendering(**{name: tf.squeeze(part, axis) for name, part in outputs.items()})
 
     def weights_sha256(self) -> str:
@@ -97,6 +95,27 @@ class SavedModelEngine(engines.Engine):
 
     def device(self) -> str:
         return describe_device()
+
+
+class SavedModelEngine(SignatureEngine):
+    """A SavedModel in this process.
+
+    Args:
+      folder: from `model_folders.read`.
+
+    Raises:
+      errors.UserError: if the SavedModel cannot be read.
+    """
+
+    def __init__(self, folder: model_folders.ModelFolder) -> None:
+        try:
+            model = tf.saved_model.load(str(folder.path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise errors.UserError(f"{folder.path} cannot be read: {reason}; export the model again.") from error
+        self._model = model  # a SavedModel's functions do not keep its variables
+        run = lambda name, tensors: model.signatures[name](**tensors)  # noqa: E731
+        super().__init__(run, folder.variants[0], folder.weights_sha256)
 
 
 def load(folder: str, precision: str) -> KerasEngine:

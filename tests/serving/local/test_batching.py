@@ -19,14 +19,17 @@ class Model:
 
     Attributes:
       started: a semaphore, released at the start of each batch.
+      cancellations: of each batch.
     """
 
     def __init__(self):
         self.batches, self.may_run, self.started = [], threading.Event(), threading.Semaphore(0)
+        self.cancellations = []
         self.may_run.set()
 
-    def run(self, signature, inputs):
+    def run(self, signature, inputs, cancellation):
         self.started.release()
+        self.cancellations.append(cancellation)
         assert self.may_run.wait(TIMEOUT), "the test did not let the batch run"
         self.batches.append(len(inputs["x"]))
         if (inputs["x"] < 0).any():
@@ -52,10 +55,10 @@ class Clock:
         return time.monotonic() + self.offset
 
 
-def submit(batcher, model, value, rows=1, width=3, signature="double", seconds=10 * TIMEOUT):
+def submit(batcher, model, value, rows=1, width=3, signature="double", seconds=10 * TIMEOUT, weight=0):
     inputs = {"x": np.full((rows, width), value, np.float32)}
     deadline = batching.time.monotonic() + seconds
-    return asyncio.create_task(batcher.submit(model, signature, inputs, rows, deadline))
+    return asyncio.create_task(batcher.submit(model, signature, inputs, rows, deadline, weight))
 
 
 async def run_tasks():
@@ -121,6 +124,37 @@ def test_batcher_runs_a_request_above_max_rows_alone():
     model = Model()
     run(lambda batcher: submit_while_busy(batcher, model, {"value": 1, "rows": 20}, {"value": 2}))
     assert model.batches == [1, 20, 1]
+
+
+def test_batcher_counts_the_weight_of_requests():
+    model = Model()
+    run(lambda batcher: submit_while_busy(batcher, model, {"value": 1, "weight": 8}, {"value": 2}, {"value": 3}))
+    assert model.batches == [1, 1, 2]
+
+
+def test_batcher_cancels_a_batch_when_all_its_requests_are_cancelled(monkeypatch):
+    model, cancelled = Model(), threading.Event()
+    gates = [threading.Event(), threading.Event()]
+    monkeypatch.setattr(model, "may_run", types.SimpleNamespace(wait=lambda _: gates[len(model.batches)].wait(TIMEOUT)))
+    monkeypatch.setattr(batching.Cancellation, "cancel", lambda _: cancelled.set())
+
+    async def scenario(batcher):
+        first = submit(batcher, model, 0)
+        await model.wait_for_start()
+        pair = [submit(batcher, model, 1), submit(batcher, model, 2)]
+        await run_tasks()
+        gates[0].set()
+        await first
+        await model.wait_for_start()
+        pair[0].cancel()
+        await asyncio.gather(pair[0], return_exceptions=True)
+        assert not cancelled.is_set(), "one of the two is still needed"
+        pair[1].cancel()
+        assert await asyncio.to_thread(cancelled.wait, TIMEOUT)
+        gates[1].set()
+
+    run(scenario)
+    assert model.batches == [1, 2]
 
 
 def test_batcher_separates_shapes_signatures_and_models():

@@ -9,10 +9,10 @@ import httpx
 import numpy as np
 import pytest
 import servers
-import tensorflow as tf
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from fomm_tf.serving.local import core, grpc_service, rest_app
+from fomm_tf.serving.local import inputs as declared
 
 TIMEOUT = 60  # seconds; only a failing test waits so long
 METRICS = "/monitoring/prometheus/metrics"
@@ -25,15 +25,13 @@ class Model:
     version = 1
 
     def __init__(self):
+        self.inputs = {"double": {"x": declared.Spec("float32", (None, 2))}}
         self.runs, self.started, self.may_end = 0, threading.Event(), threading.Event()
-
-    def inputs(self, _):
-        return {"x": tf.TensorSpec([None, 2], tf.float32, "x")}
 
     def outputs(self, _):
         return {"y"}
 
-    def run(self, _, inputs):
+    def run(self, _, inputs, __):
         self.runs += 1
         self.started.set()
         assert self.may_end.wait(TIMEOUT), "the test did not let the model run"
@@ -58,13 +56,10 @@ def run(scenario, timeout):
 
     async def main():
         model = Model()
-        limits = core.Limits(
-            max_requests=8, max_request_bytes=2**20, max_frames=8, timeout=timeout, max_batch_rows=1, num_threads=1
-        )
-        server_core = core.ServerCore(FakeVersionManager(model), limits)
-        server, port = grpc_service.create_server(server_core, "127.0.0.1", 0)
-        await server.start()
-        application = httpx.ASGITransport(rest_app.create_app(server_core))
+        server_core = core.ServerCore(FakeVersionManager(model), core.Limits(timeout=timeout, max_batch_rows=1))
+        server = grpc_service.GrpcServer(server_core)
+        port = await server.start("127.0.0.1", 0)
+        application = httpx.ASGITransport(rest_app.RestApp(server_core))
         try:
             async with (
                 grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -74,7 +69,7 @@ def run(scenario, timeout):
                 outcome = await asyncio.wait_for(scenario(model, stub, client), TIMEOUT)
         finally:
             model.may_end.set()
-            await server.stop(None)
+            await server.stop(0)
             server_core.close()
         return outcome, model.runs
 

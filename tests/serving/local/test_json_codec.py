@@ -6,19 +6,20 @@ import json
 import grpc
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from fomm_tf.serving.local import inputs as codec_inputs
 from fomm_tf.serving.local import json_codec, status
 
 SPECS = {
-    "frames": tf.TensorSpec([None, 2, 3], tf.float32, "frames"),
-    "levels": tf.TensorSpec([None, 2], tf.uint8, "levels"),
-    "switch": tf.TensorSpec([None], tf.bool, "switch"),
-    "bytes": tf.TensorSpec([None, None], tf.string, "bytes"),
+    "frames": codec_inputs.Spec("float32", (None, 2, 3)),
+    "levels": codec_inputs.Spec("uint8", (None, 2)),
+    "switch": codec_inputs.Spec("bool", (None,)),
+    "bytes": codec_inputs.Spec("string", (None, None)),
 }
+SIZES = codec_inputs.Sizes(max_frames=100, max_bytes=2**20)
 
 
 @st.composite
@@ -40,14 +41,19 @@ def as_json(array):
     return array.tolist()
 
 
+def decode(body, *names):
+    """Decodes a body for a signature with these inputs."""
+    return json_codec.decode(body, {"serving_default": {name: SPECS[name] for name in names}}, SIZES).arrays
+
+
 @given(inputs(), st.booleans())
 def test_decode_restores_arrays(sent, row_format):
     columns = {name: as_json(array) for name, array in sent.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     body = {"signature_name": "s", **({"instances": rows} if row_format else {"inputs": columns})}
-    parsed = json_codec.parse(json.dumps(body).encode())
-    assert (parsed.signature, parsed.row_format) == ("s", row_format)
-    decoded = json_codec.decode(parsed, SPECS, max_frames=100)
+    prediction = json_codec.decode(json.dumps(body).encode(), {"s": SPECS}, SIZES)
+    assert (prediction.signature, prediction.row_format) == ("s", row_format)
+    decoded = prediction.arrays
     assert decoded.keys() == sent.keys()
     for name, array in sent.items():
         assert decoded[name].dtype == array.dtype
@@ -75,8 +81,8 @@ def test_encode_uses_base64_for_names_that_end_in_bytes():
 
 
 def test_decode_reads_nan_and_infinity():
-    parsed = json_codec.parse(b'{"inputs": [[[NaN, Infinity, -Infinity], [0, 1, 2]]]}')
-    frames = json_codec.decode(parsed, {"frames": SPECS["frames"]}, max_frames=1)["frames"]
+    body = b'{"inputs": [[[NaN, Infinity, -Infinity], [0, 1, 2]]]}'
+    frames = decode(body, "frames")["frames"]
     np.testing.assert_array_equal(frames[0, 0], [np.nan, np.inf, -np.inf])
 
 
@@ -93,6 +99,8 @@ def test_decode_reads_nan_and_infinity():
         ("levels", [[-1, 0]], "0 to 255"),
         ("levels", [[0.5, 1]], "uint8"),
         ("levels", [[True, False]], "uint8"),
+        ("levels", [[True, 2]], "true or false"),
+        ("frames", [[[0.5, True, 0.5]] * 2], "true or false"),
         ("levels", [[10**30, 1]], "uint8"),
         ("switch", [1], "bool"),
         ("bytes", ["a"], "nested"),
@@ -100,13 +108,29 @@ def test_decode_reads_nan_and_infinity():
         ("bytes", [[1]], "b64"),
         ("bytes", [[{"b64": "a"}]], "base64"),
         ("bytes", [["a"], ["b", "c"]], "length"),
+        ("bytes", [["\ud800"]], "surrogate"),
         ("bytes", [[]], "empty"),
         ("bytes", [["a"] * 101], "at most 100"),
     ],
 )
 def test_decode_rejects_invalid_tensor(name, value, message):
-    parsed = json_codec.parse(json.dumps({"inputs": {name: value}}).encode())
     with pytest.raises(status.RpcError, match=message) as raised:
-        json_codec.decode(parsed, {name: SPECS[name]}, max_frames=100)
+        decode(json.dumps({"inputs": {name: value}}).encode(), name)
     assert raised.value.code == grpc.StatusCode.INVALID_ARGUMENT
     assert name in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"inputs": {"\\ud800": 1}}', b'{"inputs": 1, "signature_name": "\\udfff"}'], ids=["input", "signature"]
+)
+def test_decode_reports_a_lone_surrogate_in_a_name(body):
+    with pytest.raises(status.RpcError) as raised:
+        decode(body, "frames")
+    assert raised.value.message.encode()
+    assert "\\ud" in raised.value.message
+
+
+def test_decode_accepts_booleans_and_numbers_in_one_request():
+    arrays_of = decode(b'{"inputs": {"switch": [true], "levels": [[1, 2]]}}', "switch", "levels")
+    assert arrays_of["switch"].tolist() == [True]
+    assert arrays_of["levels"].tolist() == [[1, 2]]

@@ -1,4 +1,7 @@
-"""A loaded version runs its warm-up requests before it answers others."""
+"""A loaded version: its warm-up requests, its runs and their cancellation."""
+
+import concurrent.futures
+import time
 
 import counter_model
 import grpc
@@ -41,3 +44,31 @@ def test_servable_rejects_a_version_whose_warm_up_request_fails(load):
     with pytest.raises(status.RpcError) as caught:
         load(3, -1)
     assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+class Loop(tf.Module):
+    """Counts in steps, so many that only a cancellation ends it."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "steps")])
+    def count(self, steps):
+        end = tf.reduce_sum(steps)
+        return {"end": tf.while_loop(lambda step: step < end, lambda step: (step + 1.0,), [0.0])[0]}
+
+
+def test_servable_ends_a_cancelled_run_and_runs_again(tmp_path):
+    tf.saved_model.save(module := Loop(), str(tmp_path / "1"), signatures={"count": module.count})
+    loaded = servable.Servable(tmp_path / "1")
+    endless, cancellation = {"steps": np.float32([1e7] * 8)}, servable.Cancellation()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(loaded.run, "count", endless, cancellation)
+        while not cancellation._slot:
+            assert not running.done()
+            time.sleep(0)
+        cancellation.cancel()
+        with pytest.raises(status.RpcError) as raised:
+            running.result(120)
+    assert raised.value.code == grpc.StatusCode.CANCELLED
+    assert loaded.run("count", {"steps": np.float32([3])}) == {"end": 3}
+    with pytest.raises(status.RpcError):
+        loaded.run("count", endless, cancellation)
+    loaded.close()

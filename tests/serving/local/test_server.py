@@ -5,7 +5,7 @@ import re
 import signal
 import socket
 
-from fomm_tf.serving.local import core, server
+from fomm_tf.serving.local import core, listen, server
 
 SECONDS = 60  # no test waits so long, unless it fails
 
@@ -35,9 +35,7 @@ def test_server_accepts_connections_when_it_announces_its_ports(monkeypatch):
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(server, "print", read_line, raising=False)
-    limits = core.Limits(
-        max_requests=8, max_request_bytes=2**20, max_frames=8, timeout=SECONDS, max_batch_rows=1, num_threads=1
-    )
-    running = core.ServerCore(Versions(), limits)
-    asyncio.run(asyncio.wait_for(server.run(running, "127.0.0.1", 0, 0, quiet=False), SECONDS))
+    running = core.ServerCore(Versions(), core.Limits(timeout=SECONDS))
+    address = server.Address("127.0.0.1", 0, listen.bind("127.0.0.1", 0, 0))
+    asyncio.run(asyncio.wait_for(server.run(running, address, quiet=False), SECONDS))
     assert connected == [True, True]

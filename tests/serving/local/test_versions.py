@@ -100,8 +100,12 @@ def test_labeled_version_stays_loaded(directory):
         (lambda directory: shutil.rmtree(directory / "1"), {}, "contains no version, a directory named 1"),
         (lambda directory: (directory / "1").rename(directory / "one"), {}, "contains no version, a directory named 1"),
         (lambda directory: None, {"stable": 7}, "contains no version 7, which a label points at"),
-        (lambda directory: (directory / "1" / "saved_model.pb").write_bytes(b"?"), {}, "1 cannot be loaded"),
-        (lambda directory: shutil.rmtree(directory / "1" / "variables"), {}, "1 cannot be loaded"),
+        (lambda directory: (directory / "1" / "saved_model.pb").write_bytes(b"?"), {}, "1, which cannot be loaded"),
+        (
+            lambda directory: shutil.rmtree(directory / "1" / "variables"),
+            {},
+            "1, which cannot be loaded: the copy is incomplete",
+        ),
     ],
     ids=["empty", "no number", "label of a missing version", "damaged", "without variables"],
 )
