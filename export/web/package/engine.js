@@ -3,7 +3,11 @@
 import { Tensor, loadAndCompile, loadLiteRt, supportsFeature } from "./runtime/litert.js";
 
 // The builds of LiteRT in runtime/: with threads, without, and without relaxed SIMD (which Safari lacks).
-const BUILDS = { threads: "litert_wasm_threaded_internal", simd: "litert_wasm_internal", compatible: "litert_wasm_compat_internal" };
+const BUILDS = {
+  threads: "litert_wasm_threaded_internal",
+  simd: "litert_wasm_internal",
+  compatible: "litert_wasm_compat_internal",
+};
 
 /** Tensors are Float32Array by name; their shapes are in pipeline.json. */
 export class Engine {
@@ -22,7 +26,8 @@ export class Engine {
       const known = Object.keys(description.variants).join(", ");
       throw new Error(`variant: got "${variant}"; expected one of ${known}`);
     }
-    const build = !(await supportsFeature("relaxedSimd")) ? "compatible" : options.threads > 1 ? "threads" : "simd";
+    const best = options.threads > 1 ? "threads" : "simd";
+    const build = options.build ?? ((await supportsFeature("relaxedSimd")) ? best : "compatible");
     const threads = build === "threads" ? options.threads : 1;
     const progress = new Progress(report);
     const runtime = new URL(`runtime/${BUILDS[build]}`, import.meta.url);
@@ -32,7 +37,7 @@ export class Engine {
       ...stages.map((stage) => progress.fetch(new URL(files[stage], url))),
     ]);
     // LiteRT passes this object to its WebAssembly module. Its threads load the script again.
-    self.Module = { wasmBinary: binary, mainScriptUrlOrBlob: `${runtime}.js` };
+    self.Module = { wasmBinary: binary, mainScriptUrlOrBlob: `${runtime}.js`, printErr: log };
     await loadLiteRt(`${runtime}.js`);
     const engine = new Engine(description, { variant, build, threads });
     for (const [index, stage] of stages.entries()) {
@@ -100,6 +105,12 @@ export class Engine {
     for (const stage of ["motion", "warp", "renderer"]) state = { ...state, ...(await this.run(stage, state)) };
     return toPixels(state.prediction);
   }
+}
+
+/** LiteRT writes all its messages to the error stream. */
+function log(line) {
+  if (/^(INFO|WARNING)/.test(line)) console.debug(line);
+  else console.error(line);
 }
 
 /** Adds up what several downloads have received. */

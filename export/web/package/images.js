@@ -8,7 +8,7 @@ let canvas;
  */
 export function cropped(image, width, height) {
   const size = sizeOf(image);
-  if (!(size.width > 0 && size.height > 0)) throw new TypeError("image: it has no pixels yet; wait until it is loaded.");
+  if (!(size.width > 0 && size.height > 0)) throw new TypeError("image: it has no pixels; wait until it is loaded.");
   if (image instanceof ImageData) {
     if (size.width === width && size.height === height && isOpaque(image.data)) return image.data.slice();
     image = onCanvas(image);

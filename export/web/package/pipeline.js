@@ -16,11 +16,12 @@ export class Pipeline {
     const cores = Math.min(navigator.hardwareConcurrency || 1, 4);
     const threads = options.threads ?? (self.crossOriginIsolated ? cores : 1);
     if (threads > 1 && !self.crossOriginIsolated) {
-      throw new Error(`threads: got ${threads}; expected 1, since the page is not cross-origin isolated; see README.md.`);
+      throw new Error(`threads: got ${threads}; expected 1: the page is not cross-origin isolated, see README.md.`);
     }
     const pipeline = new Pipeline();
     pipeline.onprogress = options.onprogress;
-    const argument = { url: new URL(url, document.baseURI).href, options: { variant: options.variant, threads } };
+    const { variant, build } = options;
+    const argument = { url: new URL(url, document.baseURI).href, options: { variant, build, threads } };
     try {
       Object.assign(pipeline, await pipeline.#call("load", argument));
     } catch (error) {
