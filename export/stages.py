@@ -11,9 +11,10 @@ or in one call, which encodes the source every time:
 
     animate(source, initial, driving, switches) -> prediction
 
-Convention: every tensor is float32, whatever the networks compute in, except the two switches, relative and adapt_scale,
-which are bool, or 0 and 1 of another dtype for runtimes without bool tensors. The batch axis is 1, or the number of driving frames of one source. A zeroth-order model has no Jacobians,
-a model without occlusion map has no `occlusion`; the tensors in brackets exist only with `generator.blend_source`.
+Convention: every tensor is float32, whatever the networks compute in, except the two switches, relative and
+adapt_scale: bool, or 0 and 1 of another dtype for runtimes without bool tensors. The batch axis is 1, or the number of
+driving frames of one source. A zeroth-order model has no Jacobians, a model without occlusion map has no `occlusion`;
+the tensors in brackets exist only with `generator.blend_source`.
 """
 
 from __future__ import annotations

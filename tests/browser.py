@@ -39,11 +39,12 @@ _FONTS = "<fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</c
 
 
 @contextlib.contextmanager
-def launch(folder):
+def launch(folder, *arguments):
     """Yields a Playwright browser; skips the test if there is no Chromium.
 
     Args:
       folder: an empty directory to unpack it to.
+      arguments: of the command line, besides the usual ones.
     """
     program = next(filter(None, map(shutil.which, _SYSTEM)), None)
     environment = {} if program else {"LD_LIBRARY_PATH": str(folder / "lib"), "FONTCONFIG_PATH": str(folder)}
@@ -52,7 +53,7 @@ def launch(folder):
         browser = playwright.chromium.launch(
             executable_path=program,
             env=os.environ | environment,
-            args=["--disable-gpu", "--disable-dev-shm-usage"],
+            args=["--disable-gpu", "--disable-dev-shm-usage", *arguments],
         )
         yield browser
         browser.close()

@@ -1,6 +1,6 @@
 // The stages of a model on LiteRT, in the order that pipeline.json describes. Runs in worker.js.
 
-import { Tensor, loadAndCompile, loadLiteRt, supportsFeature } from "./runtime/litert.js";
+import { Tensor, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature } from "./runtime/litert.js";
 
 // The builds of LiteRT in runtime/: with threads, without, and without relaxed SIMD (which Safari lacks).
 const BUILDS = {
@@ -9,13 +9,16 @@ const BUILDS = {
   compatible: "litert_wasm_compat_internal",
 };
 
+// Largest difference of a GPU's output from the CPU's, relative to the largest value where that is above 1.
+const GPU_TOLERANCE = 1e-3;
+
 /** Tensors are Float32Array by name; their shapes are in pipeline.json. */
 export class Engine {
   /**
    * Downloads the runtime and the model.
    *
    * @param {string} url directory of pipeline.json.
-   * @param {{variant?: string, threads: number}} options
+   * @param {{variant?: string, threads: number, build?: string, accelerator?: string}} options
    * @param {(done: number, total: number) => void} report called while bytes arrive.
    */
   static async load(url, options, report) {
@@ -39,10 +42,9 @@ export class Engine {
     // LiteRT passes this object to its WebAssembly module. Its threads load the script again.
     self.Module = { wasmBinary: binary, mainScriptUrlOrBlob: `${runtime}.js`, printErr: log };
     await loadLiteRt(`${runtime}.js`);
-    const engine = new Engine(description, { variant, build, threads });
+    const engine = new Engine(description, { variant, build, threads, accelerators: {} });
     for (const [index, stage] of stages.entries()) {
-      const options = { accelerator: "wasm", cpuOptions: { numThreads: threads } };
-      engine.stages[stage] = await loadAndCompile(new Uint8Array(models[index]), options);
+      await engine.#compile(stage, new Uint8Array(models[index]), options.accelerator);
     }
     return engine;
   }
@@ -67,13 +69,54 @@ export class Engine {
       const results = await this.stages[name].signatures[name].run(inputs);
       const outputs = {};
       for (const [key, tensor] of Object.entries(results)) {
-        outputs[key] = tensor.toTypedArray();
+        outputs[key] = await tensor.data();
         tensor.delete();
       }
       return outputs;
     } finally {
       for (const tensor of Object.values(inputs)) tensor.delete();
     }
+  }
+
+  /**
+   * Compiles a stage for the CPU and, if it is one of convolutions, for the GPU: LiteRT accepts no others there. Of the
+   * two, the faster one stays, unless the GPU gives other results.
+   */
+  async #compile(stage, bytes, accelerator = "auto") {
+    const cpu = await loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads: this.info.threads } });
+    this.stages[stage] = cpu;
+    this.info.accelerators[stage] = "wasm";
+    if (accelerator === "wasm" || !getWebGpuDevice() || !this.description.convolution_stages.includes(stage)) return;
+    let gpu;
+    try {
+      const expected = await this.#measure(stage);
+      gpu = await loadAndCompile(bytes, { accelerator: "webgpu", gpuOptions: { precision: "fp32" } });
+      this.stages[stage] = gpu;
+      const actual = await this.#measure(stage);
+      const isFaster = accelerator === "webgpu" || actual.time < expected.time;
+      if (isFaster && difference(actual.outputs, expected.outputs) <= GPU_TOLERANCE) {
+        this.info.accelerators[stage] = "webgpu";
+        cpu.delete();
+        return;
+      }
+    } catch (error) {
+      console.debug(`${stage} does not run on the GPU: ${error}`);
+    }
+    this.stages[stage] = cpu;
+    gpu?.delete();
+  }
+
+  /** Runs a stage on varied numbers in [0, 1]; the second run counts, after GPUs have compiled. */
+  async #measure(stage) {
+    const inputs = {};
+    for (const [name, { shape }] of Object.entries(this.description.stages[stage].inputs)) {
+      const length = shape.reduce((product, size) => product * size, 1);
+      inputs[name] = Float32Array.from({ length }, (_, index) => (index * 0.618034) % 1);
+    }
+    await this.run(stage, inputs);
+    const start = performance.now();
+    const outputs = await this.run(stage, inputs);
+    return { outputs, time: performance.now() - start };
   }
 
   /** Computes everything that depends on the source image only. */
@@ -155,6 +198,15 @@ async function unpack(buffer) {
 
 function prefixed(prefix, tensors) {
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [prefix + name, tensor]));
+}
+
+/** The largest difference of outputs, relative to the largest value of each; NaN if any is. */
+function difference(actual, expected) {
+  const worst = Object.keys(expected).map((name) => {
+    const largest = expected[name].reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+    return expected[name].reduce((most, value, index) => Math.max(most, Math.abs(actual[name][index] - value)), 0) / largest;
+  });
+  return Math.max(...worst);
 }
 
 /** Exponential moving average: `smoothing` is the weight of the past. */

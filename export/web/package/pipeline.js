@@ -20,8 +20,8 @@ export class Pipeline {
     }
     const pipeline = new Pipeline();
     pipeline.onprogress = options.onprogress;
-    const { variant, build } = options;
-    const argument = { url: new URL(url, document.baseURI).href, options: { variant, build, threads } };
+    const { variant, build, accelerator } = options;
+    const argument = { url: new URL(url, document.baseURI).href, options: { variant, build, accelerator, threads } };
     try {
       Object.assign(pipeline, await pipeline.#call("load", argument));
     } catch (error) {

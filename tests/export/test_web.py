@@ -1,0 +1,355 @@
+"""The site of `fomm export --to web` in a real browser: Chromium, headless, with a fake camera."""
+
+import base64
+import contextlib
+import functools
+import http.server
+import json
+import pathlib
+import re
+import tempfile
+import threading
+import time
+
+import browser
+import numpy as np
+import pytest
+import tensorflow as tf
+from playwright.sync_api import expect
+
+from fomm_tf import checkpoint, video
+from fomm_tf.export import examples, loading, pipeline, report, stages
+
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(600)]
+CONFORMANCE = pytest.mark.conformance
+SECONDS = 60  # no action takes so long, unless it fails
+PREFIX = "/some/where/"  # a site works from any path
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+LOAD = """async (options) => {
+  const { Pipeline } = await import("./package/pipeline.js");
+  self.pipeline = await Pipeline.load("model/", options);
+  return self.pipeline.info;
+}"""
+RUN = """async ([stage, inputs]) => {
+  const decode = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const join = (bytes) => bytes.reduce((text, byte) => text + String.fromCharCode(byte), "");
+  const encode = (array) => btoa(join(new Uint8Array(array.buffer)));
+  const map = (tensors, f) => Object.fromEntries(Object.entries(tensors).map(([name, value]) => [name, f(value)]));
+  return map(await self.pipeline.run(stage, map(inputs, decode)), encode);
+}"""
+ANIMATE = """async ([source, frames, options]) => {
+  const read = (text) => {
+    const image = new ImageData(self.pipeline.width, self.pipeline.height);
+    image.data.set(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
+    return image;
+  };
+  const image = read(source);
+  const results = [];
+  for (const frame of frames) {
+    const { data } = await self.pipeline.animate(image, read(frame), options);
+    results.push(btoa(data.reduce((text, byte) => text + String.fromCharCode(byte), "")));
+  }
+  return results;
+}"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a site below `PREFIX` with the headers that the export recommends, and logs nothing."""
+
+    isolated = True
+
+    def translate_path(self, path):
+        return super().translate_path(path.removeprefix(PREFIX[:-1]) if path.startswith(PREFIX) else "/missing")
+
+    def end_headers(self):
+        lines = (pathlib.Path(self.directory) / "_headers").read_text().splitlines()[1:]
+        for name, value in (line.strip().split(": ", 1) for line in lines):
+            if self.isolated or not name.startswith("Cross-Origin"):
+                self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Unisolated(Handler):
+    """Without the headers that threads need."""
+
+    isolated = False
+
+
+@contextlib.contextmanager
+def serve(folder, handler=Handler):
+    """Yields the address of a site."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with tempfile.TemporaryDirectory() as folder, browser.launch(pathlib.Path(folder), *FAKE_CAMERA) as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def address(files_of):
+    """Serves the site of a model."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(
+            lambda model, handler=Handler: stack.enter_context(serve(files_of(model, "web")[0], handler))
+        )
+
+
+@pytest.fixture
+def opened(chromium):
+    """Opens a page; at the end, no request has left its origin, and nothing has failed."""
+    pages, requests, failures = [], [], []
+
+    def visit(url, **options):
+        page = chromium.new_context(permissions=["camera"], **options).new_page()
+        page.set_default_timeout(1000 * SECONDS)
+        expect.set_options(timeout=1000 * SECONDS)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
+        page.goto(url)
+        pages.append(page)
+        return page
+
+    yield visit
+    for page in pages:
+        origin = re.match(r"https?://[^/]+/", page.url)[0]
+        assert [url for url in requests if not url.startswith((origin, "blob:" + origin))] == []
+        page.context.close()
+    assert failures == []
+
+
+def encode(array):
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def rgba(frame):
+    return encode(np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]))
+
+
+def wait_until(page, script):
+    """Waits for an expression to be true; the page's policy forbids `Page.wait_for_function`."""
+    end = time.monotonic() + SECONDS
+    while not page.evaluate(script):
+        assert time.monotonic() < end, script
+        page.wait_for_timeout(50)
+
+
+def keras(run):
+    built, _ = loading.load(run)
+    return pipeline.KerasPipeline(stages.Stages(built.config, built.model, switch_dtype=tf.float32))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "tiny",
+        "zeroth-order-no-occlusion-blend",
+        *(pytest.param(name, marks=CONFORMANCE) for name in ("bundled", "tall")),
+    ],
+)
+def test_stages_and_frames_equal_keras_networks(model, run_folder, address, opened):
+    exact = keras(checkpoint.BUNDLED if model == "bundled" else run_folder(model))
+    size = exact.description["frame_size"]
+    source, clip = examples.draw(size, 1, seed=7)[0], examples.draw(size, 4, seed=9)
+    expected = list(exact.animate(source, clip, relative=True, adapt_scale=True))
+    page = opened(address(model))
+    assert page.evaluate(LOAD, {"threads": 2}) == {"variant": "float32", "build": "threads", "threads": 2}
+    for stage, inputs, outputs in exact.calls:
+        actual = page.evaluate(RUN, [stage, {name: encode(np.float32(value)) for name, value in inputs.items()}])
+        assert set(actual) == set(outputs)
+        for name, value in outputs.items():
+            got = np.frombuffer(base64.b64decode(actual[name]), np.float32).reshape(value.shape)
+            assert report.relative_difference(got, value) <= 1e-3, f"{stage}.{name}"
+    answer = page.evaluate(ANIMATE, [rgba(source), list(map(rgba, clip)), {"relative": True, "adaptScale": True}])
+    frames = [np.frombuffer(base64.b64decode(text), np.uint8).reshape([*size, 4]) for text in answer]
+    assert all((frame[..., 3] == 255).all() for frame in frames)
+    psnr = tf.image.psnr([frame[..., :3] for frame in frames], expected, 255)
+    assert float(tf.reduce_min(psnr)) >= 45
+
+
+@pytest.mark.parametrize(("handler", "build"), [(Unisolated, "simd"), (Unisolated, "compatible"), (Handler, "threads")])
+def test_builds_give_the_same_frames(handler, build, address, opened):
+    page = opened(address("tiny", handler))
+    options = {} if build != "compatible" else {"build": build}
+    info = page.evaluate(LOAD, options)
+    assert info["build"] == build and (info["threads"] > 1) == (build == "threads")
+    source, *clip = examples.draw((64, 64), 3)
+    actual = page.evaluate(ANIMATE, [rgba(source), list(map(rgba, clip)), {}])
+    page.evaluate("self.pipeline.close()")
+    page.evaluate(LOAD, {"threads": 1, "build": "simd"})
+    expected = page.evaluate(ANIMATE, [rgba(source), list(map(rgba, clip)), {}])
+    first, second = (np.int16([list(base64.b64decode(text)) for text in texts]) for texts in (actual, expected))
+    assert np.abs(first - second).max() <= 1
+
+
+def test_options_change_the_motion(address, opened):
+    page = opened(address("tiny"))
+    page.evaluate(LOAD, {})
+    source, *clip = map(rgba, examples.draw((64, 64), 8))
+    relative = page.evaluate(ANIMATE, [source, clip, {"relative": True}])
+    page.evaluate("self.pipeline.recenter()")
+    assert page.evaluate(ANIMATE, [source, clip, {"relative": True}]) == relative
+    assert page.evaluate(ANIMATE, [source, clip[-1:], {"relative": True}]) == relative[-1:]
+    page.evaluate("self.pipeline.recenter()")
+    recentered = page.evaluate(ANIMATE, [source, clip[-1:], {"relative": True}])
+    assert recentered == page.evaluate(ANIMATE, [source, clip[-1:], {"relative": True}]) != relative[-1:]
+    assert page.evaluate(ANIMATE, [source, clip[-1:], {"relative": False}]) != recentered
+    page.evaluate("self.pipeline.recenter()")
+    smoothed = page.evaluate(ANIMATE, [source, clip, {"relative": True, "smoothing": 0.9}])
+    assert smoothed[0] == relative[0] and smoothed[-1] != relative[-1]
+
+
+def test_images_are_cropped_at_the_center_and_transparent_areas_are_white(address, opened):
+    page = opened(address("tiny"))
+    pixels = page.evaluate(
+        """async () => {
+          const { cropped } = await import("./package/images.js");
+          const image = new ImageData(40, 20);
+          const color = (x) => (x < 10 || x >= 30 ? [255, 0, 0, 255] : x < 20 ? [0, 0, 255, 255] : [0, 0, 0, 0]);
+          for (let x = 0; x < 40; x++) for (let y = 0; y < 20; y++) image.data.set(color(x), 4 * (40 * y + x));
+          return [...cropped(image, 4, 4)];
+        }"""
+    )
+    expected = np.zeros([4, 4, 4])
+    expected[:, :2], expected[:, 2:] = [0, 0, 255, 255], [255, 255, 255, 255]
+    np.testing.assert_array_equal(np.reshape(pixels, [4, 4, 4]), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ('await Pipeline.load("model/", { variant: "int4" })', 'variant: got "int4"; expected one of float32'),
+        (
+            'Pipeline.load("model/", { threads: 2 })',
+            "threads: got 2; expected 1: the page is not cross-origin isolated",
+        ),
+        (
+            'const p = await Pipeline.load("model/"); await p.animate(new Image(), new Image(), { smoothing: 1 })',
+            "smoothing: got 1; expected at least 0 and below 1",
+        ),
+        (
+            'const p = await Pipeline.load("model/"); await p.animate(new Image(), new ImageData(64, 64))',
+            "image: it has no pixels; wait until it is loaded",
+        ),
+        ('const p = await Pipeline.load("model/"); await p.run("warp", {})', "warp needs the input "),
+        ('const p = await Pipeline.load("model/"); p.close(); await p.recenter()', "The pipeline is closed."),
+    ],
+)
+def test_pipeline_reports_mistakes(call, message, address, opened):
+    page = opened(address("tiny", Unisolated))
+    script = f'async () => {{ const {{ Pipeline }} = await import("./package/pipeline.js"); {call}; }}'
+    with pytest.raises(Exception, match=re.escape(message)):
+        page.evaluate(script)
+
+
+def test_page_reports_a_missing_file(chromium, files_of, tmp_path):
+    place, _ = files_of("tiny", "web")
+    for path in place.rglob("*"):
+        if path.is_file() and path.name != "warp-float32.tflite":
+            target = tmp_path / path.relative_to(place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path)
+    with serve(tmp_path) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        expect(page.get_by_role("alert")).to_contain_text("warp-float32.tflite cannot be downloaded: status 404")
+        expect(page.get_by_role("status")).to_have_text("The model cannot be loaded.")
+        page.close()
+
+
+@pytest.mark.parametrize("model", ["tiny", pytest.param("bundled", marks=CONFORMANCE)])
+def test_page_animates_its_example_and_records_it(model, address, opened, tmp_path):
+    page = opened(address(model))
+    page.get_by_role("button", name="Show the example").click()
+    expect(page.locator("#rate")).to_have_text(re.compile(r"^\d+\.\d frames/s$"))
+    expect(page.get_by_role("status")).to_have_text("Animating.")
+    shown = "document.getElementById('result').toDataURL()"
+    first = page.evaluate(shown)
+    wait_until(page, f"{shown} !== {json.dumps(first)}")
+    page.get_by_role("button", name="Record").click()
+    for _ in range(3):
+        now = page.evaluate(shown)
+        wait_until(page, f"{shown} !== {json.dumps(now)}")
+    page.get_by_label("absolute").check()
+    page.get_by_label("Smoothing").fill("0.5")
+    page.get_by_role("button", name="Recenter").click()
+    page.get_by_role("button", name="Stop recording").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.suffix in (".webm", ".mp4")
+    frame = next(iter(video.open_video(path)))
+    assert frame.shape[:2] == ((64, 64) if model == "tiny" else (128, 128))
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("status")).to_have_text("Paused.")
+
+
+def test_page_animates_chosen_files_and_the_camera(address, opened, files_of):
+    place, _ = files_of("tiny", "web")
+    page = opened(address("tiny", Unisolated))
+    expect(page.get_by_role("status")).to_contain_text("Choose an image")
+    page.locator("#image-file").set_input_files(place / "example" / "source.png")
+    expect(page.get_by_role("status")).to_have_text("Now choose a video, or use the camera.")
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.get_by_role("status")).to_have_text("Animating.")
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"))
+    page.locator("#video-file").set_input_files(place / "example" / "driving.webm")
+    expect(page.get_by_role("button", name="Use the camera")).to_have_attribute("aria-pressed", "false")
+    expect(page.get_by_role("status")).to_have_text("Animating.")
+    page.locator("#video-file").set_input_files(place / "example" / "source.png")
+    page.locator("#image-file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
+    expect(page.get_by_role("alert")).to_have_text(
+        "a.png is not an image that this browser can read; try a JPEG or PNG file."
+    )
+    page.locator("#video-file").set_input_files({"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"no video"})
+    expect(page.get_by_role("alert")).to_contain_text("a.mp4 is not a video that this browser can play")
+
+
+def test_page_explains_a_forbidden_camera(chromium, address):
+    page = chromium.new_page()
+    page.goto(address("tiny"))
+    page.evaluate(
+        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }"
+    )
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.get_by_role("alert")).to_have_text(
+        "The camera may not be used; allow it in the browser's settings of this page."
+    )
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_fits_a_phone_and_names_its_controls(scheme, address, opened):
+    page = opened(address("tiny"), viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    expect(page.get_by_role("status")).to_contain_text("Choose an image")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    for control in page.locator("button:visible, input:visible, a:visible, canvas, video").all():
+        names = "(c) => c.getAttribute('aria-label') || [...(c.labels ?? [c])].map((l) => l.textContent.trim()).join()"
+        assert control.evaluate(names), control.evaluate("(c) => c.outerHTML")
+
+
+@CONFORMANCE
+def test_memory_is_flat_over_1000_frames(address, opened):
+    page = opened(address("tiny"))
+    page.evaluate(LOAD, {})
+    source, *clip = map(rgba, examples.draw((64, 64), 25))
+
+    def animate(rounds):
+        for _ in range(rounds):
+            page.evaluate(ANIMATE, [source, clip, {}])
+        page.evaluate("self.gc?.()")
+        return page.evaluate("performance.measureUserAgentSpecificMemory().then((memory) => memory.bytes)")
+
+    before = animate(5)
+    assert animate(42) - before < 2e6  # the tensors of one frame have 0.5 MB
