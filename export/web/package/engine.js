@@ -200,13 +200,14 @@ function prefixed(prefix, tensors) {
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [prefix + name, tensor]));
 }
 
-/** The largest difference of outputs, relative to the largest value of each; NaN if any is. */
+/** The largest difference of outputs, relative to the largest value of each where that is above 1; NaN if any is. */
 function difference(actual, expected) {
-  const worst = Object.keys(expected).map((name) => {
+  const differences = Object.keys(expected).map((name) => {
     const largest = expected[name].reduce((most, value) => Math.max(most, Math.abs(value)), 1);
-    return expected[name].reduce((most, value, index) => Math.max(most, Math.abs(actual[name][index] - value)), 0) / largest;
+    const gap = (most, value, index) => Math.max(most, Math.abs(actual[name][index] - value));
+    return expected[name].reduce(gap, 0) / largest;
   });
-  return Math.max(...worst);
+  return Math.max(...differences);
 }
 
 /** Exponential moving average: `smoothing` is the weight of the past. */

@@ -15,8 +15,8 @@ export interface LoadOptions {
   /** Which WebAssembly runs, see `Info.build`. Default: the fastest that the browser supports. */
   build?: Info["build"];
   /**
-   * Where stages of convolutions run. `auto`, the default: on the GPU where there is WebGPU, it is faster, and its results
-   * are within 1e-3 of the CPU's. `webgpu`: the same, even if it is slower.
+   * Where stages of convolutions run. `auto`, the default: on the GPU where there is WebGPU, it is faster, and its
+   * results are within 1e-3 of the CPU's. `webgpu`: the same, even if it is slower.
    */
   accelerator?: "auto" | "wasm" | "webgpu";
   /** Called while the runtime and the model are downloaded, with bytes. */
