@@ -270,6 +270,7 @@ def test_page_reports_a_missing_file(chromium, files_of, tmp_path):
 @pytest.mark.parametrize("model", ["tiny", pytest.param("bundled", marks=CONFORMANCE)])
 def test_page_animates_its_example_and_records_it(model, address, opened, tmp_path):
     page = opened(address(model, Unisolated))
+    expect(page.locator("#download")).to_be_hidden()
     page.get_by_role("button", name="Show the example").click()
     expect(page.locator("#rate")).to_have_text(re.compile(r"^\d+\.\d frames/s$"))
     expect(page.get_by_role("status")).to_have_text("Animating.")
