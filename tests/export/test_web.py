@@ -3,13 +3,11 @@
 import base64
 import contextlib
 import functools
-import http.server
 import json
 import pathlib
 import re
 import sys
 import tempfile
-import threading
 import time
 
 import browser
@@ -59,41 +57,6 @@ ANIMATE = """async ([source, frames, options]) => {
 }"""
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a site below `PREFIX` with the headers that the export recommends, and logs nothing."""
-
-    isolated = True
-
-    def translate_path(self, path):
-        return super().translate_path(path.removeprefix(PREFIX[:-1]) if path.startswith(PREFIX) else "/missing")
-
-    def end_headers(self):
-        lines = (pathlib.Path(self.directory) / "_headers").read_text().splitlines()[1:]
-        for name, value in (line.strip().split(": ", 1) for line in lines):
-            if self.isolated or not name.startswith("Cross-Origin"):
-                self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-class Unisolated(Handler):
-    """Without the headers that threads need."""
-
-    isolated = False
-
-
-@contextlib.contextmanager
-def serve(folder, handler=Handler):
-    """Yields the address of a site."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture(scope="module")
 def chromium():
     with tempfile.TemporaryDirectory() as folder, browser.launch(pathlib.Path(folder), *FAKE_CAMERA) as launched:
@@ -105,7 +68,9 @@ def address(files_of):
     """Serves the site of a model."""
     with contextlib.ExitStack() as stack:
         yield functools.cache(
-            lambda model, handler=Handler: stack.enter_context(serve(files_of(model, "web")[0], handler))
+            lambda model, isolated=False: stack.enter_context(
+                browser.serve(files_of(model, "web")[0], PREFIX, isolated)
+            )
         )
 
 
@@ -143,7 +108,7 @@ def opened(chromium):
 def tiny(chromium, address):
     """A page with the tiny model's pipeline, on one thread; loading takes seconds."""
     with checked_pages(chromium) as visit:
-        page = visit(address("tiny", Unisolated))
+        page = visit(address("tiny"))
         page.evaluate(LOAD, {})
         yield page
 
@@ -182,7 +147,7 @@ def test_stages_and_frames_equal_keras_networks(model, run_folder, address, open
     size = exact.description["frame_size"]
     source, clip = examples.draw(size, 1, seed=7)[0], examples.draw(size, 4, seed=9)
     expected = list(exact.animate(source, clip, relative=True, adapt_scale=True))
-    page = opened(address(model, Unisolated))
+    page = opened(address(model))
     info = page.evaluate(LOAD, {})
     assert info["build"] == "simd" and info["accelerators"] == dict.fromkeys(stages.NAMES, "wasm")
     for stage, inputs, outputs in exact.calls:
@@ -200,7 +165,7 @@ def test_stages_and_frames_equal_keras_networks(model, run_folder, address, open
 
 @pytest.mark.parametrize("build", ["compatible", "threads"])
 def test_builds_give_the_same_frames(build, address, opened, tiny):
-    page = opened(address("tiny"))
+    page = opened(address("tiny", isolated=True))
     info = page.evaluate(LOAD, {"build": build} if build == "compatible" else {})
     assert info["build"] == build and (info["threads"] > 1) == (build == "threads")
     source, *clip = map(rgba, examples.draw((64, 64), 3))
@@ -285,7 +250,7 @@ def test_page_reports_a_missing_file(chromium, files_of, tmp_path):
             target = tmp_path / path.relative_to(place)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(path)
-    with serve(tmp_path, Unisolated) as url:
+    with browser.serve(tmp_path) as url:
         page = chromium.new_page()
         page.goto(url)
         expect(page.get_by_role("alert")).to_contain_text("warp-float32.tflite cannot be downloaded: status 404")
@@ -295,7 +260,7 @@ def test_page_reports_a_missing_file(chromium, files_of, tmp_path):
 
 @pytest.mark.parametrize("model", ["tiny", pytest.param("bundled", marks=CONFORMANCE)])
 def test_page_animates_its_example_and_records_it(model, address, opened, tmp_path):
-    page = opened(address(model, Unisolated))
+    page = opened(address(model))
     expect(page.locator("#download")).to_be_hidden()
     page.get_by_role("button", name="Show the example").click()
     expect(page.locator("#rate")).to_have_text(re.compile(r"^\d+\.\d frames/s$"))
@@ -324,7 +289,7 @@ def test_page_animates_its_example_and_records_it(model, address, opened, tmp_pa
 
 def test_page_animates_chosen_files_and_the_camera(address, opened, files_of):
     place, _ = files_of("tiny", "web")
-    page = opened(address("tiny", Unisolated))
+    page = opened(address("tiny"))
     expect(page.get_by_role("status")).to_contain_text("Choose an image")
     page.locator("#image-file").set_input_files(place / "example" / "source.png")
     expect(page.get_by_role("status")).to_have_text("Now choose a video, or use the camera.")
@@ -348,7 +313,7 @@ def test_page_animates_chosen_files_and_the_camera(address, opened, files_of):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_a_phone_and_names_its_controls(scheme, address, opened):
-    page = opened(address("tiny", Unisolated), viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = opened(address("tiny"), viewport={"width": 360, "height": 740}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert page.evaluate("document.documentElement.lang") == "en"
     for control in page.locator("button:visible, input:visible, a:visible, canvas, video").all():
