@@ -110,18 +110,24 @@ def opaque(frame):
     return np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]).ravel().tolist()
 
 
-def link_site(folder, site, run, onnxruntime):
-    """A copy of a site by links, with onnxruntime-web and an ONNX export of the run."""
+def link_site(folder, site):
+    """A copy of a site by links, with an empty page."""
+    folder.mkdir()
     for path in site.iterdir():
         (folder / path.name).symlink_to(path.resolve())
+    (folder / "bench.html").write_text("<!doctype html><title>bench</title>")
+
+
+def add_onnx(folder, run):
+    """Adds onnxruntime-web and an ONNX export of the run."""
     line = ["--run", run, "--to", "onnx", "--variants", "float32", "--no-verify", "--out", folder / "onnx"]
     subprocess.run(
         [sys.executable, "-m", "fomm_tf", "export", *line], cwd=harness.ROOT, check=True, capture_output=True
     )
     (folder / "onnxruntime").mkdir()
-    for path in onnxruntime.values():
-        (folder / "onnxruntime" / path.name).symlink_to(path)
-    (folder / "bench.html").write_text("<!doctype html><title>bench</title>")
+    with mock.patch.dict(fetch.SETS, {"onnxruntime-web": ONNXRUNTIME}):
+        for name, path in fetch.fetch("onnxruntime-web").items():
+            (folder / "onnxruntime" / name).symlink_to(path)
 
 
 def onnx_inputs(chain, source, frame):
@@ -151,16 +157,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "chromium").mkdir()
-        site = arguments.site
+        link_site(folder / "site", arguments.site)
         if arguments.run:
-            site = folder / "site"
-            site.mkdir()
-            with mock.patch.dict(fetch.SETS, {"onnxruntime-web": ONNXRUNTIME}):
-                link_site(site, arguments.site, arguments.run, fetch.fetch("onnxruntime-web"))
-        with browser.launch(folder / "chromium") as chromium, browser.serve(site) as address:
+            add_onnx(folder / "site", arguments.run)
+        with browser.launch(folder / "chromium") as chromium, browser.serve(folder / "site") as address:
             page = chromium.new_page()
             page.set_default_timeout(0)
-            page.goto(address + ("bench.html" if arguments.run else "package/package.json"))
+            page.goto(address + "bench.html")
             given = {"configurations": CONFIGURATIONS, "source": opaque(source), "frame": opaque(frame)}
             page.evaluate(SET_UP, given)
             names = list(CONFIGURATIONS)
