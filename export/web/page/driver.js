@@ -73,8 +73,10 @@ export class Driver {
   async #run() {
     this.#isRunning = true;
     try {
+      let arrived = this.#nextFrame();
       while (this.isPlaying) {
-        await this.#nextFrame();
+        await arrived;
+        arrived = this.#nextFrame(); // it may arrive while this one is animated
         if (this.isPlaying) await this.#onframe(this.#video);
       }
     } catch (error) {
