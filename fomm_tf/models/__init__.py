@@ -2,7 +2,7 @@
 
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
 from fomm_tf.models.discriminator import Discriminator, DiscriminatorOutput
-from fomm_tf.models.first_order_motion_model import EncodedSource, FirstOrderMotionModel, Reconstruction, Rendering
+from fomm_tf.models.first_order_motion_model import FirstOrderMotionModel, Reconstruction
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.keypoint_detector import KeypointDetector
 
@@ -11,10 +11,8 @@ __all__ = [
     "DenseMotionNetwork",
     "Discriminator",
     "DiscriminatorOutput",
-    "EncodedSource",
     "FirstOrderMotionModel",
     "Generator",
     "KeypointDetector",
     "Reconstruction",
-    "Rendering",
 ]

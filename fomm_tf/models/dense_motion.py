@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fomm_tf import config, ops
+from fomm_tf import config, ops, structures
 from fomm_tf.models import blocks
 from fomm_tf.ops import keypoints, motion, warp
 
@@ -58,8 +58,8 @@ class DenseMotionNetwork(tf.keras.Model):
     def call(
         self,
         source_lowres: tf.Tensor,
-        source_keypoints: keypoints.Keypoints,
-        driving_keypoints: keypoints.Keypoints,
+        source_keypoints: structures.Keypoints,
+        driving_keypoints: structures.Keypoints,
         training: bool = False,
     ) -> DenseMotion:
         """The motion from each driving frame back to its source.

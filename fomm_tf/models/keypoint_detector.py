@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fomm_tf import config
+from fomm_tf import config, structures
 from fomm_tf.models import blocks
 from fomm_tf.ops import keypoints
 
@@ -35,7 +35,7 @@ class KeypointDetector(tf.keras.Model):
                 bias_initializer=tf.keras.initializers.Constant([1.0, 0.0, 0.0, 1.0] * maps),
             )
 
-    def call(self, frame: tf.Tensor, training: bool = False) -> keypoints.Keypoints:
+    def call(self, frame: tf.Tensor, training: bool = False) -> structures.Keypoints:
         """Finds the keypoints of B frames.
 
         Args:
@@ -50,7 +50,7 @@ class KeypointDetector(tf.keras.Model):
         """
         heatmap, jacobian_maps = self.maps(frame, training)
         jacobian = None if jacobian_maps is None else keypoints.average_jacobian(heatmap, jacobian_maps)
-        return keypoints.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
+        return structures.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
 
     def maps(self, frame: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Computes the maps that keypoints are computed from.
