@@ -138,7 +138,7 @@ def keras(run):
     "model",
     [
         "tiny",
-        "zeroth-order-no-occlusion-blend",
+        "zeroth-order-no-occlusion-blend-skips",
         *(pytest.param(name, marks=CONFORMANCE) for name in ("bundled", "tall")),
     ],
 )
