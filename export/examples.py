@@ -15,9 +15,9 @@ from fomm_tf.data import puppets
 Requests = dict[str, dict[str, tf.Tensor]]
 
 
-def draw(size: tuple[int, int], count: int, seed: int = 5) -> np.ndarray:
-    """Draws a clip, `[count, H, W, 3]` uint8; odd seeds occur in test sets only."""
-    identity = puppets.sample_identity(seed, portrait=True)
+def draw(size: tuple[int, int], count: int, seed: int = 5, character: int | None = None) -> np.ndarray:
+    """Draws a clip, `[count, H, W, 3]` uint8; odd seeds occur in test sets only. `character` is the head's seed."""
+    identity = puppets.sample_identity(seed if character is None else character, portrait=True)
     poses = puppets.sample_motion(seed, count, portrait=True)
     return np.stack([puppets.draw(identity, pose, tuple(size)) for pose in poses])
 

@@ -102,7 +102,8 @@ class Pipeline:
           adapt_scale: scale relative motion by the sizes of the two objects.
         """
         state = dict(encoded) | _prefixed("driving_", driving) | _prefixed("initial_", initial)
-        state |= {"relative": np.array([relative]), "adapt_scale": np.array([adapt_scale])}
+        dtype = self.description["stages"]["motion"]["inputs"]["relative"]["dtype"]
+        state |= {"relative": np.array([relative], dtype), "adapt_scale": np.array([adapt_scale], dtype)}
         for name in ("motion", "warp", "renderer"):
             state |= self.run(name, state)
         return state["prediction"][0]

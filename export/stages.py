@@ -11,9 +11,10 @@ or in one call, which encodes the source every time:
 
     animate(source, initial, driving, switches) -> prediction
 
-Convention: every tensor is float32, whatever the networks compute in, except the two bool switches, relative and
-adapt_scale. The batch axis is 1, or the number of driving frames of one source. A zeroth-order model has no Jacobians,
-a model without occlusion map has no `occlusion`; the tensors in brackets exist only with `generator.blend_source`.
+Convention: every tensor is float32, whatever the networks compute in, except the two switches, relative and
+adapt_scale: bool, or 0 and 1 of another dtype for runtimes without bool tensors. The batch axis is 1, or the number of
+driving frames of one source. A zeroth-order model has no Jacobians, a model without occlusion map has no `occlusion`;
+the tensors in brackets exist only with `generator.blend_source`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Stages:
       batch: driving frames per call; None leaves it open.
       use_subpixel_conv: how the up blocks compute from now on, see `fomm_tf.models.blocks.UpConvolution`.
       whole: build `animate` too.
+      switch_dtype: of the inputs `relative` and `adapt_scale`.
 
     Attributes:
       functions: stage -> concrete function of keyword tensors, in the order of `NAMES`; and `animate`, if `whole`.
@@ -50,6 +52,7 @@ class Stages:
         batch: int | None = 1,
         use_subpixel_conv: bool = True,
         whole: bool = False,
+        switch_dtype: tf.DType = tf.bool,
     ) -> None:
         self.config, self.model = settings, model
         for layer in model.submodules:
@@ -60,7 +63,7 @@ class Stages:
         parts = {"value": points} | ({"jacobian": [*points, 2]} if sizes.jacobian else {})
         owners = {"source": 1, "driving": batch, "initial": 1}
         keypoints = {f"{owner}_{part}": [size, *parts[part]] for owner, size in owners.items() for part in parts}
-        switches = specs({"relative": [1], "adapt_scale": [1]}, tf.bool)
+        switches = specs({"relative": [1], "adapt_scale": [1]}, switch_dtype)
         encoder = concrete(self._encode, specs({"source": [1, *frame]}))
         features, source_lowres = (encoder.structured_outputs[name].shape for name in ("features", "source_lowres"))
         motion = concrete(self._motion, specs({"source_lowres": source_lowres} | keypoints) | switches)
@@ -99,9 +102,8 @@ class Stages:
 
     def _motion(self, inputs: Tensors) -> Tensors:
         source, driving, initial = (keypoints_of(inputs, f"{owner}_") for owner in ("source", "driving", "initial"))
-        moved = switched_transfer(
-            source, driving, initial, inputs["relative"], inputs["adapt_scale"], self.config.animate.relative_jacobian
-        )
+        switches = (tf.cast(inputs[name], tf.bool) for name in ("relative", "adapt_scale"))
+        moved = switched_transfer(source, driving, initial, *switches, self.config.animate.relative_jacobian)
         moving = self.model.dense_motion(inputs["source_lowres"], source, moved)
         outputs = {"deformation": moving.deformation}
         return outputs if moving.occlusion is None else outputs | {"occlusion": moving.occlusion}

@@ -57,16 +57,46 @@ def write(
     Raises:
       errors.UserError: if the run cannot be read or `output` cannot be written.
     """
+    with checkpoint.new_folder(output) as work:
+        built = write_files(work, folder, variants, batch)
+        copy_client_sources(work)
+        if check is not None:
+            check(work, built)
+    return pathlib.Path(output)
+
+
+def write_files(
+    work: pathlib.Path,
+    folder: str | pathlib.Path,
+    variants: Sequence[str],
+    batch: int | None = 1,
+    switch_dtype: tf.DType = tf.bool,
+) -> stages.Stages:
+    """Writes the stages, `pipeline.json` and `runner.py` into an existing directory.
+
+    Args:
+      work: the directory.
+      folder: the run directory.
+      variants: names from `VARIANTS`.
+      batch: as in `write`.
+      switch_dtype: as in `stages.Stages`.
+
+    Returns:
+      The float32 stages that the files were converted from.
+
+    Raises:
+      errors.UserError: if the run cannot be read.
+    """
     quantization = {name: VARIANTS[name] for name in variants}
-    exact, metadata = _load_stages(folder, batch)
+    exact, metadata = _load_stages(folder, batch, switch_dtype=switch_dtype)
     files = {(stage, kind) for kinds in quantization.values() for stage, kind in kinds.items()}
     calibration, saved = {}, {"exact": exact}
     if any(kind == "int8" for _, kind in files):
         calibration = pipeline.collect_inputs(exact, examples.calibration(exact.config))
         # A third of the frames, from all parts of the clips, measures the ranges as well and takes less memory.
         features = np.concatenate([inputs["warped"] for inputs in calibration["renderer"][1::3]])
-        saved["equalized"], _ = _load_stages(folder, batch, features)
-    with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
+        saved["equalized"], _ = _load_stages(folder, batch, features, switch_dtype)
+    with tempfile.TemporaryDirectory() as scratch:
         for name, built in saved.items():
             module.save(built.model, built.functions, pathlib.Path(scratch) / name)
         for stage, kind in tqdm.tqdm(sorted(files), unit="file", disable=None):
@@ -74,11 +104,8 @@ def write(
             converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
             model = _convert(converter, kind, calibration.get(stage, []))
             (work / pipeline.file_name(stage, kind, SUFFIX)).write_bytes(model)
-        pipeline.write(work, exact, metadata, quantization, SUFFIX)
-        copy_client_sources(work)
-        if check is not None:
-            check(work, exact)
-    return pathlib.Path(output)
+    pipeline.write(work, exact, metadata, quantization, SUFFIX)
+    return exact
 
 
 def copy_client_sources(folder: pathlib.Path) -> None:
@@ -92,7 +119,7 @@ def copy_client_sources(folder: pathlib.Path) -> None:
 
 
 def _load_stages(
-    folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None
+    folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None, switch_dtype: tf.DType = tf.bool
 ) -> tuple[stages.Stages, dict[str, object]]:
     """The stages of a run and its metadata; equalized for 8 bits if warped features are given.
 
@@ -101,7 +128,8 @@ def _load_stages(
     run, metadata = loading.load(folder)
     if features is not None:
         cross_layer_equalization.equalize_decoder(run.model.generator, tf.constant(features))
-    return stages.Stages(run.config, run.model, batch, use_subpixel_conv=features is None), metadata
+    built = stages.Stages(run.config, run.model, batch, features is None, switch_dtype=switch_dtype)
+    return built, metadata
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, calibration: list[runner.Arrays]) -> bytes:

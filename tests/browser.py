@@ -1,14 +1,18 @@
-"""A headless Chromium for tests that are marked `network`, driven by Playwright.
+"""A headless Chromium for tests that are marked `network`, driven by Playwright, and a server for static sites.
 
-It is the system's, or else one that the npm registry has.
+The browser is the system's, or else one that the npm registry has.
 """
 
 import contextlib
+import functools
+import http.server
 import io
 import os
+import pathlib
 import platform
 import shutil
 import tarfile
+import threading
 from unittest import mock
 
 import brotli
@@ -39,11 +43,12 @@ _FONTS = "<fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</c
 
 
 @contextlib.contextmanager
-def launch(folder):
+def launch(folder, *arguments):
     """Yields a Playwright browser; skips the test if there is no Chromium.
 
     Args:
       folder: an empty directory to unpack it to.
+      arguments: of the command line, besides the usual ones.
     """
     program = next(filter(None, map(shutil.which, _SYSTEM)), None)
     environment = {} if program else {"LD_LIBRARY_PATH": str(folder / "lib"), "FONTCONFIG_PATH": str(folder)}
@@ -52,10 +57,46 @@ def launch(folder):
         browser = playwright.chromium.launch(
             executable_path=program,
             env=os.environ | environment,
-            args=["--disable-gpu", "--disable-dev-shm-usage"],
+            args=["--disable-gpu", "--disable-dev-shm-usage", *arguments],
         )
         yield browser
         browser.close()
+
+
+@contextlib.contextmanager
+def serve(folder, prefix="/", isolated=True):
+    """Yields the address of a static site, sent with the headers of its file `_headers`.
+
+    Args:
+      folder: of the site.
+      prefix: path of the site on the server, with a slash at both ends.
+      isolated: send those too that make pages cross-origin isolated.
+    """
+    handler = functools.partial(_Handler, directory=folder, prefix=prefix, isolated=isolated)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}{prefix}"
+    server.shutdown()
+    server.server_close()
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *arguments, directory, prefix, isolated):
+        self._prefix, self._isolated = prefix, isolated
+        super().__init__(*arguments, directory=directory)
+
+    def translate_path(self, path):
+        return super().translate_path(path[len(self._prefix) - 1 :] if path.startswith(self._prefix) else "/missing")
+
+    def end_headers(self):
+        lines = (pathlib.Path(self.directory) / "_headers").read_text().splitlines()[1:]
+        for name, value in (line.strip().split(": ", 1) for line in lines):
+            if self._isolated or not name.startswith("Cross-Origin"):
+                self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
 
 
 def _unpack(folder):

@@ -27,6 +27,10 @@ pytestmark = pytest.mark.slow
             ["--to", "saved_model", "--out", "x", "--variants", "int8"],
             "--variants: got int8; expected none for saved_model",
         ),
+        (
+            ["--to", "web", "--out", "x", "--variants", "int8"],
+            "--variants: got int8; expected some of float32, float16, dynamic for web",
+        ),
         (["--to", "tflite", "--out", "x", "--batch", "-1"], "--batch must be at least 1, or 0 for any; got -1"),
         (["--run", "nowhere", "--to", "tflite", "--out", "x"], "nowhere"),
         (["--run", "nowhere", "--to", "onnx", "--out", "x"], "nowhere"),

@@ -20,6 +20,7 @@ examples:
   fomm export --run runs/faces --check models/faces/1
   fomm export --run runs/faces --to tflite --out models/phone
   fomm export --run runs/faces --to onnx --out models/onnx
+  fomm export --run runs/faces --to web --out site
 
 saved_model, for TF-Serving: OUT/1, the next time OUT/2, ...: OUT is a base_path. Signatures: detect, encode_source,
 animate, each for floats, _uint8 and _jpeg; transfer, render, render_details, metadata. Every input has a batch axis;
@@ -27,6 +28,8 @@ saved_model_cli show --all --dir OUT/1 lists them. OUT/1/assets.extra has metada
 tflite, for phones: five stages in four variants; pipeline.json, which describes them; report.md; runner.py, which runs
 them with ai-edge-litert and numpy only; sources for Android and iOS with android.md and ios.md.
 onnx: the same five stages, and animate in one file, in two variants; runner.py needs onnxruntime and numpy only.
+web: a static site that animates in the visitor's browser and uploads nothing, and a JavaScript package. The first time,
+npm downloads LiteRT.js (12 MB): fomm fetch web. Put the directory on a web server, or try it: python -m http.server
 exit code: 0 done, 2 user error, full disk or difference over tolerance (nothing is left then), 130 interrupted
 """
 
@@ -37,7 +40,7 @@ def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
     add, text = parser.add_argument, "; ".join(f"for {form}: {' '.join(names)}" for form, names in VARIANTS.items())
     options.add_run(parser)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--to", choices=("saved_model", "tflite", "onnx"), help="the format to write")
+    task.add_argument("--to", choices=("saved_model", *VARIANTS), help="the format to write")
     task.add_argument("--check", metavar="VERSION", help="compare an existing SavedModel with the run")
     add("--out", dest="output", metavar="DIR", help="output directory; required with --to")
     add(
@@ -49,7 +52,7 @@ def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--batch", type=int, default=1, metavar="N", help="driving frames per call of TFLite files (default: 1; 0: any)"
     )
-    add("--variants", nargs="+", metavar="NAME", help=f"{text} (default: all)")
+    add("--variants", nargs="+", metavar="NAME", help=f"{text} (default: all; for web the first)")
     text = "export a warp in ONNX files as one GridSample node (default: yes), else as gathers"
     add("--grid-sample", action=options.YES_OR_NO, default=True, help=text)
     add("--verify", action=options.YES_OR_NO, default=True, help="compare with the Keras model (default: yes)")
@@ -62,7 +65,7 @@ def _run_export(arguments: argparse.Namespace) -> None:
     if batch < 0:
         raise errors.UserError(f"`batch` must be at least 1, or 0 for any; got {batch}.")
     known = VARIANTS.get(form, ())
-    variants = arguments.variants or known
+    variants = arguments.variants or (known[:1] if form == "web" else known)
     if unknown := set(variants) - set(known):
         expected = f"some of {', '.join(known)}" if known else "none"
         raise errors.UserError(
@@ -92,6 +95,10 @@ def _export(arguments: argparse.Namespace, variants: Sequence[str]) -> None:
         from fomm_tf.export import tflite
 
         written = tflite.write(folder, output, variants, arguments.batch or None, check)
+    elif arguments.to == "web":
+        from fomm_tf.export import web
+
+        written = web.write(folder, output, fetch.fetch(web.RUNTIME), variants, check)
     else:
         from fomm_tf.export import onnx
 
@@ -101,7 +108,7 @@ def _export(arguments: argparse.Namespace, variants: Sequence[str]) -> None:
 
 
 EXPORT = console.Command(
-    "export the model of a run for servers, phones and other runtimes, and verify it against the Keras model",
+    "export the model of a run for servers, phones, browsers and other runtimes, and verify it against the Keras model",
     _add_export_arguments,
     _run_export,
 )

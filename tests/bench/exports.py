@@ -22,7 +22,7 @@ from fomm_tf import checkpoint, config
 from fomm_tf.export import VARIANTS, examples, pipeline, runner, stages
 from fomm_tf.models import blocks
 
-KINDS = [f"{form}-{variant}" for form, variants in VARIANTS.items() for variant in variants]
+KINDS = [f"{form}-{variant}" for form in ("tflite", "onnx") for variant in VARIANTS[form]]
 
 
 def keras_parts(built, inputs):

@@ -54,6 +54,7 @@ FORMS = {
     "tflite-float32": ["--to", "tflite", "--variants", "float32"],
     "onnx": ["--to", "onnx"],
     "onnx-float32": ["--to", "onnx", "--variants", "float32"],
+    "web": ["--to", "web"],
     "onnx-gathers": ["--to", "onnx", "--variants", "float32", "--no-grid-sample"],
 }
 
