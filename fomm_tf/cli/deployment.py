@@ -7,7 +7,7 @@ import pathlib
 import ssl
 from collections.abc import Sequence
 
-from fomm_tf import config, console, errors, files, video
+from fomm_tf import config, console, errors, fetch, files, video
 from fomm_tf.cli import options, serving
 from fomm_tf.export import VARIANTS
 from fomm_tf.serving import client as clients
