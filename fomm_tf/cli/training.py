@@ -16,6 +16,7 @@ examples:
   fomm train vox-256 data.root=faces train.batch_size=8 --run runs/faces
   fomm train vox-256 data.root=faces --run runs/mine --init-from runs/vox     fine-tune
   fomm train --run runs/faces --resume                                  continue, also after Ctrl-C
+  fomm train --run runs/faces --resume train.steps=20000                continue with this change only
   tensorboard --logdir runs                                             curves and sample images
 
 run directory: config.yaml, ckpt-* (the newest), best/ (the best on unseen clips, a run directory itself), history.csv
@@ -28,7 +29,7 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _TRAIN_MORE
     add = parser.add_argument
-    text = "a recipe: its name in configs/, or a YAML file; with --resume the run's own by default"
+    text = "a recipe: its name in configs/, or a YAML file; with --resume it is optional, and changes what it names"
     add("config", nargs="?", metavar="CONFIG", help=text)
     add("overrides", nargs="*", metavar="section.key=value", help="changes to it; values are YAML")
     text = "run directory (default: runs/ and the recipe's name)"
@@ -39,24 +40,30 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    name, folder = arguments.config, arguments.folder
+    name, overrides, folder = arguments.config, arguments.overrides, arguments.folder
+    if name is not None and "=" in name and not pathlib.Path(name).exists():
+        name, overrides = None, [name, *overrides]
     if name is None and not (arguments.resume and folder):
         raise errors.UserError("`config` is missing: give a recipe, or `folder` and `resume`; see fomm train --help.")
     if arguments.resume and arguments.init_from:
         raise errors.UserError("`resume` cannot be combined with `init_from`: it continues with the run's own weights.")
-    recipes = config.recipes()
-    settings = config.override(config.load(recipes.get(name, name)), arguments.overrides) if name else None
+    path = None if name is None else config.recipes().get(name, name)
+    folder = folder or pathlib.Path("runs") / pathlib.Path(name).stem
+    if arguments.resume:
+        from fomm_tf import checkpoint
 
-    init_from = arguments.init_from
-    if settings is not None and not arguments.resume:
-        init_from = init_from or settings.train.init_from
+        settings = checkpoint.read_config(folder)
+        settings = config.override(config.load(path, settings) if path else settings, overrides)
+    else:
+        settings = config.override(config.load(path), overrides)
+
+    init_from = arguments.init_from or (None if arguments.resume else settings.train.init_from)
     if init_from is not None:
         init_from = pathlib.Path(init_from)
         init_from = init_from if init_from.exists() else options.locate_model(str(init_from))
 
     from fomm_tf.training import loop
 
-    folder = folder or pathlib.Path("runs") / pathlib.Path(name).stem
     loop.run(settings, folder, resume=arguments.resume, init_from=init_from, command=arguments.command_line)
 
 

@@ -7,15 +7,17 @@ it, s + 1 steps are completed, which is the number in reports and checkpoints.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
+import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, files
-from fomm_tf.data import frames, layout, pairs
+from fomm_tf.data import pairs
 from fomm_tf.ops import tps
 from fomm_tf.training import reporting, setup
 from fomm_tf.training import step as steps
@@ -36,7 +38,7 @@ def run(
     """Trains a run to its end.
 
     Args:
-      settings: the config; with `resume`, None for the stored one.
+      settings: the config; with `resume`, the stored one with changes, or None for none.
       folder: the run directory: new or empty, or, with `resume`, that of a started run.
       resume: continue from the newest checkpoint, or from the start if there is none yet.
       init_from: run directory whose weights to start from.
@@ -46,34 +48,72 @@ def run(
 
     Raises:
       errors.UserError: for data, weights or settings that cannot be used, a NaN or infinite loss, a full disk.
-      KeyboardInterrupt: after Ctrl-C or SIGTERM, once the run is saved.
+      KeyboardInterrupt: after Ctrl-C or SIGTERM, once the run is saved; its message says how to continue.
     """
     files.check_name(folder)
     strategy = strategy or setup.choose_strategy()
     chief = setup.is_chief(strategy)
     report_once = report if chief else lambda line: None
+    changes: dict[str, tuple[object, object]] = {}
     if resume:
-        settings = setup.reconcile(settings, folder, report_once)
+        stored = checkpoint.read_config(folder)
+        settings = setup.reconcile(stored, settings, folder)
+        changes = config.differences(stored, settings)
+        for key, (before, now) in changes.items():
+            report_once(f"{key} is now {now}; it was {before}")
+        if end := setup.describe_end(settings.train, folder):
+            report_once(end)
+            return
     elif chief:
         checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
-    if not resume:
-        _check_folder(folder, pathlib.Path(settings.data.root))
     has_checkpoint = resume and (folder / "checkpoint").is_file()
-    session = setup.prepare(settings, strategy, folder if has_checkpoint else None, init_from, report_once)
+    if resume and not has_checkpoint:
+        report_once(f"{folder} has no checkpoint yet: starting at step 0")
+        # Where it was to start from.
+        init_from = settings.train.init_from and pathlib.Path(settings.train.init_from)
+    session = setup.prepare(
+        settings, strategy, folder if has_checkpoint else None, init_from, report_once, None if resume else folder
+    )
+    if init_from is not None:
+        train = dataclasses.replace(session.settings.train, init_from=str(init_from.resolve()))
+        session = dataclasses.replace(session, settings=dataclasses.replace(session.settings, train=train))
+    if has_checkpoint:
+        report_once(f"resuming {folder} at step {session.run.step} of {session.schedule.total}")
+        _report_factor(stored, session, report_once)
     if chief:
         folder.mkdir(parents=True, exist_ok=True)
-        readme = folder / "README.txt"
-        origin = f"Started from the weights of {init_from}.\n" if init_from else ""
-        provenance = readme.read_text(encoding="utf-8") if readme.is_file() else f"Trained by: {command}\n{origin}"
-        checkpoint.describe(folder, session.settings, provenance)
+        _write_provenance(folder, session, command, init_from if not resume else None, changes)
     Loop(session, folder, report).run()
 
 
-def _check_folder(folder: pathlib.Path, root: pathlib.Path) -> None:
-    """Checks that a new run directory does not lie among the frames of a clip."""
-    files.check_other_directory(folder, root)
-    if root.is_dir():
-        layout.inputs_of(path for split in layout.SPLITS for path in frames.find(root, split).paths).check(folder)
+def _report_factor(stored: config.Config, session: setup.Session, report: Callable[[str], object]) -> None:
+    """Reports if a changed schedule changes the learning rates of the next step."""
+    step, schedule = session.run.step, session.schedule
+    before, now = setup.plan_schedule(stored.train, schedule.epoch).factor(step), schedule.factor(step)
+    if before != now:
+        report(f"the learning rates of step {step} are now {now:g} of their initial values; they were {before:g}")
+
+
+def _write_provenance(
+    folder: pathlib.Path,
+    session: setup.Session,
+    command: str,
+    init_from: pathlib.Path | None,
+    changes: Mapping[str, tuple[object, object]],
+) -> None:
+    """Writes config.yaml, and README.txt with the run's history: the commands, and the settings that each changed."""
+    readme = folder / "README.txt"
+    if readme.is_file():
+        history = readme.read_text(encoding="utf-8")
+        lines = [f"Resumed at step {session.run.step}: {command}"]
+        lines += [f"  {key}: {now}, before {before}" for key, (before, now) in changes.items()]
+    else:
+        history, lines = "", [f"Trained by: {command}"]
+        lines += [f"Started from the weights of {init_from}."] * (init_from is not None)
+    addition = "".join(f"{line}\n" for line in lines)
+    if not history.endswith(addition):  # it was resumed before, and made no step
+        history += addition
+    checkpoint.describe(folder, session.settings, history)
 
 
 class Loop:
@@ -87,6 +127,7 @@ class Loop:
 
     def __init__(self, session: setup.Session, folder: pathlib.Path, report: Callable[[str], object] = print) -> None:
         self._session, self._run, self._train = session, session.run, session.settings.train
+        self._folder = folder
         self._chief = setup.is_chief(session.strategy)
         self._multi_worker = setup.count_workers(session.strategy) > 1
         self._progress = reporting.ProgressReporter(
@@ -127,10 +168,10 @@ class Loop:
                 if (saves or stops) and self._chief:
                     self._save(validate=saves)
                 if stops:
-                    self._progress.write_line(
-                        f"stopped and saved at step {done} of {total}; resume the run to continue"
+                    raise KeyboardInterrupt(
+                        f"stopped and saved at step {done} of {total}; continue with: "
+                        f"{shlex.join(['fomm', 'train', '--run', str(self._folder), '--resume'])}"
                     )
-                    raise KeyboardInterrupt
 
     def _compile(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
         strategy, train = self._session.strategy, self._train
