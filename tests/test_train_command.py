@@ -73,7 +73,7 @@ def test_train_trains_and_resumes_through_the_script(tmp_path):
     puppets = [f"data.puppets.{key}" for key in ("identities=4", "test_identities=1", "clips=1", "frames=4")]
     done = call(SMALL, f"data.root={tmp_path / 'data'}", *puppets, "train.steps=2", "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and "step 2 of 2: perceptual " in done.stdout
+    assert done.stderr == "" and "step 2 of 2: loss " in done.stdout
     assert "of the source-copy baseline" in done.stdout
     assert "train.steps=2" in (tmp_path / "run" / "README.txt").read_text()
     done = call("--run", tmp_path / "run", "--resume")

@@ -17,7 +17,7 @@ from fomm_tf.checkpoint.restoring import (
     stored_parts,
     stored_shapes,
 )
-from fomm_tf.checkpoint.runs import NETWORKS, Adam, Run, build
+from fomm_tf.checkpoint.runs import NETWORKS, Adam, Run, add_training_parts, build
 from fomm_tf.checkpoint.saving import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Adam",
     "CheckpointManager",
     "Run",
+    "add_training_parts",
     "build",
     "describe",
     "initialize",

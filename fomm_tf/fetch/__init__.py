@@ -18,8 +18,7 @@ part of this project, and neither are models that others released.
 
 from fomm_tf.fetch.cache import cache_folder, fetch, is_offline
 from fomm_tf.fetch.catalog import NotInstalledError, bundled, installed, locate, released, table
-from fomm_tf.fetch.clients import UnavailableError
-from fomm_tf.fetch.sets import SETS, Assets, Package
+from fomm_tf.fetch.clients import SETS, Assets, Package, UnavailableError
 
 __all__ = [
     "SETS",

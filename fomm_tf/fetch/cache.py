@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from fomm_tf import errors, files
 from fomm_tf.fetch import clients
-from fomm_tf.fetch.sets import SETS, Package, base_name, list_names
+from fomm_tf.fetch.clients import SETS, Package, base_name, list_names
 
 
 def fetch(name: str, report: Callable[[str], object] = print) -> dict[str, pathlib.Path]:

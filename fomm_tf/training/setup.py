@@ -51,6 +51,35 @@ def plan_schedule(settings: config.TrainConfig, epoch: int) -> Schedule:
     return Schedule(total, epoch, tuple(sorted(decay_steps)))
 
 
+class LearningRates:
+    """Sets the learning rates of a run by its schedule.
+
+    Args:
+      run: with optimizers.
+      train: the initial learning rates.
+      schedule: their decay.
+
+    Attributes:
+      scale: multiplies all of them.
+    """
+
+    def __init__(self, run: checkpoint.Run, train: config.TrainConfig, schedule: Schedule) -> None:
+        self._run, self._train, self._schedule = run, train, schedule
+        self.scale, self._applied = 1.0, None
+
+    def initial(self, name: str) -> float:
+        """The initial learning rate of the optimizer `name`."""
+        return getattr(self._train, f"learning_rate_{name}")
+
+    def apply(self, step: int) -> None:
+        """Sets those of step `step`, counted from 0."""
+        factor = self._schedule.factor(step) * self.scale
+        if factor != self._applied:
+            self._applied = factor
+            for name, optimizer in self._run.optimizers.items():
+                optimizer.learning_rate.assign(self.initial(name) * factor)
+
+
 @dataclasses.dataclass(frozen=True)
 class Session:
     """A run that is ready for its first step.

@@ -77,7 +77,7 @@ def test_run_directory_holds_the_documented_files(plain):
     names = {path.name.split(".")[0] for path in folder.iterdir()}
     assert names == {
         *("README", "best", "checkpoint", "ckpt-3", "ckpt-6"),
-        *("config", "events", "history", "samples"),
+        *("config", "events", "history", "pictures"),
     }
     assert "python train.py small.yaml" in (folder / "README.txt").read_text()
     loaded = checkpoint.load(folder, training=True)
@@ -86,7 +86,10 @@ def test_run_directory_holds_the_documented_files(plain):
     # The learning rate after its decay at half of the steps.
     assert float(loaded.optimizers["generator"].learning_rate) == pytest.approx(2e-5)
     assert checkpoint.load(folder / "best").step in (3, 6)
-    assert any(line.startswith("step 6 of 6: perceptual ") for line in lines)
+    pictures = {path.name for path in (folder / "pictures").iterdir()}
+    assert pictures == {"0000001.png", "0000003.png", "0000006.png", "latest.png", "latest.gif"}
+    assert lines[0] == f"{folder}: see pictures/latest.png, and curves and videos with: tensorboard --logdir {folder}"
+    assert any(line.startswith("step 6 of 6: loss ") for line in lines)
 
 
 def test_sigterm_saves_and_ends_cleanly(write_config, make_config, one_replica, tmp_path):
