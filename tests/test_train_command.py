@@ -2,10 +2,11 @@
 
 import pathlib
 
+import numpy as np
 import processes
 import pytest
 
-from fomm_tf import checkpoint, cli, config
+from fomm_tf import checkpoint, cli, config, video
 from fomm_tf.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -28,6 +29,9 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
         (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run directory: it does not exist"),
         (["{small}", "--run", "{folder}"], "already exists; continue it with --resume"),
         (["{small}", "--sped"], "unrecognized arguments: --sped"),
+        (["{folder}", "--out", "{folder}/run"], "holds no clips; accepted layouts"),
+        (["{folder}", "--out", "{folder}/run", "--minutes", "0"], "--minutes must be above 0; got 0"),
+        (["{folder}", "--from-scratch", "--init-from", "x"], "--from-scratch cannot be combined with --init-from"),
     ],
 )
 def test_train_reports_a_mistake_in_one_line(arguments, message, tmp_path, capsys):
@@ -78,3 +82,41 @@ def test_train_trains_and_resumes_through_the_script(tmp_path):
     assert "train.steps=2" in (tmp_path / "run" / "README.txt").read_text()
     done = call("--run", tmp_path / "run", "--resume")
     assert done.returncode == 0 and checkpoint.read_count(tmp_path / "run", "step") == 2
+
+
+def draw_clip(path, phase, count=14):
+    """A square that moves on a plain wall."""
+    with video.write_video(path, 25) as writer:
+        for number in range(count):
+            frame = np.full([40, 48, 3], 40 + 20 * phase, np.uint8)
+            left = 4 + (2 * number + 5 * phase) % 24
+            frame[10 + phase : 26 + phase, left : left + 14] = (200, 60 * phase, 90)
+            writer.write(frame)
+
+
+@pytest.mark.slow
+def test_train_on_a_directory_of_videos_prepares_chooses_and_trains(tmp_path):
+    (tmp_path / "clips").mkdir()
+    for phase in range(3):
+        draw_clip(tmp_path / "clips" / f"{phase}.mp4", phase)
+    draw_clip(tmp_path / "clips" / "short.mp4", 0, count=1)
+    (tmp_path / "clips" / "broken.mp4").write_bytes(b"no video" * 100)
+    checkpoint.save(tmp_path / "start", checkpoint.build(config.load(SMALL)), "")
+    options = ["--out", "mine", "--init-from", "start", "--crop", "none", "train.steps=6", "train.test_frames=4"]
+    done = processes.run("-m", "fomm_tf", "train", "clips", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
+    assert "clips: 4 videos; frames of 32x32 and the weights of start to start from; clips of whole frames" in printed
+    assert "dropped 1 segments, 1 frames of short.mp4: 1 frames, fewer than 7; a lower --min-frames keeps it" in printed
+    assert "dropped the video of broken.mp4" in printed
+    assert "mine.yaml: the recipe, with 6 steps" in printed and "expect: " in printed
+    assert "mine: see pictures/latest.png" in printed and "step 6: L1 " in printed
+    recipe, run = config.load(tmp_path / "mine.yaml"), checkpoint.read_config(tmp_path / "mine")
+    assert config.differences(recipe, run).keys() == {"train.init_from"}
+    assert (recipe.train.test_steps, recipe.train.test_frames, recipe.data.root) == (1, 4, "mine-clips/train")
+    header = (tmp_path / "mine.yaml").read_text().splitlines()[:3]
+    assert header[0] == "# Chosen by: fomm train clips " + " ".join(options)
+    assert header[2] == "# To edit, and train with: fomm train mine.yaml --run mine-2 --init-from start"
+    assert (tmp_path / "mine" / "pictures" / "latest.png").exists()
+    again = processes.run("-m", "fomm_tf", "train", "clips", *options, cwd=tmp_path)
+    assert again.returncode == 2 and "mine.yaml already exists; train with it by fomm train mine.yaml" in again.stderr

@@ -166,6 +166,8 @@ class TrainConfig:
         1, 2, 4 ... minutes later; null for none of these.
       keep: number of checkpoints to keep, in addition to the best.
       test_frames: number of frames of the test clips that the validation reconstructs.
+      dry_run: only make a few steps, and report their time and memory and an estimate for the run; no run is written.
+      learning_rate_test: only raise the learning rates until the loss explodes, and suggest one; no run is written.
     """
 
     epochs: int = 100
@@ -197,6 +199,8 @@ class TrainConfig:
     picture_minutes: float | None = 10.0
     keep: int = 3
     test_frames: int = 200
+    dry_run: bool = False
+    learning_rate_test: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "log_steps", "checkpoint_steps", "keep", "test_frames"):

@@ -20,9 +20,8 @@ import yaml
 from fomm_tf import config as configs
 from fomm_tf import errors, ops
 from fomm_tf.models import blocks, execution
-from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
 from fomm_tf.models.generator import EncodedSource, Generator
-from fomm_tf.models.keypoint_detector import KeypointDetector
+from fomm_tf.models.motion_estimation import DenseMotion, DenseMotionNetwork, KeypointDetector
 from fomm_tf.ops.keypoints import Keypoints
 
 
@@ -80,8 +79,7 @@ class FirstOrderMotionModel(tf.keras.Model):
       generator: source and dense motion to a frame.
     """
 
-    # Keras deletes the attribute of this name at the end of a `fit` with BackupAndRestore, and reads it in the next one.
-    _training_state = None
+    _training_state = None  # Keras deletes that of the instance after a `fit` with BackupAndRestore, and reads it later
 
     def __init__(self, config: configs.ModelConfig, **kwargs) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -150,8 +148,7 @@ class FirstOrderMotionModel(tf.keras.Model):
         """Trains the compiled model.
 
         Args:
-          x: batches of {source, driving}, `[B, H, W, 3]` float in [0, 1] each, as of `fomm_tf.training_dataset`; B is
-            the compiled `batch_size`.
+          x: batches of {source, driving} as of `fomm_tf.training_dataset`, of the compiled `batch_size`.
           **options: those of `tf.keras.Model.fit`; `steps_per_epoch` is by default that of the dataset.
 
         Returns:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf import config, ops
-from fomm_tf.models import blocks, dense_motion, execution
+from fomm_tf.models import blocks, execution, motion_estimation
 from fomm_tf.ops import resample, warp
 from fomm_tf.ops.keypoints import Keypoints
 
@@ -70,7 +70,7 @@ class Generator(execution.Network):
             features = block(features, training=training)
         return features
 
-    def warp_features(self, features: tf.Tensor, motion: dense_motion.DenseMotion) -> tf.Tensor:
+    def warp_features(self, features: tf.Tensor, motion: motion_estimation.DenseMotion) -> tf.Tensor:
         """Warps features by the motion, and masks them where they are occluded (Eq. 8).
 
         Args:
@@ -123,7 +123,7 @@ class Generator(execution.Network):
         alpha = tf.sigmoid(outputs[..., 3:] + _ALPHA_BIAS)
         return alpha * tf.cast(warped_source, outputs.dtype) + (1.0 - alpha) * tf.sigmoid(outputs[..., :3])
 
-    def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
+    def call(self, source: tf.Tensor, motion: motion_estimation.DenseMotion, training: bool = False) -> tf.Tensor:
         """Warps the source by the motion: `encode`, `warp_features` and `warp_image`, `decode`."""
         features = self.warp_features(self.encode(source, training), motion)
         return self.decode(features, self.warp_image(source, motion.deformation), training)

@@ -100,6 +100,8 @@ class Trainer:
         self._schedule = setup.plan_schedule(self.train, steps_per_epoch or 1)
         self._rates = setup.LearningRates(self.run, self.train, self._schedule)
         self._rates.scale = scale
+        self._rates.apply(self.run.step)
+        self._expected = self._expected_rate(self.run.step)
 
     def make_train_function(self, count: tf.Variable) -> Callable[[Iterator], dict[str, tf.Tensor]]:
         """The function that makes one step, for `tf.keras.Model.make_train_function`.
@@ -113,7 +115,9 @@ class Trainer:
         def train_function(iterator: Iterator) -> dict[str, tf.Tensor]:
             step = before + int(count.numpy())
             if not own:
-                self._read_rates(step)
+                if step > before and self._rate() != self._expected:
+                    # BackupAndRestore has restored the learning rates of the last step too.
+                    self._expected = self._expected_rate(step - 1)
                 own.append(self._open(step))
             self._follow_callbacks(step)
             self._rates.apply(step)
@@ -153,16 +157,20 @@ class Trainer:
             return None
         return iter(self._strategy.experimental_distribute_dataset(reopen(step)))
 
-    def _read_rates(self, step: int) -> None:
-        """Expects the learning rate of the last step, which may have been made in another process."""
-        self._expected = self._rates.initial("generator") * self._schedule.factor(max(0, step - 1)) * self._rates.scale
+    def _rate(self) -> float:
+        return float(self.run.optimizers["generator"].learning_rate.numpy())
+
+    def _expected_rate(self, step: int) -> float:
+        """What `_rate` is after step `step`, unless a callback has changed it."""
+        rate = self._rates.initial("generator") * self._schedule.factor(step) * self._rates.scale
+        return float(tf.constant(rate, tf.float32))
 
     def _follow_callbacks(self, step: int) -> None:
         """Scales all learning rates by what a callback has done to that of `model.optimizer`, the generator's."""
-        rate = float(self.run.optimizers["generator"].learning_rate.numpy())
+        rate = self._rate()
         if self._expected > 0 and not math.isclose(rate, self._expected, rel_tol=1e-6):
             self._rates.scale *= rate / self._expected
-        self._expected = self._rates.initial("generator") * self._schedule.factor(step) * self._rates.scale
+        self._expected = self._expected_rate(step)
 
     def _update(self, losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The means of the epoch up to this step."""

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, files
-from fomm_tf.data import pairs
-from fomm_tf.training import reporting, samples, setup
+from fomm_tf.training import planning, reporting, samples, setup
 from fomm_tf.training import step as steps
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Steps after which failures are named; earlier in short runs.
+_FIRST_CHECK = 1000
 
 
 def run(
@@ -54,6 +55,9 @@ def run(
     chief = setup.is_chief(strategy)
     report_once = report if chief else lambda line: None
     changes: dict[str, tuple[object, object]] = {}
+    probe = None
+    if settings is not None and (settings.train.dry_run or settings.train.learning_rate_test):
+        probe = planning.dry_run if settings.train.dry_run else planning.try_learning_rates
     if resume:
         stored = checkpoint.read_config(folder)
         settings = setup.reconcile(stored, settings, folder)
@@ -63,9 +67,10 @@ def run(
         if end := setup.describe_end(settings.train, folder):
             report_once(end)
             return
-    elif chief:
+    elif chief and not probe:
         checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
-    report_once(f"{folder}: see pictures/latest.png, and curves and videos with: tensorboard --logdir {folder}")
+    if not probe:
+        report_once(f"{folder}: see pictures/latest.png, and curves and videos with: tensorboard --logdir {folder}")
     has_checkpoint = resume and (folder / "checkpoint").is_file()
     if resume and not has_checkpoint:
         report_once(f"{folder} has no checkpoint yet: starting at step 0")
@@ -77,15 +82,15 @@ def run(
     if init_from is not None:
         train = dataclasses.replace(session.settings.train, init_from=str(init_from.resolve()))
         session = dataclasses.replace(session, settings=dataclasses.replace(session.settings, train=train))
+    if probe:
+        probe(session, report_once)
+        return
     if has_checkpoint:
         report_once(f"resuming {folder} at step {session.run.step} of {session.schedule.total}")
         _report_factor(stored, session, report_once)
     if chief:
         folder.mkdir(parents=True, exist_ok=True)
         _write_provenance(folder, session, command, init_from if not resume else None, changes)
-    report_once(
-        f"curves and pictures: tensorboard --logdir {folder}; newest picture: {folder / 'pictures' / 'latest.png'}"
-    )
     Loop(session, folder, report).run()
 
 
@@ -154,7 +159,7 @@ class Loop:
           KeyboardInterrupt: after a signal, once the run is saved.
         """
         session, train, total = self._session, self._train, self._session.schedule.total
-        batches = self._open_batches()
+        batches = session.open_batches()
         train_step = steps.compile_step(self._run, session.objective, train, session.strategy)
         rates = setup.LearningRates(self._run, train, session.schedule)
         minutely = reporting.Cadence(None, 1.0)
@@ -187,15 +192,6 @@ class Loop:
                         f"stopped and saved at step {done} of {total}; continue with: "
                         f"{shlex.join(['fomm', 'train', '--run', str(self._folder), '--resume'])}"
                     )
-
-    def _open_batches(self) -> Iterator[dict[str, tf.Tensor]]:
-        session, train = self._session, self._train
-
-        def make_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            source = session.train, session.settings.data, train.batch_size, train.seed
-            return pairs.make_dataset(*source, self._run.step, context)
-
-        return iter(session.strategy.distribute_datasets_from_function(make_dataset))
 
     def _agree_to_stop(self, requested: bool, logs: bool) -> bool:
         """Whether to stop: several processes must stop at the same step, or the others would wait forever."""
@@ -239,6 +235,13 @@ class Loop:
             self._tensorboard.log_image(self._run.step, self._samples.draw(), keep)
             if keep and self._run.step > 1:
                 self._tensorboard.log_video(self._run.step, self._samples.animate())
+        # Keypoints of a randomly initialized model are all near the center.
+        if self._run.step >= min(_FIRST_CHECK, self._session.schedule.total // 4):
+            for failure in self._samples.failures:
+                self._progress.write_line(
+                    f"warning: step {self._run.step}: {failure}; see pictures/latest.png, and Failures in "
+                    "docs/training.md"
+                )
 
 
 @contextlib.contextmanager

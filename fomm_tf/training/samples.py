@@ -14,6 +14,8 @@ from fomm_tf.data import frames, pairs
 _BATCH_SIZE = 8
 _GRID_ROWS = 4
 _ANIMATION_FRAMES = 24
+# Bounds of `find_failures`, in fractions of the frame's side (keypoints, whose range is 2) and of the baseline.
+_MIN_SPREAD, _MIN_MOTION, _MIN_OCCLUSION, _MIN_DIFFERENCE, _MIN_CONTRAST = 0.01, 0.001, 0.02, 0.05, 0.1
 
 
 class Score(NamedTuple):
@@ -63,9 +65,13 @@ class SampleGrid:
     Args:
       model: the model that trains.
       index: the clips.
+
+    Attributes:
+      failures: of the last picture, from `find_failures`.
     """
 
     def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index) -> None:
+        self.failures: list[str] = []
         clips = [index.clips[number] for number in pairs.spread(0, len(index) - 1, min(_GRID_ROWS, len(index)))]
         self._first = clips[0]
         self._sources = np.stack([clip.frame(0) for clip in clips])
@@ -99,6 +105,13 @@ class SampleGrid:
           `[H, W, 3]` uint8.
         """
         source_keypoints, driving_keypoints, rendering = self._reconstruct(self._sources, self._drivings)
+        self.failures = find_failures(
+            self._sources / 255.0,
+            self._drivings / 255.0,
+            np.concatenate([source_keypoints.value, driving_keypoints.value]),
+            rendering.prediction.numpy(),
+            None if rendering.occlusion is None else rendering.occlusion.numpy(),
+        )
         rows = []
         for i, (source, driving) in enumerate(zip(self._sources, self._drivings, strict=True)):
             panels = visualize.panels(
@@ -112,6 +125,44 @@ class SampleGrid:
             )
             rows.append(visualize.row(panels, _as_uint8(rendering.prediction[i])))
         return np.concatenate(rows)
+
+
+def find_failures(
+    sources: np.ndarray,
+    drivings: np.ndarray,
+    keypoints: np.ndarray,
+    predictions: np.ndarray,
+    occlusion: np.ndarray | None,
+) -> list[str]:
+    """Names what betrays that a training has failed, in a few reconstructions.
+
+    Args:
+      sources: `[N, H, W, 3]` in [0, 1].
+      drivings: `[N, H, W, 3]`, other frames of the same clips.
+      keypoints: `[M, K, 2]`, of any frames.
+      predictions: `[N, H, W, 3]`, of the driving frames.
+      occlusion: `[N, h, w, 1]`, or None if the model has none.
+
+    Returns:
+      A sentence for each failure.
+    """
+    failures = []
+    spread, motion = keypoints.std(axis=1).mean() / 2, keypoints.std(axis=0).mean() / 2
+    if spread < _MIN_SPREAD:
+        failures.append(
+            f"the keypoints have collapsed: they spread over {spread:.4f} of the frame's side, less than {_MIN_SPREAD}"
+        )
+    elif motion < _MIN_MOTION:
+        failures.append(f"the keypoints do not move: between frames, by {motion:.5f} of the frame's side")
+    if occlusion is not None and occlusion.max() < _MIN_OCCLUSION:
+        failures.append(f"the occlusion map is 0: at most {occlusion.max():.3f}, so that nothing of the source is used")
+    changes = np.abs(predictions - sources).mean(), np.abs(drivings - sources).mean()
+    if changes[0] < _MIN_DIFFERENCE * changes[1]:
+        failures.append("the result is the source: the driving frames do not change it")
+    contrasts = [images.std(axis=(1, 2)).mean() for images in (predictions, drivings)]
+    if contrasts[0] < _MIN_CONTRAST * contrasts[1]:
+        failures.append(f"the result is of one color: its contrast is {contrasts[0] / contrasts[1]:.3f} of the frames'")
+    return failures
 
 
 def _as_uint8(image: tf.Tensor) -> np.ndarray:

@@ -6,7 +6,7 @@ import bisect
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -101,6 +101,16 @@ class Session:
     schedule: Schedule
     train: frames.Index
     test: frames.Index | None
+
+    def open_batches(self) -> Iterator[dict[str, tf.Tensor]]:
+        """The training pairs from the run's next step on, distributed to the devices."""
+        settings = self.settings
+        source = self.train, settings.data, settings.train.batch_size, settings.train.seed
+
+        def make_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return pairs.make_dataset(*source, self.run.step, context)
+
+        return iter(self.strategy.distribute_datasets_from_function(make_dataset))
 
 
 def prepare(

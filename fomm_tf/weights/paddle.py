@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fomm_tf.weights import leftovers, unpickling
-from fomm_tf.weights.leftovers import Name, require
+from fomm_tf.weights import foreign, unpickling
+from fomm_tf.weights.foreign import Name, require
 
 # The beginning of a pickle of a dictionary, with protocols 2, 3 and 4.
 SIGNATURES = (b"\x80\x02}", b"\x80\x03}", b"\x80\x04\x95")
@@ -72,7 +72,7 @@ class _Unpickler(unpickling.Unpickler):
     def _set_array(self, array: np.ndarray, state: Any) -> None:
         require(type(state) is tuple and len(state) == 5, "an array of an unknown form")
         _, shape, scalar, is_fortran, data = state
-        known = type(scalar) is leftovers.ScalarType and scalar.dtype is not None and type(data) is bytes
+        known = type(scalar) is foreign.ScalarType and scalar.dtype is not None and type(data) is bytes
         require(known and type(is_fortran) is bool, "an array that does not consist of numbers")
         fits = type(shape) is tuple and len(shape) <= 8 and all(map(unpickling.is_size, shape))
         require(fits and array.size == 0, "an array's shape is not of natural numbers")
