@@ -16,7 +16,7 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "CONFIG is missing: give a recipe, or --run and --resume"),
+        ([], "CONFIG|CLIPS is missing: give a recipe or a directory of videos, or --run and --resume"),
         (
             ["{small}", "--resume", "--init-from", "runs/x"],
             "--resume cannot be combined with --init-from",
@@ -29,7 +29,6 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
         (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run directory: it does not exist"),
         (["{small}", "--run", "{folder}"], "already exists; continue it with --resume"),
         (["{small}", "--sped"], "unrecognized arguments: --sped"),
-        (["{folder}", "--out", "{folder}/run"], "holds no clips; accepted layouts"),
         (["{folder}", "--out", "{folder}/run", "--minutes", "0"], "--minutes must be above 0; got 0"),
         (["{folder}", "--from-scratch", "--init-from", "x"], "--from-scratch cannot be combined with --init-from"),
     ],
@@ -41,6 +40,16 @@ def test_train_reports_a_mistake_in_one_line(arguments, message, tmp_path, capsy
     complaint = capsys.readouterr().err
     assert complaint.startswith("fomm: ") and complaint.count("\n") == 1 and message in complaint
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_train_rejects_a_directory_that_is_no_directory_of_videos(tmp_path, capsys):
+    (tmp_path / "videos").mkdir()
+    assert cli.main(["train", str(tmp_path / "videos"), "--out", str(tmp_path / "run")]) == 2
+    assert "holds no clips; accepted layouts" in capsys.readouterr().err
+    (tmp_path / "videos" / "config.yaml").write_text("data: {}")
+    assert cli.main(["train", str(tmp_path / "videos"), "--out", str(tmp_path / "run")]) == 2
+    assert f"is a run directory; resume it with --run {tmp_path / 'videos'} --resume" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"videos"}
 
 
 def test_train_help_shows_examples(capsys):

@@ -47,7 +47,7 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
     text = "start from random weights (default: from those of --init-from, else of the bundled model)"
     group("--from-scratch", action="store_true", help=text)
     group("--minutes", type=float, default=30.0, help="how long to train (default: 30)")
-    text = "what to cut out of the videos: face, body or none (default: face if the detector is available)"
+    text = "what to cut out of the videos: face, body or none (default: face if most of them show one)"
     group("--crop", choices=("face", "body", prepare_settings.WHOLE), help=text)
 
 
@@ -56,7 +56,10 @@ def _train(arguments: argparse.Namespace) -> None:
     if name is not None and "=" in name and not pathlib.Path(name).exists():
         name, overrides = None, [name, *overrides]
     if name is None and not (arguments.resume and folder):
-        raise errors.UserError("`config` is missing: give a recipe, or `folder` and `resume`; see fomm train --help.")
+        raise errors.UserError(
+            "`config` is missing: give a recipe or a directory of videos, or `folder` and `resume`; see fomm train "
+            "--help."
+        )
     if arguments.resume and arguments.init_from:
         raise errors.UserError("`resume` cannot be combined with `init_from`: it continues with the run's own weights.")
     path = None if name is None else config.recipes().get(name, name)
@@ -116,14 +119,15 @@ def _train_on_videos(
     from fomm_tf.training import loop, planning
 
     checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
-    facts = pipeline.survey([videos], clips)
+    facts = pipeline.survey([videos], clips, find_faces=arguments.crop is None and _fetch_face_detector())
     if not facts:
         raise errors.UserError(f"{videos} holds no readable video.")
+    has_faces = 2 * sum(fact.has_face for fact in facts) > len(facts)
+    crop = arguments.crop or ("face" if has_faces else prepare_settings.WHOLE)
     init_from = None if arguments.from_scratch else _locate(arguments.init_from) or checkpoint.BUNDLED
     plan = planning.choose_plan(
         min(fact.side for fact in facts), init_from, bool(tf.config.list_physical_devices("GPU"))
     )
-    crop = arguments.crop or _choose_crop()
     chosen = prepare_settings.fit_videos(facts, plan.settings.model.frame_size, crop)
     print(f"{videos}: {len(facts)} videos; {plan.reason}; {_CROPS[crop]} of at least {chosen.min_frames} frames")
     print(pipeline.prepare([videos], clips, chosen))
@@ -140,14 +144,14 @@ def _train_on_videos(
     loop.run(settings, folder, init_from=init_from, command=arguments.command_line)
 
 
-def _choose_crop() -> str:
-    """`face` if its detector is in the cache or can be downloaded, else whole frames."""
+def _fetch_face_detector() -> bool:
+    """Downloads the face detector, if it is not in the cache, and returns whether that is possible."""
     try:
         fetch.fetch("detectors", report=print)
     except fetch.UnavailableError as error:
         print(f"whole frames are used, since the face detector cannot be downloaded: {error}")
-        return prepare_settings.WHOLE
-    return "face"
+        return False
+    return True
 
 
 TRAIN = console.Command(

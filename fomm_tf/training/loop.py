@@ -21,8 +21,8 @@ from fomm_tf.training import planning, reporting, samples, setup
 from fomm_tf.training import step as steps
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Steps after which failures are named; earlier in short runs.
-_FIRST_CHECK = 1000
+# Steps after which failures are named, in long runs and in the shortest.
+_FIRST_CHECK, _EARLIEST_CHECK = 1000, 100
 
 
 def run(
@@ -236,7 +236,7 @@ class Loop:
             if keep and self._run.step > 1:
                 self._tensorboard.log_video(self._run.step, self._samples.animate())
         # Keypoints of a randomly initialized model are all near the center.
-        if self._run.step >= min(_FIRST_CHECK, self._session.schedule.total // 4):
+        if self._run.step >= max(_EARLIEST_CHECK, min(_FIRST_CHECK, self._session.schedule.total // 4)):
             for failure in self._samples.failures:
                 self._progress.write_line(
                     f"warning: step {self._run.step}: {failure}; see pictures/latest.png, and Failures in "

@@ -56,7 +56,7 @@ def choose_plan(side: int, init_from: pathlib.Path | None, has_gpu: bool) -> Pla
         settings = checkpoint.read_config(init_from)
         height, width = settings.model.frame_size
         return Plan(
-            settings, init_from, f"frames of {width}x{height}, as of {init_from.name}, whose weights it starts from"
+            settings, init_from, f"frames of {width}x{height} and the weights of {init_from.name} to start from"
         )
     name = "face-128" if has_gpu and side >= 96 else "face-64"
     why = "a GPU" if has_gpu else "no GPU"

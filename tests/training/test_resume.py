@@ -5,13 +5,18 @@ import types
 
 import pytest
 import tensorflow as tf
+import yaml
 
 from fomm_tf import checkpoint, cli, config
 from fomm_tf.training import loop, setup
 
 SMALL = pathlib.Path(__file__).parent / "small.yaml"
-# As the first release wrote it: without comments, and without keys that are newer.
 OLD_KEYS = {"train.steps": 6, "train.batch_size": 4, "train.feature_scales": [1.0, 2.0, 3.0, 4.0, 5.0]}
+# A config.yaml of before has no comments and none of these keys.
+NEW_KEYS = {
+    *("clip_norm", "checkpoint_minutes", "test_steps", "test_minutes", "picture_steps", "picture_minutes"),
+    *("dry_run", "learning_rate_test"),
+}
 
 
 def write_counts(folder, step, epoch=0):
@@ -29,7 +34,10 @@ def folder(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     settings = config.override(config.load(SMALL), [f"{key}={value}" for key, value in OLD_KEYS.items()])
-    (folder / "config.yaml").write_text(config.dump(settings))
+    tree = yaml.safe_load(config.dump(settings))
+    assert tree["train"].keys() >= NEW_KEYS
+    tree["train"] = {key: value for key, value in tree["train"].items() if key not in NEW_KEYS}
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
     (folder / "README.txt").write_text("Trained by: fomm train small.yaml\n")
     write_counts(folder, 3)
     return folder
@@ -159,8 +167,11 @@ def test_start_records_where_the_weights_are_from(trained, tmp_path):
         ("--run RUN --resume absent.yaml", "Cannot read the config absent.yaml"),
         ("--run RUN --resume --init-from RUN", "--resume cannot be combined with --init-from"),
         ("--run RUN/absent --resume train.steps=9", "is not a run directory: it does not exist"),
-        ("--resume train.batch_size=8", "CONFIG is missing: give a recipe, or --run and --resume"),
-        ("train.batch_size=8 --run RUN", "CONFIG is missing"),
+        (
+            "--resume train.batch_size=8",
+            "CONFIG|CLIPS is missing: give a recipe or a directory of videos, or --run and --resume",
+        ),
+        ("train.batch_size=8 --run RUN", "CONFIG|CLIPS is missing"),
     ],
 )
 def test_resume_reports_a_mistake_in_one_line(words, message, folder, trained, capsys):

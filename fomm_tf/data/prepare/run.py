@@ -71,17 +71,18 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
     return _summarize(out, videos, rows, settings)
 
 
-def survey(paths: Sequence[str | Path], out: str | Path) -> list[Facts]:
-    """What is known of the videos below `paths` without reading them; unreadable ones are left out.
+def survey(paths: Sequence[str | Path], out: str | Path, find_faces: bool) -> list[Facts]:
+    """What is known of the videos below `paths` without reading them whole; unreadable ones are left out.
 
     Raises:
-      UserError: as `find_sources`.
+      UserError: as `find_sources`; or if the face detector cannot be loaded.
     """
-    facts = []
+    facts, detect = [], detectors.load_boxes("face") if find_faces else None
     for source in find_sources(map(Path, paths), Settings(), Path(out)):
         with contextlib.suppress(errors.UnreadableError):
             opened = video.open_video(source.path)
-            facts.append(Facts(source.identity, opened.frame_count, min(opened.size)))
+            has_face = detect is not None and len(detect([next(iter(opened))])[0].box) > 0
+            facts.append(Facts(source.identity, opened.frame_count, min(opened.size), has_face))
     return facts
 
 

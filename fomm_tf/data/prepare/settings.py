@@ -154,17 +154,19 @@ def fit_recipe(frame_size: tuple[int, int]) -> dict[str, object]:
 
 
 class Facts(typing.NamedTuple):
-    """What is known of a video before it is read.
+    """What is known of a video from its header and first frame.
 
     Attributes:
       identity: the person or object in it.
       frames: number of frames; None if its header does not tell.
       side: the shorter side of its frames.
+      has_face: whether a face was found in its first frame.
     """
 
     identity: str
     frames: int | None
     side: int
+    has_face: bool = False
 
 
 def fit_videos(videos: typing.Sequence[Facts], frame_size: tuple[int, int], crop: str) -> Settings:
