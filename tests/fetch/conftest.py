@@ -8,6 +8,7 @@ import time
 import urllib.parse
 
 import pytest
+from package_sandbox import Sandbox
 
 DRIVE_PAGE = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
 <p>Google Drive can't scan this file for viruses.</p><form id="download-form" action="/confirmed" method="get">
@@ -117,3 +118,8 @@ def server(monkeypatch):
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch):
+    return Sandbox(tmp_path, monkeypatch)

@@ -19,7 +19,7 @@ import torch_files
 
 from fomm_tf import errors, weights
 
-DATA = pathlib.Path(__file__).parent / "parity" / "data"
+DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 TINY = DATA / "tiny-checkpoint.pth.tar"
 
 
