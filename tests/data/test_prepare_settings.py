@@ -1,8 +1,10 @@
 """Settings of `fomm prepare` that fit a model, or a few videos."""
 
+import numpy as np
 import pytest
 
-from fomm_tf.data.prepare import settings
+from fomm_tf import detectors, video
+from fomm_tf.data.prepare import run, settings
 
 
 def test_fit_recipe_takes_size_and_length_of_the_model():
@@ -29,3 +31,20 @@ def test_fit_videos_keeps_short_clips_and_splits_few_videos(videos, expected):
 def test_fit_videos_enlarges_whole_frames_of_small_videos():
     facts = [settings.Facts("a", 100, 48), settings.Facts("b", 100, 480)]
     assert settings.fit_videos(facts, (128, 128), "none").min_crop_side == 48
+
+
+def test_survey_reads_headers_and_looks_for_faces_in_first_frames(tmp_path, monkeypatch):
+    for name, value in (("face", 255), ("none", 0)):
+        with video.write_video(tmp_path / f"{name}.mp4", 25) as writer:
+            for _ in range(5):
+                writer.write(np.full([40, 48, 3], value, np.uint8))
+    (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
+
+    def detect(frames):
+        boxes = np.zeros([int(frames[0].mean() > 128), 4])
+        return [detectors.Boxes(np.ones(len(boxes)), boxes, None)]
+
+    monkeypatch.setattr(detectors, "load_boxes", lambda name: detect)
+    facts = run.survey([tmp_path], tmp_path / "out", find_faces=True)
+    assert facts == [settings.Facts("face", 5, 40, True), settings.Facts("none", 5, 40, False)]
+    assert not any(fact.has_face for fact in run.survey([tmp_path], tmp_path / "out", find_faces=False))

@@ -195,6 +195,19 @@ def test_fit_continues_the_sequence_of_batches(fitted, compiled, dataset):
     assert_same(state_of(model._trainer.run), fitted.state)
 
 
+def test_fit_on_two_replicas_has_the_losses_of_one(fitted, compiled, settings, dataset, two_replicas):
+    weights = [variable.numpy() for part in compiled()._trainer.run.parts().values() for variable in part.variables]
+    with two_replicas.scope():
+        model = fomm_tf.FirstOrderMotionModel(settings.model)
+        model.compile(settings)
+    variables = [variable for part in model._trainer.run.parts().values() for variable in part.variables]
+    for variable, value in zip(variables, weights, strict=True):
+        variable.assign(value)
+    history = model.fit(dataset, epochs=1, steps_per_epoch=1, verbose=0).history
+    for name, value in fitted.lines[0][1].items():
+        assert history[name] == [pytest.approx(value, rel=1e-4)], name
+
+
 def test_summary_lists_the_networks(settings, capsys):
     model = fomm_tf.FirstOrderMotionModel(settings.model)
     model.summary()
