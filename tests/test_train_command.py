@@ -116,8 +116,8 @@ def test_train_on_a_directory_of_videos_prepares_chooses_and_trains(tmp_path):
     assert done.returncode == 0, done.stderr
     printed = done.stdout
     assert "clips: 4 videos; frames of 32x32 and the weights of start to start from; clips of whole frames" in printed
-    assert "dropped 1 segments, 1 frames of short.mp4: 1 frames, fewer than 7; a lower --min-frames keeps it" in printed
-    assert "dropped the video of broken.mp4" in printed
+    assert "dropped 1 segment, 1 frames, of short.mp4: 1 frames, fewer than 7; a lower --min-frames keeps it" in printed
+    assert "dropped broken.mp4: " in printed
     assert "mine.yaml: the recipe, with 6 steps" in printed and "expect: " in printed
     assert "mine: see pictures/latest.png" in printed and "step 6: L1 " in printed
     recipe, run = config.load(tmp_path / "mine.yaml"), checkpoint.read_config(tmp_path / "mine")

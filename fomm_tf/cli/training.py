@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import re
 import typing
 from collections.abc import Sequence
 
@@ -132,7 +133,7 @@ def _train_on_videos(
     print(f"{videos}: {len(facts)} videos; {plan.reason}; {_CROPS[crop]} of at least {chosen.min_frames} frames")
     print(pipeline.prepare([videos], clips, chosen))
     for line in pipeline.describe_dropped(clips):
-        print(line)
+        print(_name_options(line))
     # Videos in directories of these names are split already; others are split by training, which tests at least one.
     root = clips if any((clips / "test").glob("*")) else clips / "train"
     settings = planning.plan_training(plan, root, arguments.minutes, overrides, print)
@@ -142,6 +143,11 @@ def _train_on_videos(
     print(f"{recipe}: the recipe, with {settings.train.steps} steps; a first picture comes after the first one")
     print("expect: shares below 1.0 of the source-copy baseline mean that the model beats copying the source")
     loop.run(settings, folder, init_from=init_from, command=arguments.command_line)
+
+
+def _name_options(line: str) -> str:
+    """Replaces parameters in backquotes by the options of `fomm prepare`."""
+    return re.sub(r"`(\w+)`", lambda match: f"--{match[1].replace('_', '-')}", line)
 
 
 def _fetch_face_detector() -> bool:
@@ -239,7 +245,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
     for line in pipeline.describe_dropped(arguments.out):
-        print(line)
+        print(_name_options(line))
 
 
 PREPARE = console.Command(

@@ -96,8 +96,9 @@ def describe_dropped(out: str | Path) -> Iterator[str]:
     for reason, group in sorted(groups.items(), key=lambda item: -len(item[1])):
         frames, first = sum(row.frames for row in group), Path(group[0].video).name
         cure = next((cure for word, cure in _CURES.items() if word in reason), "")
-        count = f"{len(group)} segments, {frames} frames" if frames else "the video"
-        yield f"dropped {count} of {first}{' and others' if len(group) > 1 else ''}: {group[0].reason}{cure}"
+        of = f"{first}{' and others' if len(group) > 1 else ''}"
+        subject = f"{len(group)} segment{'s' * (len(group) > 1)}, {frames} frames, of {of}" if frames else of
+        yield f"dropped {subject}: {group[0].reason}{cure}"
 
 
 def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[clips.Source]:
