@@ -40,6 +40,7 @@ def equalize_decoder(generator: models.Generator, features: tf.Tensor) -> None:
       generator: built and restored, normalizations folded; not to be trained or saved afterwards.
       features: `[N, h, w, C]` warped features to measure the ranges on.
     """
+    *skips, features = generator.unpack(features)
     scale = tf.ones(features.shape[-1])
     for index, block in enumerate(generator.bottleneck):
         hidden = tf.nn.relu(block.conv1(tf.nn.relu(block.norm1(features))))
@@ -53,6 +54,8 @@ def equalize_decoder(generator: models.Generator, features: tf.Tensor) -> None:
     for block in generator.up_blocks:
         features = block(features)
         scales.append(_channel_scale(features))
+        if skips:
+            features = tf.concat([features, skips.pop()], axis=-1)
     _unscale_inputs(convolutions[0], scale)
     for writer, reader, scale in zip(convolutions[:-1], convolutions[1:], scales, strict=True):
         _equalize(writer, reader, scale)
@@ -73,5 +76,6 @@ def _scale_outputs(convolution: blocks.Convolution, scale: tf.Tensor) -> None:
 
 
 def _unscale_inputs(convolution: blocks.Convolution, scale: tf.Tensor) -> None:
-    """Compensates for `_scale_outputs` of the preceding layer."""
-    convolution.kernel.assign(convolution.kernel / scale[:, tf.newaxis])
+    """Compensates for `_scale_outputs` of the preceding layer, whose channels come before those of a warped skip."""
+    skipped = tf.ones(convolution.kernel.shape[2] - scale.shape[0])
+    convolution.kernel.assign(convolution.kernel / tf.concat([scale, skipped], axis=0)[:, tf.newaxis])

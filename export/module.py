@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from fomm_tf import checkpoint, models
+from fomm_tf import checkpoint, models, structures
 from fomm_tf.export import checks, images
-from fomm_tf.ops import keypoints as keypoint_ops
 from fomm_tf.ops import motion
 
 Tensors = checks.Tensors
@@ -125,7 +124,7 @@ class Module:
 
     def _render_example(self, inputs: Tensors) -> Tensors:
         each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
-        source = models.EncodedSource(
+        source = structures.EncodedSource(
             each["image"], each["features"], keypoints_of(each, "source_"), each["source_lowres"]
         )
         rendering = self.model.render(source, keypoints_of(inputs), details=True)
@@ -157,19 +156,19 @@ class Module:
 
 
 def switched_transfer(
-    source: keypoint_ops.Keypoints,
-    driving: keypoint_ops.Keypoints,
-    initial: keypoint_ops.Keypoints,
+    source: structures.Keypoints,
+    driving: structures.Keypoints,
+    initial: structures.Keypoints,
     relative: tf.Tensor,
     adapt_scale: tf.Tensor,
     relative_jacobian: bool,
-) -> keypoint_ops.Keypoints:
+) -> structures.Keypoints:
     """`fomm_tf.ops.motion.transfer` with `relative` and `adapt_scale` as bool tensors, `[]` or `[1]`."""
     plain, scaled = (
         motion.transfer(source, driving, initial, "relative", relative_jacobian, adapt_scale=adapt)
         for adapt in (False, True)
     )
-    moved = keypoint_ops.Keypoints(tf.where(adapt_scale, scaled.value, plain.value), plain.jacobian)
+    moved = structures.Keypoints(tf.where(adapt_scale, scaled.value, plain.value), plain.jacobian)
     chosen = {name: tf.where(relative, tensor, named(driving)[name]) for name, tensor in named(moved).items()}
     return keypoints_of(chosen)
 
@@ -211,16 +210,16 @@ def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtype
     return tf.map_fn(function, inputs, fn_output_signature=dtypes, parallel_iterations=1)
 
 
-def named(keypoints: keypoint_ops.Keypoints, prefix: str = "") -> Tensors:
+def named(keypoints: structures.Keypoints, prefix: str = "") -> Tensors:
     """Keypoints under the names of a signature; without Jacobians if there are none."""
     return {prefix + name: part for name, part in keypoints._asdict().items() if part is not None}
 
 
-def keypoints_of(inputs: Tensors, prefix: str = "") -> keypoint_ops.Keypoints:
+def keypoints_of(inputs: Tensors, prefix: str = "") -> structures.Keypoints:
     """The inverse of `named`."""
-    return keypoint_ops.Keypoints(inputs[f"{prefix}value"], inputs.get(f"{prefix}jacobian"))
+    return structures.Keypoints(inputs[f"{prefix}value"], inputs.get(f"{prefix}jacobian"))
 
 
-def _with_batch_axis(keypoints: keypoint_ops.Keypoints) -> keypoint_ops.Keypoints:
+def _with_batch_axis(keypoints: structures.Keypoints) -> structures.Keypoints:
     """Keypoints of one frame with a batch axis of 1."""
-    return keypoint_ops.Keypoints(*(None if part is None else part[tf.newaxis] for part in keypoints))
+    return structures.Keypoints(*(None if part is None else part[tf.newaxis] for part in keypoints))

@@ -31,6 +31,7 @@ def write(
     variants: Sequence[str] = VARIANTS,
     grid_sample: bool = True,
     check: Callable[[pathlib.Path, stages.Stages], None] | None = None,
+    whole: bool = True,
 ) -> pathlib.Path:
     """Writes a run's model, for any number of driving frames per call.
 
@@ -41,6 +42,7 @@ def write(
       grid_sample: export a warp as one GridSample node; else as gathers, for runtimes without GridSample.
       check: called with the temporary directory of the files and the float32 stages of the Keras networks, before the
         directory is renamed to `output`.
+      whole: write the whole animation as one file too.
 
     Returns:
       `output`.
@@ -49,12 +51,12 @@ def write(
       errors.UserError: if the run cannot be read or `output` cannot be written.
     """
     loaded = loading.load(folder)
-    exact = _build_stages(loaded[0])
+    exact = _build_stages(loaded[0], whole)
     with checkpoint.new_folder(output) as work:
         for variant in variants:
             run, metadata = loaded if variant == "float32" else loading.load(folder, variant)
             with warp.use_resampler_op() if grid_sample else contextlib.nullcontext():
-                built = _build_stages(run)
+                built = _build_stages(run, whole)
             for stage in tqdm.tqdm(built.functions, unit="file", desc=variant, disable=None):
                 model = convert(built.functions[stage])
                 model.producer_name, model.doc_string = "fomm-tf", f"{stage} of a First Order Motion Model"
@@ -64,7 +66,7 @@ def write(
                 del model
                 gc.collect()  # tf2onnx leaves many copies of the weights to the garbage collector
         quantization = {variant: dict.fromkeys(exact.functions, variant) for variant in variants}
-        pipeline.write(work, exact, folder, quantization, SUFFIX)
+        pipeline.write(work, exact, loaded[1], quantization, SUFFIX)
         if check is not None:
             check(work, exact)
     return pathlib.Path(output)
@@ -99,8 +101,8 @@ class _Traced:
         return self._function
 
 
-def _build_stages(run: checkpoint.Run) -> stages.Stages:
-    return stages.Stages(run.config, run.model, batch=None, whole=True)
+def _build_stages(run: checkpoint.Run, whole: bool) -> stages.Stages:
+    return stages.Stages(run.config, run.model, batch=None, whole=whole)
 
 
 def _model_properties(metadata: dict[str, object]) -> dict[str, str]:

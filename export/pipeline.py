@@ -19,18 +19,23 @@ Quantization = Mapping[str, Mapping[str, str]]
 
 
 def write(
-    folder: pathlib.Path, built: stages.Stages, run: str | pathlib.Path, quantization: Quantization, suffix: str
+    folder: pathlib.Path,
+    built: stages.Stages,
+    metadata: Mapping[str, object],
+    quantization: Quantization,
+    suffix: str,
 ) -> None:
     """Writes `pipeline.json` and `runner.py` beside the exported files.
 
     Args:
       folder: of the files.
       built: the stages that the files were converted from.
-      run: the run directory that the stages were loaded from.
+      metadata: of the run, from `loading.load`.
       quantization: variant -> stage -> kind.
       suffix: of the files, `.tflite` or `.onnx`.
     """
-    description = describe(built, pathlib.Path(run).resolve().name, quantization, suffix)
+    description = describe(built, metadata["name"], quantization, suffix)
+    description |= {name: metadata[name] for name in ("step", "weights_sha256", "config")}
     (folder / NAME).write_text(json.dumps(description, indent=2) + "\n")
     shutil.copyfile(runner.__file__, folder / "runner.py")
 

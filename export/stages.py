@@ -24,7 +24,6 @@ from fomm_tf import config, models, ops
 from fomm_tf.export.module import Tensors, concrete, keypoints_of, specs, switched_transfer
 from fomm_tf.models import blocks
 from fomm_tf.models.motion_estimation import DenseMotion
-from fomm_tf.ops import grid
 
 NAMES = ("source_encoder", "detector", "motion", "warp", "renderer")
 CONVOLUTIONS = ("source_encoder", "detector", "renderer")
@@ -91,7 +90,7 @@ class Stages:
         """The detector, its means computed with at most four axes: GPU delegates support no more."""
         heatmap, jacobian_maps = self.model.detector.maps(inputs["frame"])
         _, height, width, count = ops.sizes(heatmap)
-        places = grid.identity_grid(height, width)
+        places = ops.identity_grid(height, width)
         keypoints = {"value": _means(heatmap, [places[tf.newaxis, :, :, axis, tf.newaxis] for axis in (0, 1)])}
         if jacobian_maps is None:
             return keypoints

@@ -58,14 +58,14 @@ def write(
       errors.UserError: if the run cannot be read or `output` cannot be written.
     """
     quantization = {name: VARIANTS[name] for name in variants}
-    exact = _load_stages(folder, batch)
+    exact, metadata = _load_stages(folder, batch)
     files = {(stage, kind) for kinds in quantization.values() for stage, kind in kinds.items()}
     calibration, saved = {}, {"exact": exact}
     if any(kind == "int8" for _, kind in files):
         calibration = pipeline.collect_inputs(exact, examples.calibration(exact.config))
         # A third of the frames, from all parts of the clips, measures the ranges as well and takes less memory.
         features = np.concatenate([inputs["warped"] for inputs in calibration["renderer"][1::3]])
-        saved["equalized"] = _load_stages(folder, batch, features)
+        saved["equalized"], _ = _load_stages(folder, batch, features)
     with checkpoint.new_folder(output) as work, tempfile.TemporaryDirectory() as scratch:
         for name, built in saved.items():
             module.save(built.model, built.functions, pathlib.Path(scratch) / name)
@@ -74,7 +74,7 @@ def write(
             converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[stage])
             model = _convert(converter, kind, calibration.get(stage, []))
             (work / pipeline.file_name(stage, kind, SUFFIX)).write_bytes(model)
-        pipeline.write(work, exact, folder, quantization, SUFFIX)
+        pipeline.write(work, exact, metadata, quantization, SUFFIX)
         copy_client_sources(work)
         if check is not None:
             check(work, exact)
@@ -91,15 +91,17 @@ def copy_client_sources(folder: pathlib.Path) -> None:
             shutil.copyfile(source, folder / name)
 
 
-def _load_stages(folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None) -> stages.Stages:
-    """The stages of a run; equalized for 8 bits if warped features are given.
+def _load_stages(
+    folder: str | pathlib.Path, batch: int | None, features: np.ndarray | None = None
+) -> tuple[stages.Stages, dict[str, object]]:
+    """The stages of a run and its metadata; equalized for 8 bits if warped features are given.
 
     The up blocks of equalized stages end with their activation: one rounding less than with subpixel convolution.
     """
-    run, _ = loading.load(folder)
+    run, metadata = loading.load(folder)
     if features is not None:
         cross_layer_equalization.equalize_decoder(run.model.generator, tf.constant(features))
-    return stages.Stages(run.config, run.model, batch, use_subpixel_conv=features is None)
+    return stages.Stages(run.config, run.model, batch, use_subpixel_conv=features is None), metadata
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, calibration: list[runner.Arrays]) -> bytes:

@@ -15,10 +15,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Animator": "fomm_tf.inference.animator",
-    "EncodedSource": "fomm_tf.models",
+    "EncodedSource": "fomm_tf.structures",
     "FirstOrderMotionModel": "fomm_tf.models",
-    "Keypoints": "fomm_tf.ops.keypoints",
-    "Rendering": "fomm_tf.models",
+    "Keypoints": "fomm_tf.structures",
+    "Rendering": "fomm_tf.structures",
     "UserError": "fomm_tf.errors",
     "test_dataset": "fomm_tf.data.pairs",
     "training_dataset": "fomm_tf.data.pairs",

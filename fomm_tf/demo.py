@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fomm_tf import files, video, visualize
+from fomm_tf import files, model_folders, video, visualize
 from fomm_tf.data import puppets
 
 # Odd seeds are test data: the bundled model was not trained on these.
@@ -46,22 +46,22 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     """Animates a drawn image by a drawn clip and draws the detected keypoints.
 
     Args:
-      folder: run directory of the model; None for the bundled model.
+      folder: the model's directory; None for the bundled model.
       output: directory to write to.
 
     Yields:
       Lines about the outputs.
 
     Raises:
-      errors.UserError: if `folder` is not a run directory or the output cannot be written.
+      errors.UserError: if `folder` is not a model directory or the output cannot be written.
     """
-    from fomm_tf import checkpoint
     from fomm_tf.inference import animate, animator
 
-    model = animator.Animator.load(folder or checkpoint.BUNDLED)
-    yield f"device: {animator.describe_device()}"
+    model = animator.Animator.load(folder or model_folders.BUNDLED)
+    yield f"device: {model.engine.device()}"
     height, width = model.config.model.frame_size
     image = draw_image(max(height, width))
+    visualized = str(output / "visualize") if model.engine.has_details else None
     source, driving, animated = output / "source.png", output / "driving.mp4", output / "animated.mp4"
     video.write_image(source, image)
     with video.write_video(driving, 25) as writer:
@@ -71,7 +71,7 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
         model,
         str(source),
         video.open_video(driving),
-        animate.Output(str(animated), side_by_side=True, visualize=str(output / "visualize")),
+        animate.Output(str(animated), side_by_side=True, visualize=visualized),
         model.config.animate,
     )
     yield f"{animated}: the drawn image, the clip that drives it and the result, {count} frames"
@@ -79,8 +79,9 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     keypoints = model.detect(video.resize(image, (height, width))[np.newaxis]).frame(0)
     large = video.resize(image, (4 * height, 4 * width))
     video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, *keypoints))
-    contents = {name: None if part is None else part.numpy().tolist() for name, part in keypoints._asdict().items()}
+    contents = {name: None if part is None else np.asarray(part).tolist() for name, part in keypoints._asdict().items()}
     files.write_json(output / "keypoints.json", contents)
     count = len(keypoints.value)
     yield f"{output / 'keypoints.png'}: the image with its {count} keypoints ({output / 'keypoints.json'})"
-    yield f"{output / 'visualize'}: intermediate results of the model (see overview.png)"
+    if visualized is not None:
+        yield f"{visualized}: intermediate results of the model (see overview.png)"

@@ -17,7 +17,9 @@ from fomm_tf import files, video
 # The value `[K, 2]` and the Jacobians `[K, 2, 2]` or None of the keypoints of one frame.
 FrameKeypoints = tuple[np.ndarray, np.ndarray | None]
 PANELS = ("keypoints", "deformed", "occlusion", "masks")
-OVERVIEW = "overview.png"
+OVERVIEW, CROPS = "overview.png", "crops.png"
+# Height of the frames in `CROPS`, in pixels.
+_CROPS_HEIGHT = 360
 # Columns of a strip.
 MOMENTS = 6
 
@@ -33,7 +35,7 @@ def check_output(folder: str | pathlib.Path, *inputs: str | pathlib.Path | None)
       UserError: if an input would be replaced, or if the name cannot be used.
     """
     kept = files.Inputs(inputs)
-    for name in (*(f"{panel}.mp4" for panel in PANELS), OVERVIEW):
+    for name in (*(f"{panel}.mp4" for panel in PANELS), OVERVIEW, CROPS):
         kept.check(pathlib.Path(folder) / name)
 
 
@@ -147,6 +149,30 @@ def row(shown: Mapping[str, np.ndarray], prediction: np.ndarray) -> np.ndarray:
     """The panels of one pair side by side, the prediction after the two frames."""
     others = [shown[name] for name in PANELS if name in shown and name != "keypoints"]
     return np.concatenate([shown["keypoints"], prediction, *others], axis=1)
+
+
+def draw_crops(frames: Sequence[tuple[np.ndarray, Sequence[tuple[int, int, int]]]]) -> np.ndarray:
+    """Draws frames side by side with the squares that were cropped from them, in the colors of `rainbow`.
+
+    Args:
+      frames: `[H, W, 3]` uint8 each, and squares (left, top, side) in its pixels.
+
+    Returns:
+      `[360, W, 3]` uint8.
+    """
+    from fomm_tf.opencv import cv2
+
+    cells = []
+    for frame, squares in frames:
+        scale = _CROPS_HEIGHT / frame.shape[0]
+        size = (_CROPS_HEIGHT, max(1, round(scale * frame.shape[1])))
+        cell = np.ascontiguousarray(video.resize(frame, size, "stretch").copy())
+        for (left, top, side), color in zip(squares, rainbow(len(squares)), strict=True):
+            ends = np.round(scale * np.array([[left, top], [left + side, top + side]])).astype(int)
+            corners = np.clip(ends, 1, np.array(size[::-1]) - 2)  # what lies beyond the frame is drawn on its edge
+            cv2.rectangle(cell, *corners.tolist(), color.tolist(), 2, cv2.LINE_AA)
+        cells.append(cell)
+    return _concatenate(cells, 8)
 
 
 class Row(NamedTuple):

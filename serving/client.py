@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from fomm_tf.serving import calls, signatures
+from fomm_tf.serving import calls, filtered_clip, signatures
 from fomm_tf.serving.arguments import Keypoints
 from fomm_tf.serving.calls import EncodedSource
 from fomm_tf.serving.target import ArgumentError, Backoff, MessageBudget, ServerError, Target
 
 __all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
 
+AnyClip = calls.Clip | filtered_clip.FilteredClip
 PROTOCOLS = ("rest", "grpc")
 BATCH_SIZE, TIMEOUT, RETRY_TIMEOUT = 8, 60.0, 30.0
 _MAX_MESSAGE_BYTES = 16 * 2**20
@@ -97,6 +98,9 @@ class _Client:
         relative: bool = True,
         adapt_scale: bool = False,
         batch_size: int = BATCH_SIZE,
+        smooth: float = 0.0,
+        motion_strength: float = 1.0,
+        fps: float = 25.0,
     ) -> Iterator[np.ndarray]:
         """Animates an image with a clip, as a stream with constant memory.
 
@@ -106,11 +110,18 @@ class _Client:
           relative: transfer the motion since the first frame, not the pose itself.
           adapt_scale: scale it by the ratio of the two objects' sizes.
           batch_size: frames per request, fewer where `max_message_bytes` cannot hold so many.
+          smooth: filters the keypoints, see `fomm_tf.motion_filters`; 0 is off. This and `motion_strength` take three
+            requests per batch, with the features of the source in one of them.
+          motion_strength: scales relative motion.
+          fps: driving frames per second, for `smooth`.
 
         Returns:
           An iterator of `[H, W, 3]` uint8 frames, as many as in `driving`.
         """
-        return self._animate(calls.UINT8, driving, source, relative, adapt_scale, batch_size)
+        common = source, relative, adapt_scale, batch_size
+        if smooth or motion_strength != 1:
+            return self._animate(filtered_clip.FilteredClip, driving, *common, smooth, motion_strength, fps)
+        return self._animate(calls.Clip, driving, calls.UINT8, *common)
 
     def animate_jpeg(
         self,
@@ -121,7 +132,7 @@ class _Client:
         batch_size: int = BATCH_SIZE,
     ) -> Iterator[bytes]:
         """Like `animate`, with JPEG or PNG bytes as inputs and JPEG bytes as outputs."""
-        return self._animate(calls.JPEG, driving, source, relative, adapt_scale, batch_size)
+        return self._animate(calls.Clip, driving, calls.JPEG, source, relative, adapt_scale, batch_size)
 
     def _read_model(self, answer: Any) -> signatures.Model:
         self._cached_model = self._decode(lambda: signatures.read(self._codec.read_metadata(answer)), "metadata")
@@ -180,11 +191,11 @@ class Client(_Client):
         """K."""
         return self._model().num_keypoints
 
-    def _animate(self, frame_format: calls.FrameFormat, driving: Iterable, *arguments: Any) -> Iterator:
+    def _animate(self, make_clip: Callable[..., AnyClip], driving: Iterable, *arguments: Any) -> Iterator:
         # Invalid arguments are an error here, not when the first frame is read.
-        return self._stream(calls.Clip(self._model(), self._budget, frame_format, *arguments), driving)
+        return self._stream(make_clip(self._model(), self._budget, *arguments), driving)
 
-    def _stream(self, clip: calls.Clip, driving: Iterable) -> Iterator:
+    def _stream(self, clip: AnyClip, driving: Iterable) -> Iterator:
         for frame in driving:
             for call in clip.add(frame):
                 yield from clip.read(self._predict(call))
@@ -245,9 +256,9 @@ class AsyncClient(_Client):
         return (await self._model()).num_keypoints
 
     async def _animate(
-        self, frame_format: calls.FrameFormat, driving: Iterable | AsyncIterable, *arguments: Any
+        self, make_clip: Callable[..., AnyClip], driving: Iterable | AsyncIterable, *arguments: Any
     ) -> AsyncIterator:
-        clip = calls.Clip(await self._model(), self._budget, frame_format, *arguments)
+        clip = make_clip(await self._model(), self._budget, *arguments)
         async for frame in _as_async(driving):
             for call in clip.add(frame):
                 for result in clip.read(await self._predict(call)):

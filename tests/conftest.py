@@ -125,6 +125,30 @@ def export_once(export, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_files(export_once, tmp_path_factory):
+    """A model of random weights for frames of 32 x 32, as a `run` or as `fomm export` writes it in float32."""
+    from fomm_tf import checkpoint, config
+
+    folder = tmp_path_factory.mktemp("small") / "run"
+    settings = config.load(pathlib.Path(__file__).parent / "training" / "small.yaml")
+
+    def make(form):
+        if not folder.exists():
+            import model_list
+            import tensorflow as tf
+
+            tf.keras.utils.set_random_seed(1)
+            run = checkpoint.build(settings)
+            model_list.shake([variable for network in run.model.layers for variable in network.weights], 0.05)
+            checkpoint.save(folder, run, "for tests")
+        variants = [] if form == "saved_model" else ["--variants", "float32"]
+        line = ["--run", folder, "--to", form, *variants, "--no-verify"]
+        return folder if form == "run" else export_once(f"small-{form}", *line)[0]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def bundled_files(export_once):
     """The bundled model as `fomm export --to FORM` writes it, and what that printed."""
     return lambda form: export_once(f"bundled-{form}", "--to", form)

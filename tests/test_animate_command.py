@@ -146,6 +146,41 @@ def huge_png(path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + pieces)
 
 
+def test_animate_by_saved_motion_is_the_animation_by_its_video(arguments, capsys, tmp_path):
+    saved = tmp_path / "motion.npz"
+    options = ["--smooth", "1", "--motion-strength", "1.5", "--crop", "8,8,80,80", "--paste-back", "--no-audio"]
+    assert cli.main([*arguments(), *options, "--save-motion", str(saved)]) == 0
+    assert cli.main([*arguments(driving=saved, out=tmp_path / "again.mp4"), *options]) == 0
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "again.mp4").read_bytes()
+    assert video.open_video(tmp_path / "out.mp4").size == (96, 96)
+    assert_user_error(capsys, [*arguments(driving=saved), "--side-by-side"], "--side-by-side needs the frames")
+
+
+def test_animate_finds_best_frame_by_keypoints(arguments, capsys):
+    assert cli.main([*arguments(), "--best-frame", "auto"]) == 0
+    assert "whose keypoints are closest to the source's" in capsys.readouterr().out
+
+
+def test_animate_by_one_image_writes_one_image(arguments, inputs, capsys, tmp_path):
+    posed = arguments(driving=inputs / "source.png", out=tmp_path / "posed.png")
+    assert cli.main(posed) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path / 'posed.png'}: 1 frame"
+    assert video.read_image(tmp_path / "posed.png").shape == (64, 64, 3)
+    assert cli.main([*arguments(out=tmp_path / "at.png"), "--start", "0.4"]) == 0
+    assert_user_error(capsys, [*posed, "--mode", "relative"], "--mode relative needs a driving video")
+    words = f"--driving {inputs / 'source.png'} is one image", "--out the suffix .png"
+    assert_user_error(capsys, arguments(driving=inputs / "source.png"), *words)
+    assert folder_of(tmp_path) == ["at.png", "posed.png"]
+
+
+def test_animate_poses_each_frame_of_source_video(arguments, inputs, tmp_path):
+    assert cli.main([*arguments(source=inputs / "driving.mp4"), "--duration", "0.2", "--loop", "0", "--quiet"]) == 0
+    assert len(list(video.open_video(tmp_path / "out.mp4"))) == 20
+    pose = arguments(source=inputs / "driving.mp4", driving=inputs / "source.png", out=tmp_path / "posed")
+    assert cli.main([*pose, "--paste-back", "--quiet"]) == 0
+    assert video.open_video(tmp_path / "posed").size == (96, 96) and len(list((tmp_path / "posed").iterdir())) == 20
+
+
 def test_animate_names_missing_files(arguments, capsys, tmp_path):
     assert_user_error(capsys, arguments(source="no.png"), "no.png")
     assert_user_error(capsys, arguments(driving="no.mp4"), "no.mp4")
@@ -207,9 +242,15 @@ def test_animate_rejects_output_that_cannot_be_written(arguments, capsys, tmp_pa
 
 def test_animate_rejects_wrong_options(arguments, capsys, tmp_path):
     for options, word in (
-        (["--best-frame", "auto"], "index of a frame, from 0"),
+        (["--best-frame", "first"], "index of a frame, from 0"),
+        (["--crop", "head"], "--crop must be auto, off, face, body"),
+        (["--face", "0"], "--face must be largest, all or the number"),
+        (["--face", "2"], "--face 2 needs detected faces"),
+        (["--smooth", "11"], "--smooth must"),
+        (["--motion-strength", "-1"], "--motion-strength must"),
         (["--best-frame", "99"], "there are 20 driving frames"),
         (["--batch-size", "0"], "--batch-size must"),
+        (["--loop", "0"], "--loop 0 repeats the motion until the source video ends"),
         (["--start", "99"], "99"),
         (["--duration", "-1"], "duration"),
         (["--fps", "0"], "fps"),
@@ -384,8 +425,9 @@ class CountingClip:
             yield frame
 
 model = animator.Animator.load(run)
+motion = animate.MotionOptions(best_frame=1000)
 count = animate.animate_file(
-    model, source, CountingClip(), animate.Output(out), model.config.animate, best_frame=1000, batch_size=16
+    model, source, CountingClip(), animate.Output(out), model.config.animate, motion, batch_size=16
 )
 print(json.dumps({"count": count, "passes": passes}))
 """

@@ -423,7 +423,8 @@ def test_recipe_has_the_sizes_of_all_released_models(name):
     assert train.learning_rate_generator == train.learning_rate_discriminator == 2e-4
     assert train.pyramid_scales == (1.0, 0.5, 0.25, 0.125)
     assert train.loss_weights.perceptual == (10.0,) * 5 and train.loss_weights.feature_matching == (10.0,) * 4
-    assert found.animate == config.AnimateConfig("relative", True, False)
+    crop = {"vox": "face", "nemo": "face", "taichi": "body"}.get(name.split("-")[0], "none")
+    assert found.animate == config.AnimateConfig("relative", True, False, crop)
 
 
 @pytest.mark.parametrize(

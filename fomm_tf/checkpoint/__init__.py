@@ -6,12 +6,10 @@ Convention:
   * `best/`, of a run that was validated while it trained, is a run directory itself.
 """
 
-from fomm_tf.checkpoint.packaged import BUNDLED
 from fomm_tf.checkpoint.restoring import (
     initialize,
     load,
     newest,
-    read_config,
     read_count,
     resume,
     stored_parts,
@@ -19,6 +17,7 @@ from fomm_tf.checkpoint.restoring import (
 )
 from fomm_tf.checkpoint.runs import NETWORKS, Adam, Run, add_training_parts, build
 from fomm_tf.checkpoint.saving import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
+from fomm_tf.model_folders import BUNDLED, read_config
 
 __all__ = [
     "BEST",

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 
 import tensorflow as tf
 
-from fomm_tf import config, errors
-from fomm_tf.checkpoint import packaged, runs
+from fomm_tf import config, errors, model_folders
+from fomm_tf.checkpoint import runs
 from fomm_tf.models import execution
 
 # Raised by TensorFlow for a damaged checkpoint; IndexError for a truncated file.
@@ -37,7 +37,7 @@ def load(folder: str | pathlib.Path, training: bool = False, precision: str = "f
         precision is unknown.
     """
     with execution.mixed_precision_scope(precision):
-        settings = read_config(folder)
+        settings = model_folders.read_config(folder)
         stored = stored_parts(folder) if training else ()
         run = runs.build(settings, "discriminator" in stored, "optimizers" in stored)
         _restore(run, folder)
@@ -58,9 +58,9 @@ def resume(folder: str | pathlib.Path, settings: config.Config, discriminator: b
     Raises:
       errors.UserError: if the checkpoint cannot be read or does not fit.
     """
-    if packaged.is_packaged(folder):
+    if runs.is_packaged(folder):
         raise errors.UserError(
-            f"{folder} is a packaged model ({packaged.NAME}) without training state; start a new run with `init_from`."
+            f"{folder} is a packaged model ({runs.PACKAGED}) without training state; start a new run with `init_from`."
         )
     stored = stored_parts(folder)
     run = runs.build(settings, discriminator or "discriminator" in stored, optimizers=True)
@@ -102,21 +102,6 @@ def initialize(run: runs.Run, folder: str | pathlib.Path) -> list[str]:
     return missing
 
 
-def read_config(folder: str | pathlib.Path) -> config.Config:
-    """Reads the config of a run directory.
-
-    Raises:
-      errors.UserError: if it has none.
-    """
-    path = pathlib.Path(folder) / "config.yaml"
-    if not path.is_file():
-        reason = "does not exist" if not path.parent.exists() else "has no config.yaml"
-        raise errors.UserError(
-            f"{folder} is not a run directory: it {reason}; create one with `fomm convert` or `fomm train`."
-        )
-    return config.load(path)
-
-
 def newest(folder: str | pathlib.Path) -> str:
     """The prefix of the newest checkpoint in a run directory.
 
@@ -148,8 +133,8 @@ def stored_shapes(folder: str | pathlib.Path) -> dict[str, tuple[int, ...]]:
     Raises:
       errors.UserError: if there is no readable checkpoint.
     """
-    if packaged.is_packaged(folder):
-        return {name: value.shape for name, value in packaged.load(folder).items()}
+    if runs.is_packaged(folder):
+        return {name: value.shape for name, value in runs.load_packaged(folder).items()}
     prefix = newest(folder)
     try:
         variables = tf.train.list_variables(prefix)
@@ -164,8 +149,8 @@ def read_count(folder: str | pathlib.Path, name: str) -> int:
     Raises:
       errors.UserError: if there is no readable checkpoint.
     """
-    if packaged.is_packaged(folder):
-        return packaged.read_count(folder, name)
+    if runs.is_packaged(folder):
+        return runs.read_packaged_count(folder, name)
     prefix = newest(folder)
     try:
         return int(tf.train.load_variable(prefix, name + _SUFFIX))
@@ -180,8 +165,8 @@ def _restore(
     optimizers: Collection[str] | None = None,
 ) -> None:
     """Restores a run, or parts of it; `optimizers` None means all of them."""
-    if packaged.is_packaged(folder):
-        packaged.restore(run, folder)
+    if runs.is_packaged(folder):
+        runs.restore_packaged(run, folder)
         return
     prefix, stored = newest(folder), stored_shapes(folder)
     target = runs.trackable(run, parts, optimizers)

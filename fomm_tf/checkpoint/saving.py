@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from fomm_tf import config, errors, files
-from fomm_tf.checkpoint import packaged, runs
+from fomm_tf.checkpoint import runs
 
 BEST = "best"
 
@@ -76,7 +76,7 @@ def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
     settings = dataclasses.replace(run.config, data=data, train=train)
     with new_folder(folder) as work:
         describe(work, settings, provenance)
-        packaged.write(work, run)
+        runs.write_packaged(work, run)
 
 
 def describe(folder: pathlib.Path, settings: config.Config, provenance: str) -> None:

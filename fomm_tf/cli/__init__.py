@@ -11,25 +11,26 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, evaluate, experiments, export, models, options, serving, training
+from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, training
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
     "animate-set": animate.ANIMATE_SET,
+    "faces": animate.FACES,
     "train": training.TRAIN,
     "reconstruct": evaluate.RECONSTRUCT,
     "evaluate": evaluate.EVALUATE,
     "convert": convert.CONVERT,
     "info": convert.INFO,
-    "models": models.MODELS,
-    "fetch": models.FETCH,
+    "models": convert.MODELS,
+    "fetch": convert.FETCH,
     "prepare": training.PREPARE,
     "study": experiments.STUDY,
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,
-    "export": export.EXPORT,
-    "serve": serving.SERVE,
-    "client": serving.CLIENT,
+    "export": deployment.EXPORT,
+    "serve": deployment.SERVE,
+    "client": deployment.CLIENT,
     "demo": animate.DEMO,
 }
 

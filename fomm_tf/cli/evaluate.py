@@ -56,6 +56,7 @@ def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     add = parser.add_argument
     options.add_run(parser)
+    options.add_engine(parser)
     add("--data", metavar="DIR", required=True, help="a data set with a test/ split, or any directory of videos")
     add("--out", metavar="DIR", required=True, help=f"{out}; the same command resumes there")
     add("--jobs", type=int, default=1, metavar="N", help="videos at a time (default: 1)")
@@ -97,7 +98,8 @@ def _evaluate(arguments: argparse.Namespace, pairs: str | None, **settings: obje
     from fomm_tf import evaluation
 
     inputs = arguments.folder, arguments.data, arguments.out, evaluation.Settings(**settings), pairs
-    return evaluation.evaluate(*inputs, arguments.jobs, progress=not arguments.quiet)
+    model = {"engine": arguments.engine, "precision": arguments.precision}
+    return evaluation.evaluate(*inputs, arguments.jobs, progress=not arguments.quiet, **model)
 
 
 EVALUATE = console.Command(

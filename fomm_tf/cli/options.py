@@ -5,19 +5,41 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
-from fomm_tf import fetch, video
+from fomm_tf import fetch, model_folders, video
+from fomm_tf.inference import engines
+
+if TYPE_CHECKING:
+    from fomm_tf.inference.framing import Framing
 
 YES_OR_NO = argparse.BooleanOptionalAction
-_MODEL_FILES = ("config.yaml", "checkpoint", "ckpt-*", "best", "weights.npz", "README.txt")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Declares the model, by directory or by name; `resolve_model` sets `folder` for the latter."""
     add = parser.add_mutually_exclusive_group().add_argument
-    text = "the model's run directory (default: the bundled model)"
+    text = "the model's directory: a run, or what fomm export wrote (default: the bundled model)"
     add("--run", metavar="RUN", dest="folder", help=text)
     add("--model", metavar="NAME", help="a model by its name, such as vox-256; fomm models lists them")
+
+
+def add_engine(parser: argparse.ArgumentParser, auto: bool = False) -> None:
+    """Declares what runs the model, and in which precision; with `auto` among the choices, and `force`."""
+    precisions = dict.fromkeys(precision for names in engines.PRECISIONS.values() for precision in names)
+    more = [engines.AUTO] if auto else []
+    text = (
+        "what runs the networks (default: keras for a run, which is exported once for the others; for exported files, "
+    )
+    text += "what reads them)"
+    text += "; auto times them once on this machine" if auto else ""
+    parser.add_argument("--engine", choices=(*engines.PRECISIONS, *more), help=text)
+    text = "what the networks compute in (default: float32"
+    text += ", or auto with --engine auto" if auto else ""
+    text += "); dynamic and int8 are the 8-bit variants of fomm export"
+    parser.add_argument("--precision", choices=(*precisions, *more), help=text)
+    if auto:
+        parser.add_argument("--force", action="store_true", help="use a precision that is known to be slow on this CPU")
 
 
 def resolve_model(arguments: argparse.Namespace) -> None:
@@ -49,7 +71,7 @@ def locate_model(name: str) -> pathlib.Path:
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """Declares the source, the driving video and the output."""
+    """Declares the source image, the driving video and the output."""
     add = parser.add_argument
     text = "the driving video: a file, a directory of frames, or a stacked png"
     add("--source", metavar="IMAGE", required=True, help="the image to animate")
@@ -97,17 +119,51 @@ def transfer_overrides(arguments: argparse.Namespace) -> dict[str, object]:
     return {name: value for name, value in overrides.items() if value is not None}
 
 
+def add_framing(parser: argparse.ArgumentParser, default: str) -> None:
+    """Declares what of source and driving video is animated; `default` says what `auto` means."""
+    crops = "auto|off|face|body|X,Y,W,H"
+    add = parser.add_argument_group("what is animated").add_argument
+    text = f"crop source and driving video to a face, a body or a rectangle (default: {default})"
+    add("--crop", metavar=crops, default="auto", help=text)
+    add("--crop-source", metavar=crops, help="the same for the source only (default: --crop)")
+    add("--crop-driving", metavar=crops, help="the same for the driving video only (default: --crop)")
+    add("--follow", action="store_true", help="move the crop of a video with the object")
+    add("--paste-back", action="store_true", help="put the animated crop back into the whole source")
+    text = "which face of a source image: the largest (default), its number in fomm faces, or all with --paste-back"
+    add("--face", metavar="largest|N|all", default="largest", help=text)
+
+
+def framing(arguments: argparse.Namespace) -> Framing:
+    """The options of `add_framing`, checked."""
+    from fomm_tf.inference import crops, faces
+    from fomm_tf.inference import framing as framings
+
+    source, driving = (
+        crops.parse_crop(chosen or arguments.crop) for chosen in (arguments.crop_source, arguments.crop_driving)
+    )
+    face = faces.check_choice(arguments.face)
+    return framings.Framing(source, driving, face, arguments.follow, arguments.paste_back, arguments.fit)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declares how keypoints and motion are filtered; returns the group, for more options."""
+    group = parser.add_argument_group("motion")
+    text = "reduce jitter: 1 is a good value, up to 10; 0, the default, is off"
+    group.add_argument("--smooth", type=float, metavar="STRENGTH", default=0.0, help=text)
+    text = "scale relative motion: above 1 exaggerates (default: 1)"
+    group.add_argument("--motion-strength", type=float, metavar="FACTOR", default=1.0, help=text)
+    return group
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Declares that only errors are printed."""
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def list_model_files(folder: str | None) -> list[pathlib.Path]:
-    """The files and directories of a run directory that loading it may read; other files may be added beside them.
+    """The files and directories of a model directory that loading it may read; see `model_folders.list_files`.
 
     Args:
-      folder: the run directory; None for the bundled model, whose files are not listed.
+      folder: the model directory; None for the bundled model, whose files are not listed.
     """
-    if folder is None:
-        return []
-    return [path for pattern in _MODEL_FILES for path in pathlib.Path(folder).glob(pattern)]
+    return [] if folder is None else model_folders.list_files(folder)

@@ -75,6 +75,7 @@ class GeneratorConfig:
       num_down_blocks: number of halvings before the features are warped.
       num_residual_blocks: number of residual blocks after the warp.
       blend_source: blend the warped source image into the result by a predicted alpha; not in the paper.
+      warp_skips: warp the source's features of every resolution and give them to the decoder; not in the paper.
     """
 
     block_expansion: int = 64
@@ -82,6 +83,7 @@ class GeneratorConfig:
     num_down_blocks: int = 2
     num_residual_blocks: int = 6
     blend_source: bool = False
+    warp_skips: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,7 @@ class ModelConfig:
       jacobian: predict Jacobians; False is the zeroth-order model.
       occlusion: predict an occlusion map.
       motion_scale: the input of the dense motion network is downsampled by this factor.
-      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.grid.to_pixels`.
+      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.to_pixels`.
       keypoint_detector: see `KeypointDetectorConfig`.
       dense_motion: see `DenseMotionConfig`.
       generator: see `GeneratorConfig`.

@@ -225,17 +225,19 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AnimateConfig:
-    """Defaults of the motion transfer, which the command line overrides.
+    """Defaults of `fomm animate`, which the command line overrides.
 
     Attributes:
       mode: `relative` or `absolute`.
       relative_jacobian: transfer Jacobians relatively too, in relative mode.
       adapt_scale: scale the motion by the sizes of the two objects, in relative mode.
+      crop: what the training clips were cropped to, and so what `--crop auto` looks for: `face`, `body` or `none`.
     """
 
     mode: typing.Literal["relative", "absolute"] = "relative"
     relative_jacobian: bool = True
     adapt_scale: bool = False
+    crop: typing.Literal["face", "body", "none"] = "none"
 
 
 @dataclasses.dataclass(frozen=True)

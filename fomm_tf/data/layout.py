@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fomm_tf import errors, files, video
-from fomm_tf.video import formats
+from fomm_tf.video import reading
 
 SPLITS = ("train", "test")
 # For messages.
 LAYOUTS = (
     "accepted layouts: ROOT/train/CLIP and ROOT/test/CLIP, ROOT/train/IDENTITY/CLIP and ROOT/test/IDENTITY/CLIP, or "
-    f"without splits ROOT/CLIP and ROOT/IDENTITY/CLIP. A CLIP is a video ({', '.join(formats.COMMON_SUFFIXES)} and "
+    f"without splits ROOT/CLIP and ROOT/IDENTITY/CLIP. A CLIP is a video ({', '.join(reading.COMMON_SUFFIXES)} and "
     "others that FFmpeg reads), an animated image, a directory of frames, or an image of square frames side by side"
 )
 # A directory that holds one of these is a run directory, or a report of `fomm evaluate`.
@@ -62,7 +62,7 @@ class Clips(NamedTuple):
           trained_on: the clips of the training split, if these are those of the test split.
         """
         if self.passed_over:
-            names = formats.list_names(self.passed_over)
+            names = reading.list_names(self.passed_over)
             self._note(f"passed over {names}, neither videos nor frames of one.")
         training = set(trained_on)
         copies = [pair for pair in find_copies([*trained_on, *self.paths]) if pair[0] not in training]
@@ -124,7 +124,7 @@ def _unreadable(folder: Path, error: OSError) -> errors.UserError:
 
 def _walk(folder: Path, stacked: bool, parents: tuple[Path, ...], exclude: Path | None, found: Clips) -> None:
     entries = sorted(folder / name for name in _visible(folder))
-    videos = {entry.stem for entry in entries if formats.is_video_name(entry)}
+    videos = {entry.stem for entry in entries if reading.is_video_name(entry)}
     for entry in entries:
         target = found.passed_over
         if entry.is_dir():
@@ -136,8 +136,8 @@ def _walk(folder: Path, stacked: bool, parents: tuple[Path, ...], exclude: Path 
             elif real not in parents and not _OUTPUTS & set(_visible(entry)):
                 _walk(entry, is_split(entry), (*parents, real), exclude, found)
                 continue
-        elif formats.is_video_name(entry) or (
-            formats.is_image_name(entry)
+        elif reading.is_video_name(entry) or (
+            reading.is_image_name(entry)
             and entry.stem not in videos  # a phone's still beside its video is no clip
             and (video.is_animated(entry) or (stacked and not _is_still(entry)))
         ):
@@ -160,9 +160,9 @@ def is_clip(folder: Path) -> bool:
     images = {
         suffix: folder / name
         for name, suffix in zip(names[::-1], suffixes[::-1], strict=True)
-        if suffix in formats.IMAGE_SUFFIXES
+        if suffix in reading.IMAGE_SUFFIXES
     }
-    if is_split(folder) or not images or not set(formats.VIDEO_SUFFIXES).isdisjoint(suffixes):
+    if is_split(folder) or not images or not set(reading.VIDEO_SUFFIXES).isdisjoint(suffixes):
         return False
     num_images = sum(suffix in images for suffix in suffixes)
     if num_images == 1 and any((folder / name).is_dir() for name in names):
@@ -223,7 +223,7 @@ def inputs_of(paths: Iterable[Path]) -> files.Inputs:
 
     def is_input(path: Path) -> bool:
         with contextlib.suppress(OSError):
-            return not path.is_dir() or any(map(formats.is_image_name, path.iterdir()))
+            return not path.is_dir() or any(map(reading.is_image_name, path.iterdir()))
         return False
 
     return files.Inputs(filter(is_input, paths))

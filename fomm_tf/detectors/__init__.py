@@ -20,9 +20,8 @@ from typing import TypeVar
 import numpy as np
 
 from fomm_tf import errors
-from fomm_tf.detectors.face_embedding import SAME_PERSON, FaceIdentity
-from fomm_tf.detectors.mediapipe import BodyBoxes, BodyPoints, FaceBoxes, FacePoints
-from fomm_tf.detectors.networks import Boxes, Embeddings, Points
+from fomm_tf.detectors.built_in import SAME_PERSON, BodyBoxes, BodyPoints, FaceBoxes, FaceIdentity, FacePoints
+from fomm_tf.detectors.networks import Boxes, Embeddings, Points, are_installed
 
 __all__ = [
     "BOXES",
@@ -38,6 +37,7 @@ __all__ = [
     "FaceIdentity",
     "FacePoints",
     "Points",
+    "are_installed",
     "load_boxes",
     "load_embedding",
     "load_points",

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import math
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -135,6 +136,13 @@ def crop(frame: np.ndarray, region: Region, side: int) -> np.ndarray:
     return cv2.warpAffine(frame, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
+def are_installed() -> bool:
+    """Whether the files of `fomm fetch detectors` are in the cache, so that nothing has to be downloaded."""
+    folder = fetch.cache_folder() / "detectors"
+    members = [member for package in fetch.SETS["detectors"].packages for member in package.members]
+    return all((folder / pathlib.PurePosixPath(member).name).exists() for member in members)
+
+
 def read_file(name: str) -> bytes:
     """Reads a file of `fomm fetch detectors`, and downloads it if it is not in the cache.
 
@@ -161,11 +169,16 @@ class TFLiteModel:
     """
 
     def __init__(self, name: str, threads: int) -> None:
-        import tensorflow as tf
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # loads in milliseconds
+        except ImportError:
+            import tensorflow as tf
+
+            Interpreter = tf.lite.Interpreter
 
         content = read_file(name)
-        with _suppress_stderr():
-            self._interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
+        with suppress_stderr():
+            self._interpreter = Interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
         (entry,) = self._interpreter.get_input_details()
         self._input, self.side = entry["index"], int(entry["shape"][1])
@@ -221,7 +234,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _suppress_stderr() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """Discards the process's stderr: TensorFlow Lite logs its delegates there, at any log level."""
     stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)

@@ -137,7 +137,8 @@ class Report(NamedTuple):
     def _lines(self) -> Iterator[str]:
         about, frame = self.about, "x".join(map(str, self.about["frame_size"]))
         yield from (f"# {self.task.capitalize()}: {about['run']}", "")
-        yield f"Step {about['step']}, weights {about['weights_sha256'][:12]}, frames of {frame}; {about['videos']}."
+        model = f"Step {about['step']}, weights {about['weights_sha256'][:12]}, {about['engine']}"
+        yield f"{model}, frames of {frame}; {about['videos']}."
         if self.task == ANIMATION:
             yield f"Transfer: {about['mode']}. The source-copy baseline repeats the source as the prediction."
         else:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import fomm_tf
-from fomm_tf import checkpoint, config, errors, files, video, visualize, workers
+from fomm_tf import checkpoint, config, errors, files, model_folders, video, visualize, workers
 from fomm_tf.data import layout
 from fomm_tf.evaluation import protocol, report, scoring
 from fomm_tf.evaluation.protocol import Detectors, Sample, Settings
@@ -35,6 +35,8 @@ def evaluate(
     pairs: str | Path | None = None,
     jobs: int = 1,
     progress: bool = True,
+    engine: str | None = None,
+    precision: str | None = None,
 ) -> report.Report:
     """Evaluates a run and writes `report.md`, `report.json`, `sheet.png` and what the settings ask for.
 
@@ -42,13 +44,15 @@ def evaluate(
     calls this below `if __name__ == "__main__":`.
 
     Args:
-      run: the run directory; None is the bundled model.
+      run: the model's directory: a run, or what `fomm export` wrote; None is the bundled model.
       data: the test set, see `protocol.list_clips`; or the directory that the paths of the pairs are relative to.
       out: directory to write to.
       settings: what is measured and written.
       pairs: a CSV file of pairs to animate, see `fomm_tf.data.layout.read_pairs`, instead of clips to reconstruct.
       jobs: videos at a time; above 1 each is evaluated in a worker process.
       progress: show a progress bar, on a terminal.
+      engine: what runs the model, see `fomm_tf.inference.animator.Animator.load`; also the next argument.
+      precision: what the networks compute in.
 
     Returns:
       The report.
@@ -66,7 +70,7 @@ def evaluate(
         raise errors.UserError(f"`jobs` must be at least 1; got {jobs}.")
     if out.exists() and not out.is_dir():
         raise errors.UserError(f"`out` {out} is a file; name a directory.")
-    model = animator.Animator.load(run)
+    model, trained = animator.Animator.load(run, precision, engine), model_folders.read(run).step
     if pairs is None:
         dataset = protocol.list_clips(data, model.config.data, out)
     else:
@@ -74,8 +78,11 @@ def evaluate(
     settings = protocol.select_metrics(settings, pairs is not None, any(sample.truth for sample in dataset.samples))
     chosen = protocol.choose_detectors(settings, [sample.driving for sample in dataset.samples])
     _check_outputs(dataset.samples, out, settings, pairs and Path(pairs))
-    weights = model.model.weights_sha256()
-    keys = {sample: _result_key(sample, weights, model.config, settings, chosen) for sample in dataset.samples}
+    weights, computed = model.engine.weights_sha256(), f"{model.engine.name} {model.engine.precision}"
+    keys = {
+        sample: _result_key(sample, f"{weights} {computed}", model.config, settings, chosen)
+        for sample in dataset.samples
+    }
     results = {sample: _read_result(sample, out, settings, key) for sample, key in keys.items()}
     todo = [(sample, keys[sample]) for sample, result in results.items() if result is None]
     processes = min(jobs, len(todo)) if min(jobs, len(todo)) > 1 else 0
@@ -83,7 +90,9 @@ def evaluate(
         tools = _Tools(model, scoring.FrameComparer(settings.metrics, chosen))
         function = functools.partial(_evaluate_task, out=out, settings=settings, tools=tools)
     else:
-        function = functools.partial(_evaluate_in_worker, str(run), chosen, out=out, settings=settings)
+        function = functools.partial(
+            _evaluate_in_worker, (str(run), engine, precision), chosen, out=out, settings=settings
+        )
     workers.run(
         function,
         todo,
@@ -107,8 +116,9 @@ def evaluate(
     video.write_image(out / "sheet.png", visualize.stack_strips(strips))
     about = {
         "run": str(run),
-        "step": checkpoint.read_count(run, "step"),
+        "step": checkpoint.read_count(run, "step") if trained is None else trained,
         "weights_sha256": weights,
+        "engine": computed,
         "data": str(data),
         "videos": dataset.description,
         "frame_size": list(model.config.model.frame_size),
@@ -205,14 +215,19 @@ def _evaluate_task(task: tuple[Sample, str], out: Path, settings: Settings, tool
 
 
 def _evaluate_in_worker(
-    run: str, chosen: Detectors, task: tuple[Sample, str], out: Path, settings: Settings
+    model: tuple[str, str | None, str | None],
+    chosen: Detectors,
+    task: tuple[Sample, str],
+    out: Path,
+    settings: Settings,
 ) -> scoring.VideoResult:
-    return _evaluate_task(task, out, settings, _load_tools(run, settings.metrics, chosen))
+    return _evaluate_task(task, out, settings, _load_tools(model, settings.metrics, chosen))
 
 
 @functools.cache
-def _load_tools(run: str, metrics: tuple[str, ...], chosen: Detectors) -> _Tools:
-    return _Tools(animator.Animator.load(run), scoring.FrameComparer(metrics, chosen))
+def _load_tools(model: tuple[str, str | None, str | None], metrics: tuple[str, ...], chosen: Detectors) -> _Tools:
+    run, engine, precision = model
+    return _Tools(animator.Animator.load(run, precision, engine), scoring.FrameComparer(metrics, chosen))
 
 
 def _limit_threads(threads: int) -> None:
@@ -260,7 +275,7 @@ def _generate(
     truth_frames = resized(video.open_video(sample.truth)) if sample.truth not in (None, sample.driving) else None
     transfer, encoded = _transfer(sample, model.config), model.encode_source(source)
     for _, rendering in stream.render_stream(model, encoded, driven, transfer, batch_size=settings.batch_size):
-        generated = rendering.prediction.numpy()
+        generated = np.asarray(rendering.prediction)
         driving = np.stack(list(itertools.islice(shown, len(generated))))
         truth = driving if sample.truth == sample.driving else None
         if truth_frames is not None:

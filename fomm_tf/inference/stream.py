@@ -14,43 +14,51 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
-import tensorflow as tf
 
-from fomm_tf import config, errors, models
-from fomm_tf.ops import keypoints as keypoint_ops
-from fomm_tf.ops import motion
+from fomm_tf import config, errors, motion_filters, structures
+from fomm_tf.inference import motion_transfer
 
 Item = TypeVar("Item")
 Record = TypeVar("Record")
 
 DEFAULT_BATCH_SIZE = 8
 _END = object()
-# Compiled, since executing its small operations eagerly takes several times as long.
-_transfer = tf.function(motion.transfer, autograph=False)
 
 
 class Renderer(Protocol):
     """What the stream calls: an `Animator`, or a `FirstOrderMotionModel` for frames of its size."""
 
-    def detect(self, frames: np.ndarray) -> keypoint_ops.Keypoints:
+    def detect(self, frames: np.ndarray) -> structures.Keypoints:
         """Finds the keypoints of N frames."""
 
     def render(
-        self, source: models.EncodedSource, keypoints: keypoint_ops.Keypoints, details: bool = False
-    ) -> models.Rendering:
+        self, source: structures.EncodedSource, keypoints: structures.Keypoints, details: bool = False
+    ) -> structures.Rendering:
         """Generates the source in the pose of N driving frames."""
+
+
+class Performer(Renderer, Protocol):
+    """What an `Animation` and its checks call: an `Animator`."""
+
+    config: config.Config
+
+    def encode_source(self, image: np.ndarray) -> structures.EncodedSource:
+        """Computes what depends only on the source."""
+
+    def encode_sources(self, images: np.ndarray) -> structures.EncodedSource:
+        """Computes what depends only on the sources of N driving frames."""
 
 
 def render_stream(
     model: Renderer,
-    source: models.EncodedSource,
-    driving: Iterable[np.ndarray | tf.Tensor],
+    source: structures.EncodedSource,
+    driving: Iterable[np.ndarray],
     transfer: config.AnimateConfig,
     best_frame: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     details: bool = False,
-    initial: keypoint_ops.Keypoints | None = None,
-) -> Iterator[tuple[keypoint_ops.Keypoints, models.Rendering]]:
+    initial: structures.Keypoints | None = None,
+) -> Iterator[tuple[structures.Keypoints, structures.Rendering]]:
     """Renders batch after batch.
 
     Args:
@@ -69,28 +77,64 @@ def render_stream(
     Raises:
       errors.UserError: if there are no driving frames, they differ in size, or there are not enough for `best_frame`.
     """
-    if batch_size < 1:
-        raise errors.UserError(f"`batch_size` must be at least 1; got {batch_size}.")
     seen, waiting = 0, []
-    for frames in _batches(driving, batch_size):
-        keypoints = model.detect(frames)
-        if initial is None and best_frame < seen + len(frames):
+    for keypoints in detect_stream(model, driving, batch_size):
+        count = len(keypoints.value)
+        if initial is None and best_frame < seen + count:
             initial = select_frame(keypoints, best_frame - seen)
-        seen += len(frames)
+        seen += count
         waiting.append(keypoints)
         while initial is not None and waiting:
             keypoints = waiting.pop(0)
-            transferred = _transfer(
-                source.keypoints, keypoints, initial, transfer.mode, transfer.relative_jacobian, transfer.adapt_scale
-            )
-            yield keypoints, model.render(source, transferred, details=details)
-    if not seen:
-        raise errors.UserError("driving holds no frames; give at least one.")
+            yield keypoints, render_transferred(model, source, keypoints, initial, transfer, details=details)
     if initial is None:
         raise _missing_best_frame(best_frame, seen)
 
 
-def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], best_frame: int) -> keypoint_ops.Keypoints:
+def detect_stream(
+    model: Renderer, driving: Iterable[np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
+) -> Iterator[structures.Keypoints]:
+    """Yields the keypoints of driving frames, batch after batch; arguments and errors are those of `render_stream`."""
+    if batch_size < 1:
+        raise errors.UserError(f"`batch_size` must be at least 1; got {batch_size}.")
+    is_empty = True
+    for frames in _batches(driving, batch_size):
+        is_empty = False
+        yield model.detect(frames)
+    if is_empty:
+        raise errors.UserError("driving holds no frames; give at least one.")
+
+
+def render_transferred(
+    model: Renderer,
+    source: structures.EncodedSource,
+    driving: structures.Keypoints,
+    initial: structures.Keypoints,
+    transfer: config.AnimateConfig,
+    motion_strength: float = 1.0,
+    details: bool = False,
+) -> structures.Rendering:
+    """Transfers the motion of N driving frames to a source, and renders it.
+
+    Args:
+      model: renders.
+      source: the encoded source, or N of them.
+      driving: keypoints of N driving frames.
+      initial: keypoints that relative motion starts from, of one frame or of N.
+      transfer: how the motion is transferred.
+      motion_strength: scales relative motion; see `fomm_tf.motion_filters.scale_motion`.
+      details: fill all fields of the rendering.
+
+    Raises:
+      errors.UserError: if `motion_strength` is negative.
+    """
+    transferred = motion_transfer.transfer(source.keypoints, driving, initial, transfer)
+    if transfer.mode == "relative":
+        transferred = motion_filters.scale_motion(source.keypoints, transferred, motion_strength)
+    return model.render(source, transferred, details=details)
+
+
+def find_initial(model: Renderer, driving: Iterable[np.ndarray], best_frame: int) -> structures.Keypoints:
     """Finds the keypoints of one driving frame, of batch 1.
 
     Args:
@@ -110,7 +154,7 @@ def find_initial(model: Renderer, driving: Iterable[np.ndarray | tf.Tensor], bes
 
 def select_frame(values: Record, index: int) -> Record:
     """Entry `index` of each batch in a NamedTuple, as NumPy, with a batch axis of 1."""
-    return type(values)(*(None if part is None else part[index : index + 1].numpy() for part in values))
+    return type(values)(*(None if part is None else np.asarray(part[index : index + 1]) for part in values))
 
 
 def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
@@ -141,7 +185,7 @@ def _missing_best_frame(best_frame: int, count: int) -> errors.UserError:
     )
 
 
-def _batches(frames: Iterable[np.ndarray | tf.Tensor], size: int) -> Iterator[np.ndarray]:
+def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Frames in stacks of `size`, the last one smaller."""
     stream = iter(frames)
     while batch := [np.asarray(frame) for frame in itertools.islice(stream, size)]:

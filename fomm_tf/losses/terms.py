@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from fomm_tf import ops
+from fomm_tf import ops, structures
 from fomm_tf.models import discriminator
 from fomm_tf.ops import keypoints, tps
 
@@ -43,7 +43,7 @@ def perceptual_loss(
 
 
 def equivariance_value_loss(
-    driving: keypoints.Keypoints, transformed: keypoints.Keypoints, transform: tps.Transform
+    driving: structures.Keypoints, transformed: structures.Keypoints, transform: tps.Transform
 ) -> tf.Tensor:
     """|p_D - T(p_T)|: keypoints of the deformed frame, mapped back, equal those of the frame (Eq. 11).
 
@@ -59,7 +59,7 @@ def equivariance_value_loss(
 
 
 def equivariance_jacobian_loss(
-    driving: keypoints.Keypoints, transformed: keypoints.Keypoints, transform: tps.Transform
+    driving: structures.Keypoints, transformed: structures.Keypoints, transform: tps.Transform
 ) -> tf.Tensor:
     """|1 - J_D^-1 dT(p_T) J_T|: the equivariance of the Jacobians (Eq. 13).
 

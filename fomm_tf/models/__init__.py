@@ -1,8 +1,8 @@
 """The networks of the method as Keras models, one block of the paper each, and the model that they make up."""
 
 from fomm_tf.models.discriminator import Discriminator, DiscriminatorOutput
-from fomm_tf.models.first_order_motion_model import FirstOrderMotionModel, Reconstruction, Rendering
-from fomm_tf.models.generator import EncodedSource, Generator
+from fomm_tf.models.first_order_motion_model import FirstOrderMotionModel, Reconstruction
+from fomm_tf.models.generator import Generator
 from fomm_tf.models.motion_estimation import DenseMotion, DenseMotionNetwork, KeypointDetector
 
 __all__ = [
@@ -10,10 +10,8 @@ __all__ = [
     "DenseMotionNetwork",
     "Discriminator",
     "DiscriminatorOutput",
-    "EncodedSource",
     "FirstOrderMotionModel",
     "Generator",
     "KeypointDetector",
     "Reconstruction",
-    "Rendering",
 ]

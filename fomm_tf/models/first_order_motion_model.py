@@ -18,31 +18,11 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import config as configs
-from fomm_tf import errors, ops
+from fomm_tf import ops
 from fomm_tf.models import blocks, execution
-from fomm_tf.models.generator import EncodedSource, Generator
+from fomm_tf.models.generator import Generator
 from fomm_tf.models.motion_estimation import DenseMotion, DenseMotionNetwork, KeypointDetector
-from fomm_tf.ops.keypoints import Keypoints
-
-
-class Rendering(NamedTuple):
-    """N generated frames; the last four fields are None unless `details=True`.
-
-    Attributes:
-      prediction: `[N, H, W, 3]` float32 in [0, 1].
-      deformed: `[N, H, W, 3]`, the source warped, without inpainting.
-      occlusion: `[N, h, w, 1]`, 1 = visible; None in a model without occlusion map.
-      deformation: `[N, h, w, 2]`, (x, y) in the source (Eq. 7).
-      mask: `[N, h, w, K + 1]`, the weight of each local motion; the background's is the first.
-      sparse_deformed: `[N, K + 1, h, w, 3]`, the source under each local motion.
-    """
-
-    prediction: tf.Tensor
-    deformed: tf.Tensor
-    occlusion: tf.Tensor | None = None
-    deformation: tf.Tensor | None = None
-    mask: tf.Tensor | None = None
-    sparse_deformed: tf.Tensor | None = None
+from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
 
 class Reconstruction(NamedTuple):
@@ -109,7 +89,7 @@ class FirstOrderMotionModel(tf.keras.Model):
             stay float32.
           reference_config: of a reference checkpoint: its YAML file or the name of a recipe; None infers the sizes
             from the tensors.
-          align_corners: of a reference checkpoint: see `fomm_tf.ops.grid.to_pixels`.
+          align_corners: of a reference checkpoint: see `fomm_tf.ops.to_pixels`.
 
         Raises:
           errors.UserError: if there is no such model, or it cannot be read.
@@ -237,7 +217,7 @@ class FirstOrderMotionModel(tf.keras.Model):
         Raises:
           errors.UserError: if the keypoints are not this model's.
         """
-        self.check_keypoints(keypoints)
+        keypoints.check(self.config.num_keypoints, self.config.jacobian)
         motion, deformed, prediction = self._generate(source, keypoints)
         more = (motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed) if details else ()
         return Rendering(prediction, deformed, *more)
@@ -259,22 +239,12 @@ class FirstOrderMotionModel(tf.keras.Model):
         motion, _, prediction = self._generate(source, keypoints, training=training)
         return Reconstruction(prediction, source.keypoints, keypoints, motion)
 
-    def check_keypoints(self, keypoints: Keypoints) -> None:
-        """Checks that keypoints are as many as this model's, and have Jacobians if it does.
-
-        Raises:
-          errors.UserError: if they are not.
-        """
-        count, shape = self.config.num_keypoints, keypoints.value.shape
-        if len(shape) != 3 or tuple(shape[1:]) != (count, 2):
-            raise errors.UserError(f"keypoints.value must be [N, {count}, 2] for this model; got shape {list(shape)}.")
-        if (keypoints.jacobian is None) == self.config.jacobian:
-            needs = "needs keypoints with" if self.config.jacobian else "takes keypoints without"
-            raise errors.UserError(f"This model {needs} Jacobians.")
-
     def weights_sha256(self) -> str:
         """SHA-256 of all weights, network by network: identifies what a model was trained to."""
-        return hashlib.sha256(b"".join(weight.tobytes() for weight in self.get_weights())).hexdigest()
+        digest = hashlib.sha256()
+        for weight in self.weights:
+            digest.update(weight.numpy().tobytes())
+        return digest.hexdigest()
 
     def get_config(self) -> dict:
         """The constructor's argument as plain values, for Keras."""

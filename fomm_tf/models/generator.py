@@ -3,37 +3,23 @@
 With `generator.blend_source`, which is not in the paper, the last convolution has a fourth channel a, and the frame is
 alpha * f_w(S) + (1 - alpha) * color, where alpha = sigmoid(a + 1) and f_w(S) is the warped source image: what needs no
 repainting keeps the source's sharpness.
+
+With `generator.warp_skips`, which is not in the paper either (but in Monkey-Net, Siarohin et al. 2019, sec. 3.3), the
+source's features of every resolution are warped and masked, and concatenated to those of the decoder. `encode` and
+`warp_features` pack all resolutions into one tensor of the lowest one, so that the rest of the project, exported stages
+included, need not know.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from fomm_tf import config, ops
 from fomm_tf.models import blocks, execution, motion_estimation
 from fomm_tf.ops import resample, warp
-from fomm_tf.ops.keypoints import Keypoints
 
 # Added to the logit of alpha: a randomly initialized generator mostly keeps the warped source (alpha 0.73).
 _ALPHA_BIAS = 1.0
-
-
-class EncodedSource(NamedTuple):
-    """Everything that depends only on the source image.
-
-    Attributes:
-      image: `[B, H, W, 3]` float in [0, 1].
-      features: `[B, h, w, C]`, the generator's.
-      keypoints: of the source.
-      lowres: `[B, h', w', 3]`, the image at the dense motion network's size.
-    """
-
-    image: tf.Tensor
-    features: tf.Tensor
-    keypoints: Keypoints
-    lowres: tf.Tensor
 
 
 class Generator(execution.Network):
@@ -53,6 +39,9 @@ class Generator(execution.Network):
         self.bottleneck = [blocks.ResidualBlock(widths[-1]) for _ in range(sizes.num_residual_blocks)]
         self.up_blocks = [blocks.UpBlock(width) for width in reversed(widths[:-1])]
         self.blend_source = sizes.blend_source
+        # What packed features hold, from the highest resolution to the lowest: channels, and how many times its sides.
+        levels = [(width, 2 ** (sizes.num_down_blocks - index)) for index, width in enumerate(widths)]
+        self._levels = levels if sizes.warp_skips else levels[-1:]
         self.final = blocks.Convolution(4 if sizes.blend_source else 3, 7)
 
     def encode(self, source: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -63,12 +52,12 @@ class Generator(execution.Network):
           training: normalize with the batch's statistics and move the running ones.
 
         Returns:
-          `[B, h, w, C]`.
+          `[B, h, w, C]`; with `warp_skips`, the features of all resolutions, packed.
         """
-        features = self.first(source, training=training)
+        levels = [self.first(source, training=training)]
         for block in self.down_blocks:
-            features = block(features, training=training)
-        return features
+            levels.append(block(levels[-1], training=training))
+        return self._pack(levels[-len(self._levels) :])
 
     def warp_features(self, features: tf.Tensor, motion: motion_estimation.DenseMotion) -> tf.Tensor:
         """Warps features by the motion, and masks them where they are occluded (Eq. 8).
@@ -80,6 +69,9 @@ class Generator(execution.Network):
         Returns:
           `[B, h, w, C]`.
         """
+        return self._pack([self._warp_level(level, motion) for level in self.unpack(features)])
+
+    def _warp_level(self, features: tf.Tensor, motion: motion_estimation.DenseMotion) -> tf.Tensor:
         warped = self.warp_image(features, motion.deformation)
         if motion.occlusion is None:
             return warped
@@ -113,8 +105,13 @@ class Generator(execution.Network):
         Raises:
           ValueError: with `blend_source`, without `warped_source`.
         """
-        for block in [*self.bottleneck, *self.up_blocks]:
+        *skips, features = self.unpack(features)
+        for block in self.bottleneck:
             features = block(features, training=training)
+        for block in self.up_blocks:
+            features = block(features, training=training)
+            if skips:
+                features = tf.concat([features, skips.pop()], axis=-1)
         outputs = ops.at_least_float32(self.final(features))
         if not self.blend_source:
             return tf.sigmoid(outputs)
@@ -127,3 +124,30 @@ class Generator(execution.Network):
         """Warps the source by the motion: `encode`, `warp_features` and `warp_image`, `decode`."""
         features = self.warp_features(self.encode(source, training), motion)
         return self.decode(features, self.warp_image(source, motion.deformation), training)
+
+    def unpack(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """Splits features from `encode` or `warp_features` by resolution, from the highest to the lowest.
+
+        Args:
+          features: `[B, h, w, C]`.
+
+        Returns:
+          One tensor; with `warp_skips` one per resolution, each with half the sides of the one before.
+        """
+        if len(self._levels) == 1:
+            return [features]
+        parts = tf.split(features, [width * factor**2 for width, factor in self._levels], axis=-1)
+        return [
+            part if factor == 1 else tf.nn.depth_to_space(part, factor)
+            for part, (_, factor) in zip(parts, self._levels, strict=True)
+        ]
+
+    def _pack(self, features: list[tf.Tensor]) -> tf.Tensor:
+        """The inverse of `unpack`."""
+        if len(self._levels) == 1:
+            return features[0]
+        parts = [
+            level if factor == 1 else tf.nn.space_to_depth(level, factor)
+            for level, (_, factor) in zip(features, self._levels, strict=True)
+        ]
+        return tf.concat(parts, axis=-1)

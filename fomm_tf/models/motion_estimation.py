@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fomm_tf import config, ops
+from fomm_tf import config, ops, structures
 from fomm_tf.models import blocks, execution
 from fomm_tf.ops import keypoints, motion, warp
 
@@ -41,7 +41,7 @@ class KeypointDetector(execution.Network):
                 bias_initializer=tf.keras.initializers.Constant([1.0, 0.0, 0.0, 1.0] * maps),
             )
 
-    def call(self, frame: tf.Tensor, training: bool = False) -> keypoints.Keypoints:
+    def call(self, frame: tf.Tensor, training: bool = False) -> structures.Keypoints:
         """Finds the keypoints of B frames.
 
         Args:
@@ -56,7 +56,7 @@ class KeypointDetector(execution.Network):
         """
         heatmap, jacobian_maps = self.maps(frame, training)
         jacobian = None if jacobian_maps is None else keypoints.average_jacobian(heatmap, jacobian_maps)
-        return keypoints.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
+        return structures.Keypoints(keypoints.soft_argmax(heatmap), jacobian)
 
     def maps(self, frame: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Computes the maps that keypoints are computed from.
@@ -123,8 +123,8 @@ class DenseMotionNetwork(execution.Network):
     def call(
         self,
         source_lowres: tf.Tensor,
-        source_keypoints: keypoints.Keypoints,
-        driving_keypoints: keypoints.Keypoints,
+        source_keypoints: structures.Keypoints,
+        driving_keypoints: structures.Keypoints,
         training: bool = False,
     ) -> DenseMotion:
         """The motion from each driving frame back to its source.

@@ -1,36 +1,17 @@
 """Keypoints with their Jacobians, their computation from heatmaps, and Gaussian heatmaps of them (Eq. 2, 6).
 
-Convention: see `fomm_tf.ops.grid`. All values are float32, also under mixed precision. Jacobians are d(x', y')/d(x, y),
+Convention: see `fomm_tf.ops`. All values are float32, also under mixed precision. Jacobians are d(x', y')/d(x, y),
 row-major; their inverses and products are in closed form, since `tf.linalg.inv` does not convert to TFLite builtins.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from fomm_tf import ops
-from fomm_tf.ops import grid as grid_ops
 
 MIN_DETERMINANT = 1e-8
 MAX_ENTRY = 1e9
-
-
-class Keypoints(NamedTuple):
-    """The first-order description of a frame: K points and the motion around each.
-
-    Attributes:
-      value: `[N, K, 2]` float32, T_{X<-R}(p_k) as (x, y).
-      jacobian: `[N, K, 2, 2]` float32, dT_{X<-R}/dp at p_k; None in the zeroth-order model.
-    """
-
-    value: tf.Tensor
-    jacobian: tf.Tensor | None
-
-    def frame(self, number: int) -> Keypoints:
-        """The keypoints of one frame: `[K, 2]` and `[K, 2, 2]`."""
-        return Keypoints(*(None if part is None else part[number] for part in self))
 
 
 def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -67,7 +48,7 @@ def soft_argmax(heatmap: tf.Tensor) -> tf.Tensor:
     """
     ops.check_shape("heatmap", heatmap, "B h w K")
     _, height, width, _ = ops.sizes(heatmap)
-    grid = grid_ops.identity_grid(height, width, heatmap.dtype)
+    grid = ops.identity_grid(height, width, heatmap.dtype)
     return tf.reduce_sum(heatmap[..., tf.newaxis] * grid[tf.newaxis, :, :, tf.newaxis, :], axis=[1, 2])
 
 
@@ -112,7 +93,7 @@ def gaussian_heatmaps(value: tf.Tensor, height: int | tf.Tensor, width: int | tf
     """
     ops.check_shape("value", value, "B K 2", last=2)
     value = ops.at_least_float32(value)
-    grid = grid_ops.identity_grid(height, width, value.dtype)
+    grid = ops.identity_grid(height, width, value.dtype)
     offset = grid[tf.newaxis, :, :, tf.newaxis, :] - value[:, tf.newaxis, tf.newaxis, :, :]
     return tf.exp(-0.5 * tf.reduce_sum(tf.square(offset), axis=-1) / variance)
 

@@ -1,6 +1,6 @@
 """From keypoints to motion: local affine motions, their combination, relative transfer (Eq. 4-7, 14-15).
 
-Convention: see `fomm_tf.ops.grid`. All in float32, also under mixed precision.
+Convention: see `fomm_tf.ops`. All in float32, also under mixed precision.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import ops
-from fomm_tf.ops import grid as grid_ops
 from fomm_tf.ops import keypoints as keypoint_ops
-from fomm_tf.ops.keypoints import Keypoints
+from fomm_tf.structures import Keypoints
 
 MODES = ("relative", "absolute")
 # Rounding in float32 gives collinear points a hull of up to 2e-7.
@@ -38,7 +37,7 @@ def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor
         ops.check_shape(f"{name}.value", keypoints.value, "B K 2", last=2)
     if (source.jacobian is None) != (driving.jacobian is None):
         raise ValueError("source and driving must both have Jacobians or both have none.")
-    identity = grid_ops.identity_grid(height, width, driving.value.dtype)[tf.newaxis, tf.newaxis]
+    identity = ops.identity_grid(height, width, driving.value.dtype)[tf.newaxis, tf.newaxis]
     offset = identity - driving.value[:, :, tf.newaxis, tf.newaxis, :]
     if driving.jacobian is not None:
         jacobian = keypoint_ops.multiply_jacobians(source.jacobian, keypoint_ops.invert_jacobian(driving.jacobian))

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf import ops
-from fomm_tf.ops import grid as grid_ops
 from fomm_tf.ops import warp
 
 _EPSILON = 1e-6
@@ -114,7 +113,7 @@ def warp_image(transform: Transform, image: tf.Tensor, align_corners: bool = Tru
     """
     ops.check_shape("image", image, "B H W C")
     batch, height, width, _ = ops.sizes(image)
-    identity = grid_ops.identity_grid(height, width, transform.theta.dtype)
+    identity = ops.identity_grid(height, width, transform.theta.dtype)
     points = tf.reshape(identity, [1, height * width, 2])
     positions = tf.reshape(warp_points(transform, points), [batch, height, width, 2])
     return warp.backward_warp(image, positions, padding="reflection", align_corners=align_corners)
@@ -126,5 +125,5 @@ def _offsets(transform: Transform, points: tf.Tensor) -> tf.Tensor:
     side = round(count**0.5)
     if side * side != count:
         raise ValueError(f"control_weights must hold P x P weights; got {count}.")
-    control = tf.reshape(grid_ops.identity_grid(side, side, points.dtype), [count, 2])
+    control = tf.reshape(ops.identity_grid(side, side, points.dtype), [count, 2])
     return points[:, :, tf.newaxis, :] - control

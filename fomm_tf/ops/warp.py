@@ -2,7 +2,7 @@
 
 Without it, as on TensorFlow 2.16 and later, four gathers compute the same.
 
-Convention: see `fomm_tf.ops.grid`. `flow` (a pixel offset, row before column) appears nowhere else in the project.
+Convention: see `fomm_tf.ops`. `flow` (a pixel offset, row before column) appears nowhere else in the project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf import ops
-from fomm_tf.ops import grid as grid_ops
 
 with warnings.catch_warnings():
     # At import it warns of its end of life and of untested TensorFlow versions; both packages are pinned.
@@ -25,6 +24,9 @@ with warnings.catch_warnings():
         from tensorflow_addons.image import dense_image_warp, interpolate_bilinear, resampler
     except ImportError:  # there is no release for TensorFlow 2.16 and later
         dense_image_warp = interpolate_bilinear = resampler = None
+    else:
+        # They have no control flow to convert, which takes a second when a model is built.
+        dense_image_warp._autograph = interpolate_bilinear._autograph = False
 
 PADDINGS = ("zeros", "border", "reflection")
 _FAR = 1e6
@@ -54,8 +56,8 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
 
     Convention:
       * `grid[b, i, j]` is the (x, y) in `image` that output pixel (i, j) comes from: an absolute position in the units
-        of `fomm_tf.ops.grid`, not an offset;
-      * `align_corners` is what -1 and +1 mean in the image: see `fomm_tf.ops.grid.to_pixels`;
+        of `fomm_tf.ops`, not an offset;
+      * `align_corners` is what -1 and +1 mean in the image: see `fomm_tf.ops.to_pixels`;
       * `padding` is what lies outside: zeros (the networks), the border pixel, or the mirrored image (the equivariance
         transform), as defined by torch's `grid_sample`;
       * an image in half precision is interpolated in the precision of `grid`: in bfloat16 sums are off by 1e-2;
@@ -85,7 +87,7 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
     _, image_height, image_width, channels = ops.sizes(image)
     batch, height, width, _ = ops.sizes(grid)
     pixels = _apply_padding(
-        grid_ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners
+        ops.to_pixels(grid, image_height, image_width, align_corners), padding, image, align_corners
     )
     use_resampler_op = padding == "zeros" and _use_resampler_op.get()
     if padding == "zeros" and not use_resampler_op:

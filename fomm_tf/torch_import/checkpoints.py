@@ -56,7 +56,7 @@ def import_checkpoint(
     Args:
       tree: as read by `fomm_tf.weights.load`.
       reference_config: see `choose_config`.
-      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.grid.to_pixels`.
+      align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.to_pixels`.
       source: the checkpoint's name, for error messages.
 
     Raises:
@@ -96,11 +96,12 @@ def export_checkpoint(run: checkpoint.Run) -> dict:
     Raises:
       errors.UserError: if the reference has no such model.
     """
-    if run.config.model.generator.blend_source:
-        raise errors.UserError(
-            "model.generator.blend_source: got true; expected false, as the PyTorch reference has no such generator; "
-            "keep the run directory, or use `fomm export`."
-        )
+    for option in ("blend_source", "warp_skips"):
+        if getattr(run.config.model.generator, option):
+            raise errors.UserError(
+                f"model.generator.{option}: got true; expected false, as the PyTorch reference has no such generator; "
+                "keep the run directory, or use `fomm export`."
+            )
     entries = _entries(run)
     tree: dict = {
         name: {entry.name: entry.to_torch(entry.variable.numpy()) for entry in table} for name, table in entries.items()

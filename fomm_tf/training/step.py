@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config, errors, models
+from fomm_tf import checkpoint, config, errors, models, structures
 from fomm_tf.losses import terms
 from fomm_tf.models import execution
-from fomm_tf.ops import keypoints, resample, tps
+from fomm_tf.ops import resample, tps
 
 # Prefix of the gradients' norms among the losses.
 GRADIENT_NORM = "gradient_norm_"
@@ -36,7 +36,7 @@ class Forward(NamedTuple):
 
     reconstruction: models.Reconstruction
     transformed_frame: tf.Tensor | None
-    transformed_keypoints: keypoints.Keypoints | None
+    transformed_keypoints: structures.Keypoints | None
 
 
 class Objective:

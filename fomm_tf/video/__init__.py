@@ -12,7 +12,6 @@ PyAV reads and writes videos; Pillow reads and writes images (it reads their siz
 """
 
 from fomm_tf.video.animations import is_animated_file as is_animated
-from fomm_tf.video.formats import is_image_name, is_video_name
 from fomm_tf.video.images import (
     MAX_PIXELS,
     ImageLike,
@@ -24,9 +23,9 @@ from fomm_tf.video.images import (
     to_uint8,
     write_image,
 )
-from fomm_tf.video.reading import Video, VideoNote, open_video
+from fomm_tf.video.reading import Video, VideoNote, is_image_name, is_video, is_video_name, open_still, open_video
 from fomm_tf.video.timing import DEFAULT_FPS
-from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, write_video
+from fomm_tf.video.writing import SUFFIXES, VideoWriter, check_output, is_still_output, write_video
 
 __all__ = [
     "DEFAULT_FPS",
@@ -42,7 +41,10 @@ __all__ = [
     "draw_text",
     "is_animated",
     "is_image_name",
+    "is_still_output",
+    "is_video",
     "is_video_name",
+    "open_still",
     "open_video",
     "read_image",
     "resize",

@@ -1,9 +1,11 @@
-"""Animated WebP, PNG and AVIF, and TIFF with several pages, by Pillow; FFmpeg reads gif.
+"""Animated WebP, PNG and AVIF, and TIFF with several pages, by Pillow; FFmpeg reads gif, and writes gif and WebP.
 
-Pillow composes the frames, and applies transparency, ICC profile and orientation as to a single image.
+Pillow composes the frames, and applies transparency, ICC profile and orientation as to a single image. FFmpeg writes no
+comments into animated images; they are added here.
 """
 
 import itertools
+import os
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -98,3 +100,25 @@ def _read(path: Path) -> Iterator[timing.TimedFrame]:
             duration = min(milliseconds / 1000, timing.MAX_DURATION) or _LEAST_DURATION
             yield timing.TimedFrame(time, duration, frame)
             time += duration
+
+
+def add_gif_comment(path: Path, text: str) -> None:
+    """Adds a comment extension before the trailer of a gif: FFmpeg writes no comments."""
+    comment = text.encode()[:255]
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x21\xfe" + bytes([len(comment)]) + comment + b"\x00" + b"\x3b")
+
+
+def add_webp_comment(path: Path, text: str) -> None:
+    """Adds XMP to an animated WebP, which FFmpeg writes without metadata: its flag, the chunk, and the file's size."""
+    chunk = images.webp_comment(text)
+    with path.open("r+b") as file:
+        flags = file.read(21)[20]
+        file.seek(20)
+        file.write(bytes([flags | 0x04]))
+        file.seek(0, os.SEEK_END)
+        file.write(b"XMP " + len(chunk).to_bytes(4, "little") + chunk + b"\0" * (len(chunk) % 2))
+        size = file.tell() - 8
+        file.seek(4)
+        file.write(size.to_bytes(4, "little"))

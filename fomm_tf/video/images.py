@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from fomm_tf import errors, files
-from fomm_tf.video import color, formats
+from fomm_tf.video import color
 
 # 10,000 x 10,000: a 100 megapixel camera, or 1,500 frames of 256 x 256 in one image. Decoded, that is 300 MB.
 MAX_PIXELS = 100_000_000
@@ -20,15 +20,21 @@ MAX_PIXELS = 100_000_000
 # A frame, a PIL image, or the path of an image file.
 ImageLike = np.ndarray | Image.Image | str | os.PathLike
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # Depending on the format, Pillow raises any of these for a damaged file.
 _DECODING_ERRORS = (
     *(AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
     *(struct.error, zlib.error),
 )
+# Brands of a file type box, without those of AVIF, which Pillow reads itself.
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
 # Float images may exceed [0, 1] by a rounding error: a quarter of a gray level.
 _SLACK = 0.25 / 255
 _TEXT_COLOR = (30, 30, 30)
+_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:description="{}"/></rdf:RDF></x:xmpmeta>'
+)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -78,8 +84,8 @@ def open_image(path: Path) -> Image.Image | None:
       UnreadableError: if it declares more than `MAX_PIXELS` pixels, or if it is HEIC and pillow-heif is missing.
     """
     image = _open(path)
-    if image is None and formats.is_heif(path):
-        formats.register_heif(path)
+    if image is None and _is_heif(path):
+        _register_heif(path)
         image = _open(path)
     return image
 
@@ -94,6 +100,30 @@ def _open(path: Path) -> Image.Image | None:
             image.close()
             raise Image.DecompressionBombError
         return image
+
+
+def _is_heif(path: Path) -> bool:
+    """Whether a file starts like HEIC or HEIF."""
+    with path.open("rb") as file:
+        header = file.read(12)
+    return header[4:8] == b"ftyp" and header[8:12] in _HEIF_BRANDS
+
+
+def _register_heif(path: Path) -> None:
+    """Teaches Pillow to open HEIF files.
+
+    Raises:
+      UnreadableError: if pillow-heif is not installed; it names `path`.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        message = (
+            f"{path} is a HEIC image, which needs the package pillow-heif; install it (pip install pillow-heif), or "
+            "convert the image to jpg."
+        )
+        raise errors.UnreadableError(message) from None
+    pillow_heif.register_heif_opener()
 
 
 def decode_image(path: Path, image: Image.Image) -> np.ndarray:
@@ -151,7 +181,7 @@ def _gray(values: np.ndarray) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray, tag: str | None = None) -> None:
-    """Writes a png or jpg file atomically.
+    """Writes a png, jpg or webp file atomically.
 
     Args:
       path: its suffix decides the format; missing parents are created.
@@ -179,9 +209,9 @@ def check_image_output(path: str | Path, *inputs: str | Path | None) -> None:
     """
     files.check_output(path, *inputs)
     path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() not in STILL_SUFFIXES:
         raise errors.UserError(
-            f"{path}: the suffix of an image must be one of {', '.join(_SUFFIXES)}; got {path.suffix!r}."
+            f"{path}: the suffix of an image must be one of {', '.join(STILL_SUFFIXES)}; got {path.suffix!r}."
         )
     if path.is_dir():
         raise errors.UserError(f"{path} is a directory; give a file name.")
@@ -194,9 +224,16 @@ def save_image(path: Path, image: np.ndarray, tag: str | None = None) -> None:
         if tag:
             text.add_text("Comment", tag)
         options = {"pnginfo": text}
+    elif path.suffix.lower() == ".webp":
+        options = {"quality": 95, "xmp": webp_comment(tag) if tag else b""}
     else:
         options = {"quality": 95, "subsampling": 0, "comment": tag or ""}
     Image.fromarray(to_uint8(image)).save(path, **options)
+
+
+def webp_comment(text: str) -> bytes:
+    """XMP metadata with a description: WebP has no comments."""
+    return _XMP.format(text).encode()
 
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:

@@ -5,14 +5,29 @@ import itertools
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.video import animations, decoding, formats, images, timing
+from fomm_tf.video import animations, decoding, images, timing
+
+# What FFmpeg demuxes and people have.
+VIDEO_SUFFIXES = (
+    *(".3g2", ".3gp", ".amv", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".ivf", ".m1v", ".m2t", ".m2ts"),
+    *(".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts"),
+    *(".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+)
+IMAGE_SUFFIXES = (
+    *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+# For messages, in which the whole list would hide the rest.
+COMMON_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif")
+
+_NAMED_FILES = 3
 
 
 class VideoNote(UserWarning):
@@ -97,6 +112,41 @@ def open_video(
         return _open_container(path, start or 0, duration, fps)
 
 
+def is_video(path: str | Path, stacked: bool = False) -> bool:
+    """Whether a file has several frames; True for a directory and for what neither is an image nor is named as one.
+
+    Args:
+      path: the file or directory.
+      stacked: whether a stacked image counts as a video; see `open_video`.
+
+    Raises:
+      UnreadableError: if the file is missing, or an image that cannot be opened.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return True
+    files.check_readable(path)
+    with files.convert_read_errors(path):
+        image = images.open_image(path)
+        if image is None:
+            return not is_image_name(path)
+        with image, images.convert_decoding_errors(path):
+            if image.format in _FFMPEG_FORMATS:
+                return getattr(image, "n_frames", 2) > 1
+            height, width = images.displayed_size(image)
+            return animations.is_animated(image) or (stacked and width > height and width % height == 0)
+
+
+def open_still(path: str | Path, fps: float | Fraction = timing.DEFAULT_FPS) -> Video:
+    """An image as a video of one frame.
+
+    Raises:
+      UnreadableError: if it cannot be read.
+    """
+    frame = images.read_image(path)
+    return Video(Path(path), frame_rate(fps), frame.shape[:2], 1, False, lambda: iter([frame]))
+
+
 def frame_rate(fps: float | Fraction) -> Fraction:
     """The exact rate of `fps`: 29.97002997 is 30000/1001.
 
@@ -154,14 +204,14 @@ def _timed_video(
 
 
 def _open_directory(path: Path, start: float, duration: float | None, fps: Fraction) -> Video:
-    visible = sorted((file for file in path.iterdir() if not formats.is_hidden(file)), key=_natural)
-    names = [file for file in visible if formats.is_image_name(file)]
+    visible = sorted((file for file in path.iterdir() if not is_hidden(file)), key=_natural)
+    names = [file for file in visible if is_image_name(file)]
     if not names:
         raise errors.UnreadableError(
             f"{path} is a directory without images; give a video or a directory of png or jpg frames."
         )
-    if others := [file for file in visible if not formats.is_image_name(file)]:
-        warnings.warn(f"{path}: passed over {formats.list_names(others)}, no images.", VideoNote, stacklevel=3)
+    if others := [file for file in visible if not is_image_name(file)]:
+        warnings.warn(f"{path}: passed over {list_names(others)}, no images.", VideoNote, stacklevel=3)
     names = _clip(path, names, start, duration, fps)
     size = next(_read_frames(path, names)).shape[:2]
     return Video(path, fps, size, len(names), False, lambda: _read_frames(path, names))
@@ -184,9 +234,31 @@ def _read_frames(path: Path, names: list[Path]) -> Iterator[np.ndarray]:
     if first is None:
         raise unreadable[0][1]
     if unreadable:
-        left_out = formats.list_names([name for name, _ in unreadable])
+        left_out = list_names([name for name, _ in unreadable])
         reason = str(unreadable[0][1]).rstrip(".")
         warnings.warn(f"{path}: left out {left_out} that cannot be read: {reason}.", stacklevel=2)
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file or directory is hidden, as on Unix."""
+    return path.name.startswith(".")
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether the file name is an image's."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether the file name is a video's, gif included."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def list_names(paths: Sequence[Path]) -> str:
+    """`7 files (a.txt, b.txt, c.txt and 4 more)`, for messages."""
+    names = ", ".join(path.name for path in paths[:_NAMED_FILES])
+    more = f" and {len(paths) - _NAMED_FILES} more" * (len(paths) > _NAMED_FILES)
+    return f"{len(paths)} file{'s' * (len(paths) != 1)} ({names}{more})"
 
 
 def _natural(file: Path) -> list[int | str]:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.video import audio, color, images, reading
+from fomm_tf.video import animations, audio, color, images, reading
 
 
 class _Format(NamedTuple):
@@ -21,7 +21,9 @@ class _Format(NamedTuple):
       codec, options: the video encoder's.
       muxer: options of the container.
       even: whether the encoder needs even sides; the last row or column of an odd side is repeated.
-      copied, audio: audio codecs that the container can hold and browsers play, and the encoder for others.
+      copied, audio: audio codecs that the container can hold and browsers play, and the encoder for others; None for
+        a container without audio.
+      pixels: the encoder's pixel format; YUV is in BT.709.
     """
 
     codec: str
@@ -29,7 +31,8 @@ class _Format(NamedTuple):
     muxer: dict[str, str]
     even: bool
     copied: set[str]
-    audio: str
+    audio: str | None
+    pixels: str = "yuv420p"
 
 
 # crf 18 and 24 are visually lossless. faststart puts the index first, so that browsers can play while they download.
@@ -45,7 +48,9 @@ _H264 = _Format(
 _VP9 = _Format(
     "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}, {}, False, {"opus", "vorbis"}, "libopus"
 )
-_CONTAINERS = {".mp4": _H264, ".mov": _H264, ".webm": _VP9}
+# The encoder converts the colors, as WebP prescribes them.
+_WEBP = _Format("libwebp_anim", {"quality": "90"}, {"loop": "0"}, False, set(), None, "bgra")
+_CONTAINERS = {".mp4": _H264, ".mov": _H264, ".webm": _VP9, ".webp": _WEBP}
 SUFFIXES = (*_CONTAINERS, ".gif")
 
 # Viewers show gif frames of 1/100 s for 1/10 s.
@@ -122,7 +127,9 @@ class _ContainerWriter(VideoWriter):
         self._padding = (height % 2, width % 2) if self._format.even else (0, 0)
         self._stream = self._container.add_stream(self._format.codec, rate=self._fps, options=self._format.options)
         self._stream.height, self._stream.width = height + self._padding[0], width + self._padding[1]
-        self._stream.pix_fmt = "yuv420p"
+        self._stream.pix_fmt = self._format.pixels
+        if self._format is _WEBP:
+            return
         # H.264 and VP9 in BT.709, and tagged as such: players guess the matrix of an untagged file from its size.
         context = self._stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = color.BT709
@@ -136,10 +143,11 @@ class _ContainerWriter(VideoWriter):
         if any(self._padding):
             frame = np.pad(frame, [(0, padding) for padding in (*self._padding, 0)], mode="edge")
         encoded = av.VideoFrame.from_ndarray(frame, "rgb24")
+        is_rgb = self._format.pixels == "bgra"
         encoded = encoded.reformat(
-            format="yuv420p",
-            dst_colorspace=color.BT709,
-            dst_color_range=color.LIMITED_RANGE,
+            format=self._format.pixels,
+            dst_colorspace=None if is_rgb else color.BT709,
+            dst_color_range=None if is_rgb else color.LIMITED_RANGE,
             threads=color.SCALER_THREADS,
         )
         encoded.pts, encoded.time_base = self.count, 1 / self._fps
@@ -153,6 +161,8 @@ class _ContainerWriter(VideoWriter):
         if self._audio is not None:
             self._audio.finish()
         self._container.close()
+        if self._format is _WEBP and self._tag:
+            animations.add_webp_comment(self._path, self._tag)
 
     def close(self) -> None:
         if self._audio is not None:
@@ -206,11 +216,7 @@ class _GifWriter(VideoWriter):
         self._container.mux(self._stream.encode(None))
         self._container.close()
         if self._tag:
-            # FFmpeg writes no comments: a comment extension before the trailer.
-            text = self._tag.encode()[:255]
-            with self._path.open("r+b") as file:
-                file.seek(-1, os.SEEK_END)
-                file.write(b"\x21\xfe" + bytes([len(text)]) + text + b"\x00" + b"\x3b")
+            animations.add_gif_comment(self._path, self._tag)
 
 
 def _is_directory_path(path: str | Path) -> bool:
@@ -257,11 +263,12 @@ def write_video(
 
     Args:
       path: .mp4 and .mov (H.264, yuv420p, plays in browsers; the last row or column of an odd side is repeated),
-        .webm (VP9), .gif (one palette per frame, at most 50 frames per second); without a suffix, or with a trailing
-        slash, a directory of png frames, lossless. An existing file or directory is replaced.
+        .webm (VP9), .webp (animated, repeated without end), .gif (one palette per frame, at most 50 frames per second);
+        without a suffix, or with a trailing slash, a directory of png frames, lossless. An existing file or directory
+        is replaced.
       fps: frames per second.
-      audio_from: a file whose audio is added, for the duration of the frames; ignored if it has none, or if a gif or
-        a directory is written. Copied if the container can hold its codec, transcoded otherwise.
+      audio_from: a file whose audio is added, for the duration of the frames; ignored if it has none, or if a gif,
+        a webp or a directory is written. Copied if the container can hold its codec, transcoded otherwise.
       audio_start: seconds from the start of that file's video.
       tag: text for the file's comment.
 
@@ -292,3 +299,8 @@ def write_video(
             # Closing writes the end of the file, which fails if something before failed.
             with contextlib.suppress(av.FFmpegError):
                 writer.close()
+
+
+def is_still_output(path: str | Path) -> bool:
+    """Whether the suffix is that of one image; .webp may also be an animation."""
+    return Path(path).suffix.lower() in images.STILL_SUFFIXES and Path(path).suffix.lower() not in SUFFIXES

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.weights import foreign, paddle
-from fomm_tf.weights.foreign import Name, require
+from fomm_tf.weights import foreign_files
+from fomm_tf.weights.leftovers import Name, require
 from fomm_tf.weights.unpickling import LARGEST_INTEGER, STORAGE_OF_DTYPE, Storage, Unpickler, is_key
 
 _MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # first bytes of every legacy file
@@ -105,8 +105,10 @@ def _open_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, s
         with open(path, "rb") as file:
             head = file.read(4096)
             require(head[257:262] != b"ustar", "it is a tar archive, not a file of torch.save")
-            foreign.refuse(head, path)
-            containers = {b"PK\x03\x04": "zip", _MAGIC: "legacy"} | dict.fromkeys(paddle.SIGNATURES, "paddle")
+            foreign_files.refuse(head, path)
+            containers = {b"PK\x03\x04": "zip", _MAGIC: "legacy"} | dict.fromkeys(
+                foreign_files.PADDLE_SIGNATURES, "paddle"
+            )
             container = next((containers[start] for start in containers if head.startswith(start)), None)
             require(container is not None, "it does not start like a PyTorch file")
             file.seek(0)
@@ -184,7 +186,7 @@ def _read_legacy(file: BinaryIO, networks_only: bool) -> dict[Any, Any]:
 
 
 def _read_paddle(file: BinaryIO, networks_only: bool) -> dict[Any, Any]:
-    return _select(paddle.read(file), {}, networks_only)[0]
+    return _select(foreign_files.read_paddle(file), {}, networks_only)[0]
 
 
 _READERS = {"zip": _read_zip, "legacy": _read_legacy, "paddle": _read_paddle}

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fomm_tf.weights import foreign
-from fomm_tf.weights.foreign import Name, require
+from fomm_tf.weights import leftovers
+from fomm_tf.weights.leftovers import Name, require
 
 LARGEST_INTEGER = 1 << 60  # for sizes and integer keys (torch 1.0 keys the optimizer state by address)
 
@@ -72,7 +72,7 @@ NAMES: dict[Name, Any] = {
     Name("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     Name("torch._utils", "_rebuild_parameter"): lambda tensor, requires_grad, hooks: tensor,
     **{Name("torch", kind): kind for kind in STORAGES},
-    **foreign.NAMES,
+    **leftovers.NAMES,
 }
 
 
@@ -179,7 +179,7 @@ class Unpickler(pickle._Unpickler):
 
     def load_newobj(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        require(function is foreign.skip and type(arguments) is tuple, "it creates an object that is not a leftover")
+        require(function is leftovers.skip and type(arguments) is tuple, "it creates an object that is not a leftover")
         self._count_calls(1)
         self.append(None)
 
@@ -218,7 +218,7 @@ class Unpickler(pickle._Unpickler):
     def load_build(self) -> None:
         # A state dictionary has the versions of its modules as an attribute (`_metadata`), which is not needed.
         state, target = self.stack.pop(), self.stack[-1]
-        if type(target) is foreign.ScalarType:
+        if type(target) is leftovers.ScalarType:
             target.set_state(state)
         else:
             known = target is None or type(target) is dict

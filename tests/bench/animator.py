@@ -1,7 +1,8 @@
 """`python tests/bench/animator.py`: `fomm animate` end to end and by stage, 1080p in, random weights.
 
 Networks are timed at one batch of driving frames. The rest of the command ("end to end") is what decoding, resizing,
-encoding and Python take; start-up is reported separately.
+encoding and Python take; start-up is reported separately. Crop and best frame take passes of their own over the video,
+which decode it again; they are timed where `fomm fetch detectors` has been run.
 """
 
 import pathlib
@@ -12,12 +13,14 @@ import time
 
 import harness
 import numpy as np
+import skimage.data
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config, transfer, video
-from fomm_tf.inference import animate, animator, stream
+from fomm_tf import checkpoint, config, detectors, motion_filters, transfer, video
+from fomm_tf.inference import animate, animator, crops, faces, paste, quality, stream
 
 FULL_HD = (1080, 1920)
+FACE_FRAMES = 16
 
 
 def build_parts(folder, model, frames, batch):
@@ -60,15 +63,42 @@ def build_parts(folder, model, frames, batch):
     gflop["render"] = gflop["dense motion"] + gflop["generator"]
     parts["render"] = harness.Part(lambda: harness.wait(model.render(source, keypoints)), batch, gflop["render"])
     parts["transfer"] = harness.Part(lambda: harness.wait(transfer(source.keypoints, keypoints, keypoints)), batch)
+    parts |= build_framing_parts(small, keypoints)
     parts["encode video"] = harness.Part(write_small, frames // batch * batch)
     parts["end to end"] = harness.Part(whole, frames, (gflop["detect"] + gflop["render"]) / batch * frames)
+    return parts
+
+
+def build_framing_parts(small, keypoints):
+    """What crops, the best frame, smoothing and paste-back add, in a 1080p video of a face that moves."""
+    portrait = video.resize(skimage.data.astronaut(), (540, 540))
+    clip = np.full((FACE_FRAMES, *FULL_HD, 3), 90, np.uint8)
+    for index, frame in enumerate(clip):
+        frame[200:740, 300 + 20 * index : 840 + 20 * index] = portrait
+    square = crops.Square(300, 150, 500)
+    smooth = motion_filters.KeypointSmoother(1.0, 25)
+    paster = paste.Paster(square, FULL_HD)
+    parts = {
+        "smooth": harness.Part(lambda: smooth(keypoints), len(small)),
+        "paste back": harness.Part(lambda: paster(clip[0], small[0])),
+    }
+    if detectors.are_installed():
+        boxes, points = detectors.load_boxes("face"), detectors.load_points("face-points")
+        face = [crops.crop(frame, square, small.shape[1:3]) for frame in clip]
+
+        def find_crop():
+            return crops.find_squares(iter(clip), FULL_HD, 25, "face", faces.ZoomedDetector(boxes))
+
+        parts["crop"] = harness.Part(find_crop, len(clip))
+        parts["best frame"] = harness.Part(lambda: quality.find_best_frame(face[0], face, points), len(clip))
     return parts
 
 
 def start_up(run, precision):
     """The model of a run directory, and the seconds of what a command does before its second batch."""
     stamps = [time.perf_counter()]
-    subprocess.run([sys.executable, "-c", "import fomm_tf.inference.animate, fomm_tf.inference.animator"], check=True)
+    imports = "import fomm_tf.inference.animate, fomm_tf.inference.engines.keras"
+    subprocess.run([sys.executable, "-c", imports], check=True)
     stamps.append(time.perf_counter())
     model = animator.Animator.load(run, precision)
     stamps.append(time.perf_counter())

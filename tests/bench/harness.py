@@ -85,8 +85,13 @@ def ceiling() -> dict[str, Part]:
     return {name: graph_part(function, unit="call") for name, function in zip(CEILING, work, strict=True)}
 
 
-def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
+def measure(parts: dict[str, Part], rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, dict]:
     """Times the parts and the peak rates alternately; prints one line per part.
+
+    Args:
+      parts: by name.
+      rounds: how often each is timed, after a first call.
+      clock: in seconds; `cpu_clock` where other processes load the machine.
 
     Returns:
       name -> `ms` (median of one unit) with `quartiles`, `unit`, `first_ms` (the first call),
@@ -99,9 +104,9 @@ def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
             for name, part in parts.items():
                 bar.set_postfix_str(name)
                 part.before()
-                begin = time.perf_counter()
+                begin = clock()
                 part.run()
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(clock() - begin)
                 bar.update()
     top = np.mean([parts[name].gflop / np.median(seconds[name][1:]) for name in CEILING])
     records = {}
@@ -124,6 +129,11 @@ def measure(parts: dict[str, Part], rounds: int) -> dict[str, dict]:
             }
         print(describe(name, records[name]), flush=True)
     return records
+
+
+def cpu_clock() -> float:
+    """CPU seconds of all threads of this process, divided by the cores it may use."""
+    return time.process_time() / len(os.sched_getaffinity(0))
 
 
 def describe(name: str, record: dict) -> str:

@@ -38,17 +38,20 @@ MODELS = {
     "one-down-block": _changed(generator={"num_down_blocks": 1}),
     "no-residual-blocks": _changed(generator={"num_residual_blocks": 0}),
     "blend-source": _changed(generator={"blend_source": True}),
+    "warp-skips": _changed(generator={"warp_skips": True}),
     "spectral-keypoint-discriminator": _changed(discriminator={"spectral_norm": True, "use_keypoints": True}),
     "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
     # Several of these at once: what they change is in different networks.
-    "zeroth-order-no-occlusion-blend": _changed(jacobian=False, occlusion=False, generator={"blend_source": True}),
+    "zeroth-order-no-occlusion-blend-skips": _changed(
+        jacobian=False, occlusion=False, generator={"blend_source": True, "warp_skips": True}
+    ),
     "single-jacobian-map-two-scales": _changed(
         keypoint_detector={"single_jacobian_map": True}, discriminator={"scales": [1.0, 0.5]}
     ),
 }
 
 # Each property of an architecture once, for `make test`; `make conformance` builds the others.
-REPRESENTATIVES = ("tiny", "zeroth-order-no-occlusion-blend", "single-jacobian-map-two-scales")
+REPRESENTATIVES = ("tiny", "zeroth-order-no-occlusion-blend-skips", "single-jacobian-map-two-scales")
 
 # The reference's models of `variants.npz`, by the name of their checkpoint, each under one meaning of align_corners; a
 # model of the list above meets both.

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config, models, torch_import, weights
+from fomm_tf import checkpoint, config, models, structures, torch_import, weights
 from fomm_tf.inference import animator
-from fomm_tf.ops import keypoints, resample
+from fomm_tf.ops import resample
 
 # Each model is built and traced, which takes seconds; `make quick` has parity/test_networks.py.
 pytestmark = pytest.mark.slow
@@ -141,7 +141,7 @@ def test_reference_format_round_trip(name, tmp_path):
 def test_render_is_finite_for_singular_driving_jacobian(name, value):
     model, frames = build(name), frames_of(name, 2)
     detected = model.detect(frames)
-    singular = keypoints.Keypoints(detected.value, tf.ones_like(detected.jacobian) * value)
+    singular = structures.Keypoints(detected.value, tf.ones_like(detected.jacobian) * value)
     rendering = model.render(model.encode_source(frames[0]), singular, details=True)
     for array in (rendering.prediction, rendering.deformed, rendering.deformation, rendering.sparse_deformed):
         assert np.isfinite(array).all()

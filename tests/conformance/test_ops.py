@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf import ops
-from fomm_tf.ops import grid, keypoints, motion, resample, tps, warp
+from fomm_tf import ops, structures
+from fomm_tf.ops import keypoints, motion, resample, tps, warp
 
 RANDOM = np.random.default_rng(20)
 BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
@@ -86,10 +86,10 @@ def warp_row(image: np.ndarray, positions: np.ndarray, padding: str, align_corne
     )
 
 
-def motion_of(*tensors: tf.Tensor, count: int) -> list[keypoints.Keypoints]:
+def motion_of(*tensors: tf.Tensor, count: int) -> list[structures.Keypoints]:
     """The first half of `tensors` are values, the second Jacobians (if any)."""
     jacobians = tensors[count:] or [None] * count
-    return [keypoints.Keypoints(*pair) for pair in zip(tensors[:count], jacobians, strict=True)]
+    return [structures.Keypoints(*pair) for pair in zip(tensors[:count], jacobians, strict=True)]
 
 
 def transfer_row(about: str, static: tuple[int, ...] = ANY_POINTS, jacobian: bool = True, **arguments: Any) -> Op:
@@ -103,9 +103,9 @@ def transfer_row(about: str, static: tuple[int, ...] = ANY_POINTS, jacobian: boo
 
 
 OPS = [
-    Op("grid.identity_grid[sizes of a tensor]", lambda image: grid.identity_grid(*sizes_of(image)), (IMAGE,), ((),)),
-    Op("grid.to_pixels[corners]", lambda p: grid.to_pixels(p, HEIGHT, WIDTH, True), (SAME_GRID,), (ANY_IMAGE,)),
-    Op("grid.to_pixels[edges]", lambda p, i: grid.to_pixels(p, *sizes_of(i), False), (SAME_GRID, IMAGE), ((3,), ())),
+    Op("ops.identity_grid[sizes of a tensor]", lambda image: ops.identity_grid(*sizes_of(image)), (IMAGE,), ((),)),
+    Op("ops.to_pixels[corners]", lambda p: ops.to_pixels(p, HEIGHT, WIDTH, True), (SAME_GRID,), (ANY_IMAGE,)),
+    Op("ops.to_pixels[edges]", lambda p, i: ops.to_pixels(p, *sizes_of(i), False), (SAME_GRID, IMAGE), ((3,), ())),
     Op("keypoints.invert_jacobian", keypoints.invert_jacobian, (JACOBIANS[1],), (ANY_MATRICES,), tolerance=5e-6),
     Op(
         "keypoints.multiply_jacobians[broadcast]",
@@ -231,7 +231,7 @@ OPS = [
 ]
 
 # Ops that return float64 for float64; the dtype of an identity grid is an argument.
-FOLLOW_THE_DTYPE = [op for op in OPS if not op.name.startswith("grid.identity_grid")]
+FOLLOW_THE_DTYPE = [op for op in OPS if not op.name.startswith("ops.identity_grid")]
 
 every_op = pytest.mark.parametrize("op", OPS, ids=[op.name for op in OPS])
 
@@ -324,9 +324,9 @@ def test_op_of_float64_returns_float64(op):
 
 
 def test_identity_grid_returns_the_requested_dtype():
-    assert grid.identity_grid(3, 4, tf.float64).dtype == tf.float64
-    assert grid.identity_grid(tf.constant(3), tf.constant(4), tf.float64).dtype == tf.float64
-    assert grid.identity_grid(3, 4).dtype == tf.float32
+    assert ops.identity_grid(3, 4, tf.float64).dtype == tf.float64
+    assert ops.identity_grid(tf.constant(3), tf.constant(4), tf.float64).dtype == tf.float64
+    assert ops.identity_grid(3, 4).dtype == tf.float32
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +338,7 @@ def image() -> np.ndarray:
 @pytest.fixture(scope="module")
 def positions() -> np.ndarray:
     noise = np.random.default_rng(6).normal(0.0, 0.1, (1, 256, 256, 2))
-    return (grid.identity_grid(256, 256).numpy() + noise).astype(np.float32)
+    return (ops.identity_grid(256, 256).numpy() + noise).astype(np.float32)
 
 
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16], ids=lambda dtype: dtype.name)

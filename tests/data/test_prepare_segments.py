@@ -187,6 +187,17 @@ def test_crop_repeats_frame_edge(square):
     np.testing.assert_array_equal(segments.crop(frame, segments.Square(*square), side), expected)
 
 
+@pytest.mark.parametrize("square", [(10, 20, 40), (-6, -9, 64), (70, 40, 30), (-100, -20, 240)])
+def test_crop_reflects_frame(square):
+    frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    left, top, side = square
+    padded = np.pad(frame, [(200, 200), (200, 200), (0, 0)], mode="reflect")
+    expected = padded[200 + top : 200 + top + side, 200 + left : 200 + left + side]
+    np.testing.assert_array_equal(segments.crop(frame, segments.Square(*square), side, reflect=True), expected)
+    if (np.array(square) < 1).any():
+        assert not np.array_equal(segments.crop(frame, segments.Square(*square), side), expected)
+
+
 def test_crop_averages_areas():
     frame = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
     means = frame[8:40, 16:48].reshape(8, 4, 8, 4, 3).mean(axis=(1, 3))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fomm_tf.detectors import face_embedding
+from fomm_tf.detectors import built_in
 
 
 def test_unpack_dequantizes_bytes():
@@ -12,7 +12,7 @@ def test_unpack_dequantizes_bytes():
         {"name": "c", "shape": [1], "quantization": {"dtype": "uint8", "scale": 2.0, "min": 0.25}},
     ]
     data = bytes([0, 1, 2, 255]) + np.array([1.5, -2.5, 3e-7], "<f4").tobytes() + bytes([3])
-    tensors = face_embedding.unpack(entries, data)
+    tensors = built_in.unpack(entries, data)
     np.testing.assert_array_equal(tensors["a"], np.array([[-1, -0.5], [0, 126.5]], np.float32))
     np.testing.assert_array_equal(tensors["b"], np.array([1.5, -2.5, 3e-7], np.float32))
     np.testing.assert_array_equal(tensors["c"], np.float32([6.25]))
@@ -31,7 +31,7 @@ def _random_weights(rng):
 
     convolution("conv32_down", 7, 3, 32)
     channels = 32
-    for name in face_embedding._BLOCKS:
+    for name in built_in._BLOCKS:
         width = int(name.split("_")[0].removeprefix("conv"))
         convolution(f"{name}/conv1", 3, channels, width)
         convolution(f"{name}/conv2", 3, width, width)
@@ -70,9 +70,9 @@ def _pool(hidden, size, how):
 def test_network_matches_loops():
     rng = np.random.default_rng(0)
     weights, image = _random_weights(rng), rng.uniform(0, 255, [150, 150, 3]).astype(np.float32)
-    hidden = np.maximum(_convolve((image - np.array(face_embedding._MEAN)) / 256, weights, "conv32_down", 2), 0)
+    hidden = np.maximum(_convolve((image - np.array(built_in._MEAN)) / 256, weights, "conv32_down", 2), 0)
     hidden = _pool(hidden, 3, np.max)
-    for name in face_embedding._BLOCKS:
+    for name in built_in._BLOCKS:
         stride = 2 if "down" in name else 1
         shortcut = _pool(hidden, 2, np.mean) if stride == 2 else hidden
         inner = np.maximum(_convolve(hidden, weights, f"{name}/conv1", stride), 0)
@@ -83,5 +83,5 @@ def test_network_matches_loops():
             total[:height, :width, :channels] += part
         hidden = np.maximum(total, 0)
     expected = hidden.mean(axis=(0, 1)) @ weights["fc"]
-    got = face_embedding.build_network(weights)(image[np.newaxis]).numpy()[0]
+    got = built_in.build_network(weights)(image[np.newaxis]).numpy()[0]
     np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())

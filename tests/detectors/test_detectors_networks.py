@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from fomm_tf.detectors import Boxes, face_embedding, mediapipe, networks
+from fomm_tf.detectors import Boxes, built_in, networks
 
 REGIONS = st.builds(
     networks.Region,
@@ -93,9 +93,9 @@ def _rotate(points, angle, offset):
 @pytest.mark.parametrize("angle", [0.0, 0.5, -1.2, 3.0])
 def test_body_region_rotates_with_the_body(angle):
     hips, rim = np.array([10.0, 20.0]), np.array([10.0, -20.0])
-    upright = mediapipe.body_region(hips, rim)
+    upright = built_in.body_region(hips, rim)
     assert upright == ((10, 20), 100, 0)
-    turned = mediapipe.body_region(*_rotate([hips, rim], angle, (7, 5)))
+    turned = built_in.body_region(*_rotate([hips, rim], angle, (7, 5)))
     inside = np.array([[0.1, 0.3], [0.8, 0.6]])
     expected = _rotate(networks.to_frame(inside, upright), angle, (7, 5))
     np.testing.assert_allclose(networks.to_frame(inside, turned), expected, atol=1e-9)
@@ -103,13 +103,13 @@ def test_body_region_rotates_with_the_body(angle):
 
 def test_body_boxes_are_squares_around_the_hips():
     found = Boxes(np.ones(1), np.zeros([1, 4]), np.array([[[10.0, 20], [13, 16], [0, 0], [0, 0]]]))
-    np.testing.assert_allclose(mediapipe.body_boxes(found).box, [[5, 15, 15, 25]])
+    np.testing.assert_allclose(built_in.body_boxes(found).box, [[5, 15, 15, 25]])
 
 
 def test_face_region_contains_the_box_with_level_eyes():
     points = np.zeros([1, 6, 2])
     points[0, :2] = [[12, 10], [16, 14]]
-    region = mediapipe.face_region(Boxes(np.ones(1), np.array([[10.0, 20, 30, 60]]), points))
+    region = built_in.face_region(Boxes(np.ones(1), np.array([[10.0, 20, 30, 60]]), points))
     assert region.center == (20, 40)
     assert (region.side, region.angle) == (60, pytest.approx(math.pi / 4))
 
@@ -117,9 +117,9 @@ def test_face_region_contains_the_box_with_level_eyes():
 def test_align_moves_landmarks_to_their_targets():
     frame = _ramps(220, 220)
     landmarks = np.full([468, 2], np.nan, np.float32)
-    landmarks[[33, 133, 362, 263, 1, 61, 291]] = _rotate(face_embedding._TARGETS, 0.3, (60, 30))
-    face = face_embedding.align(frame, landmarks)
-    for place, expected in zip(face_embedding._TARGETS, landmarks[[33, 133, 362, 263, 1, 61, 291]], strict=True):
+    landmarks[[33, 133, 362, 263, 1, 61, 291]] = _rotate(built_in._TARGETS, 0.3, (60, 30))
+    face = built_in.align(frame, landmarks)
+    for place, expected in zip(built_in._TARGETS, landmarks[[33, 133, 362, 263, 1, 61, 291]], strict=True):
         column, row = np.floor(place).astype(int)
         np.testing.assert_allclose(face[row, column, :2], expected, atol=2)
 

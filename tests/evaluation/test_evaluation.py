@@ -84,6 +84,19 @@ def test_evaluate_averages_over_all_frames_of_all_videos_and_reports_missing_one
     assert "Frames with detected points: 15 ground truth frames" in text
 
 
+@pytest.mark.slow
+def test_evaluate_measures_exported_files_as_their_run(small_files, drawn, tmp_path):
+    settings, reports = evaluation.Settings(metrics=("l1",)), {}
+    for form in ("run", "tflite"):
+        reports[form] = evaluation.evaluate(small_files(form), drawn, tmp_path / form, settings)
+    l1 = [report.rows()["l1"]["model"].value.value for report in reports.values()]
+    assert l1[0] == pytest.approx(l1[1], abs=1e-4)
+    run, exported = (report.about for report in reports.values())
+    assert (run["engine"], exported["engine"]) == ("keras float32", "litert float32")
+    assert (run["step"], run["weights_sha256"]) == (exported["step"], exported["weights_sha256"])
+    assert "litert float32" in (tmp_path / "tflite" / "report.md").read_text()
+
+
 def test_evaluate_reports_seen_and_unseen_identities_separately(small_run, drawn, tmp_path):
     report = evaluation.evaluate(small_run, drawn, tmp_path / "out", evaluation.Settings(metrics=("l1",)))
     assert report.rows("seen")["l1"]["model"].frames == 15 and report.rows("unseen")["l1"]["model"].frames == 3

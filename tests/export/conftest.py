@@ -40,7 +40,7 @@ def _converted(name, align_corners):
 
 RUNS = {name: functools.partial(_drawn, config.Config(model=model)) for name, model in model_list.MODELS.items()}
 # The warped source keeps its edges, where the rounding of a wild motion shows.
-for _name in ("blend-source", "zeroth-order-no-occlusion-blend"):
+for _name in ("blend-source", "zeroth-order-no-occlusion-blend-skips"):
     RUNS[_name] = functools.partial(RUNS[_name], stddev=0.02)
 # For what does not depend on the model.
 RUNS["smallest"] = functools.partial(_drawn, _SMALLEST)

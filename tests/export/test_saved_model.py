@@ -12,10 +12,9 @@ import tensorflow as tf
 from PIL import Image
 
 import fomm_tf
-from fomm_tf import checkpoint, cli, demo, errors, video
+from fomm_tf import checkpoint, cli, demo, errors, structures, video
 from fomm_tf.export import examples, module, saved_model
 from fomm_tf.inference import animator
-from fomm_tf.ops import keypoints
 
 pytestmark = pytest.mark.slow
 FORMS = ("", "_uint8", "_jpeg")
@@ -23,9 +22,17 @@ SIGNATURES = [f"{name}{form}" for name in ("detect", "encode_source", "animate")
 SIGNATURES += ["transfer", "render", "render_details", "metadata"]
 CONFORMANCE = pytest.mark.conformance
 MODELS = [
-    pytest.param(["tiny", "zeroth-order-no-occlusion-blend"], id="tiny"),
+    pytest.param(["tiny", "zeroth-order-no-occlusion-blend-skips"], id="tiny"),
     pytest.param(
-        ["zeroth-order-no-occlusion", "blend-source", "align-corners-false", "tall", "one-keypoint", "third-scale"],
+        [
+            "zeroth-order-no-occlusion",
+            "blend-source",
+            "warp-skips",
+            "align-corners-false",
+            "tall",
+            "one-keypoint",
+            "third-scale",
+        ],
         id="others",
         marks=CONFORMANCE,
     ),
@@ -191,7 +198,7 @@ def test_transfer_switches_equal_fomm_tf_transfer(relative, adapt_scale, served,
     ]
     points[1] = {part: value[0] for part, value in points[1].items()}
     expected = fomm_tf.transfer(
-        *(keypoints.Keypoints(**each) for each in points),
+        *(structures.Keypoints(**each) for each in points),
         mode="relative" if relative else "absolute",
         adapt_scale=adapt_scale,
     )

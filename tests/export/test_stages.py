@@ -11,8 +11,8 @@ from fomm_tf.export import runner
 
 pytestmark = pytest.mark.slow
 CONFORMANCE = pytest.mark.conformance
-ZEROTH_ORDER = "zeroth-order-no-occlusion-blend"
-OTHERS = ["zeroth-order-no-occlusion", "blend-source", "align-corners-false", "tall", "one-keypoint"]
+ZEROTH_ORDER = "zeroth-order-no-occlusion-blend-skips"
+OTHERS = ["zeroth-order-no-occlusion", "blend-source", "warp-skips", "align-corners-false", "tall", "one-keypoint"]
 GATHERS = ["zeroth-order-no-occlusion", *OTHERS[2:], "512", "bundled"]
 FILES = [
     pytest.param("tflite", ["bundled"], id="tflite-bundled"),

@@ -11,7 +11,7 @@ import torch_files
 
 import fomm_tf
 from fomm_tf import checkpoint, cli, config, errors, fetch, presets, torch_import, weights
-from fomm_tf.cli import options, serving
+from fomm_tf.cli import deployment, options
 from fomm_tf.export import saved_model
 from fomm_tf.fetch import catalog
 from fomm_tf.training import loop
@@ -217,9 +217,9 @@ def test_serve_exports_model_by_name_once(sandbox, monkeypatch, tmp_path):
         output.mkdir(parents=True)
 
     monkeypatch.setattr(saved_model, "write", write)
-    first, second = (serving._find_directory("puppets-128") for _ in range(2))
+    first, second = (deployment._find_directory("puppets-128") for _ in range(2))
     assert first == second
     assert first.parent == tmp_path / "cache" / "models" / "puppets-128"
     assert written == [fetch.bundled()["puppets-128"]]
     with pytest.raises(fetch.NotInstalledError):
-        serving._find_directory("small")
+        deployment._find_directory("small")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, errors, torch_import, video, weights
-from fomm_tf.inference import stream
+from fomm_tf.inference import scenes, stream
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 VECTORS = np.load(DATA / "inference.npz")
@@ -132,6 +132,62 @@ def test_animate_rejects_missing_best_frame_and_empty_stream():
         list(tiny().animate(frames(1)[0], frames(1), batch_size=0))
 
 
+def test_animate_with_options_is_the_plain_one_where_they_do_nothing():
+    source, driving = frames(1)[0], frames(5, seed=1)
+    expected = np.stack(list(tiny().animate(source, driving, best_frame=1))).astype(int)
+    got = np.stack(list(tiny().animate(source, driving, best_frame=1, crop="0,0,64,64")))
+    assert np.abs(got - expected).max() <= 1
+    smoothed = np.stack(list(tiny().animate(source, driving, smooth=5.0))).astype(int)
+    assert np.abs(smoothed - np.stack(list(tiny().animate(source, driving)))).max() > 3
+
+
+def test_animate_pastes_back_at_the_dtype_of_the_driving_frames():
+    source, driving = np.random.default_rng(0).integers(0, 256, [90, 120, 3], np.uint8), frames(3, seed=1)
+    options = {"crop_source": "20,10,64,64", "paste_back": True}
+    as_bytes = list(tiny().animate(source, iter(driving), **options))
+    as_floats = list(tiny().animate(source / np.float32(255), iter(driving / np.float32(255)), **options))
+    for frame, same in zip(as_bytes, as_floats, strict=True):
+        assert frame.dtype == np.uint8 and same.dtype == np.float32
+        np.testing.assert_array_equal(frame[:10], source[:10])
+        assert np.abs(frame / np.float32(255) - same).max() < 1.6 / 255
+
+
+def test_animate_reads_iterators_once():
+    source, driving = frames(1)[0], frames(3, seed=1)
+    with pytest.raises(errors.UserError, match="are read several times for `crop` and `best_frame`; got an iterator"):
+        list(tiny().animate(source, iter(driving), best_frame="auto"))
+    with pytest.raises(errors.UserError, match="`crop` must be auto, off, face, body"):
+        list(tiny().animate(source, driving, crop="head"))
+
+
+def test_animate_takes_video_as_source():
+    source = [*frames(4)]
+    clip = video.Video(pathlib.Path("source"), 25, (64, 64), 4, False, lambda: iter(source))
+    animated = list(tiny().animate(clip, frames(6, seed=1)))
+    first = next(tiny().animate(source[0], frames(6, seed=1)))
+    assert len(animated) == 4 and np.abs(animated[0].astype(int) - first).max() <= 1
+
+
+def render_scenes(encoded, settings, driving, watch, batch_size):
+    for keypoints in stream.detect_stream(tiny(), driving, batch_size):
+        yield stream.render_transferred(tiny(), encoded, *watch.advance(keypoints), settings)
+
+
+def test_rendering_of_one_scene_is_render_stream():
+    encoded, settings, driving = tiny().encode_source(frames(1)[0]), tiny().config.animate, frames(7, seed=1)
+    expected = stream.render_stream(tiny(), encoded, driving, settings, batch_size=3)
+    rendered = render_scenes(encoded, settings, driving, scenes.Scenes(), 3)
+    for rendering, (_, same) in zip(rendered, expected, strict=True):
+        np.testing.assert_array_equal(rendering.prediction, same.prediction)
+
+
+def test_rendering_restarts_motion_at_cut():
+    encoded, settings, driving = tiny().encode_source(frames(1)[0]), tiny().config.animate, frames(6, seed=1)
+    (rendering,) = render_scenes(encoded, settings, driving, scenes.Scenes(starts=[0, 4]), 6)
+    ((_, second),) = stream.render_stream(tiny(), encoded, driving[4:], settings)
+    np.testing.assert_allclose(rendering.prediction[4:], second.prediction, atol=1e-5)
+
+
 def test_render_stream_rejects_frames_of_several_sizes():
     driving = [frames(1)[0], np.zeros([72, 64, 3], np.uint8)]
     with pytest.raises(errors.UserError, match="of one size"):
@@ -142,9 +198,9 @@ def test_animate_traces_at_most_twice():
     model = tiny()
     fresh = fomm_tf.Animator(model.model, model.config)
     list(fresh.animate(frames(1)[0], frames(23, seed=1), batch_size=4))
-    assert fresh._render.experimental_get_tracing_count() <= 2
-    assert fresh._detect.experimental_get_tracing_count() <= 2
-    assert fresh._encode.experimental_get_tracing_count() == 1
+    assert fresh.engine._render.experimental_get_tracing_count() <= 2
+    assert fresh.engine._detect.experimental_get_tracing_count() <= 2
+    assert fresh.engine._encode.experimental_get_tracing_count() == 1
 
 
 def test_animate_reads_frames_lazily():

@@ -8,7 +8,7 @@ import pytest
 from fomm_tf import demo, video
 from fomm_tf.data import puppets
 from fomm_tf.inference import animate, animator, quality
-from fomm_tf.ops.keypoints import Keypoints
+from fomm_tf.structures import Keypoints
 
 SIZE = 128
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fomm_tf import structures
 from fomm_tf.losses.terms import equivariance_jacobian_loss, equivariance_value_loss
-from fomm_tf.ops import keypoints, tps
+from fomm_tf.ops import tps
 
 BATCH, COUNT = 3, 4
 
@@ -22,7 +23,7 @@ def points(seed):
     random = np.random.RandomState(seed)
     value = random.uniform(-0.8, 0.8, (BATCH, COUNT, 2))
     jacobian = np.eye(2) + random.normal(0.0, 0.3, (BATCH, COUNT, 2, 2))
-    return keypoints.Keypoints(tf.constant(value), tf.constant(jacobian))
+    return structures.Keypoints(tf.constant(value), tf.constant(jacobian))
 
 
 def deform(deformation, example, x, y):
@@ -76,7 +77,7 @@ def test_equivariance_jacobian_loss_matches_loops():
 
 def test_equivariance_losses_are_zero_for_equivariant_keypoints():
     transformed, deformation = points(2), transform()
-    driving = keypoints.Keypoints(
+    driving = structures.Keypoints(
         tps.warp_points(deformation, transformed.value),
         tps.jacobian(deformation, transformed.value) @ transformed.jacobian,
     )
@@ -91,7 +92,7 @@ def test_equivariance_gradients_match_numeric_gradients(loss):
     deformation, parts = transform(), [*points(1), *points(2)]
 
     def function(*parts):
-        return loss(keypoints.Keypoints(*parts[:2]), keypoints.Keypoints(*parts[2:]), deformation)
+        return loss(structures.Keypoints(*parts[:2]), structures.Keypoints(*parts[2:]), deformation)
 
     analytic, numeric = tf.test.compute_gradient(function, parts, delta=1e-6)
     assert sum(np.abs(slope).max() > 1e-3 for slope in numeric) == (2 if loss is equivariance_value_loss else 3)

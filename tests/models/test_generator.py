@@ -1,4 +1,4 @@
-"""The generator's blend of the warped source: off by default, exact where alpha is known, trained by its gradient."""
+"""The generator's options: the blend of the warped source, and warped skip connections."""
 
 import functools
 
@@ -88,3 +88,40 @@ def test_blend_has_a_gradient_to_the_motion_and_to_alpha(source):
     deformation, bias = tape.gradient(loss, [motion.deformation, generator.final.bias])
     assert float(tf.reduce_max(tf.abs(deformation))) > 0
     assert float(tf.abs(bias[3])) > 0
+
+
+@functools.cache
+def build_with_skips():
+    return models.FirstOrderMotionModel(model_list.MODELS["warp-skips"]).generator
+
+
+def test_warped_features_of_every_resolution_reach_the_decoder(source):
+    """Against a loop: each level is warped and masked by itself, and joined after the up block of its resolution."""
+    generator, motion = build_with_skips(), motion_by(0.25)._replace(occlusion=tf.fill([1, 16, 16, 1], 0.5))
+    levels = [generator.first(source)]
+    for block in generator.down_blocks:
+        levels.append(block(levels[-1]))
+    levels = [0.5 * generator.warp_image(level, motion.deformation) for level in levels]
+    features = levels.pop()
+    for block in generator.bottleneck:
+        features = block(features)
+    for block in generator.up_blocks:
+        features = tf.concat([block(features), levels.pop()], axis=-1)
+    expected = tf.sigmoid(generator.final(features))
+    np.testing.assert_allclose(generator(source, motion), expected, atol=1e-6)
+
+
+def test_unpack_returns_one_tensor_per_resolution(source):
+    generator = build_with_skips()
+    packed = generator.encode(source)
+    assert [tuple(level.shape[1:]) for level in generator.unpack(packed)] == [(64, 64, 8), (32, 32, 16), (16, 16, 32)]
+    np.testing.assert_array_equal(generator.unpack(packed)[0], generator.first(source))
+
+
+def test_warped_skips_have_a_gradient_to_the_motion_and_the_first_block(source):
+    generator, motion = build_with_skips(), motion_by(0.1)
+    with tf.GradientTape() as tape:
+        tape.watch(motion.deformation)
+        loss = tf.reduce_mean(tf.abs(generator(source, motion, training=True) - source))
+    gradients = tape.gradient(loss, [motion.deformation, generator.first.conv.kernel])
+    assert all(float(tf.reduce_max(tf.abs(gradient))) > 0 for gradient in gradients)

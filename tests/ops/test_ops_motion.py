@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fomm_tf.ops import motion
-from fomm_tf.ops.keypoints import Keypoints
+from fomm_tf.structures import Keypoints
 
 # The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)

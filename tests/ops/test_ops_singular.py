@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf.ops import grid, keypoints, motion, warp
+from fomm_tf import ops, structures
+from fomm_tf.ops import keypoints, motion, warp
 
 COUNT, HEIGHT, WIDTH = 2, 6, 9
 LARGEST = float(np.finfo(np.float32).max)
@@ -36,7 +37,7 @@ every_way = pytest.mark.parametrize("way", ["eager", "traced", "compiled"])
 
 def chain(source_value, source_jacobian, value, jacobian, mask, image, padding="zeros", align_corners=True):
     """Deformation and warped image, computed as in the networks."""
-    source, driving = keypoints.Keypoints(source_value, source_jacobian), keypoints.Keypoints(value, jacobian)
+    source, driving = structures.Keypoints(source_value, source_jacobian), structures.Keypoints(value, jacobian)
     motions = motion.local_motions(source, driving, HEIGHT, WIDTH)
     deformation = motion.combine(motions, mask)
     return deformation, warp.backward_warp(image, deformation, padding, align_corners)
@@ -91,9 +92,9 @@ def test_local_motions_of_finite_jacobians_have_no_nan(matrix, source_too, way, 
 @every_jacobian
 def test_transfer_of_singular_jacobians_is_finite(matrix):
     source, driving, initial = (
-        keypoints.Keypoints(tf.zeros([1, 1, 2]), tf.constant([[part]], tf.float32)) for part in [matrix] * 3
+        structures.Keypoints(tf.zeros([1, 1, 2]), tf.constant([[part]], tf.float32)) for part in [matrix] * 3
     )
-    identity = keypoints.Keypoints(source.value, tf.eye(2, batch_shape=[1, 1]))
+    identity = structures.Keypoints(source.value, tf.eye(2, batch_shape=[1, 1]))
     for parts in ((source, driving, initial), (identity, identity, initial), (source, driving, identity)):
         with tf.GradientTape() as tape:
             tape.watch(parts)
@@ -109,10 +110,10 @@ def test_transfer_of_singular_jacobians_is_finite(matrix):
 def test_singular_driving_jacobian_samples_padding():
     """As documented: the adjugate times 1e8, which zero padding samples as black."""
     value = tf.constant([[[0.03, 0.04]]])
-    source = keypoints.Keypoints(value, tf.eye(2, batch_shape=[1, 1]))
-    driving = keypoints.Keypoints(value, tf.constant([[[[1.0, 2.0], [2.0, 4.0]]]]))
+    source = structures.Keypoints(value, tf.eye(2, batch_shape=[1, 1]))
+    driving = structures.Keypoints(value, tf.constant([[[[1.0, 2.0], [2.0, 4.0]]]]))
     motions = motion.local_motions(source, driving, HEIGHT, WIDTH)[:, 1]
-    offset = grid.identity_grid(HEIGHT, WIDTH) - [0.03, 0.04]
+    offset = ops.identity_grid(HEIGHT, WIDTH) - [0.03, 0.04]
     expected = tf.linalg.matvec([[4e8, -2e8], [-2e8, 1e8]], offset)
     np.testing.assert_allclose(motions[0], expected, rtol=1e-4, atol=100.0)
     warped = warp.backward_warp(tf.ones([1, HEIGHT, WIDTH, 1]), motions)
@@ -170,7 +171,7 @@ IN_TFLITE = """
 
 
     def chain(*parts):
-        source, driving = keypoints.Keypoints(*parts[:2]), keypoints.Keypoints(*parts[2:4])
+        source, driving = structures.Keypoints(*parts[:2]), structures.Keypoints(*parts[2:4])
         motions = motion.local_motions(source, driving, *parts[5].shape[1:3])
         deformation = motion.combine(motions, parts[4])
         return deformation, *(warp.backward_warp(parts[5], deformation, *item) for item in paths.items())

@@ -10,7 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fomm_tf.ops import grid, tps
+from fomm_tf import ops
+from fomm_tf.ops import tps
 
 # The first call of TensorFlow takes much longer than later ones: no deadline.
 properties = settings(deadline=None, max_examples=30, derandomize=True)
@@ -151,7 +152,7 @@ def test_warp_image_gradient_is_numeric(check_gradient):
 
 
 def test_warp_points_gradient_at_a_control_point_is_finite():
-    points = tf.reshape(grid.identity_grid(3, 3), [1, 9, 2])
+    points = tf.reshape(ops.identity_grid(3, 3), [1, 9, 2])
     transform = tps.Transform(tf.eye(2, 3, [1]), tf.ones([1, 9]))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(points)

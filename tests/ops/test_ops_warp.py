@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fomm_tf.ops import grid as grid_ops
+from fomm_tf import ops
 from fomm_tf.ops import warp
 
 # The first call of TensorFlow takes much longer than later ones: no deadline.
@@ -153,12 +153,12 @@ def test_warp_without_tensorflow_addons_is_the_same(padding, sizes, monkeypatch)
 @given(st.integers(2, 12), st.integers(2, 12), st.sampled_from(warp.PADDINGS))
 def test_warp_by_identity_grid_with_aligned_corners_is_the_image(height, width, padding):
     image = make_image(1, height, width).astype(np.float32)
-    result = warp.backward_warp(image, grid_ops.identity_grid(height, width)[tf.newaxis], padding)
+    result = warp.backward_warp(image, ops.identity_grid(height, width)[tf.newaxis], padding)
     np.testing.assert_allclose(result, image, atol=1e-5)
 
 
 def test_warp_by_identity_grid_without_aligned_corners_darkens_the_border():
-    image, identity = tf.ones([1, 64, 64, 1]), grid_ops.identity_grid(64, 64)[tf.newaxis]
+    image, identity = tf.ones([1, 64, 64, 1]), ops.identity_grid(64, 64)[tf.newaxis]
     result = warp.backward_warp(image, identity, "zeros", False).numpy()[0, :, :, 0]
     np.testing.assert_allclose(result[0, 1:-1], 0.5, atol=0.02)
     np.testing.assert_allclose(result[1:-1, 1:-1], 1.0, atol=1e-5)

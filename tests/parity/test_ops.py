@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fomm_tf.ops import grid, keypoints, resample, tps, warp
+from fomm_tf import ops
+from fomm_tf.ops import keypoints, resample, tps, warp
 
 DATA = np.load(pathlib.Path(__file__).parent / "data" / "ops.npz")
 
@@ -17,7 +18,7 @@ def nhwc(array):
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (16, 16), (58, 58)])
 def test_identity_grid_matches_reference(height, width):
-    np.testing.assert_allclose(grid.identity_grid(height, width), DATA[f"grid_{height}x{width}"], atol=1e-7)
+    np.testing.assert_allclose(ops.identity_grid(height, width), DATA[f"grid_{height}x{width}"], atol=1e-7)
 
 
 @pytest.mark.parametrize("variance", [0.01, 0.1])

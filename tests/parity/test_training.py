@@ -13,7 +13,7 @@ import tensorflow as tf
 import training_vectors
 from training_vectors import GENERATOR_TERMS, RESUME, TERMS, VECTORS, nhwc
 
-from fomm_tf.ops import keypoints
+from fomm_tf import structures
 
 pytestmark = pytest.mark.slow
 CORNERS = pytest.mark.parametrize("align_corners", [True, False], ids=["ac-true", "ac-false"])
@@ -44,7 +44,7 @@ def test_training_forward_pass_matches_reference(align_corners):
         "kp_driving": step.forward.reconstruction.driving_keypoints,
         "transformed_kp": step.forward.transformed_keypoints,
     }.items():
-        for part in keypoints.Keypoints._fields:
+        for part in structures.Keypoints._fields:
             expected = VECTORS[f"train_{key}_{part}_{suffix}"]
             np.testing.assert_allclose(getattr(points, part), expected, atol=1e-5, err_msg=f"{key} {part}")
 

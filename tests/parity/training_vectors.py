@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import checkpoint, torch_import, weights
+from fomm_tf import checkpoint, structures, torch_import, weights
 from fomm_tf.losses import backbones
-from fomm_tf.ops import keypoints, tps
+from fomm_tf.ops import tps
 from fomm_tf.torch_import import tensor_names
 from fomm_tf.training import step
 
@@ -184,5 +184,5 @@ def _places(forward: step.Forward) -> dict[str, tf.Tensor]:
         "kp_driving": forward.reconstruction.driving_keypoints,
         "transformed_kp": forward.transformed_keypoints,
     }
-    parts = {f"{name}_{part}": getattr(points[name], part) for name in points for part in keypoints.Keypoints._fields}
+    parts = {f"{name}_{part}": getattr(points[name], part) for name in points for part in structures.Keypoints._fields}
     return {"prediction": forward.reconstruction.prediction, **parts}

@@ -13,6 +13,7 @@ import pytest
 import servers
 from client_kinds import CLIP, JPEGS, KINDS, PROTOCOLS, SOURCE
 
+from fomm_tf import motion_filters
 from fomm_tf.serving import client as clients
 
 
@@ -49,6 +50,30 @@ def test_client_methods_match_the_model(fake, kind):
             np.testing.assert_array_equal(frames, client_kinds.animate_at_once(model, CLIP, SOURCE, **options))
         assert list(client.animate_jpeg(JPEGS[0], iter(JPEGS))) == client_kinds.animate_at_once(model, JPEGS, JPEGS[0])
     assert fake.metadata_count == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("relative", [True, False])
+def test_client_smooths_keypoints_and_scales_motion(fake, kind, relative):
+    smooth, options = motion_filters.KeypointSmoother(2.0, 30.0), {"relative": relative, "adapt_scale": True}
+    with client_kinds.connect(fake, kind) as client:
+        source, driving = client.encode_source(SOURCE), smooth(client.detect(CLIP))
+        initial = clients.Keypoints(*(part[:1] for part in driving))
+        moved = client.transfer(source, driving, initial, **options)
+        if relative:
+            moved = motion_filters.scale_motion(source.keypoints, moved, 1.5)
+        expected = np.rint(client.render(source, moved) * 255)
+        for batch_size in (4, 100):
+            frames = client.animate(
+                SOURCE, iter(CLIP), batch_size=batch_size, smooth=2.0, motion_strength=1.5, fps=30.0, **options
+            )
+            np.testing.assert_allclose(np.stack(list(frames)), expected, atol=1)
+        for wrong, message in (
+            ({"smooth": 11.0}, "`smooth` must be"),
+            ({"motion_strength": -1.0}, "`motion_strength`"),
+        ):
+            with pytest.raises(clients.ArgumentError, match=message):
+                list(client.animate(SOURCE, iter(CLIP), **wrong))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -221,3 +221,15 @@ def test_client_animate_through_the_embedded_server_matches_fomm_animate(embedde
     assert np.abs(here - there).max() <= 1
     assert (here == there).mean() > 0.99
     assert here.std(axis=0).max() > 5, "it moves"
+
+
+def test_client_animate_crops_and_filters_as_fomm_animate_does(embedded, animated, tmp_path):
+    argv, _ = animated
+    options = ["--crop", "20,10,100,100", "--paste-back", "--smooth", "1", "--motion-strength", "1.5"]
+    assert cli.main([*argv, *options, "--out", str(tmp_path / "here")]) == 0
+    server = ["--out", str(tmp_path / "there"), "--server", embedded.rest, "--batch-size", "4"]
+    assert cli.main(["client", *argv, *options, *server]) == 0
+    here, there = (np.int16(list(video.open_video(tmp_path / name))) for name in ("here", "there"))
+    assert here.shape == there.shape == (11, 150, 150, 3)
+    assert np.abs(here - there).max() <= 1
+    np.testing.assert_array_equal(here[:, :8], here[:1, :8].repeat(11, 0))

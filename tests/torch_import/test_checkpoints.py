@@ -100,9 +100,10 @@ def test_import_accepts_optimizers_without_moments():
     assert torch_import.export_checkpoint(run)["optimizer_generator"]["state"] == {}
 
 
-def test_export_checkpoint_rejects_blend_source():
-    run = checkpoint.build(config.Config(model=model_list.MODELS["blend-source"]))
-    with pytest.raises(errors.UserError, match=r"model\.generator\.blend_source: got true; expected false"):
+@pytest.mark.parametrize(("name", "option"), [("blend-source", "blend_source"), ("warp-skips", "warp_skips")])
+def test_export_checkpoint_rejects_other_generators(name, option):
+    run = checkpoint.build(config.Config(model=model_list.MODELS[name]))
+    with pytest.raises(errors.UserError, match=rf"model\.generator\.{option}: got true; expected false"):
         torch_import.export_checkpoint(run)
 
 

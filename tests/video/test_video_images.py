@@ -155,7 +155,7 @@ def test_read_image_rejects_other_files_with_specific_messages(tmp_path, rgb):
 
 
 def test_write_image_rejects_invalid_paths(tmp_path, rgb):
-    with pytest.raises(errors.UserError, match=r"must be one of \.png, \.jpg, \.jpeg; got '\.xyz'"):
+    with pytest.raises(errors.UserError, match=r"must be one of \.png, \.jpg, \.jpeg, \.webp; got '\.xyz'"):
         video.write_image(tmp_path / "a.xyz", rgb)
     (tmp_path / "file").touch()
     with pytest.raises(errors.UserError, match="is not a directory"):
@@ -242,3 +242,10 @@ def test_resize_reports_missing_system_library(monkeypatch):
     monkeypatch.delitem(sys.modules, "fomm_tf.opencv", raising=False)
     with pytest.raises(errors.UserError, match=r"libGL\.so\.1.*libgl1 and libglib2\.0-0.*opencv-python-headless"):
         video.resize(np.zeros((2, 2, 3), np.uint8), (4, 4))
+
+
+def test_write_image_tags_webp(tmp_path):
+    smooth = np.broadcast_to(np.linspace(0, 255, 64)[:, None, None], [64, 48, 3]).astype(np.uint8)
+    video.write_image(tmp_path / "a.webp", smooth, tag="made by a program")
+    assert b"made by a program" in (tmp_path / "a.webp").read_bytes()
+    assert np.abs(video.read_image(tmp_path / "a.webp").astype(int) - smooth).mean() < 2

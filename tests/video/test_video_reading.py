@@ -321,3 +321,29 @@ def test_open_video_never_treats_path_as_url(tmp_path, clip, monkeypatch):
 def test_open_video_loads_neither_tensorflow_nor_opencv():
     code = "import sys, fomm_tf.video; sys.exit(any(name in sys.modules for name in ('tensorflow', 'cv2')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_is_video_separates_images_and_videos(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, [24, 48, 3], np.uint8)
+    video.write_image(tmp_path / "wide.png", image)
+    video.write_image(tmp_path / "frames" / "0.png", image)
+    (tmp_path / "text.png").write_text("not an image\n" * 20)
+    (tmp_path / "text.mp4").write_text("not a video\n" * 20)
+    for name, count in (("many.gif", 3), ("one.gif", 1), ("many.webp", 3), ("clip.mp4", 3)):
+        with video.write_video(tmp_path / name, 25) as writer:
+            for index in range(count):
+                writer.write(np.roll(image, index, axis=1))
+    videos = {path.name for path in tmp_path.iterdir() if video.is_video(path)}
+    assert videos == {"frames", "many.gif", "many.webp", "clip.mp4", "text.mp4"}
+    assert video.is_video(tmp_path / "wide.png", stacked=True) and not video.is_video(tmp_path / "text.png")
+    with pytest.raises(errors.UnreadableError, match="does not exist"):
+        video.is_video(tmp_path / "none.png")
+
+
+def test_open_still_is_a_video_of_one_frame(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, [24, 48, 3], np.uint8)
+    video.write_image(tmp_path / "wide.png", image)
+    still = video.open_still(tmp_path / "wide.png", 30)
+    assert (still.fps, still.size, still.frame_count, still.has_audio) == (30, (24, 48), 1, False)
+    for _ in range(2):
+        np.testing.assert_array_equal(list(still), image[np.newaxis])

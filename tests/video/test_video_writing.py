@@ -69,7 +69,7 @@ def test_write_video_tags_and_keeps_colors(tmp_path, suffix):
         assert np.abs(frame[32, 32].astype(int) - color).max() < 8
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp"])
 @pytest.mark.parametrize("size", [(47, 63), (1, 1), (48, 63)])
 def test_write_video_accepts_odd_sizes(tmp_path, suffix, size):
     path = _write(tmp_path / f"a{suffix}", 3, size=size)
@@ -94,6 +94,20 @@ def test_write_video_gif_round_trip(tmp_path):
         assert (image.n_frames, image.info["loop"]) == (30, 0)
         image.seek(29)
     assert _properties(path)[3] == {"comment": TAG}
+
+
+@pytest.mark.parametrize("fps", [25, 60])
+def test_write_video_webp_round_trip(tmp_path, fps):
+    path = _write(tmp_path / "a.webp", fps=fps, tag=TAG)
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames, image.info["loop"], image.size) == ("WEBP", 30, 0, (64, 48))
+        assert TAG in image.info["xmp"].decode()
+        milliseconds = [image.seek(index) or image.info["duration"] for index in range(30)]
+        assert abs(sum(milliseconds) - 30_000 / fps) <= 1000 / fps
+        for index in (0, 13, 29):
+            image.seek(index)
+            assert np.abs(np.asarray(image.convert("RGB")).astype(int) - _smooth(index)).mean() < 4
+    assert video.is_video(path) and len(list(video.open_video(path, fps=fps))) in (29, 30, 31)
 
 
 def test_write_video_fast_gif_keeps_speed_with_fewer_frames(tmp_path):
@@ -140,7 +154,7 @@ class _Stopped(BaseException):
     pass
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm", "a.gif", "frames"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm", "a.gif", "a.webp", "frames"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, _Stopped])
 def test_write_video_interrupted_keeps_existing_output(tmp_path, name, error):
     def broken_off():
@@ -227,7 +241,7 @@ for limit in (1, 100, size // 2, size - 5000, size - 300, size - 1):
 """
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif", "frames"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif", "a.webp", "frames"])
 def test_write_video_full_disk_is_one_line_and_leaves_nothing(tmp_path, name):
     done = subprocess.run(
         [sys.executable, "-c", _ON_A_FULL_DISK, str(tmp_path), name], capture_output=True, text=True, check=False

@@ -9,7 +9,7 @@
 Convention:
   * the same seeds give the same bytes (with one version of this package, numpy, scipy, OpenCV, and Embree);
   * positions are (x, y), x to the right, y down; -1 and 1 are the centers of the first and the last pixel, as in
-    `fomm_tf.ops.grid`; left and right are the person's;
+    `fomm_tf.ops`; left and right are the person's;
   * motion does not depend on the identity: the same motion seed with another identity is the true animation of another
     person.
 

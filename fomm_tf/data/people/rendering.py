@@ -4,7 +4,7 @@ A first pass casts one ray for each cell of a grid; cells at an edge (another ma
 nine more. Light is computed in linear RGB, then exposed and encoded as in a camera.
 
 Convention: positions are (x, y), x to the right, y down; -1 and 1 are the centers of the first and last pixel, as in
-`fomm_tf.ops.grid`. Left and right are the person's. Head angles are in degrees: yaw is positive when the head turns to
+`fomm_tf.ops`. Left and right are the person's. Head angles are in degrees: yaw is positive when the head turns to
 the person's left (to the right in the image), pitch when it looks down, roll when the crown moves to the left in the
 image.
 """

@@ -16,7 +16,7 @@ from fomm_tf.data.prepare.settings import Settings
 from fomm_tf.detectors import boxes
 
 # A box with a lower IoU with the box one frame before shows another object.
-_MIN_STEP_IOU = 0.3
+MIN_STEP_IOU = 0.3
 # At this size a frame shows the scene, but little of its motion.
 _THUMBNAIL = (18, 32)
 # At a cut the thumbnail changes by more than _MIN_CHANGE gray levels, more than _MEDIAN_FACTOR times the median change
@@ -95,7 +95,7 @@ class _Track:
         if self.frames == settings.max_frames:
             return "max_frames reached"
         overlaps = boxes.iou(self.last, detections.boxes)
-        if not len(overlaps) or overlaps.max() < _MIN_STEP_IOU:
+        if not len(overlaps) or overlaps.max() < MIN_STEP_IOU:
             return "lost"
         box = detections.boxes[overlaps.argmax()]
         if boxes.iou(self.initial, box[np.newaxis])[0] < settings.min_iou:
@@ -150,7 +150,7 @@ def _area(box: np.ndarray) -> float:
 
 
 class Square(NamedTuple):
-    """A square of pixels; it may extend beyond the frame, whose edge pixels are then repeated."""
+    """A square of pixels; it may extend beyond the frame, which `crop` then pads."""
 
     left: int
     top: int
@@ -181,20 +181,34 @@ def edge_distance(box: np.ndarray, square: Square) -> float:
     return float(min((box[:2] - corner).min(), (corner + square.side - box[2:]).min())) / square.side
 
 
-def crop(frame: np.ndarray, square: Square, size: int) -> np.ndarray:
+def crop(frame: np.ndarray, square: Square, size: int, reflect: bool = False) -> np.ndarray:
     """Crops a square and resizes it, with area interpolation where it shrinks.
 
     Args:
       frame: `[H, W, 3]` uint8.
       square: the crop.
       size: side of the result.
+      reflect: pad a square that extends beyond the frame by reflection; otherwise the frame's edge pixels are repeated.
 
     Returns:
       `[size, size, 3]` uint8.
     """
-    rows = np.clip(np.arange(square.top, square.top + square.side), 0, frame.shape[0] - 1)
-    columns = np.clip(np.arange(square.left, square.left + square.side), 0, frame.shape[1] - 1)
-    inside = frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    starts, lengths = (square.top, square.left), frame.shape[:2]
+    rows, columns = (
+        _indices(start, square.side, length, reflect) for start, length in zip(starts, lengths, strict=True)
+    )
+    top, left = rows.min(), columns.min()
+    inside = frame[top : rows.max() + 1, left : columns.max() + 1]
     if inside.shape[:2] != (square.side, square.side):
-        inside = inside[rows - rows[0]][:, columns - columns[0]]
+        inside = inside[rows - top][:, columns - left]
     return video.resize(inside, (size, size), "stretch")
+
+
+def _indices(start: int, count: int, length: int, reflect: bool) -> np.ndarray:
+    """Consecutive indices of an axis of some length; those beyond it are reflected, or are those of its ends."""
+    indices = np.arange(start, start + count)
+    if not reflect:
+        return np.clip(indices, 0, length - 1)
+    period = max(1, 2 * length - 2)
+    indices = np.abs(indices) % period
+    return np.minimum(indices, period - indices)

@@ -10,7 +10,7 @@
 Convention:
   * the same seeds give the same bytes (with the same versions of this package, NumPy and OpenCV);
   * positions are (x, y), x to the right, y down; -1 and 1 are the centers of the first and the last pixel, as in
-    `fomm_tf.ops.grid`; left and right are the viewer's;
+    `fomm_tf.ops`; left and right are the viewer's;
   * motion does not depend on the identity: `draw(other, pose)` is the true animation of another character, up to the
     proportions of the two.
 

@@ -1,0 +1,120 @@
+"""Engines in TensorFlow: the Keras networks, compiled, and SavedModels that `fomm export` wrote."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fomm_tf import checkpoint, errors, model_folders, models
+from fomm_tf.inference import engines
+from fomm_tf.models import blocks
+from fomm_tf.structures import EncodedSource, Keypoints, Rendering
+
+
+class KerasEngine(engines.Engine):
+    """A `FirstOrderMotionModel`; its results are tensors.
+
+    Args:
+      model: the model.
+      weights_sha256: of the weights before normalizations were folded; None if they are not folded.
+
+    Attributes:
+      model: the model.
+    """
+
+    name = "keras"
+
+    def __init__(self, model: models.FirstOrderMotionModel, weights_sha256: str | None = None) -> None:
+        self.model, self.precision = model, model.generator.compute_dtype
+        self._weights_sha256 = weights_sha256
+        # One trace per frame size: the batch axis is generalized when it first changes, as in a video's last batch.
+        self._detect = tf.function(model.detect, reduce_retracing=True, autograph=False)
+        self._encode = tf.function(model.encode_source, reduce_retracing=True, autograph=False)
+        self._render = tf.function(self._render_details, reduce_retracing=True, autograph=False)
+
+    def detect(self, frames: tf.Tensor) -> Keypoints:
+        return self._detect(tf.convert_to_tensor(frames))
+
+    def encode_source(self, image: tf.Tensor) -> EncodedSource:
+        return self._encode(tf.convert_to_tensor(image))
+
+    def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
+        keypoints = Keypoints(*(None if part is None else tf.convert_to_tensor(part) for part in keypoints))
+        rendering = self._render(source, keypoints)
+        return rendering if details else Rendering(*rendering[:2])
+
+    def weights_sha256(self) -> str:
+        return self._weights_sha256 or self.model.weights_sha256()
+
+    def device(self) -> str:
+        return describe_device()
+
+    def _render_details(self, source: EncodedSource, keypoints: Keypoints) -> Rendering:
+        return self.model.render(source, keypoints, details=True)
+
+
+class SavedModelEngine(engines.Engine):
+    """The signatures `detect`, `encode_source`, `render` and `render_details`; its results are tensors.
+
+    Args:
+      folder: from `model_folders.read`.
+
+    Raises:
+      errors.UserError: if the SavedModel cannot be read.
+    """
+
+    name = "saved_model"
+
+    def __init__(self, folder: model_folders.ModelFolder) -> None:
+        self.precision, self._weights_sha256 = folder.variants[0], folder.weights_sha256
+        try:
+            self._model = tf.saved_model.load(str(folder.path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise errors.UserError(f"{folder.path} cannot be read: {reason}; export the model again.") from error
+
+    def detect(self, frames: tf.Tensor) -> Keypoints:
+        outputs = self._model.signatures["detect"](frames=tf.convert_to_tensor(frames))
+        return Keypoints(outputs["value"], outputs.get("jacobian"))
+
+    def encode_source(self, image: tf.Tensor) -> EncodedSource:
+        outputs = self._model.signatures["encode_source"](source=tf.convert_to_tensor(image))
+        keypoints = Keypoints(outputs["source_value"], outputs.get("source_jacobian"))
+        return EncodedSource(outputs["image"], outputs["features"], keypoints, outputs["source_lowres"])
+
+    def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
+        inputs = {"image": source.image, "features": source.features, "source_lowres": source.lowres}
+        for prefix, points in (("source_", source.keypoints), ("", keypoints)):
+            inputs |= {prefix + name: part for name, part in points._asdict().items() if part is not None}
+        tensors = {name: tf.convert_to_tensor(part) for name, part in inputs.items()}
+        # The signatures take several sources, each with driving frames of its own: here one with N, or N with one each.
+        axis = 0 if len(source.image) == 1 else 1
+        tensors |= {name: tf.expand_dims(tensors[name], axis) for name in ("value", "jacobian") if name in tensors}
+        outputs = self._model.signatures["render_details" if details else "render"](**tensors)
+        return Rendering(**{name: tf.squeeze(part, axis) for name, part in outputs.items()})
+
+    def weights_sha256(self) -> str:
+        return self._weights_sha256
+
+    def device(self) -> str:
+        return describe_device()
+
+
+def load(folder: str, precision: str) -> KerasEngine:
+    """Loads a run directory with normalizations folded: the model animates, but cannot be trained.
+
+    Raises:
+      errors.UserError: if its checkpoint does not fit its config, or the precision is unknown.
+    """
+    model = checkpoint.load(folder, precision=precision).model
+    weights = model.weights_sha256()
+    blocks.fold_batch_norms(model)
+    return KerasEngine(model, weights)
+
+
+def describe_device() -> str:
+    """The device that TensorFlow uses, in words."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU (TensorFlow finds no GPU)"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return f"GPU ({', '.join(names)})"
