@@ -98,7 +98,7 @@ def draw_clip(path, phase, count=14):
     with video.write_video(path, 25) as writer:
         for number in range(count):
             frame = np.full([40, 48, 3], 40 + 20 * phase, np.uint8)
-            left = 4 + (2 * number + 5 * phase) % 24
+            left = 4 + 5 * phase + 12 - abs(12 - 2 * number)  # to the right and back
             frame[10 + phase : 26 + phase, left : left + 14] = (200, 60 * phase, 90)
             writer.write(frame)
 
