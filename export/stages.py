@@ -24,7 +24,7 @@ import tensorflow as tf
 from fomm_tf import config, models, ops
 from fomm_tf.export.module import Tensors, concrete, keypoints_of, specs, switched_transfer
 from fomm_tf.models import blocks
-from fomm_tf.models.dense_motion import DenseMotion
+from fomm_tf.models.motion_estimation import DenseMotion
 
 NAMES = ("source_encoder", "detector", "motion", "warp", "renderer")
 CONVOLUTIONS = ("source_encoder", "detector", "renderer")

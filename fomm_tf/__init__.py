@@ -20,6 +20,8 @@ _HOMES = {
     "Keypoints": "fomm_tf.structures",
     "Rendering": "fomm_tf.structures",
     "UserError": "fomm_tf.errors",
+    "test_dataset": "fomm_tf.data.pairs",
+    "training_dataset": "fomm_tf.data.pairs",
     "transfer": "fomm_tf.ops.motion",
 }
 __all__ = [*_HOMES, "__version__"]

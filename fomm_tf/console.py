@@ -100,8 +100,8 @@ def run(name: str, command: Callable[[], None]) -> int:
             raise
         place = error.filename or "the output"
         return _fail(2, name, f"{place} cannot be written: {error.strerror}; free some space first.")
-    except KeyboardInterrupt:
-        return _fail(130, name, "interrupted; nothing is left half-written.")
+    except KeyboardInterrupt as interruption:
+        return _fail(130, name, str(interruption) or "interrupted; nothing is left half-written.")
     return 0
 
 

@@ -53,12 +53,14 @@ def test_run_keeps_the_traceback_of_a_bug():
         console.run("clips", lambda: 1 / 0)
 
 
-def test_run_reports_an_interruption(capsys):
+@pytest.mark.parametrize("message", ["", "stopped and saved at step 3."])
+def test_run_reports_an_interruption(message, capsys):
     def command():
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(*[message] * bool(message))
 
     assert console.run("clips", command) == 130
-    assert capsys.readouterr().err == "clips: interrupted; nothing is left half-written.\n"
+    expected = message or "interrupted; nothing is left half-written."
+    assert capsys.readouterr().err == f"clips: {expected}\n"
 
 
 def test_requires_extra_names_the_missing_package():

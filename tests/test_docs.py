@@ -93,8 +93,10 @@ def check_fomm(arguments):
         assert arguments[0] in parser._subparsers._group_actions[0].choices, f"fomm has no command {arguments[0]}"
     else:
         options = parser.parse_args(arguments)
-        if arguments[0] == "train" and options.config:
-            config.override(config.load(config.recipes()[options.config]), options.overrides)
+        if arguments[0] == "train" and options.config not in (None, "videos"):  # a directory of the user
+            words = [options.config, *options.overrides]
+            recipe = config.Config() if "=" in words[0] else config.load(config.recipes()[words.pop(0)])
+            config.override(recipe, words)
 
 
 def check_pytest(arguments):

@@ -2,10 +2,11 @@
 
 import pathlib
 
+import numpy as np
 import processes
 import pytest
 
-from fomm_tf import checkpoint, cli, config
+from fomm_tf import checkpoint, cli, config, video
 from fomm_tf.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -15,7 +16,7 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "CONFIG is missing: give a recipe, or --run and --resume"),
+        ([], "CONFIG|CLIPS is missing: give a recipe or a directory of videos, or --run and --resume"),
         (
             ["{small}", "--resume", "--init-from", "runs/x"],
             "--resume cannot be combined with --init-from",
@@ -28,6 +29,8 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
         (["{small}", "--run", "{folder}/run", "--resume"], "run is not a run directory: it does not exist"),
         (["{small}", "--run", "{folder}"], "already exists; continue it with --resume"),
         (["{small}", "--sped"], "unrecognized arguments: --sped"),
+        (["{folder}", "--out", "{folder}/run", "--minutes", "0"], "--minutes must be above 0; got 0"),
+        (["{folder}", "--from-scratch", "--init-from", "x"], "--from-scratch cannot be combined with --init-from"),
     ],
 )
 def test_train_reports_a_mistake_in_one_line(arguments, message, tmp_path, capsys):
@@ -37,6 +40,16 @@ def test_train_reports_a_mistake_in_one_line(arguments, message, tmp_path, capsy
     complaint = capsys.readouterr().err
     assert complaint.startswith("fomm: ") and complaint.count("\n") == 1 and message in complaint
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_train_rejects_a_directory_that_is_no_directory_of_videos(tmp_path, capsys):
+    (tmp_path / "videos").mkdir()
+    assert cli.main(["train", str(tmp_path / "videos"), "--out", str(tmp_path / "run")]) == 2
+    assert "holds no clips; accepted layouts" in capsys.readouterr().err
+    (tmp_path / "videos" / "config.yaml").write_text("data: {}")
+    assert cli.main(["train", str(tmp_path / "videos"), "--out", str(tmp_path / "run")]) == 2
+    assert f"is a run directory; resume it with --run {tmp_path / 'videos'} --resume" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"videos"}
 
 
 def test_train_help_shows_examples(capsys):
@@ -73,8 +86,47 @@ def test_train_trains_and_resumes_through_the_script(tmp_path):
     puppets = [f"data.puppets.{key}" for key in ("identities=4", "test_identities=1", "clips=1", "frames=4")]
     done = call(SMALL, f"data.root={tmp_path / 'data'}", *puppets, "train.steps=2", "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and "step 2 of 2: perceptual " in done.stdout
+    assert done.stderr == "" and "step 2 of 2: loss " in done.stdout
     assert "of the source-copy baseline" in done.stdout
     assert "train.steps=2" in (tmp_path / "run" / "README.txt").read_text()
     done = call("--run", tmp_path / "run", "--resume")
     assert done.returncode == 0 and checkpoint.read_count(tmp_path / "run", "step") == 2
+
+
+def draw_clip(path, phase, count=14):
+    """A square that moves on a plain wall."""
+    with video.write_video(path, 25) as writer:
+        for number in range(count):
+            frame = np.full([40, 48, 3], 40 + 20 * phase, np.uint8)
+            left = 4 + 5 * phase + 12 - abs(12 - 2 * number)  # to the right and back
+            frame[10 + phase : 26 + phase, left : left + 14] = (200, 60 * phase, 90)
+            writer.write(frame)
+
+
+@pytest.mark.slow
+def test_train_on_a_directory_of_videos_prepares_chooses_and_trains(tmp_path):
+    (tmp_path / "clips").mkdir()
+    for phase in range(3):
+        draw_clip(tmp_path / "clips" / f"{phase}.mp4", phase)
+    draw_clip(tmp_path / "clips" / "short.mp4", 0, count=1)
+    (tmp_path / "clips" / "broken.mp4").write_bytes(b"no video" * 100)
+    checkpoint.save(tmp_path / "start", checkpoint.build(config.load(SMALL)), "")
+    options = ["--out", "mine", "--init-from", "start", "--crop", "none", "train.steps=6", "train.test_frames=4"]
+    done = processes.run("-m", "fomm_tf", "train", "clips", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
+    assert "clips: 4 videos; frames of 32x32 and the weights of start to start from; clips of whole frames" in printed
+    assert "dropped 1 segment, 1 frames, of short.mp4: 1 frames, fewer than 7; a lower --min-frames keeps it" in printed
+    assert "dropped broken.mp4: " in printed
+    assert "mine.yaml: the recipe, with 6 steps" in printed and "expect: " in printed
+    assert "mine: see pictures/latest.png" in printed and "step 6: L1 " in printed
+    recipe, run = config.load(tmp_path / "mine.yaml"), checkpoint.read_config(tmp_path / "mine")
+    # Measured at the start.
+    assert config.differences(recipe, run).keys() == {"train.init_from", "train.feature_scales"}
+    assert (recipe.train.test_steps, recipe.train.test_frames, recipe.data.root) == (1, 4, "mine-clips/train")
+    header = (tmp_path / "mine.yaml").read_text().splitlines()[:3]
+    assert header[0] == "# Chosen by: fomm train clips " + " ".join(options)
+    assert header[2] == "# To edit, and train with: fomm train mine.yaml --run mine-2 --init-from start"
+    assert (tmp_path / "mine" / "pictures" / "latest.png").exists()
+    again = processes.run("-m", "fomm_tf", "train", "clips", *options, cwd=tmp_path)
+    assert again.returncode == 2 and "mine.yaml already exists; train with it by fomm train mine.yaml" in again.stderr

@@ -113,13 +113,18 @@ class Run:
 def build(settings: config.Config, discriminator: bool = False, optimizers: bool = False) -> Run:
     """Builds a run with randomly initialized weights; on request with discriminator, and optimizers with moments."""
     run = Run(settings, models.FirstOrderMotionModel(settings.model))
+    add_training_parts(run, discriminator, optimizers)
+    return run
+
+
+def add_training_parts(run: Run, discriminator: bool, optimizers: bool = True) -> None:
+    """Adds a randomly initialized discriminator, and optimizers with moments, on request."""
     if discriminator:
-        run.discriminator = models.Discriminator(settings.model)
+        run.discriminator = models.Discriminator(run.config.model)
     if optimizers:
         for name in ["generator", "detector"] + ["discriminator"] * discriminator:
-            run.optimizers[name] = Adam(getattr(settings.train, f"learning_rate_{name}"))
+            run.optimizers[name] = Adam(getattr(run.config.train, f"learning_rate_{name}"))
             run.optimizers[name].build(run.trainable(name))
-    return run
 
 
 def trackable(

@@ -80,9 +80,12 @@ def pack(folder: str | pathlib.Path, run: runs.Run, provenance: str) -> None:
 
 
 def describe(folder: pathlib.Path, settings: config.Config, provenance: str) -> None:
-    """Writes config.yaml and README.txt into a run directory, each atomically."""
-    _write_durably(folder / "config.yaml", config.dump(settings))
-    _write_durably(folder / "README.txt", provenance.rstrip() + "\n")
+    """Writes README.txt and config.yaml, which begins with it as comments, into a run directory, each atomically."""
+    lines = provenance.rstrip().splitlines()
+    # YAML allows no control characters, which file names may have.
+    header = ("".join(char if char.isprintable() else " " for char in f"# {line}".rstrip()) for line in lines)
+    _write_durably(folder / "config.yaml", "".join(f"{line}\n" for line in header) + config.dump(settings))
+    _write_durably(folder / "README.txt", "".join(f"{line}\n" for line in lines))
 
 
 class CheckpointManager:

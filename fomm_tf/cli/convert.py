@@ -140,8 +140,10 @@ def _describe_run(folder: pathlib.Path) -> Iterator[str]:
     settings = checkpoint.read_config(folder)
     model = settings.model
     stored = checkpoint.stored_shapes(folder)
-    epoch, step = (checkpoint.read_count(folder, name) for name in ("epoch", "step"))
-    yield f"{folder}: run directory, epoch {epoch}" + (f", step {step}" if step else "")
+    # A converted checkpoint counts epochs only.
+    step = checkpoint.read_count(folder, "step")
+    count = f"step {step}" if step else f"epoch {checkpoint.read_count(folder, 'epoch')}"
+    yield f"{folder}: run directory, {count}"
     yield (
         f"model: {model.num_keypoints} keypoints, frames of {model.frame_size[1]}x{model.frame_size[0]}, "
         f"{'first' if model.jacobian else 'zeroth'} order, {'with' if model.occlusion else 'without'} occlusion map, "

@@ -60,19 +60,25 @@ __all__ = [
 ]
 
 
-def load(path: str | pathlib.Path) -> Config:
+def load(path: str | pathlib.Path, base: Config | None = None) -> Config:
     """Reads a config file; one with the key `extends: OTHER.yaml` has only the differences to that file.
+
+    Args:
+      path: the file.
+      base: has the values of the keys that are in neither file; by default their defaults.
 
     Raises:
       errors.UserError: if it cannot be read, is not YAML, or has an unknown key or a bad value.
     """
     tree = read_yaml(path)
-    base = tree.pop("extends", None)
+    extended = tree.pop("extends", None)
+    if extended is not None:
+        extended_tree = read_yaml(pathlib.Path(path).parent / str(extended))
+        if "extends" in extended_tree:
+            raise errors.UserError(f"{path} extends {extended}, which extends another file; extend that file directly.")
+        tree = _merge(extended_tree, tree)
     if base is not None:
-        base_tree = read_yaml(pathlib.Path(path).parent / str(base))
-        if "extends" in base_tree:
-            raise errors.UserError(f"{path} extends {base}, which extends another file; extend that file directly.")
-        tree = _merge(base_tree, tree)
+        tree = _merge(dataclasses.asdict(base), tree)
     return parse(tree, source=str(path))
 
 

@@ -144,6 +144,7 @@ class TrainConfig:
       learning_rate_generator: of the generator and the dense motion network.
       learning_rate_detector: of the keypoint detector.
       learning_rate_discriminator: of the discriminator.
+      clip_norm: maximum norm of each optimizer's gradient, which is scaled down to it; None does not clip.
       pyramid_scales: resolutions of the perceptual loss, as fractions of the frame size.
       backbone: network of the perceptual loss; see `fomm_tf.losses.backbones`.
       backbone_file: its weights; None downloads them, if possible.
@@ -155,10 +156,18 @@ class TrainConfig:
       precision: what the layers compute in; variables, coordinates and losses stay float32.
       xla: compile the step with XLA.
       recompute: recompute activations for the gradient: a third less memory, a quarter more time.
-      log_steps: steps between two reports of losses.
-      checkpoint_steps: steps between two checkpoints, each preceded by a validation on unseen clips.
+      log_steps: steps between two reports of losses; there is one a minute at least.
+      checkpoint_steps: steps between two checkpoints.
+      checkpoint_minutes: minutes after which a checkpoint is due in any case; null for no limit.
+      test_steps: steps between two validations on unseen clips, each with a checkpoint; null for `checkpoint_steps`.
+      test_minutes: minutes after which a validation is due in any case; null for no limit.
+      picture_steps: steps between two pictures of test clips; there is one with each validation anyway.
+      picture_minutes: minutes after which a picture is due in any case; the first ones come after the first step, and
+        1, 2, 4 ... minutes later; null for none of these.
       keep: number of checkpoints to keep, in addition to the best.
       test_frames: number of frames of the test clips that the validation reconstructs.
+      dry_run: only make a few steps, and report their time and memory and an estimate for the run; no run is written.
+      learning_rate_test: only raise the learning rates until the loss explodes, and suggest one; no run is written.
     """
 
     epochs: int = 100
@@ -170,6 +179,7 @@ class TrainConfig:
     learning_rate_generator: float = 2e-4
     learning_rate_detector: float = 2e-4
     learning_rate_discriminator: float = 2e-4
+    clip_norm: float | None = None
     pyramid_scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     backbone: str = "vgg19"
     backbone_file: str | None = None
@@ -182,17 +192,31 @@ class TrainConfig:
     recompute: bool = False
     log_steps: int = 50
     checkpoint_steps: int = 1000
+    checkpoint_minutes: float | None = 15.0
+    test_steps: int | None = None
+    test_minutes: float | None = None
+    picture_steps: int | None = None
+    picture_minutes: float | None = 10.0
     keep: int = 3
     test_frames: int = 200
+    dry_run: bool = False
+    learning_rate_test: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "log_steps", "checkpoint_steps", "keep", "test_frames"):
             require(getattr(self, name) >= 1, f"train.{name}", "at least 1", getattr(self, name))
+        for name in ("test_steps", "picture_steps"):
+            steps = getattr(self, name)
+            require(steps is None or steps >= 1, f"train.{name}", "at least 1, or null", steps)
+        for name in ("checkpoint_minutes", "test_minutes", "picture_minutes"):
+            minutes = getattr(self, name)
+            require(minutes is None or minutes > 0, f"train.{name}", "above 0, or null", minutes)
         require(self.steps is None or self.steps >= 1, "train.steps", "at least 1, or null for epochs", self.steps)
         require(self.seed >= 0, "train.seed", "at least 0", self.seed)
         for name in ("learning_rate_generator", "learning_rate_detector", "learning_rate_discriminator"):
             rate = getattr(self, name)
             require(0 <= rate < float("inf"), f"train.{name}", "at least 0 and finite", rate)
+        require(self.clip_norm is None or self.clip_norm > 0, "train.clip_norm", "above 0, or null", self.clip_norm)
         fractions = self.lr_decay_fractions
         is_valid = all(0 < fraction <= 1 for fraction in fractions)
         require(is_valid, "train.lr_decay_fractions", "fractions of train.steps in (0, 1]", list(fractions))

@@ -20,7 +20,7 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -114,6 +114,7 @@ def load(
     cache: str | Path | None = None,
     test_share: float = 0.1,
     seed: int = 0,
+    splits: Mapping[str, layout.Clips] | None = None,
 ) -> Index:
     """Indexes the clips of a split; decodes new and changed ones, with a progress bar on a terminal.
 
@@ -127,6 +128,7 @@ def load(
       test_share: fraction of the identities in the test split if there is neither `train` nor `test`; fraction of
         the clips if there is one identity only. Each split gets at least one, if there are two.
       seed: of that split.
+      splits: the result of `find_splits`, if it is known.
 
     Warns:
       UserWarning: for each skipped clip, because it cannot be read or has only one frame; and if there are files of
@@ -138,13 +140,16 @@ def load(
     root = Path(root)
     if not root.is_dir():
         raise errors.UserError(f"data.root {root} is not a directory; {layout.LAYOUTS}.")
-    found = find(root, split, test_share, seed)
+    if split not in layout.SPLITS:
+        raise ValueError(f"split must be one of {', '.join(layout.SPLITS)}; got {split!r}.")
+    splits = splits or find_splits(root, test_share, seed)
+    found = splits[split]
     directory, paths = found.folder, found.paths
     if split == "train":
         found.warn()
     else:  # of one directory with both splits, the files that are passed over are named once
         reported = found._replace(passed_over=()) if directory == root else found
-        reported.warn(find(root, "train", test_share, seed).paths)
+        reported.warn(splits["train"].paths)
     cache = _cache_directory(root, cache, frame_size)
     clips, skipped = [], []
     stamps = [files.fingerprint(path, tuple(frame_size)) for path in paths]
@@ -174,16 +179,19 @@ def load(
     return Index(tuple(clips), tuple(frame_size), tuple(skipped))
 
 
-def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0, exclude: Path | None = None) -> layout.Clips:
-    """The clips of a split, which are not opened; see `load`.
+def find_splits(
+    root: Path, test_share: float = 0.1, seed: int = 0, exclude: Path | None = None
+) -> dict[str, layout.Clips]:
+    """The clips of each split, which are not opened; see `load`.
 
     Raises:
       UserError: if a directory cannot be read, or `root` holds whole data sets.
     """
-    if split not in layout.SPLITS:
-        raise ValueError(f"split must be one of {', '.join(layout.SPLITS)}; got {split!r}.")
     if folders := layout.split_folders(root):
-        return layout.find_clips(folders[split], exclude) if split in folders else layout.Clips(root / split, [])
+        return {
+            split: layout.find_clips(folders[split], exclude) if split in folders else layout.Clips(root / split, [])
+            for split in layout.SPLITS
+        }
     found = layout.find_clips(root, exclude)
     for path in found.paths:
         if nested := next((parent for parent in path.relative_to(root).parents if layout.is_split(parent)), None):
@@ -193,8 +201,10 @@ def find(root: Path, split: str, test_share: float = 0.1, seed: int = 0, exclude
     # Sorted by hash, so that adding or removing a clip moves few others to the other split.
     groups = sorted({group_of(path) for path in found.paths}, key=lambda name: files.digest(seed, name))
     test = set(groups[: min(len(groups) - 1, max(1, round(test_share * len(groups))))])
-    paths = [path for path in found.paths if (group_of(path) in test) == (split == "test")]
-    return found._replace(paths=paths)
+    return {
+        split: found._replace(paths=[path for path in found.paths if (group_of(path) in test) == (split == "test")])
+        for split in layout.SPLITS
+    }
 
 
 def _cache_directory(root: Path, cache: str | Path | None, frame_size: tuple[int, int]) -> Path:

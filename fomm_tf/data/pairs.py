@@ -12,6 +12,8 @@ Convention:
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -176,3 +178,107 @@ def make_dataset(
     # One thread per operation: a sum over pixels must not depend on the number of cores.
     options.threading.max_intra_op_parallelism = 1
     return dataset.batch(share, drop_remainder=True).prefetch(_PREFETCH * local // share).with_options(options)
+
+
+def training_dataset(
+    root: str | Path,
+    frame_size: tuple[int, int],
+    batch_size: int = 8,
+    *,
+    seed: int = 0,
+    start_step: int = 0,
+    **settings: object,
+) -> tf.data.Dataset:
+    """Training pairs of the clips in a directory, for `FirstOrderMotionModel.fit`.
+
+    Args:
+      root: directory with `train` and `test`, or with clips that are split into both; see `fomm_tf.data.frames`.
+      frame_size: `(H, W)`, the model's.
+      batch_size: pairs per step, over all replicas.
+      seed: of everything random, 0 or more.
+      start_step: step of the first batch, counted from 0.
+      **settings: other fields of `config.DataConfig`, such as `augment`.
+
+    Returns:
+      An infinite dataset of {source, driving}: `[B, H, W, 3]` float32 in [0, 1]. Its attribute `steps_per_epoch` is
+      the number of steps that use each clip once, and `from_step` a function of a step that starts the dataset there.
+
+    Raises:
+      UserError: if there is no usable clip, or a setting is invalid.
+    """
+    data_config = config.DataConfig(root=str(root), **settings)
+    index = _load(data_config, "train", frame_size)
+    return _dataset_from(index, data_config, batch_size, seed, start_step)
+
+
+def _dataset_from(
+    index: frames.Index, data_config: config.DataConfig, batch_size: int, seed: int, step: int
+) -> tf.data.Dataset:
+    dataset = make_dataset(index, data_config, batch_size, seed, step)
+    dataset.steps_per_epoch = steps_per_epoch(index, data_config, batch_size)
+    dataset.from_step = functools.partial(_dataset_from, index, data_config, batch_size, seed)
+    return dataset
+
+
+def test_dataset(
+    root: str | Path, frame_size: tuple[int, int], batch_size: int = 8, *, count: int = 200, **settings: object
+) -> tf.data.Dataset:
+    """Pairs of a test clip's first frame and another one, for `evaluate` and as `validation_data`; always the same.
+
+    Args:
+      root: as for `training_dataset`.
+      frame_size: `(H, W)`, the model's.
+      batch_size: pairs per batch.
+      count: maximum number of pairs; they are spread evenly over the clips and over each clip.
+      **settings: other fields of `config.DataConfig`.
+
+    Returns:
+      A finite dataset of {source, driving}: `[B, H, W, 3]` float32 in [0, 1].
+
+    Raises:
+      UserError: if there is no usable clip.
+    """
+    index = _load(config.DataConfig(root=str(root), **settings), "test", frame_size)
+    chosen = np.array([(clip, number) for clip, numbers in select_frames(index, count) for number in numbers])
+
+    def read(clip: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        return index.clips[clip].frame(0), index.clips[clip].frame(number)
+
+    def load_pair(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.numpy_function(read, [row[0], row[1]], [tf.uint8, tf.uint8])
+        images = (tf.ensure_shape(image, [*index.frame_size, 3]) for image in images)
+        return dict(zip(("source", "driving"), (tf.cast(image, tf.float32) / 255.0 for image in images), strict=True))
+
+    return tf.data.Dataset.from_tensor_slices(chosen).map(load_pair).batch(batch_size).prefetch(_PREFETCH)
+
+
+def select_frames(index: frames.Index, count: int) -> list[tuple[int, Sequence[int]]]:
+    """Chooses frames to test, spread evenly over the clips and over each clip.
+
+    Args:
+      index: the test clips.
+      count: maximum number of frames; each chosen clip contributes at least one.
+
+    Returns:
+      (index of the clip, indices of its frames) of each chosen clip; never a clip's first frame.
+    """
+    per_clip = max(1, count // len(index))
+    clips = spread(0, len(index) - 1, min(len(index), count))
+    lengths = [len(index.clips[clip]) - 1 for clip in clips]
+    return [(clip, spread(1, length, min(per_clip, length))) for clip, length in zip(clips, lengths, strict=True)]
+
+
+def spread(first: int, last: int, count: int) -> Sequence[int]:
+    """`count` whole numbers spread evenly from `first` to `last`."""
+    return np.unique(np.linspace(first, last, count).round().astype(int))
+
+
+def _load(data_config: config.DataConfig, split: str, frame_size: tuple[int, int]) -> frames.Index:
+    return frames.load(
+        data_config.root,
+        split,
+        frame_size,
+        cache=data_config.cache,
+        test_share=data_config.test_share,
+        seed=data_config.split_seed,
+    )

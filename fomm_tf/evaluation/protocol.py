@@ -201,8 +201,8 @@ def list_clips(root: Path, trained_on: config.DataConfig, exclude: Path | None =
     training = layout.Clips(root, [])
     if has_splits or is_training_set:
         split = {"test_share": trained_on.test_share, "seed": trained_on.split_seed} if is_training_set else {}
-        clips = frames.find(root, "test", exclude=exclude, **split)
-        training = frames.find(root, "train", exclude=exclude, **split)
+        splits = frames.find_splits(root, exclude=exclude, **split)
+        training, clips = splits["train"], splits["test"]
         note = f"the clips of {clips.folder if has_splits else f'{root} that the run was not trained on'}"
     else:
         clips, note = layout.find_clips(root, exclude), f"all clips of {root}"

@@ -100,7 +100,11 @@ def train_and_evaluate(run: ablation_plan.Run, protocol: ablation_plan.Protocol)
     from fomm_tf.training import loop
 
     resume = (run.folder / "config.yaml").is_file()
-    loop.run(None if resume else run.config, run.folder, resume=resume, command=protocol.command)
+    try:
+        loop.run(None if resume else run.config, run.folder, resume=resume, command=protocol.command)
+    except KeyboardInterrupt as interruption:
+        print(interruption)  # a worker's exception does not reach the main process
+        raise
     settings = evaluation.Settings(metrics=protocol.metrics, detector=protocol.detector)
     evaluation.evaluate(run.folder, protocol.data.root, run.results / ablation_plan.RECONSTRUCTION, settings)
     pairs = protocol.data.pairs

@@ -21,6 +21,14 @@ _POLICIES = {"float32": "float32", "float16": "mixed_float16", "bfloat16": "mixe
 _state = threading.local()
 
 
+class Network(tf.keras.Model):
+    """A part of `FirstOrderMotionModel`, whose config is that of the whole."""
+
+    def get_config(self) -> dict:
+        """The name, for Keras, which never builds a part of its own."""
+        return {"name": self.name}
+
+
 @contextlib.contextmanager
 def mixed_precision_scope(precision: str) -> Iterator[None]:
     """Sets the precision in which networks built in the block compute: `float32`, `float16` or `bfloat16`.

@@ -10,6 +10,7 @@ Convention (all methods):
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +19,9 @@ import yaml
 
 from fomm_tf import config as configs
 from fomm_tf import ops
-from fomm_tf.models import blocks
-from fomm_tf.models.dense_motion import DenseMotion, DenseMotionNetwork
+from fomm_tf.models import blocks, execution
 from fomm_tf.models.generator import Generator
-from fomm_tf.models.keypoint_detector import KeypointDetector
+from fomm_tf.models.motion_estimation import DenseMotion, DenseMotionNetwork, KeypointDetector
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
 
@@ -41,12 +41,13 @@ class Reconstruction(NamedTuple):
     motion: DenseMotion
 
 
+@tf.keras.saving.register_keras_serializable(package="fomm_tf")
 class FirstOrderMotionModel(tf.keras.Model):
     """Animates a source image by the keypoints of driving frames.
 
-    All variables exist after construction, randomly initialized; `from_preset` loads trained ones. `save_weights`,
-    `load_weights` and `tf.train.Checkpoint` work as for every Keras model, and `load_weights` also takes the `ckpt-N`
-    prefix of a run directory.
+    All variables exist after construction, randomly initialized; `from_preset` loads trained ones. `compile`, `fit`,
+    `evaluate`, `summary`, `save`, `save_weights`, `load_weights` and `tf.train.Checkpoint` work as for every Keras
+    model, and `load_weights` also takes the `ckpt-N` prefix of a run directory.
 
     Args:
       config: the sizes; see `fomm_tf.config.ModelConfig`.
@@ -57,6 +58,8 @@ class FirstOrderMotionModel(tf.keras.Model):
       dense_motion: keypoints of two frames to a dense motion.
       generator: source and dense motion to a frame.
     """
+
+    _training_state = None  # Keras deletes that of the instance after a `fit` with BackupAndRestore, and reads it later
 
     def __init__(self, config: configs.ModelConfig, **kwargs) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -71,6 +74,7 @@ class FirstOrderMotionModel(tf.keras.Model):
 
         blocks.create_variables(forward, config.frame_size)
         self.built = True
+        self._recipe = self._trainer = None
 
     @classmethod
     def from_preset(
@@ -93,7 +97,84 @@ class FirstOrderMotionModel(tf.keras.Model):
         # Presets know the run directory and the reference's format, which are built on the models.
         from fomm_tf import presets
 
-        return presets.load(preset, precision, reference_config, align_corners).model
+        run = presets.load(preset, precision, reference_config, align_corners)
+        run.model._recipe = run.config.train
+        return run.model
+
+    def compile(self, recipe: object = None, **changes: object) -> None:
+        """Chooses losses and optimizers; `fomm train` with the same settings computes the same.
+
+        Args:
+          recipe: the name of a recipe such as `vox-256`, a YAML file, a `config.Config` or a `config.TrainConfig`; by
+            default what a preset was trained with, or the defaults of `config.TrainConfig`.
+          **changes: fields of `config.TrainConfig`, such as `backbone`, `batch_size` or `learning_rate_detector`;
+            `learning_rate` sets all of them. Of `steps` and `epochs`, only the decay of the learning rates is used.
+
+        Raises:
+          errors.UserError: if there is no such recipe, or a value is invalid.
+        """
+        # Training is built on the models.
+        from fomm_tf.training import fitting
+
+        settings = fitting.choose_settings(recipe or self._recipe, changes)
+        with self.distribute_strategy.scope():
+            trainer = fitting.Trainer(self, settings)
+            super().compile(optimizer=trainer.run.optimizers["generator"])
+        self._trainer, self.optimizers = trainer, trainer.run.optimizers
+        # Tracked for checkpoints such as those of BackupAndRestore, but no part of the model.
+        self._others = tf.train.Checkpoint(**trainer.others)
+
+    def fit(self, x: tf.data.Dataset, **options: object) -> tf.keras.callbacks.History:
+        """Trains the compiled model.
+
+        Args:
+          x: batches of {source, driving} as of `fomm_tf.training_dataset`, of the compiled `batch_size`.
+          **options: those of `tf.keras.Model.fit`; `steps_per_epoch` is by default that of the dataset.
+
+        Returns:
+          The means of the total loss (`loss`), its terms, the L1 distance and its share of the source-copy baseline's.
+
+        Raises:
+          errors.UserError: if the backbone of the perceptual loss cannot be loaded.
+        """
+        self._assert_compile_was_called()
+        options.setdefault("steps_per_epoch", getattr(x, "steps_per_epoch", None))
+        with self.distribute_strategy.scope():
+            self._trainer.start(x, options["steps_per_epoch"])
+        return super().fit(x, **options)
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        """The function with which Keras makes a step: a new one for each call of `fit`."""
+        del force
+        self.train_function = self._trainer.make_train_function(self._train_counter)
+        return self.train_function
+
+    @tf.autograph.experimental.do_not_convert
+    def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Evaluates a batch of {source, driving}: `l1`, and `l1_over_source_copy`."""
+        return self._trainer.evaluate(data)
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        """Those of `evaluate`."""
+        return self._trainer.metrics if self._trainer else []
+
+    def reset_metrics(self) -> None:
+        """Starts the means of an epoch, for Keras."""
+        super().reset_metrics()
+        self._trainer.reset()
+
+    def get_compile_config(self) -> dict | None:
+        """The training settings and the number of steps, for Keras; None if the model is not compiled."""
+        return self._trainer.dump() if self._trainer else None
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles the model with what `get_compile_config` returned."""
+        self.compile(configs.parse({"train": config["train"]}, "get_compile_config()").train)
+        self._trainer.run.step = config["step"]
+
+    def build_from_config(self, config: dict) -> None:
+        """Does nothing, for Keras: all variables exist after construction."""
 
     def detect(self, frames: np.ndarray | tf.Tensor, training: bool = False) -> Keypoints:
         """Finds the keypoints of N frames.
@@ -141,6 +222,7 @@ class FirstOrderMotionModel(tf.keras.Model):
         more = (motion.occlusion, motion.deformation, motion.mask, motion.sparse_deformed) if details else ()
         return Rendering(prediction, deformed, *more)
 
+    @tf.autograph.experimental.do_not_convert  # Keras would, and has no zip(strict=True)
     def call(self, inputs: dict[str, np.ndarray | tf.Tensor], training: bool = False) -> Reconstruction:
         """Rebuilds driving frames from source frames of the same videos: the forward pass of training (sec. 3.3).
 
@@ -167,13 +249,14 @@ class FirstOrderMotionModel(tf.keras.Model):
     def get_config(self) -> dict:
         """The constructor's argument as plain values, for Keras."""
         tree = yaml.safe_load(configs.dump(configs.Config(model=self.config)))
-        return {"name": self.name, "config": tree["model"]}
+        return {"name": self.name, "config": tree["model"], "precision": self.generator.compute_dtype}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> FirstOrderMotionModel:
         """A randomly initialized model from `get_config`."""
         del custom_objects
-        return cls(configs.parse({"model": config["config"]}, "get_config()").model, name=config["name"])
+        with execution.mixed_precision_scope(config.get("precision", "float32")):
+            return cls(configs.parse({"model": config["config"]}, "get_config()").model, name=config["name"])
 
     def __repr__(self) -> str:
         height, width = self.config.frame_size

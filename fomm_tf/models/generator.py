@@ -15,14 +15,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import config, ops
-from fomm_tf.models import blocks, dense_motion
+from fomm_tf.models import blocks, execution, motion_estimation
 from fomm_tf.ops import resample, warp
 
 # Added to the logit of alpha: a randomly initialized generator mostly keeps the warped source (alpha 0.73).
 _ALPHA_BIAS = 1.0
 
 
-class Generator(tf.keras.Model):
+class Generator(execution.Network):
     """Encodes the source, warps and masks its features, decodes them.
 
     Args:
@@ -59,7 +59,7 @@ class Generator(tf.keras.Model):
             levels.append(block(levels[-1], training=training))
         return self._pack(levels[-len(self._levels) :])
 
-    def warp_features(self, features: tf.Tensor, motion: dense_motion.DenseMotion) -> tf.Tensor:
+    def warp_features(self, features: tf.Tensor, motion: motion_estimation.DenseMotion) -> tf.Tensor:
         """Warps features by the motion, and masks them where they are occluded (Eq. 8).
 
         Args:
@@ -71,7 +71,7 @@ class Generator(tf.keras.Model):
         """
         return self._pack([self._warp_level(level, motion) for level in self.unpack(features)])
 
-    def _warp_level(self, features: tf.Tensor, motion: dense_motion.DenseMotion) -> tf.Tensor:
+    def _warp_level(self, features: tf.Tensor, motion: motion_estimation.DenseMotion) -> tf.Tensor:
         warped = self.warp_image(features, motion.deformation)
         if motion.occlusion is None:
             return warped
@@ -120,7 +120,7 @@ class Generator(tf.keras.Model):
         alpha = tf.sigmoid(outputs[..., 3:] + _ALPHA_BIAS)
         return alpha * tf.cast(warped_source, outputs.dtype) + (1.0 - alpha) * tf.sigmoid(outputs[..., :3])
 
-    def call(self, source: tf.Tensor, motion: dense_motion.DenseMotion, training: bool = False) -> tf.Tensor:
+    def call(self, source: tf.Tensor, motion: motion_estimation.DenseMotion, training: bool = False) -> tf.Tensor:
         """Warps the source by the motion: `encode`, `warp_features` and `warp_image`, `decode`."""
         features = self.warp_features(self.encode(source, training), motion)
         return self.decode(features, self.warp_image(source, motion.deformation), training)

@@ -7,20 +7,22 @@ it, s + 1 steps are completed, which is the number in reports and checkpoints.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
+import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, files
-from fomm_tf.data import frames, layout, pairs
-from fomm_tf.ops import tps
-from fomm_tf.training import reporting, setup
+from fomm_tf.training import planning, reporting, samples, setup
 from fomm_tf.training import step as steps
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Steps after which failures are named, in long runs and in the shortest.
+_FIRST_CHECK, _EARLIEST_CHECK = 1000, 100
 
 
 def run(
@@ -36,7 +38,7 @@ def run(
     """Trains a run to its end.
 
     Args:
-      settings: the config; with `resume`, None for the stored one.
+      settings: the config; with `resume`, the stored one with changes, or None for none.
       folder: the run directory: new or empty, or, with `resume`, that of a started run.
       resume: continue from the newest checkpoint, or from the start if there is none yet.
       init_from: run directory whose weights to start from.
@@ -46,34 +48,80 @@ def run(
 
     Raises:
       errors.UserError: for data, weights or settings that cannot be used, a NaN or infinite loss, a full disk.
-      KeyboardInterrupt: after Ctrl-C or SIGTERM, once the run is saved.
+      KeyboardInterrupt: after Ctrl-C or SIGTERM, once the run is saved; its message says how to continue.
     """
     files.check_name(folder)
     strategy = strategy or setup.choose_strategy()
     chief = setup.is_chief(strategy)
     report_once = report if chief else lambda line: None
+    changes: dict[str, tuple[object, object]] = {}
+    probe = None
+    if settings is not None and (settings.train.dry_run or settings.train.learning_rate_test):
+        probe = planning.dry_run if settings.train.dry_run else planning.try_learning_rates
     if resume:
-        settings = setup.reconcile(settings, folder, report_once)
-    elif chief:
+        stored = checkpoint.read_config(folder)
+        settings = setup.reconcile(stored, settings, folder)
+        changes = config.differences(stored, settings)
+        for key, (before, now) in changes.items():
+            report_once(f"{key} is now {now}; it was {before}")
+        if end := setup.describe_end(settings.train, folder):
+            report_once(end)
+            return
+    elif chief and not probe:
         checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
-    if not resume:
-        _check_folder(folder, pathlib.Path(settings.data.root))
+    if not probe:
+        report_once(f"{folder}: see pictures/latest.png, and curves and videos with: tensorboard --logdir {folder}")
     has_checkpoint = resume and (folder / "checkpoint").is_file()
-    session = setup.prepare(settings, strategy, folder if has_checkpoint else None, init_from, report_once)
+    if resume and not has_checkpoint:
+        report_once(f"{folder} has no checkpoint yet: starting at step 0")
+        # Where it was to start from.
+        init_from = settings.train.init_from and pathlib.Path(settings.train.init_from)
+    session = setup.prepare(
+        settings, strategy, folder if has_checkpoint else None, init_from, report_once, None if resume else folder
+    )
+    if init_from is not None:
+        train = dataclasses.replace(session.settings.train, init_from=str(init_from.resolve()))
+        session = dataclasses.replace(session, settings=dataclasses.replace(session.settings, train=train))
+    if probe:
+        probe(session, report_once)
+        return
+    if has_checkpoint:
+        report_once(f"resuming {folder} at step {session.run.step} of {session.schedule.total}")
+        _report_factor(stored, session, report_once)
     if chief:
         folder.mkdir(parents=True, exist_ok=True)
-        readme = folder / "README.txt"
-        origin = f"Started from the weights of {init_from}.\n" if init_from else ""
-        provenance = readme.read_text(encoding="utf-8") if readme.is_file() else f"Trained by: {command}\n{origin}"
-        checkpoint.describe(folder, session.settings, provenance)
+        _write_provenance(folder, session, command, init_from if not resume else None, changes)
     Loop(session, folder, report).run()
 
 
-def _check_folder(folder: pathlib.Path, root: pathlib.Path) -> None:
-    """Checks that a new run directory does not lie among the frames of a clip."""
-    files.check_other_directory(folder, root)
-    if root.is_dir():
-        layout.inputs_of(path for split in layout.SPLITS for path in frames.find(root, split).paths).check(folder)
+def _report_factor(stored: config.Config, session: setup.Session, report: Callable[[str], object]) -> None:
+    """Reports if a changed schedule changes the learning rates of the next step."""
+    step, schedule = session.run.step, session.schedule
+    before, now = setup.plan_schedule(stored.train, schedule.epoch).factor(step), schedule.factor(step)
+    if before != now:
+        report(f"the learning rates of step {step} are now {now:g} of their initial values; they were {before:g}")
+
+
+def _write_provenance(
+    folder: pathlib.Path,
+    session: setup.Session,
+    command: str,
+    init_from: pathlib.Path | None,
+    changes: Mapping[str, tuple[object, object]],
+) -> None:
+    """Writes config.yaml, and README.txt with the run's history: the commands, and the settings that each changed."""
+    readme = folder / "README.txt"
+    if readme.is_file():
+        history = readme.read_text(encoding="utf-8")
+        lines = [f"Resumed at step {session.run.step}: {command}"]
+        lines += [f"  {key}: {now}, before {before}" for key, (before, now) in changes.items()]
+    else:
+        history, lines = "", [f"Trained by: {command}"]
+        lines += [f"Started from the weights of {init_from}."] * (init_from is not None)
+    addition = "".join(f"{line}\n" for line in lines)
+    if not history.endswith(addition):  # it was resumed before, and made no step
+        history += addition
+    checkpoint.describe(folder, session.settings, history)
 
 
 class Loop:
@@ -87,21 +135,21 @@ class Loop:
 
     def __init__(self, session: setup.Session, folder: pathlib.Path, report: Callable[[str], object] = print) -> None:
         self._session, self._run, self._train = session, session.run, session.settings.train
+        self._folder = folder
         self._chief = setup.is_chief(session.strategy)
         self._multi_worker = setup.count_workers(session.strategy) > 1
         self._progress = reporting.ProgressReporter(
             self._run.step, session.schedule.total, self._train.batch_size, report if self._chief else None
         )
         self._losses = steps.LossAccumulator(scaled=self._train.precision == "float16")
-        self._factor = None
         if self._chief:
             self._tensorboard = reporting.TensorBoardLogger(folder)
             self._checkpoints = checkpoint.CheckpointManager(folder, self._run, self._train.keep)
             self._history = reporting.History(folder / "history.csv", self._run.step)
-            self._samples = reporting.SampleGrid(self._run.model, session.test or session.train)
+            self._samples = samples.SampleGrid(self._run.model, session.test or session.train)
             self._validator = None
             if session.test is not None:
-                self._validator = reporting.Validator(self._run.model, session.test, self._train.test_frames)
+                self._validator = samples.Validator(self._run.model, session.test, self._train.test_frames)
 
     def run(self) -> None:
         """Steps to the end of the schedule.
@@ -110,66 +158,40 @@ class Loop:
           errors.UserError: if a loss is NaN or infinite or a checkpoint cannot be written; the last good one remains.
           KeyboardInterrupt: after a signal, once the run is saved.
         """
-        train_step, batches, total = self._compile(), self._open_batches(), self._session.schedule.total
+        session, train, total = self._session, self._train, self._session.schedule.total
+        batches = session.open_batches()
+        train_step = steps.compile_step(self._run, session.objective, train, session.strategy)
+        rates = setup.LearningRates(self._run, train, session.schedule)
+        minutely = reporting.Cadence(None, 1.0)
+        checkpoints = reporting.Cadence(train.checkpoint_steps, train.checkpoint_minutes)
+        tests = reporting.Cadence(train.test_steps or train.checkpoint_steps, train.test_minutes)
+        pictures = reporting.Cadence(train.picture_steps, train.picture_minutes, early=True)
         with _note_signals() as signals, self._progress:
             while self._run.step < total:
-                self._set_learning_rates()
+                rates.apply(self._run.step)
                 losses = train_step(next(batches), tf.constant(self._run.step, tf.int64))
                 done = self._run.step + 1
-                self._run.step, self._run.epoch = done, done // self._session.schedule.epoch
+                self._run.step, self._run.epoch = done, done // session.schedule.epoch
                 self._losses.add(done, losses)
+                self._progress.add_step(done)
                 last = done == total
-                logs = last or done % self._train.log_steps == 0
-                saves = last or done % self._train.checkpoint_steps == 0
+                logs = last or done % train.log_steps == 0
+                test = tests.is_due(done) or last
+                saves = checkpoints.is_due(done) or test
+                draws = pictures.is_due(done) or test
                 stops = self._agree_to_stop(bool(signals), logs) and not last
-                if logs or saves or stops:
+                if minutely.is_due(done) or logs or saves or draws or stops:
                     self._log()
-                if (saves or stops) and self._chief:
-                    self._save(validate=saves)
+                if self._chief:
+                    if saves or stops:
+                        self._save(test)
+                    if draws:
+                        self._draw(keep=test or done == 1)
                 if stops:
-                    self._progress.write_line(
-                        f"stopped and saved at step {done} of {total}; resume the run to continue"
+                    raise KeyboardInterrupt(
+                        f"stopped and saved at step {done} of {total}; continue with: "
+                        f"{shlex.join(['fomm', 'train', '--run', str(self._folder), '--resume'])}"
                     )
-                    raise KeyboardInterrupt
-
-    def _compile(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
-        strategy, train = self._session.strategy, self._train
-        step = steps.TrainStep(self._run, self._session.objective, train.batch_size)
-        names: list[str] = []
-
-        def step_replica(batch: dict[str, tf.Tensor], transform: tps.Transform) -> tf.Tensor:
-            losses = step(batch["source"], batch["driving"], transform)
-            names[:] = losses
-            # One vector, so that replicas exchange once.
-            return tf.stack(list(losses.values()))
-
-        if train.xla:
-            step_replica = tf.function(step_replica, jit_compile=True, autograph=False)
-
-        @tf.function(autograph=False)
-        def train_step(batch: dict[str, tf.Tensor], number: tf.Tensor) -> dict[str, tf.Tensor]:
-            # Drawn outside of XLA, which would draw other numbers from the same seed.
-            transform = strategy.run(steps.draw_transform, args=(train, number))
-            summed = strategy.reduce("SUM", strategy.run(step_replica, args=(batch, transform)), axis=None)
-            return dict(zip(names, tf.unstack(summed, num=len(names)), strict=True))
-
-        return train_step
-
-    def _open_batches(self) -> Iterator[dict[str, tf.Tensor]]:
-        session, train = self._session, self._train
-
-        def make_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            source = session.train, session.settings.data, train.batch_size, train.seed
-            return pairs.make_dataset(*source, self._run.step, context)
-
-        return iter(session.strategy.distribute_datasets_from_function(make_dataset))
-
-    def _set_learning_rates(self) -> None:
-        factor = self._session.schedule.factor(self._run.step)
-        if factor != self._factor:
-            self._factor = factor
-            for name, optimizer in self._run.optimizers.items():
-                optimizer.learning_rate.assign(getattr(self._train, f"learning_rate_{name}") * factor)
 
     def _agree_to_stop(self, requested: bool, logs: bool) -> bool:
         """Whether to stop: several processes must stop at the same step, or the others would wait forever."""
@@ -184,13 +206,16 @@ class Loop:
     def _log(self) -> None:
         means = self._losses.result()
         rate = self._progress.log(self._run.step, means)
-        if self._chief:
-            norm = steps.GRADIENT_NORM
-            curves = {f"gradient/{name.removeprefix(norm)}": means[name] for name in means if norm in name}
-            curves |= {f"loss/{name}": value for name, value in means.items() if norm not in name}
-            for name, optimizer in self._run.optimizers.items():
-                curves[f"learning_rate/{name}"] = float(optimizer.learning_rate.numpy())
-            self._tensorboard.log_scalars(self._run.step, curves | {"images_per_second": rate})
+        if not self._chief:
+            return
+        norm = steps.GRADIENT_NORM
+        curves = {f"gradient/{name.removeprefix(norm)}": means[name] for name in means if norm in name}
+        curves |= {f"loss/{name}": value for name, value in reporting.loss_terms(means).items()}
+        curves["train/l1"] = means[steps.L1]
+        curves["train/l1_over_source_copy"] = means[steps.L1] / max(means[steps.SOURCE_COPY_L1], 1e-9)
+        for name, optimizer in self._run.optimizers.items():
+            curves[f"learning_rate/{name}"] = float(optimizer.learning_rate.numpy())
+        self._tensorboard.log_scalars(self._run.step, curves | ({} if rate is None else {"images_per_second": rate}))
 
     def _save(self, validate: bool) -> None:
         with self._progress.paused():
@@ -198,14 +223,25 @@ class Loop:
             self._checkpoints.save()
             if score is not None and self._history.add(self._run.step, score):
                 self._checkpoints.mark_best()
-            if validate:
-                self._tensorboard.log_image(self._run.step, self._samples.draw())
         if score is not None:
             share = score.l1 / score.source_copy_l1
             self._tensorboard.log_scalars(self._run.step, {"test/l1": score.l1, "test/l1_over_source_copy": share})
             self._progress.write_line(
                 f"step {self._run.step}: L1 {score.l1:.4f} on unseen clips, {share:.3f} of the source-copy baseline"
             )
+
+    def _draw(self, keep: bool) -> None:
+        with self._progress.paused():
+            self._tensorboard.log_image(self._run.step, self._samples.draw(), keep)
+            if keep and self._run.step > 1:
+                self._tensorboard.log_video(self._run.step, self._samples.animate())
+        # Keypoints of a randomly initialized model are all near the center.
+        if self._run.step >= max(_EARLIEST_CHECK, min(_FIRST_CHECK, self._session.schedule.total // 4)):
+            for failure in self._samples.failures:
+                self._progress.write_line(
+                    f"warning: step {self._run.step}: {failure}; see pictures/latest.png, and Failures in "
+                    "docs/training.md"
+                )
 
 
 @contextlib.contextmanager

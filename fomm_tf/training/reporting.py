@@ -1,4 +1,4 @@
-"""Reports of a training run: progress, TensorBoard, history.csv, validation on unseen clips, sample images."""
+"""Reports of a training run: when they are due, progress, TensorBoard, history.csv."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import csv
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from fomm_tf import files, models, video, visualize
-from fomm_tf.data import frames
-from fomm_tf.training.step import GRADIENT_NORM
+from fomm_tf import files, video
+from fomm_tf.training import samples
+from fomm_tf.training.step import GRADIENT_NORM, L1, MEASURE, SOURCE_COPY_L1
 
-_BATCH_SIZE = 8
-_GRID_ROWS = 4
+_VIDEO_FPS = 8
+# What TensorBoard calls images in the metadata of a summary.
+_BLOB_SEQUENCE = 3
 
 
 class ProgressReporter:
@@ -36,10 +36,19 @@ class ProgressReporter:
     def __init__(self, done: int, total: int, batch_size: int, report: Callable[[str], object] | None) -> None:
         self._total, self._batch_size, self._report = total, batch_size, report
         shown = report is not None and sys.stderr.isatty()
-        self._bar = tqdm.tqdm(total=total, initial=done, unit="step", disable=not shown)
+        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} {postfix}"
+        self._bar = tqdm.tqdm(total=total, initial=done, unit="step", disable=not shown, bar_format=layout)
         self._last_time, self._last_step = time.perf_counter(), done
+        self._compilation: float | None = None
 
-    def log(self, step: int, means: Mapping[str, float]) -> float:
+    def add_step(self, step: int) -> None:
+        """Counts a completed step, from 1; the time of the first one, which is compiled, is no part of the rates."""
+        self._bar.update()
+        if self._compilation is None:
+            now = time.perf_counter()
+            self._compilation, self._last_time, self._last_step = now - self._last_time, now, step
+
+    def log(self, step: int, means: Mapping[str, float]) -> float | None:
         """Reports the losses after `step` steps.
 
         Args:
@@ -47,20 +56,24 @@ class ProgressReporter:
           means: name -> mean loss since the last call.
 
         Returns:
-          Images per second since the last call.
+          Images per second since the last call; None if only the first step was made.
         """
         now = time.perf_counter()
         steps = step - self._last_step
-        seconds_per_step = (now - self._last_time) / max(1, steps)
-        self._last_time, self._last_step = now, step
-        rate = self._batch_size / max(seconds_per_step, 1e-9)
-        losses = ", ".join(f"{name} {value:.4g}" for name, value in means.items() if not name.startswith(GRADIENT_NORM))
+        if steps:
+            seconds_per_step = (now - self._last_time) / steps
+            self._last_time, self._last_step = now, step
+            rate = self._batch_size / max(seconds_per_step, 1e-9)
+            speed = f"{rate:.3g} images/s, {format_duration((self._total - step) * seconds_per_step)} left"
+        else:
+            rate, speed = None, f"compiled in {format_duration(self._compilation or 0.0)}"
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in loss_terms(means).items())
+        if L1 in means:
+            losses += f"; L1 {means[L1] / max(means[SOURCE_COPY_L1], 1e-9):.3f} of the source-copy baseline"
         if not self._bar.disable:
-            self._bar.set_postfix_str(f"{losses}, {rate:.3g} images/s")
-            self._bar.update(steps)
+            self._bar.set_postfix_str(f"{losses}; {speed}")
         elif self._report is not None:
-            remaining = (self._total - step) * seconds_per_step
-            self._report(f"step {step} of {self._total}: {losses}; {rate:.3g} images/s, {_duration(remaining)} left")
+            self._report(f"step {step} of {self._total}: {losses}; {speed}")
         return rate
 
     def write_line(self, line: str) -> None:
@@ -83,15 +96,49 @@ class ProgressReporter:
         self._bar.close()
 
 
+def loss_terms(means: Mapping[str, float]) -> dict[str, float]:
+    """The total loss of the generator, `loss`, and its terms and the discriminator's, without norms and measures."""
+    terms = {name: value for name, value in means.items() if not name.startswith((GRADIENT_NORM, MEASURE))}
+    total = sum(value for name, value in terms.items() if not name.startswith("disc_"))
+    return {"loss": total, **terms} if len(terms) > 1 else terms
+
+
+class Cadence:
+    """When something is due: after a number of steps, or of minutes, whichever comes first.
+
+    Args:
+      steps: it is due at the multiples of this number; None for no number of steps.
+      minutes: it is due when so many have passed since the last time; None for no time.
+      early: it is due after the first step, then after one minute, two minutes and so on up to `minutes`.
+    """
+
+    def __init__(self, steps: int | None, minutes: float | None, early: bool = False) -> None:
+        self._steps, self._minutes, self._early = steps, minutes, early
+        self._start = self._last = time.perf_counter()
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is due after `step` steps; if so, the time starts again."""
+        now = time.perf_counter()
+        due = self._steps is not None and step % self._steps == 0
+        if self._minutes is not None:
+            wait = self._minutes * 60
+            if self._early:
+                wait = min(wait, max(60, self._last - self._start))
+            due = due or now - self._last >= wait or (self._early and step == 1)
+        if due:
+            self._last = now
+        return due
+
+
 class TensorBoardLogger:
-    """Writes TensorBoard's event files of a run, and sample images also as png files.
+    """Writes TensorBoard's event files of a run, and pictures also as files in `pictures/`.
 
     Args:
       folder: the run directory.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._folder, self._writer = folder, tf.summary.create_file_writer(str(folder))
+        self._pictures, self._writer = folder / "pictures", tf.summary.create_file_writer(str(folder))
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point to each curve `group/name`."""
@@ -100,11 +147,29 @@ class TensorBoardLogger:
                 tf.summary.scalar(name, value)
         self._writer.flush()
 
-    def log_image(self, step: int, image: tf.Tensor) -> None:
-        """Adds an image, `[H, W, 3]` uint8, and writes it to `samples/`."""
+    def log_image(self, step: int, image: np.ndarray, keep: bool = True) -> None:
+        """Adds an image, `[H, W, 3]` uint8, and writes it to `latest.png`; with `keep` also to a file of its own."""
         with self._writer.as_default(step=step):
             tf.summary.image("samples", image[tf.newaxis])
-        video.write_image(self._folder / "samples" / f"{step:07d}.png", image)
+        for name in [f"{step:07d}", "latest"] if keep else ["latest"]:
+            video.write_image(self._pictures / f"{name}.png", image)
+        self._writer.flush()
+
+    def log_video(self, step: int, images: Iterable[np.ndarray]) -> None:
+        """Adds a video, `[H, W, 3]` uint8 each, which TensorBoard shows among the images, and writes `latest.gif`."""
+        path = self._pictures / "latest.gif"
+        with video.write_video(path, _VIDEO_FPS) as writer:
+            for image in images:
+                writer.write(image)
+        height, width = image.shape[:2]
+        # An image summary whose encoded image is an animated gif.
+        content = tf.stack([str(width), str(height), path.read_bytes()])
+        metadata = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="images"), data_class=_BLOB_SEQUENCE
+        )
+        with self._writer.as_default(step=step):
+            tf.summary.write("animation", content, metadata=metadata)
+        self._writer.flush()
 
 
 class History:
@@ -125,7 +190,7 @@ class History:
                 rows = [[int(row["step"]), float(row["l1"]), float(row["copying"])] for row in csv.DictReader(file)]
             self._rows = [row for row in rows if row[0] <= step]
 
-    def add(self, step: int, score: Score) -> bool:
+    def add(self, step: int, score: samples.Score) -> bool:
         """Adds a score and returns whether it is the best so far."""
         best = all(score.l1 < row[1] for row in self._rows)
         self._rows.append([step, *score])
@@ -133,105 +198,7 @@ class History:
         return best
 
 
-class Score(NamedTuple):
-    """The result of a validation.
-
-    Attributes:
-      l1: mean |prediction - frame|, pixels in [0, 1].
-      source_copy_l1: the same with the source taken as the prediction: the baseline that a model has to beat.
-    """
-
-    l1: float
-    source_copy_l1: float
-
-
-class Validator:
-    """Rebuilds frames of test clips from each clip's first frame and the frame's own keypoints (paper, sec. 4).
-
-    The frames are spread evenly over the clips and over each clip; they are the same in each validation.
-
-    Args:
-      model: the model that trains.
-      index: the test clips.
-      count: maximum number of frames; each chosen clip contributes at least one.
-    """
-
-    def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index, count: int) -> None:
-        self._index = index
-        self._frames_per_clip = max(1, count // len(index))
-        self._clips = _spread(0, len(index) - 1, min(len(index), count))
-        self._predict = tf.function(lambda pair: model(pair).prediction, reduce_retracing=True, autograph=False)
-
-    def __call__(self) -> Score:
-        """Scores the model with its current weights."""
-        errors, source_copy_errors = [], []
-        for number in self._clips:
-            clip = self._index.clips[number]
-            source = clip.frame(0)[np.newaxis]
-            chosen = _spread(1, len(clip) - 1, min(self._frames_per_clip, len(clip) - 1))
-            for start in range(0, len(chosen), _BATCH_SIZE):
-                driving = np.stack([clip.frame(i) for i in chosen[start : start + _BATCH_SIZE]])
-                prediction = self._predict({"source": source, "driving": driving}).numpy()
-                errors += _mean_absolute(prediction - driving.astype(np.float32) / 255)
-                source_copy_errors += _mean_absolute((source.astype(np.float32) - driving) / 255)
-        return Score(float(np.mean(errors)), float(np.mean(source_copy_errors)))
-
-
-class SampleGrid:
-    """Reconstructions of one frame from each of a few clips, always the same ones, in the style of the paper's figures.
-
-    Args:
-      model: the model that trains.
-      index: the clips.
-    """
-
-    def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index) -> None:
-        clips = [index.clips[number] for number in _spread(0, len(index) - 1, min(_GRID_ROWS, len(index)))]
-        self._sources = np.stack([clip.frame(0) for clip in clips])
-        self._drivings = np.stack([clip.frame(2 * len(clip) // 3) for clip in clips])
-
-        @tf.function(autograph=False)
-        def reconstruct(sources: tf.Tensor, drivings: tf.Tensor) -> tuple:
-            encoded, keypoints = model.encode_source(sources), model.detect(drivings)
-            return encoded.keypoints, keypoints, model.render(encoded, keypoints, details=True)
-
-        self._reconstruct = reconstruct
-
-    def draw(self) -> np.ndarray:
-        """Draws a row per clip: source and driving frame with keypoints, prediction, deformed source, occlusion, masks.
-
-        Returns:
-          `[H, W, 3]` uint8.
-        """
-        source_keypoints, driving_keypoints, rendering = self._reconstruct(self._sources, self._drivings)
-        rows = []
-        for i, (source, driving) in enumerate(zip(self._sources, self._drivings, strict=True)):
-            panels = visualize.panels(
-                source,
-                source_keypoints.frame(i),
-                driving,
-                driving_keypoints.frame(i),
-                _as_uint8(rendering.deformed[i]),
-                rendering.mask[i].numpy(),
-                None if rendering.occlusion is None else rendering.occlusion[i].numpy(),
-            )
-            rows.append(visualize.row(panels, _as_uint8(rendering.prediction[i])))
-        return np.concatenate(rows)
-
-
-def _spread(first: int, last: int, count: int) -> Sequence[int]:
-    """`count` whole numbers spread evenly from `first` to `last`."""
-    return np.unique(np.linspace(first, last, count).round().astype(int))
-
-
-def _as_uint8(image: tf.Tensor) -> np.ndarray:
-    return np.rint(image.numpy().clip(0, 1) * 255).astype(np.uint8)
-
-
-def _mean_absolute(difference: np.ndarray) -> list[float]:
-    return np.abs(difference).mean(axis=(1, 2, 3)).tolist()
-
-
-def _duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """A duration for people, such as `45 s`, `12 min` or `3.5 h`."""
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -6,12 +6,12 @@ import bisect
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config, errors
-from fomm_tf.data import frames, pairs
+from fomm_tf import checkpoint, config, errors, files
+from fomm_tf.data import frames, layout, pairs
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
@@ -51,6 +51,35 @@ def plan_schedule(settings: config.TrainConfig, epoch: int) -> Schedule:
     return Schedule(total, epoch, tuple(sorted(decay_steps)))
 
 
+class LearningRates:
+    """Sets the learning rates of a run by its schedule.
+
+    Args:
+      run: with optimizers.
+      train: the initial learning rates.
+      schedule: their decay.
+
+    Attributes:
+      scale: multiplies all of them.
+    """
+
+    def __init__(self, run: checkpoint.Run, train: config.TrainConfig, schedule: Schedule) -> None:
+        self._run, self._train, self._schedule = run, train, schedule
+        self.scale, self._applied = 1.0, None
+
+    def initial(self, name: str) -> float:
+        """The initial learning rate of the optimizer `name`."""
+        return getattr(self._train, f"learning_rate_{name}")
+
+    def apply(self, step: int) -> None:
+        """Sets those of step `step`, counted from 0."""
+        factor = self._schedule.factor(step) * self.scale
+        if factor != self._applied:
+            self._applied = factor
+            for name, optimizer in self._run.optimizers.items():
+                optimizer.learning_rate.assign(self.initial(name) * factor)
+
+
 @dataclasses.dataclass(frozen=True)
 class Session:
     """A run that is ready for its first step.
@@ -73,6 +102,16 @@ class Session:
     train: frames.Index
     test: frames.Index | None
 
+    def open_batches(self) -> Iterator[dict[str, tf.Tensor]]:
+        """The training pairs from the run's next step on, distributed to the devices."""
+        settings = self.settings
+        source = self.train, settings.data, settings.train.batch_size, settings.train.seed
+
+        def make_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return pairs.make_dataset(*source, self.run.step, context)
+
+        return iter(self.strategy.distribute_datasets_from_function(make_dataset))
+
 
 def prepare(
     settings: config.Config,
@@ -80,6 +119,7 @@ def prepare(
     resume_from: pathlib.Path | None,
     init_from: pathlib.Path | None,
     report: Callable[[str], object],
+    output: pathlib.Path | None = None,
 ) -> Session:
     """Reads data and weights and builds the networks.
 
@@ -89,6 +129,7 @@ def prepare(
       resume_from: run directory to resume, with a checkpoint; None starts a new run.
       init_from: run directory whose weights to start from, or None.
       report: receives lines for the user.
+      output: a new run directory, which must not lie among the frames of a clip.
 
     Raises:
       errors.UserError: for data, weights or settings that cannot be used.
@@ -101,7 +142,7 @@ def prepare(
             "statistics within it: set train.xla to false, or make one device visible to TensorFlow."
         )
     tf.keras.utils.set_random_seed(train.seed)
-    training, test = _load_data(settings, count_workers(strategy) == 1, report)
+    training, test = _load_data(settings, count_workers(strategy) == 1, report, output)
     backbone, settings = _load_backbone(settings, training, report)
     schedule = plan_schedule(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
@@ -121,48 +162,75 @@ def prepare(
     return Session(settings, strategy, run, losses, schedule, training, test)
 
 
-def reconcile(settings: config.Config | None, folder: pathlib.Path, report: Callable[[str], object]) -> config.Config:
-    """The config of a resumed run: the stored one, updated by the user's.
+def reconcile(stored: config.Config, settings: config.Config | None, folder: pathlib.Path) -> config.Config:
+    """The config of a resumed run: the user's, with what is measured or chosen only once from the stored one.
 
     Args:
+      stored: the config in `folder`.
       settings: the user's; None for the stored one unchanged.
       folder: the run directory.
-      report: receives one line per change.
 
     Raises:
-      errors.UserError: if `folder` is not a run directory, or the user's config has another model.
+      errors.UserError: if the user's config has another model.
     """
-    stored = checkpoint.read_config(folder)
     if settings is None:
         return stored
-    if settings.train.feature_scales is None:
-        measured = stored.train.feature_scales
-        settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, feature_scales=measured))
     for key, (before, now) in config.differences(stored, settings).items():
         if key.startswith("model."):
             raise errors.UserError(
                 f"{folder} cannot be resumed with another model: {key} is {before} there and {now} here; start a new "
                 "run with `init_from`."
             )
-        report(f"{key} is now {now}; it was {before}")
-    return settings
+    mine, theirs = settings.train, stored.train
+    scales = mine.feature_scales
+    if (mine.backbone, mine.backbone_file) == (theirs.backbone, theirs.backbone_file):
+        scales = scales or theirs.feature_scales
+    elif scales == theirs.feature_scales:
+        scales = None  # to measure the other backbone
+    # Initial weights are those that the run started from.
+    train = dataclasses.replace(mine, feature_scales=scales, init_from=theirs.init_from)
+    return dataclasses.replace(settings, train=train)
+
+
+def describe_end(train: config.TrainConfig, folder: pathlib.Path) -> str | None:
+    """Says that a run has reached the end of its schedule; None if it has not, or has no checkpoint yet.
+
+    Args:
+      train: the schedule.
+      folder: the run directory.
+    """
+    if not (folder / "checkpoint").is_file():
+        return None
+    name, count = ("steps", train.steps) if train.steps is not None else ("epochs", train.epochs)
+    done = checkpoint.read_count(folder, name.removesuffix("s"))
+    if done < count:
+        return None
+    return (
+        f"{folder} is finished: {name.removesuffix('s')} {done} of {count}; to train longer, resume with "
+        f"train.{name}={2 * done} or another number"
+    )
 
 
 def _load_data(
-    settings: config.Config, single_worker: bool, report: Callable[[str], object]
+    settings: config.Config, single_worker: bool, report: Callable[[str], object], output: pathlib.Path | None
 ) -> tuple[frames.Index, frames.Index | None]:
-    data, size = settings.data, settings.model.frame_size
-    if data.puppets is not None and not pathlib.Path(data.root).exists():
+    data, size, root = settings.data, settings.model.frame_size, pathlib.Path(settings.data.root)
+    if output is not None:
+        files.check_other_directory(output, root)
+    if data.puppets is not None and not root.exists():
         if not single_worker:
             raise errors.UserError(
                 f"data.root {data.root} does not exist, and several workers would draw it at once; draw it first with "
                 "python -m fomm_tf.data.puppets."
             )
         report(f"{data.root} does not exist: drawing it")
-        report(puppets.write(pathlib.Path(data.root), size=size, **dataclasses.asdict(data.puppets)))
+        report(puppets.write(root, size=size, **dataclasses.asdict(data.puppets)))
+    splits = frames.find_splits(root, data.test_share, data.split_seed) if root.is_dir() else {}
+    if output is not None:
+        layout.inputs_of(path for clips in splits.values() for path in clips.paths).check(output)
 
     def load(split: str) -> frames.Index:
-        return frames.load(data.root, split, size, cache=data.cache, test_share=data.test_share, seed=data.split_seed)
+        return frames.load(root, split, size, cache=data.cache, splits=splits)
 
     training = load("train")
     report(f"{data.root}: {_describe(training)} to train on")

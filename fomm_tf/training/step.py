@@ -19,6 +19,9 @@ from fomm_tf.ops import resample, tps
 
 # Prefix of the gradients' norms among the losses.
 GRADIENT_NORM = "gradient_norm_"
+# Mean absolute errors among the losses, which nothing minimizes: of the prediction, and of the source taken as one.
+MEASURE = "measured_"
+L1, SOURCE_COPY_L1 = f"{MEASURE}l1", f"{MEASURE}source_copy_l1"
 LossScaleOptimizer = tf.keras.mixed_precision.LossScaleOptimizer
 
 
@@ -135,10 +138,13 @@ class TrainStep:
       run: with optimizers, and with a discriminator if the objective is adversarial.
       objective: the losses.
       global_batch: pairs per step, over all replicas.
+      clip_norm: maximum norm of each optimizer's gradient; None does not clip.
     """
 
-    def __init__(self, run: checkpoint.Run, objective: Objective, global_batch: int) -> None:
-        self._run, self._objective, self._global_batch = run, objective, global_batch
+    def __init__(
+        self, run: checkpoint.Run, objective: Objective, global_batch: int, clip_norm: float | None = None
+    ) -> None:
+        self._run, self._objective, self._global_batch, self._clip_norm = run, objective, global_batch, clip_norm
 
     def __call__(self, source: tf.Tensor, driving: tf.Tensor, transform: tps.Transform) -> dict[str, tf.Tensor]:
         """Makes one step.
@@ -149,8 +155,8 @@ class TrainStep:
           transform: b deformations for the equivariance losses.
 
         Returns:
-          name -> this replica's share of each weighted loss, and of the norm of each optimizer's gradient: their sum
-          over replicas is that of the batch.
+          name -> this replica's share of each weighted loss, of `L1` and `SOURCE_COPY_L1`, and of the norm of each
+          optimizer's gradient before clipping: their sum over replicas is that of the batch.
         """
         with tf.GradientTape() as tape:
             forward = self._objective.forward(source, driving, transform)
@@ -163,7 +169,9 @@ class TrainStep:
                 total = self._total_loss("discriminator", discriminator_losses)
             norms |= self._apply(tape, total, ("discriminator",))
             losses |= discriminator_losses
-        return losses | norms
+        images = {L1: forward.reconstruction.prediction, SOURCE_COPY_L1: source}
+        measures = {name: tf.reduce_mean(tf.abs(image - driving), (1, 2, 3)) for name, image in images.items()}
+        return losses | self._mean(measures) | norms
 
     def _mean(self, losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {name: tf.reduce_sum(loss) / self._global_batch for name, loss in losses.items()}
@@ -185,8 +193,48 @@ class TrainStep:
             summed = inner.aggregate_gradients(list(zip(unscaled, variables[name], strict=True)))
             norm = tf.linalg.global_norm([gradient for gradient, _ in summed])
             norms[GRADIENT_NORM + name] = norm / tf.distribute.get_strategy().num_replicas_in_sync
+            if self._clip_norm is not None:
+                scale = self._clip_norm / tf.maximum(norm, self._clip_norm)
+                summed = [(gradient * scale, variable) for gradient, variable in summed]
             optimizer.apply_gradients(summed, skip_gradients_aggregation=True)
         return norms
+
+
+def compile_step(
+    run: checkpoint.Run, objective: Objective, train: config.TrainConfig, strategy: tf.distribute.Strategy
+) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
+    """The training step of all replicas as one `tf.function`, which both `fomm train` and `Model.fit` call.
+
+    Args:
+      run: see `TrainStep`.
+      objective: see `TrainStep`.
+      train: batch size, clipping, transforms, and whether XLA compiles the step.
+      strategy: the devices.
+
+    Returns:
+      A function of the batch, {source, driving}, distributed by the strategy, and of the number of the step, counted
+      from 0, scalar int64. It returns name -> the batch's loss, measure or gradient norm; see `TrainStep`.
+    """
+    step = TrainStep(run, objective, train.batch_size, train.clip_norm)
+    names: list[str] = []
+
+    def step_replica(batch: dict[str, tf.Tensor], transform: tps.Transform) -> tf.Tensor:
+        losses = step(batch["source"], batch["driving"], transform)
+        names[:] = losses
+        # One vector, so that replicas exchange once.
+        return tf.stack(list(losses.values()))
+
+    if train.xla:
+        step_replica = tf.function(step_replica, jit_compile=True, autograph=False)
+
+    @tf.function(autograph=False)
+    def train_step(batch: dict[str, tf.Tensor], number: tf.Tensor) -> dict[str, tf.Tensor]:
+        # Drawn outside of XLA, which would draw other numbers from the same seed.
+        transform = strategy.run(draw_transform, args=(train, number))
+        summed = strategy.reduce("SUM", strategy.run(step_replica, args=(batch, transform)), axis=None)
+        return dict(zip(names, tf.unstack(summed, num=len(names)), strict=True))
+
+    return train_step
 
 
 class LossAccumulator:

@@ -174,11 +174,11 @@ def test_load_names_copies(tmp_path, write_clip):
             assert re.search(line, str(warning.message))
 
 
-def test_find_rejects_directory_of_data_sets(tmp_path):
+def test_find_splits_rejects_directory_of_data_sets(tmp_path):
     (tmp_path / "faces" / "train").mkdir(parents=True)
     (tmp_path / "faces" / "train" / "a.mp4").touch()
     with pytest.raises(errors.UserError, match=r"holds a data set, .*/faces; give that directory instead"):
-        frames.find(tmp_path, "train")
+        frames.find_splits(tmp_path)
 
 
 def test_load_skips_and_reports_bad_clips(tmp_path, write_clip):

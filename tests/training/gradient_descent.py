@@ -29,6 +29,9 @@ class Recorder(loop.Loop):
     def _save(self, validate):
         pass
 
+    def _draw(self, keep):
+        pass
+
 
 def main(file, out, devices):
     cpu = tf.config.list_physical_devices("CPU")[0]

@@ -37,3 +37,23 @@ def test_draw_transform_has_the_configured_sizes(one_replica):
     noise = theta - np.eye(2, 3)
     assert abs(noise.std() - 0.05) < 0.001 and abs(noise.mean()) < 0.002
     assert abs(weights.std() - 0.005) < 0.0001 and abs(weights.mean()) < 0.0001
+
+
+def test_clip_norm_scales_gradients_down_to_it(one_replica):
+    """With plain gradient descent and one variable, the step is the clipped gradient."""
+    variable = tf.Variable([3.0, 4.0])
+
+    class Run:
+        optimizers = {"generator": tf.keras.optimizers.SGD(1.0)}  # noqa: RUF012
+
+        def trainable(self, name):
+            return [variable]
+
+    for clip_norm, expected in ((None, [3.0, 4.0]), (10.0, [3.0, 4.0]), (1.0, [0.6, 0.8])):
+        variable.assign([0.0, 0.0])
+        train_step = step.TrainStep(Run(), None, 1, clip_norm)
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(variable * [3.0, 4.0])
+        norms = train_step._apply(tape, total, ("generator",))
+        np.testing.assert_allclose(-variable.numpy(), expected, rtol=1e-6)
+        assert float(norms["gradient_norm_generator"]) == 5.0

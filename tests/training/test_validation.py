@@ -6,7 +6,7 @@ import pytest
 from fomm_tf import checkpoint, visualize
 from fomm_tf.data import frames
 from fomm_tf.inference import animator
-from fomm_tf.training import reporting
+from fomm_tf.training import samples
 
 pytestmark = pytest.mark.slow
 
@@ -39,18 +39,18 @@ def expected(run, clips, numbers):
     [(1000, range(6), range(1, 6)), (12, range(6), (1, 5)), (1, (0,), (1,)), (2, (0, 5), (1,))],
 )
 def test_validator_score_equals_the_animator_frame_by_frame(count, clips, numbers, index, run):
-    score = reporting.Validator(run.model, index, count)()
+    score = samples.Validator(run.model, index, count)()
     chosen = [index.clips[number] for number in clips]
     np.testing.assert_allclose(score, expected(run, chosen, numbers), rtol=1e-5)
 
 
 def test_validator_is_deterministic(index, run):
-    validator = reporting.Validator(run.model, index, 12)
-    assert validator() == validator() == reporting.Validator(run.model, index, 12)()
+    validator = samples.Validator(run.model, index, 12)
+    assert validator() == validator() == samples.Validator(run.model, index, 12)()
 
 
 def test_sample_grid_has_a_row_per_clip(index, run):
-    grid = reporting.SampleGrid(run.model, index).draw()
+    grid = samples.SampleGrid(run.model, index).draw()
     assert grid.shape == (4 * 32, 6 * 32, 3) and grid.dtype == np.uint8
     shown = animator.Animator(run.model, run.config)
     clip = index.clips[5]
@@ -65,4 +65,4 @@ def test_sample_grid_has_a_row_per_clip(index, run):
 
 def test_sample_grid_without_occlusion_has_five_panels(index, make_config):
     model = checkpoint.build(make_config("model.occlusion=false", "model.jacobian=false")).model
-    assert reporting.SampleGrid(model, index).draw().shape == (4 * 32, 5 * 32, 3)
+    assert samples.SampleGrid(model, index).draw().shape == (4 * 32, 5 * 32, 3)

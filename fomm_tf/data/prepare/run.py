@@ -12,12 +12,19 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fomm_tf import detectors, errors, files, workers
+from fomm_tf import detectors, errors, files, video, workers
 from fomm_tf.data import layout
 from fomm_tf.data.prepare import clips
-from fomm_tf.data.prepare.settings import WHOLE, Settings
+from fomm_tf.data.prepare.settings import WHOLE, Facts, Settings
 
 RECORD, TABLE = "prepare.json", "prepare.csv"
+# What would keep a dropped segment, by a word of the reason.
+_CURES = {
+    "fewer than": "; a lower `min_frames` keeps it",
+    "less than": "; a lower `min_side` keeps it",
+    "no detection": "; `crop` none keeps whole frames",
+    "edge": "; a lower `edge_margin`, such as -1, keeps it",
+}
 _LOCK = "lock"
 # In bytes; a clip's name has its frames and a suffix too.
 _MAX_IDENTITY, _MAX_NAME = 120, 225
@@ -61,7 +68,37 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
         if todo:
             _prepare_all(todo, len(videos), out, settings, test_identities, processes)
         rows = _write_table(out)
-    return _summarize(out, videos, rows)
+    return _summarize(out, videos, rows, settings)
+
+
+def survey(paths: Sequence[str | Path], out: str | Path, find_faces: bool) -> list[Facts]:
+    """What is known of the videos below `paths` without reading them whole; unreadable ones are left out.
+
+    Raises:
+      UserError: as `find_sources`; or if the face detector cannot be loaded.
+    """
+    facts, detect = [], detectors.load_boxes("face") if find_faces else None
+    for source in find_sources(map(Path, paths), Settings(), Path(out)):
+        with contextlib.suppress(errors.UnreadableError):
+            opened = video.open_video(source.path)
+            has_face = detect is not None and len(detect([next(iter(opened))])[0].box) > 0
+            facts.append(Facts(source.identity, opened.frame_count, min(opened.size), has_face))
+    return facts
+
+
+def describe_dropped(out: str | Path) -> Iterator[str]:
+    """A line for each reason for which segments or videos of a data set were dropped, with what would keep them."""
+    groups: dict[str, list[clips.Row]] = {}
+    for row in _read_rows(Path(out)):
+        if row.reason:
+            kind = re.sub(r"^\d+ frames, |is \d+ pixels", "", row.reason) if row.frames else row.reason
+            groups.setdefault(kind, []).append(row)
+    for reason, group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        frames, first = sum(row.frames for row in group), Path(group[0].video).name
+        cure = next((cure for word, cure in _CURES.items() if word in reason), "")
+        of = f"{first}{' and others' if len(group) > 1 else ''}"
+        subject = f"{len(group)} segment{'s' * (len(group) > 1)}, {frames} frames, of {of}" if frames else of
+        yield f"dropped {subject}: {group[0].reason}{cure}"
 
 
 def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[clips.Source]:
@@ -247,13 +284,16 @@ def _prepare_all(
 
 def _write_table(out: Path) -> list[clips.Row]:
     """Writes the table of all segments of all videos."""
-    plans = sorted((out / clips.PLANS).rglob("*.json"))
-    rows = [row for plan in plans for row in clips.read_plan(plan).rows]
+    rows = _read_rows(out)
     files.write_csv(out / TABLE, clips.Row._fields, rows)
     return rows
 
 
-def _summarize(out: Path, videos: list[clips.Source], rows: list[clips.Row]) -> str:
+def _read_rows(out: Path) -> list[clips.Row]:
+    return [row for plan in sorted((out / clips.PLANS).rglob("*.json")) for row in clips.read_plan(plan).rows]
+
+
+def _summarize(out: Path, videos: list[clips.Source], rows: list[clips.Row], settings: Settings) -> str:
     counts = {split: sum(row.split == split for row in rows) for split in layout.SPLITS}
     dropped = [row.reason for row in rows if row.reason and row.frames]
     faults = [row.reason for row in rows if row.reason and not row.frames]
@@ -264,7 +304,7 @@ def _summarize(out: Path, videos: list[clips.Source], rows: list[clips.Row]) -> 
             "lists all segments."
         )
     for split, count in counts.items():
-        if not count:
+        if not count and (split == "train" or settings.test_share or settings.test_identities):
             warnings.warn(
                 f"{out} has no {split} clip; training needs both splits: see `split` and `test_share`.", stacklevel=2
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import statistics
 import typing
 
 from fomm_tf import errors
@@ -140,3 +141,52 @@ def choose(preset: str | None, overrides: dict[str, object]) -> Settings:
     # Nothing is known about the boxes of a user's detector.
     defaults = _CROPS.get(chosen.get("crop", Settings.crop), {"margin": 1.0, "edge_margin": 0.0})
     return Settings(**{**defaults, **chosen})
+
+
+def fit_recipe(frame_size: tuple[int, int]) -> dict[str, object]:
+    """Settings whose clips fit a model: its size, crops that are enlarged twofold at most, and also short clips.
+
+    Args:
+      frame_size: `(H, W)` of the model.
+    """
+    side = max(frame_size)
+    return {"size": side, "min_side": max(1, side // 2), "min_frames": 16}
+
+
+class Facts(typing.NamedTuple):
+    """What is known of a video from its header and first frame.
+
+    Attributes:
+      identity: the person or object in it.
+      frames: number of frames; None if its header does not tell.
+      side: the shorter side of its frames.
+      has_face: whether a face was found in its first frame.
+    """
+
+    identity: str
+    frames: int | None
+    side: int
+    has_face: bool = False
+
+
+def fit_videos(videos: typing.Sequence[Facts], frame_size: tuple[int, int], crop: str) -> Settings:
+    """The settings for a few videos that one model is to be trained on: as little as possible is dropped.
+
+    The clips are not split into train and test, which training does: it keeps at least one of them for tests.
+
+    Args:
+      videos: what is known of them.
+      frame_size: `(H, W)` of the model.
+      crop: as in `Settings`.
+    """
+    chosen = fit_recipe(frame_size) | {"crop": crop, "test_share": 0.0, "split": "time"}
+    counts = [video.frames for video in videos if video.frames]
+    if counts:
+        typical = int(statistics.median(counts))
+        chosen["min_frames"] = max(2, min(16, typical // 2))
+        # A few clips of each of a few videos, so that there is one to test on.
+        pieces = max(1, round(6 / len(videos)))
+        chosen["max_frames"] = max(chosen["min_frames"], min(1024, typical // pieces))
+    if crop == WHOLE:
+        chosen["min_side"] = min([chosen["min_side"], *(video.side for video in videos)])
+    return choose(None, chosen)
