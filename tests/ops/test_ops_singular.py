@@ -164,7 +164,8 @@ IN_TFLITE = """
     import numpy as np
     import tensorflow as tf
 
-    from fomm_tf.ops import keypoints, motion, warp
+    from fomm_tf import structures
+    from fomm_tf.ops import motion, warp
 
     data = dict(np.load(sys.argv[1]))
     paths = {"zeros": True, "border": False, "reflection": True}

@@ -102,7 +102,11 @@ def test_write_video_webp_round_trip(tmp_path, fps):
     with Image.open(path) as image:
         assert (image.format, image.n_frames, image.info["loop"], image.size) == ("WEBP", 30, 0, (64, 48))
         assert TAG in image.info["xmp"].decode()
-        milliseconds = [image.seek(index) or image.info["duration"] for index in range(30)]
+        milliseconds = []
+        for index in range(30):
+            image.seek(index)
+            image.load()  # which sets the duration since Pillow 13
+            milliseconds.append(image.info["duration"])
         assert abs(sum(milliseconds) - 30_000 / fps) <= 1000 / fps
         for index in (0, 13, 29):
             image.seek(index)
@@ -190,7 +194,7 @@ def test_write_video_rejects_invalid_paths_before_work(tmp_path):
     for name, message in (
         (
             "a.xyz",
-            r"must be one of \.mp4, \.mov, \.webm, \.gif, or no suffix for a directory of png frames; got '\.xyz'",
+            r"must be one of \.mp4, \.mov, \.webm, \.webp, \.gif, or no suffix for a directory of png frames; got",
         ),
         ("a.avi", r"got '\.avi'"),
         ("file/a.mp4", "file is not a directory; choose another place"),
