@@ -19,9 +19,10 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from fomm_tf import checkpoint, models, structures
+from fomm_tf import checkpoint, models
 from fomm_tf.export import checks, images
 from fomm_tf.ops import motion
+from fomm_tf.structures import EncodedSource, Keypoints
 
 Tensors = checks.Tensors
 Specs = dict[str, tf.TensorSpec]
@@ -55,7 +56,9 @@ class Module:
         switches = specs({"relative": [None], "adapt_scale": [None]}, tf.bool)
         # Functions of their own, so that a network is traced and stored once for all signatures.
         images_spec = [tf.TensorSpec([None, *frame], tf.float32)]
-        self._detect_frames = tf.function(lambda frames: named(self.model.detect(frames)), images_spec, autograph=False)
+        self._detect_frames = tf.function(
+            lambda frames: self.model.detect(frames).named(), images_spec, autograph=False
+        )
         self._encode = tf.function(self._encode_images, images_spec, autograph=False)
         self._render_one = tf.function(self._render_example, autograph=False)
         self.signatures = {}
@@ -96,7 +99,7 @@ class Module:
             "image": encoded.image,
             "features": tf.cast(encoded.features, tf.float32),
             "source_lowres": tf.cast(encoded.lowres, tf.float32),
-            **named(encoded.keypoints, "source_"),
+            **encoded.keypoints.named("source_"),
         }
 
     def _transfer(self, inputs: Tensors) -> Tensors:
@@ -106,9 +109,12 @@ class Module:
 
     def _transfer_one(self, inputs: Tensors) -> Tensors:
         """One example: the source keypoints have no batch axis."""
-        source, initial = (_with_batch_axis(keypoints_of(inputs, owner)) for owner in ("source_", "initial_"))
-        driving, switches = keypoints_of(inputs, "driving_"), (inputs["relative"], inputs["adapt_scale"])
-        return named(switched_transfer(source, driving, initial, *switches, self.config.animate.relative_jacobian))
+        source, initial = (_with_batch_axis(Keypoints.from_named(inputs, owner)) for owner in ("source_", "initial_"))
+        driving, switches = (
+            Keypoints.from_named(inputs, "driving_"),
+            (inputs["relative"], inputs["adapt_scale"]),
+        )
+        return switched_transfer(source, driving, initial, *switches, self.config.animate.relative_jacobian).named()
 
     def _render(self, inputs: Tensors) -> Tensors:
         return self._render_outputs(inputs, "prediction")
@@ -129,10 +135,10 @@ class Module:
 
     def _render_example(self, inputs: Tensors) -> Tensors:
         each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
-        source = structures.EncodedSource(
-            each["image"], each["features"], keypoints_of(each, "source_"), each["source_lowres"]
+        source = EncodedSource(
+            each["image"], each["features"], Keypoints.from_named(each, "source_"), each["source_lowres"]
         )
-        rendering = self.model.render(source, keypoints_of(inputs), details=True)
+        rendering = self.model.render(source, Keypoints.from_named(inputs), details=True)
         return {name: tensor for name, tensor in rendering._asdict().items() if tensor is not None}
 
     def _animate(self, inputs: Tensors) -> Tensors:
@@ -171,21 +177,21 @@ class Module:
 
 
 def switched_transfer(
-    source: structures.Keypoints,
-    driving: structures.Keypoints,
-    initial: structures.Keypoints,
+    source: Keypoints,
+    driving: Keypoints,
+    initial: Keypoints,
     relative: tf.Tensor,
     adapt_scale: tf.Tensor,
     relative_jacobian: bool,
-) -> structures.Keypoints:
+) -> Keypoints:
     """`fomm_tf.ops.motion.transfer` with `relative` and `adapt_scale` as bool tensors, `[]` or `[1]`."""
     plain, scaled = (
         motion.transfer(source, driving, initial, "relative", relative_jacobian, adapt_scale=adapt)
         for adapt in (False, True)
     )
-    moved = structures.Keypoints(tf.where(adapt_scale, scaled.value, plain.value), plain.jacobian)
-    chosen = {name: tf.where(relative, tensor, named(driving)[name]) for name, tensor in named(moved).items()}
-    return keypoints_of(chosen)
+    moved = Keypoints(tf.where(adapt_scale, scaled.value, plain.value), plain.jacobian)
+    chosen = {name: tf.where(relative, tensor, driving.named()[name]) for name, tensor in moved.named().items()}
+    return Keypoints.from_named(chosen)
 
 
 def save(
@@ -225,16 +231,6 @@ def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtype
     return tf.map_fn(function, inputs, fn_output_signature=dtypes, parallel_iterations=1)
 
 
-def named(keypoints: structures.Keypoints, prefix: str = "") -> Tensors:
-    """Keypoints under the names of a signature; without Jacobians if there are none."""
-    return {prefix + name: part for name, part in keypoints._asdict().items() if part is not None}
-
-
-def keypoints_of(inputs: Tensors, prefix: str = "") -> structures.Keypoints:
-    """The inverse of `named`."""
-    return structures.Keypoints(inputs[f"{prefix}value"], inputs.get(f"{prefix}jacobian"))
-
-
-def _with_batch_axis(keypoints: structures.Keypoints) -> structures.Keypoints:
+def _with_batch_axis(keypoints: Keypoints) -> Keypoints:
     """Keypoints of one frame with a batch axis of 1."""
-    return structures.Keypoints(*(None if part is None else part[tf.newaxis] for part in keypoints))
+    return keypoints.map(lambda part: part[tf.newaxis])

@@ -16,9 +16,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from fomm_tf import checkpoint, errors
 from fomm_tf.export import examples, loading, module
-from fomm_tf.export.module import keypoints_of, named
 from fomm_tf.export.report import check_difference, relative_difference
 from fomm_tf.ops import motion
+from fomm_tf.structures import Keypoints
 
 # TF-Serving reads warm-up requests from here before it reports a version as ready.
 EXTRA = "assets.extra"
@@ -118,16 +118,16 @@ def compare(run: str | pathlib.Path, saved: str | pathlib.Path) -> Comparison:
     driving, source = requests["detect"]["frames"], requests["encode_source"]["source"]
 
     detected, encoded = model.detect(driving), model.encode_source(source)
-    initial = type(detected)(*(None if part is None else part[:1] for part in detected))
+    initial = detected.map(lambda part: part[:1])
     moved = motion.transfer(encoded.keypoints, detected, initial, relative_jacobian=settings.animate.relative_jacobian)
     prediction = model.render(encoded, moved).prediction
     # `render` gets the same keypoints as the signature, so that earlier rounding does not count.
     request = requests["render_details"]
-    posed = {name: request[name][0] for name in named(detected)}
-    same_source = encoded._replace(keypoints=keypoints_of(request, "source_"))
-    expected = model.render(same_source, keypoints_of(posed), details=True)._asdict()
-    pairs = {f"detect.{name}": (tensor, named(detected)[name]) for name, tensor in answers["detect"].items()}
-    pairs |= {f"transfer.{name}": (tensor[0], named(moved)[name]) for name, tensor in answers["transfer"].items()}
+    posed = {name: request[name][0] for name in detected.named()}
+    same_source = encoded._replace(keypoints=Keypoints.from_named(request, "source_"))
+    expected = model.render(same_source, Keypoints.from_named(posed), details=True)._asdict()
+    pairs = {f"detect.{name}": (tensor, detected.named()[name]) for name, tensor in answers["detect"].items()}
+    pairs |= {f"transfer.{name}": (tensor[0], moved.named()[name]) for name, tensor in answers["transfer"].items()}
     pairs |= {f"render.{name}": (tensor[0], expected[name]) for name, tensor in answers["render_details"].items()}
     animated = answers["animate"]["frames"][0]
     pairs["animate.prediction"] = (animated, prediction)

@@ -22,9 +22,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import config, models, ops
-from fomm_tf.export.module import Tensors, concrete, keypoints_of, specs, switched_transfer
+from fomm_tf.export.module import Tensors, concrete, specs, switched_transfer
 from fomm_tf.models import blocks
 from fomm_tf.models.motion_estimation import DenseMotion
+from fomm_tf.structures import Keypoints
 
 NAMES = ("source_encoder", "detector", "motion", "warp", "renderer")
 CONVOLUTIONS = ("source_encoder", "detector", "renderer")
@@ -101,7 +102,9 @@ class Stages:
         return keypoints | {"jacobian": tf.reshape(jacobian, [-1, count, 2, 2])}
 
     def _motion(self, inputs: Tensors) -> Tensors:
-        source, driving, initial = (keypoints_of(inputs, f"{owner}_") for owner in ("source", "driving", "initial"))
+        source, driving, initial = (
+            Keypoints.from_named(inputs, f"{owner}_") for owner in ("source", "driving", "initial")
+        )
         switches = (tf.cast(inputs[name], tf.bool) for name in ("relative", "adapt_scale"))
         moved = switched_transfer(source, driving, initial, *switches, self.config.animate.relative_jacobian)
         moving = self.model.dense_motion(inputs["source_lowres"], source, moved)

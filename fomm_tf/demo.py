@@ -79,7 +79,7 @@ def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
     keypoints = model.detect(video.resize(image, (height, width))[np.newaxis]).frame(0)
     large = video.resize(image, (4 * height, 4 * width))
     video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, *keypoints))
-    contents = {name: None if part is None else np.asarray(part).tolist() for name, part in keypoints._asdict().items()}
+    contents = keypoints.map(lambda part: np.asarray(part).tolist())._asdict()
     files.write_json(output / "keypoints.json", contents)
     count = len(keypoints.value)
     yield f"{output / 'keypoints.png'}: the image with its {count} keypoints ({output / 'keypoints.json'})"

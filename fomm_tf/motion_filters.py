@@ -1,6 +1,6 @@
 """Filters of keypoints: less jitter before the transfer, stronger or weaker motion after it.
 
-Convention: keypoints are as in `fomm_tf.ops.keypoints`, those of N consecutive frames of one stream; NumPy arrays or
+Convention: keypoints are those of N consecutive frames of one stream; NumPy arrays or
 tensors. Filters are causal: a result depends on the frames up to its own, so that live streams can use them.
 
 Source: Casiez, Roussel, Vogel, 1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive
@@ -12,21 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fomm_tf import errors
-
-if TYPE_CHECKING:
-    from typing import NamedTuple
-
-    class Keypoints(NamedTuple):
-        """`fomm_tf.Keypoints`, or those of a serving client."""
-
-        value: np.ndarray
-        jacobian: np.ndarray | None
-
+from fomm_tf.structures import Keypoints
 
 MAX_STRENGTH = 10.0
 # In Hz; a strength of S divides it. At rest, the lower the cutoff frequency, the less jitter is left.
@@ -120,7 +110,7 @@ class KeypointSmoother:
                     smooth.reset()
                 smoothed[index] = smooth(sample)
             parts.append(smoothed)
-        return type(keypoints)(*parts)
+        return Keypoints(*parts)
 
 
 def check_strength(strength: float) -> None:
@@ -157,4 +147,4 @@ def scale_motion(source: Keypoints, transferred: Keypoints, strength: float) -> 
         None if part is None else initial + strength * (part - initial)
         for initial, part in zip(source, transferred, strict=True)
     )
-    return type(transferred)(*parts)
+    return Keypoints(*parts)

@@ -5,6 +5,7 @@ Their arrays are tensors in the Keras model, and NumPy arrays in engines without
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from fomm_tf import errors
@@ -29,7 +30,20 @@ class Keypoints(NamedTuple):
 
     def frame(self, number: int) -> Keypoints:
         """The keypoints of one frame: `[K, 2]` and `[K, 2, 2]`."""
-        return Keypoints(*(None if part is None else part[number] for part in self))
+        return self.map(lambda part: part[number])
+
+    def map(self, function: Callable[[Array], Array]) -> Keypoints:
+        """Applies a function to values and Jacobians, if there are Jacobians."""
+        return Keypoints(*(None if part is None else function(part) for part in self))
+
+    def named(self, prefix: str = "") -> dict[str, Array]:
+        """Tensors under the names of exported signatures: `prefix` + `value` and, if there are any, `jacobian`."""
+        return {prefix + name: part for name, part in self._asdict().items() if part is not None}
+
+    @classmethod
+    def from_named(cls, tensors: Mapping[str, Array], prefix: str = "") -> Keypoints:
+        """The inverse of `named`; other tensors are ignored."""
+        return cls(tensors[f"{prefix}value"], tensors.get(f"{prefix}jacobian"))
 
     def check(self, num_keypoints: int, jacobian: bool) -> None:
         """Checks that keypoints are those of a model with `num_keypoints`, and have Jacobians if it does.

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from fomm_tf.serving import signatures
 from fomm_tf.serving.target import ArgumentError
+from fomm_tf.structures import Keypoints
 
 _JPEG_OR_PNG = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-
-
-class Keypoints(NamedTuple):
-    """Keypoints of N frames.
-
-    Attributes:
-      value: `[N, K, 2]` float32, (x, y) in [-1, 1].
-      jacobian: `[N, K, 2, 2]` float32; None for a model without Jacobians.
-    """
-
-    value: np.ndarray
-    jacobian: np.ndarray | None
-
-    def as_inputs(self, prefix: str) -> signatures.Tensors:
-        """The tensors under the names that signatures use: `prefix` + `value` or `jacobian`."""
-        return {prefix + name: tensor for name, tensor in self._asdict().items() if tensor is not None}
 
 
 def check_frames(frames: np.ndarray, size: tuple[int, int], name: str) -> np.ndarray:

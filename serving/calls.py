@@ -14,9 +14,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from fomm_tf.serving import arguments
-from fomm_tf.serving.arguments import Keypoints
 from fomm_tf.serving.signatures import Call, Model, Tensors
 from fomm_tf.serving.target import ArgumentError, MessageBudget
+from fomm_tf.structures import Keypoints
 
 # Most rows of `detect`, and frames of `transfer` and `render`, in a request: batching.config's max_batch_size.
 MAX_ROWS = 8
@@ -46,14 +46,16 @@ def detect(model: Model, budget: MessageBudget, frames: np.ndarray) -> Steps[Key
     answers = []
     for start in range(0, len(frames), count):
         answers.append((yield Call("detect" + _suffix(frames), {"frames": frames[start : start + count]})))
-    return _keypoints({name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]})
+    return Keypoints.from_named({name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]})
 
 
 def encode_source(model: Model, budget: MessageBudget, image: np.ndarray) -> Steps[EncodedSource]:
     """Computes what depends on the source image alone."""
     image = arguments.check_image(image, model.frame_size, "`image`")
     answer = yield Call("encode_source" + _suffix(image), {"source": image})
-    return EncodedSource(answer["image"], answer["features"], answer["source_lowres"], _keypoints(answer, "source_"))
+    return EncodedSource(
+        answer["image"], answer["features"], answer["source_lowres"], Keypoints.from_named(answer, "source_")
+    )
 
 
 def transfer(
@@ -70,18 +72,20 @@ def transfer(
     initial = arguments.check_keypoints(initial, model, "`initial`")
     if len(initial.value) != 1:
         raise ArgumentError(f"`initial`: got keypoints of {len(initial.value)} frames; expected one.")
-    constant = source.keypoints.as_inputs("source_") | initial.as_inputs("initial_")
+    constant = source.keypoints.named("source_") | initial.named("initial_")
     constant |= _motion_options(relative, adapt_scale)
-    return _keypoints((yield from _split("transfer", budget, constant, driving.as_inputs("driving_"), answer_size=1)))
+    return Keypoints.from_named(
+        (yield from _split("transfer", budget, constant, driving.named("driving_"), answer_size=1))
+    )
 
 
 def render(model: Model, budget: MessageBudget, source: EncodedSource, keypoints: Keypoints) -> Steps[np.ndarray]:
     """Renders the source in the poses of N frames: `[N, H, W, 3]` float32 in [0, 1]."""
     keypoints = arguments.check_keypoints(keypoints, model, "`keypoints`")
     constant = {"image": source.image, "features": source.features, "source_lowres": source.source_lowres}
-    constant |= source.keypoints.as_inputs("source_")
+    constant |= source.keypoints.named("source_")
     frame_size = budget.size(np.empty((*model.frame_size, 3), np.float32))
-    answer = yield from _split("render", budget, constant, keypoints.as_inputs(""), answer_size=frame_size)
+    answer = yield from _split("render", budget, constant, keypoints.named(), answer_size=frame_size)
     return answer["prediction"]
 
 
@@ -127,10 +131,6 @@ def _split(
 
 def _suffix(frames: np.ndarray) -> str:
     return "_uint8" if frames.dtype == np.uint8 else ""
-
-
-def _keypoints(tensors: Tensors, prefix: str = "") -> Keypoints:
-    return Keypoints(tensors[f"{prefix}value"], tensors.get(f"{prefix}jacobian"))
 
 
 class FrameFormat(NamedTuple):
@@ -199,7 +199,7 @@ class Clip:
             np.zeros((1, model.num_keypoints, 2), np.float32),
             np.zeros((1, model.num_keypoints, 2, 2), np.float32) if model.has_jacobian else None,
         )
-        self._initial = unknown.as_inputs("initial_") | {"use_initial": np.array([False])}
+        self._initial = unknown.named("initial_") | {"use_initial": np.array([False])}
         self._available = self._remaining = budget.remaining(self._constant | self._initial)
         self._length = _fit(batch_size, budget.remaining({}), budget.size(frame_format.largest(model)))
         self._chunk: list[np.ndarray] = []

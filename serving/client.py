@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from fomm_tf.serving import calls, filtered_clip, signatures
-from fomm_tf.serving.arguments import Keypoints
 from fomm_tf.serving.calls import EncodedSource
 from fomm_tf.serving.target import ArgumentError, Backoff, MessageBudget, ServerError, Target
+from fomm_tf.structures import Keypoints
 
 __all__ = ["ArgumentError", "AsyncClient", "Client", "EncodedSource", "Keypoints", "ServerError"]
 

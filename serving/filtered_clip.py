@@ -8,10 +8,10 @@ import numpy as np
 
 from fomm_tf import errors, motion_filters
 from fomm_tf.serving import arguments, calls
-from fomm_tf.serving.arguments import Keypoints
 from fomm_tf.serving.calls import EncodedSource, Steps
 from fomm_tf.serving.signatures import Call, Model, Tensors
 from fomm_tf.serving.target import ArgumentError, MessageBudget
+from fomm_tf.structures import Keypoints
 
 
 class FilteredClip:
@@ -48,11 +48,8 @@ class FilteredClip:
     ) -> None:
         if batch_size < 1:
             raise ArgumentError(f"`batch_size`: got {batch_size}; expected at least 1.")
-        self._model, self._budget, self._source_image = (
-            model,
-            budget,
-            arguments.check_image(source, model.frame_size, "`source`"),
-        )
+        self._model, self._budget = model, budget
+        self._source_image = arguments.check_image(source, model.frame_size, "`source`")
         self._relative, self._adapt_scale, self._length = relative, adapt_scale, batch_size
         try:
             self._smooth = motion_filters.KeypointSmoother(smooth, fps) if smooth else None
@@ -102,7 +99,7 @@ class FilteredClip:
         driving = yield from calls.detect(self._model, self._budget, frames)
         driving = driving if self._smooth is None else self._smooth(driving)
         if self._initial is None:
-            self._initial = Keypoints(*(None if part is None else part[:1] for part in driving))
+            self._initial = driving.map(lambda part: part[:1])
         moved = yield from calls.transfer(
             self._model, self._budget, self._source, driving, self._initial, self._relative, self._adapt_scale
         )

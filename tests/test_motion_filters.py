@@ -1,20 +1,12 @@
 """Filters of keypoints: jitter, lag, scenes, strength of motion."""
 
-import typing
-
 import numpy as np
 import pytest
 
 from fomm_tf import errors, motion_filters
+from fomm_tf.structures import Keypoints
 
 FPS = 25
-
-
-class Keypoints(typing.NamedTuple):
-    """As `fomm_tf.Keypoints`, which needs TensorFlow."""
-
-    value: np.ndarray
-    jacobian: np.ndarray | None
 
 
 def draw_motion(frames=250, points=10):

@@ -213,7 +213,7 @@ class Animation:
     ) -> Iterator[tuple]:
         shown = itertools.repeat(None)
         if self._frames is None:
-            detected = map(structures.Keypoints._make, self._driving.batches(self._batch_size))
+            detected = self._driving.batches(self._batch_size)
         else:
             clip = stream.prefetch(self._read(), self._batch_size)
             if keep_driving:
@@ -313,4 +313,4 @@ class Animation:
                 f"best_frame is {self.best}, counted from 0, but the motion file has {len(self._driving.value)} "
                 "frames; give a smaller index."
             )
-        self._watch.set_best(structures.Keypoints(*keypoints), self.best, self._driving.starts)
+        self._watch.set_best(keypoints, self.best, self._driving.starts)

@@ -136,7 +136,7 @@ class Animator:
         Raises:
           errors.UserError: if the keypoints are not of this model.
         """
-        keypoints = Keypoints(*(None if part is None else np.asarray(part, np.float32) for part in keypoints))
+        keypoints = keypoints.map(lambda part: np.asarray(part, np.float32))
         keypoints.check(self.config.model.num_keypoints, self.config.model.jacobian)
         return self.engine.render(source, keypoints, details)
 

@@ -21,14 +21,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fomm_tf import errors, files
-
-if TYPE_CHECKING:
-    from fomm_tf.structures import Keypoints
+from fomm_tf.structures import Keypoints
 
 SUFFIX = ".npz"
 _VERSION = 1
@@ -62,11 +60,10 @@ class Motion(NamedTuple):
     model: str
     found: np.ndarray | None = None
 
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Yields value and Jacobian of `size` frames after the other, the last batch smaller."""
+    def batches(self, size: int) -> Iterator[Keypoints]:
+        """Yields keypoints of `size` frames after the other, the last batch smaller."""
         for start in range(0, len(self.value), size):
-            stop = start + size
-            yield self.value[start:stop], None if self.jacobian is None else self.jacobian[start:stop]
+            yield Keypoints(self.value, self.jacobian).map(lambda part, start=start: part[start : start + size])
 
     def first_scene(self) -> Motion:
         """The motion up to the first cut."""
@@ -86,11 +83,11 @@ class MotionRecorder:
 
     def __init__(self, fps: Fraction, model: str) -> None:
         self._fps, self._model = fps, model
-        self._batches: list[tuple[np.ndarray, np.ndarray | None]] = []
+        self._batches: list[Keypoints] = []
 
     def add(self, keypoints: Keypoints) -> None:
         """Adds the keypoints of the next N frames."""
-        self._batches.append(tuple(None if part is None else np.asarray(part, np.float32) for part in keypoints))
+        self._batches.append(keypoints.map(lambda part: np.asarray(part, np.float32)))
 
     def motion(self, starts: Sequence[int] = (0,), found: np.ndarray | None = None) -> Motion:
         """The motion of all frames added.

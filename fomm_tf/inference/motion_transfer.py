@@ -27,8 +27,7 @@ def transfer(source: Keypoints, driving: Keypoints, initial: Keypoints, settings
       B keypoints, float32 NumPy arrays.
     """
     source, driving, initial = (
-        Keypoints(*(None if part is None else np.asarray(part, np.float32) for part in keypoints))
-        for keypoints in (source, driving, initial)
+        keypoints.map(lambda part: np.asarray(part, np.float32)) for keypoints in (source, driving, initial)
     )
     if settings.mode == "absolute":
         return driving

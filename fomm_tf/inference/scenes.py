@@ -15,15 +15,13 @@ from __future__ import annotations
 import itertools
 import typing
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from fomm_tf import errors, motion_filters
 from fomm_tf.data.prepare import segments
-
-if TYPE_CHECKING:
-    from fomm_tf.structures import Keypoints
+from fomm_tf.structures import Keypoints
 
 OnCut = Literal["restart", "continue", "stop"]
 _CUTS_NAMED = 5
@@ -61,11 +59,11 @@ class Scenes:
         self.missing = 0
         self._stopped_at: int | None = None
         self._position = 0
-        # Frames as tuples of value and Jacobian: the best frame, and of the current scene the frame where motion starts
-        # and the last good one.
-        self._best_start, self._best = -1, None
-        self._initial: tuple | None = None
-        self._last: tuple | None = None
+        # Single frames: the best one, and of the current scene the one where motion starts and the last good one.
+        self._best_start = -1
+        self._best: Keypoints | None = None
+        self._initial: Keypoints | None = None
+        self._last: Keypoints | None = None
 
     def set_best(self, keypoints: Keypoints, index: int, starts: Iterable[int] = (0,)) -> None:
         """Sets the best frame, from which the motion of its scene starts.
@@ -77,7 +75,7 @@ class Scenes:
         """
         known = starts if self._on_cut == "restart" else (0,)
         self._best_start = max(start for start in (0, *known) if start <= index)
-        self._best = tuple(None if part is None else np.asarray(part)[0] for part in keypoints)
+        self._best = keypoints.map(lambda part: np.asarray(part)[0])
 
     def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Passes frames through and adds to `starts` where a scene starts; ends before a cut if `on_cut` is `stop`.
@@ -108,36 +106,35 @@ class Scenes:
           `driving` and `initial` for `fomm_tf.transfer`: float32 NumPy arrays of N frames. If all frames have the same
           initial frame, `initial` is of batch 1.
         """
-        parts = tuple(None if part is None else np.array(part, np.float32) for part in keypoints)
-        first, count = self._position, len(parts[0])
+        driving = keypoints.map(lambda part: np.array(part, np.float32))
+        first, count = self._position, len(driving.value)
         self._position += count
-        begins = [self._hold(parts, index, first) for index in range(count)]
-        driving = type(keypoints)(*parts)
+        begins = [self._hold(driving, index, first) for index in range(count)]
         if self._smooth is not None:
             driving = self._smooth(driving, {index for index, is_first in enumerate(begins) if is_first})
         initials = [self._find_initial(driving, index, first, begins[index]) for index in range(count)]
         if all(initial is initials[0] for initial in initials):
             initials = initials[:1]
         stacked = (None if part[0] is None else np.stack(part) for part in zip(*initials, strict=True))
-        return driving, type(keypoints)(*stacked)
+        return driving, Keypoints(*stacked)
 
-    def _hold(self, parts: tuple, index: int, first: int) -> bool:
+    def _hold(self, driving: Keypoints, index: int, first: int) -> bool:
         """Replaces the keypoints of a frame without the object; returns whether it is the first good one of a scene."""
         if first + index in self.starts:
             self._last = None
         is_found = self._found is None or first + index >= len(self._found) or bool(self._found[first + index])
         if is_found:
-            is_first, self._last = self._last is None, _copy_frame(parts, index)
+            is_first, self._last = self._last is None, _copy_frame(driving, index)
             return is_first
         self.missing += 1
         held = self._last or (self._best if self._in_best_scene(first + index) else None)
         if held is not None:
-            for part, value in zip(parts, held, strict=True):
+            for part, value in zip(driving, held, strict=True):
                 if part is not None:
                     part[index] = value
         return False
 
-    def _find_initial(self, driving: Keypoints, index: int, first: int, is_first_good: bool) -> tuple:
+    def _find_initial(self, driving: Keypoints, index: int, first: int, is_first_good: bool) -> Keypoints:
         """The frame from which the motion of a frame starts."""
         if first + index in self.starts:
             self._initial = None
@@ -175,8 +172,8 @@ class Scenes:
         )
 
 
-def _copy_frame(parts: tuple, index: int) -> tuple:
-    return tuple(None if part is None else np.array(part[index]) for part in parts)
+def _copy_frame(keypoints: Keypoints, index: int) -> Keypoints:
+    return keypoints.frame(index).map(np.array)
 
 
 def check_loop(loop: int, endless: bool) -> None:
@@ -240,9 +237,6 @@ def _reverse(driving: Keypoints, initial: Keypoints) -> tuple[Keypoints, Keypoin
 
 def _select(driving: Keypoints, initial: Keypoints, frames: slice) -> tuple[Keypoints, Keypoints]:
     """A slice of a batch; `initial` of batch 1 serves all frames."""
-
-    def select(keypoints: Keypoints) -> Keypoints:
-        return type(keypoints)(*(None if part is None else part[frames] for part in keypoints))
-
     is_shared = len(initial.value) == 1 < len(driving.value)
-    return select(driving), initial if is_shared else select(initial)
+    selected = driving.map(lambda part: part[frames])
+    return selected, initial if is_shared else initial.map(lambda part: part[frames])

@@ -97,8 +97,7 @@ def transfer(
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}.")
     source, driving, initial = (
-        Keypoints(*(None if part is None else tf.convert_to_tensor(part) for part in keypoints))
-        for keypoints in (source_keypoints, driving, initial)
+        keypoints.map(tf.convert_to_tensor) for keypoints in (source_keypoints, driving, initial)
     )
     if mode == "absolute":
         return driving

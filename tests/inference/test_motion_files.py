@@ -9,6 +9,7 @@ import pytest
 
 from fomm_tf import errors
 from fomm_tf.inference import motion_files
+from fomm_tf.structures import Keypoints
 
 MODEL, OTHER = "ab" * 32, "cd" * 32
 
@@ -46,7 +47,7 @@ def test_motion_file_round_trip_is_exact(tmp_path, jacobian):
 
 def test_motion_file_keeps_frames_without_object(tmp_path):
     recorder = motion_files.MotionRecorder(Fraction(25), MODEL)
-    recorder.add((make(5).value, None))
+    recorder.add(Keypoints(make(5).value, None))
     found = np.array([True, False, True, True, False, True, True])  # of the whole video
     motion_files.write_motion(tmp_path / "motion.npz", recorder.motion([0, 2, 6], found))
     read = motion_files.read_motion(tmp_path / "motion.npz")
@@ -64,13 +65,13 @@ def test_motion_recorder_joins_batches():
     motion = make(frames=7)
     recorder = motion_files.MotionRecorder(motion.fps, MODEL)
     for part in (slice(0, 3), slice(3, 6), slice(6, 7)):
-        recorder.add((motion.value[part], motion.jacobian[part]))
+        recorder.add(Keypoints(motion.value[part], motion.jacobian[part]))
     recorded = recorder.motion(starts=[0, 3])
     np.testing.assert_array_equal(recorded.value, motion.value)
     np.testing.assert_array_equal(recorded.jacobian, motion.jacobian)
     assert recorded[2:] == motion[2:]
     recorder = motion_files.MotionRecorder(motion.fps, MODEL)
-    recorder.add((motion.value, None))
+    recorder.add(Keypoints(motion.value, None))
     assert recorder.motion().jacobian is None
 
 

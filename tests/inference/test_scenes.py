@@ -1,19 +1,11 @@
 """Scenes of a driving video: cuts, where motion starts, frames without the object."""
 
-import typing
-
 import numpy as np
 import pytest
 
 from fomm_tf import errors, motion_filters
 from fomm_tf.inference import scenes
-
-
-class Keypoints(typing.NamedTuple):
-    """As `fomm_tf.Keypoints`, which needs TensorFlow."""
-
-    value: np.ndarray
-    jacobian: np.ndarray | None
+from fomm_tf.structures import Keypoints
 
 
 def draw_video(*lengths):

@@ -40,8 +40,7 @@ class KerasEngine(engines.Engine):
         return self._encode(tf.convert_to_tensor(image))
 
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
-        keypoints = Keypoints(*(None if part is None else tf.convert_to_tensor(part) for part in keypoints))
-        rendering = self._render(source, keypoints)
+        rendering = self._render(source, keypoints.map(tf.convert_to_tensor))
         return rendering if details else Rendering(*rendering[:2])
 
     def weights_sha256(self) -> str:
@@ -72,17 +71,16 @@ class SignatureEngine(engines.Engine):
 
     def detect(self, frames: tf.Tensor) -> Keypoints:
         outputs = self._run("detect", {"frames": tf.convert_to_tensor(frames)})
-        return Keypoints(outputs["value"], outputs.get("jacobian"))
+        return Keypoints.from_named(outputs)
 
     def encode_source(self, image: tf.Tensor) -> EncodedSource:
         outputs = self._run("encode_source", {"source": tf.convert_to_tensor(image)})
-        keypoints = Keypoints(outputs["source_value"], outputs.get("source_jacobian"))
+        keypoints = Keypoints.from_named(outputs, "source_")
         return EncodedSource(outputs["image"], outputs["features"], keypoints, outputs["source_lowres"])
 
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
         inputs = {"image": source.image, "features": source.features, "source_lowres": source.lowres}
-        for prefix, points in (("source_", source.keypoints), ("", keypoints)):
-            inputs |= {prefix + name: part for name, part in points._asdict().items() if part is not None}
+        inputs |= source.keypoints.named("source_") | keypoints.named()
         tensors = {name: tf.convert_to_tensor(part) for name, part in inputs.items()}
         # The signatures take several sources, each with driving frames of its own: here one with N, or N with one each.
         axis = 0 if len(source.image) == 1 else 1

@@ -51,7 +51,7 @@ class StageEngine(engines.Engine):
         size = self._size or len(frames)
         batches = [frames[start : start + size] for start in range(0, len(frames), size)]
         outputs = _concatenate([self._run("detector", {"frame": batch}) for batch in batches])
-        return Keypoints(outputs["value"], outputs.get("jacobian"))
+        return Keypoints.from_named(outputs)
 
     def encode_source(self, image: np.ndarray) -> EncodedSource:
         batches = [image[index : index + 1] for index in range(len(image))]
@@ -64,9 +64,9 @@ class StageEngine(engines.Engine):
                 f"`details`: {self.name} computes predictions only; use the engine keras for intermediate results."
             )
         tensors = {"source": source.image, "features": source.features, "source_lowres": source.lowres}
-        tensors |= _named("source_", source.keypoints)
+        tensors |= source.keypoints.named("source_")
         has_one_source = len(source.image) == 1
-        driving = _named("driving_", Keypoints(*(None if part is None else np.asarray(part) for part in keypoints)))
+        driving = keypoints.map(np.asarray).named("driving_")
         count = len(driving["driving_value"])
         size = self._size or count if has_one_source else 1
         predictions = []
@@ -152,7 +152,3 @@ def missing(engine: str) -> errors.UserError:
 
 def _concatenate(outputs: list[runner.Arrays]) -> runner.Arrays:
     return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
-
-
-def _named(prefix: str, keypoints: Keypoints) -> runner.Arrays:
-    return {prefix + name: part for name, part in keypoints._asdict().items() if part is not None}
