@@ -144,6 +144,8 @@ class TrainConfig:
       learning_rate_generator: of the generator and the dense motion network.
       learning_rate_detector: of the keypoint detector.
       learning_rate_discriminator: of the discriminator.
+      freeze_detector: keep the keypoint detector as it is, with its moving statistics, which it then normalizes with in
+        training too. There are no equivariance losses then, which only the detector could lower.
       clip_norm: maximum norm of each optimizer's gradient, which is scaled down to it; None does not clip.
       pyramid_scales: resolutions of the perceptual loss, as fractions of the frame size.
       backbone: network of the perceptual loss; see `fomm_tf.losses.backbones`.
@@ -164,6 +166,8 @@ class TrainConfig:
       picture_steps: steps between two pictures of test clips; there is one with each validation anyway.
       picture_minutes: minutes after which a picture is due in any case; the first ones come after the first step, and
         1, 2, 4 ... minutes later; null for none of these.
+      patience: validations in a row without a lower L1 after which the run ends; it is validated before the first step
+        too, so that `best/` is never worse than the start. Null trains to the end of the schedule.
       keep: number of checkpoints to keep, in addition to the best.
       test_frames: number of frames of the test clips that the validation reconstructs.
       dry_run: only make a few steps, and report their time and memory and an estimate for the run; no run is written.
@@ -179,6 +183,7 @@ class TrainConfig:
     learning_rate_generator: float = 2e-4
     learning_rate_detector: float = 2e-4
     learning_rate_discriminator: float = 2e-4
+    freeze_detector: bool = False
     clip_norm: float | None = None
     pyramid_scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     backbone: str = "vgg19"
@@ -197,6 +202,7 @@ class TrainConfig:
     test_minutes: float | None = None
     picture_steps: int | None = None
     picture_minutes: float | None = 10.0
+    patience: int | None = None
     keep: int = 3
     test_frames: int = 200
     dry_run: bool = False
@@ -205,7 +211,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "log_steps", "checkpoint_steps", "keep", "test_frames"):
             require(getattr(self, name) >= 1, f"train.{name}", "at least 1", getattr(self, name))
-        for name in ("test_steps", "picture_steps"):
+        for name in ("test_steps", "picture_steps", "patience"):
             steps = getattr(self, name)
             require(steps is None or steps >= 1, f"train.{name}", "at least 1, or null", steps)
         for name in ("checkpoint_minutes", "test_minutes", "picture_minutes"):

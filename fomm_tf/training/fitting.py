@@ -16,7 +16,7 @@ import yaml
 
 from fomm_tf import checkpoint, config, models
 from fomm_tf.losses import backbones
-from fomm_tf.training import setup
+from fomm_tf.training import schedules
 from fomm_tf.training import step as steps
 
 Recipe = str | pathlib.Path | config.Config | config.TrainConfig
@@ -57,6 +57,8 @@ class Trainer:
     def __init__(self, model: models.FirstOrderMotionModel, train: config.TrainConfig) -> None:
         self.run = checkpoint.Run(config.Config(model=model.config, train=train), model)
         checkpoint.add_training_parts(self.run, train.loss_weights.generator_gan != 0)
+        if train.freeze_detector:
+            model.detector.trainable = False
         if model.generator.compute_dtype == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             self.run.optimizers = {name: scaled(inner) for name, inner in self.run.optimizers.items()}
@@ -97,8 +99,8 @@ class Trainer:
             features = backbone if scales is None else backbones.Scaled(backbone, scales)
             self._objective = steps.Objective(self.run.config, self.run.model, self.run.discriminator, features)
             self._step = steps.compile_step(self.run, self._objective, self.train, self._strategy)
-        self._schedule = setup.plan_schedule(self.train, steps_per_epoch or 1)
-        self._rates = setup.LearningRates(self.run, self.train, self._schedule)
+        self._schedule = schedules.plan_schedule(self.train, steps_per_epoch or 1)
+        self._rates = schedules.LearningRates(self.run, self.train, self._schedule)
         self._rates.scale = scale
         self._rates.apply(self.run.step)
         self._expected = self._expected_rate(self.run.step)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, files
-from fomm_tf.training import planning, reporting, samples, setup
+from fomm_tf.training import planning, reporting, samples, schedules, setup
 from fomm_tf.training import step as steps
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -64,7 +64,7 @@ def run(
         changes = config.differences(stored, settings)
         for key, (before, now) in changes.items():
             report_once(f"{key} is now {now}; it was {before}")
-        if end := setup.describe_end(settings.train, folder):
+        if end := schedules.describe_end(settings.train, folder):
             report_once(end)
             return
     elif chief and not probe:
@@ -97,7 +97,7 @@ def run(
 def _report_factor(stored: config.Config, session: setup.Session, report: Callable[[str], object]) -> None:
     """Reports if a changed schedule changes the learning rates of the next step."""
     step, schedule = session.run.step, session.schedule
-    before, now = setup.plan_schedule(stored.train, schedule.epoch).factor(step), schedule.factor(step)
+    before, now = schedules.plan_schedule(stored.train, schedule.epoch).factor(step), schedule.factor(step)
     if before != now:
         report(f"the learning rates of step {step} are now {now:g} of their initial values; they were {before:g}")
 
@@ -161,12 +161,14 @@ class Loop:
         session, train, total = self._session, self._train, self._session.schedule.total
         batches = session.open_batches()
         train_step = steps.compile_step(self._run, session.objective, train, session.strategy)
-        rates = setup.LearningRates(self._run, train, session.schedule)
+        rates = schedules.LearningRates(self._run, train, session.schedule)
         minutely = reporting.Cadence(None, 1.0)
         checkpoints = reporting.Cadence(train.checkpoint_steps, train.checkpoint_minutes)
         tests = reporting.Cadence(train.test_steps or train.checkpoint_steps, train.test_minutes)
         pictures = reporting.Cadence(train.picture_steps, train.picture_minutes, early=True)
         with _note_signals() as signals, self._progress:
+            if self._chief and train.patience is not None and not self._history:
+                self._save(validate=True)
             while self._run.step < total:
                 rates.apply(self._run.step)
                 losses = train_step(next(batches), tf.constant(self._run.step, tf.int64))
@@ -192,6 +194,16 @@ class Loop:
                         f"stopped and saved at step {done} of {total}; continue with: "
                         f"{shlex.join(['fomm', 'train', '--run', str(self._folder), '--resume'])}"
                     )
+                if not last and self._agree_to_stop(self._is_exhausted(), logs):
+                    self._progress.write_line(f"ended early at step {done} of {total}, as train.patience asks")
+                    break
+        if train.patience is not None and self._chief:
+            self._progress.write_line(
+                f"{self._history.describe()}; these weights are in {self._folder / checkpoint.BEST}"
+            )
+
+    def _is_exhausted(self) -> bool:
+        return self._chief and self._history.is_exhausted(self._train.patience)
 
     def _agree_to_stop(self, requested: bool, logs: bool) -> bool:
         """Whether to stop: several processes must stop at the same step, or the others would wait forever."""

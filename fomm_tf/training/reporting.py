@@ -190,6 +190,28 @@ class History:
                 rows = [[int(row["step"]), float(row["l1"]), float(row["copying"])] for row in csv.DictReader(file)]
             self._rows = [row for row in rows if row[0] <= step]
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def since_best(self) -> int:
+        """How many validations followed the best one."""
+        return len(self._rows) - 1 - self._rows.index(self._best()) if self._rows else 0
+
+    def is_exhausted(self, patience: int | None) -> bool:
+        """Whether `patience` validations in a row were not better than an earlier one; None is endless."""
+        return patience is not None and self.since_best >= patience
+
+    def describe(self) -> str:
+        """The first and the best result, in words."""
+        (first, before, _), (step, l1, _) = self._rows[0], self._best()
+        if step == first:
+            return f"no later L1 on unseen clips is lower than the {l1:.4f} of step {first}"
+        return f"the best L1 on unseen clips is {l1:.4f}, at step {step}; at step {first} it was {before:.4f}"
+
+    def _best(self) -> list:
+        return min(self._rows, key=lambda row: row[1])
+
     def add(self, step: int, score: samples.Score) -> bool:
         """Adds a score and returns whether it is the best so far."""
         best = all(score.l1 < row[1] for row in self._rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import os
 import pathlib
@@ -15,69 +14,7 @@ from fomm_tf.data import frames, layout, pairs
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
-from fomm_tf.training import step
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """The plan of a run, in steps.
-
-    Attributes:
-      total: steps of the whole run.
-      epoch: steps of an epoch.
-      decay_steps: steps after which the learning rates are divided by ten, ascending.
-    """
-
-    total: int
-    epoch: int
-    decay_steps: tuple[int, ...]
-
-    def factor(self, step: int) -> float:
-        """The factor of the learning rates at `step`, counted from 0."""
-        return 0.1 ** bisect.bisect_right(self.decay_steps, step)
-
-
-def plan_schedule(settings: config.TrainConfig, epoch: int) -> Schedule:
-    """The schedule of a config: in steps as in the paper, or in epochs as in the reference implementation.
-
-    Args:
-      settings: `steps` and `lr_decay_fractions`, or `epochs` and `milestones`.
-      epoch: steps of an epoch, from `fomm_tf.data.pairs.steps_per_epoch`.
-    """
-    if settings.steps is not None:
-        total, decay_steps = settings.steps, [round(share * settings.steps) for share in settings.lr_decay_fractions]
-    else:
-        total, decay_steps = settings.epochs * epoch, [milestone * epoch for milestone in settings.milestones]
-    return Schedule(total, epoch, tuple(sorted(decay_steps)))
-
-
-class LearningRates:
-    """Sets the learning rates of a run by its schedule.
-
-    Args:
-      run: with optimizers.
-      train: the initial learning rates.
-      schedule: their decay.
-
-    Attributes:
-      scale: multiplies all of them.
-    """
-
-    def __init__(self, run: checkpoint.Run, train: config.TrainConfig, schedule: Schedule) -> None:
-        self._run, self._train, self._schedule = run, train, schedule
-        self.scale, self._applied = 1.0, None
-
-    def initial(self, name: str) -> float:
-        """The initial learning rate of the optimizer `name`."""
-        return getattr(self._train, f"learning_rate_{name}")
-
-    def apply(self, step: int) -> None:
-        """Sets those of step `step`, counted from 0."""
-        factor = self._schedule.factor(step) * self.scale
-        if factor != self._applied:
-            self._applied = factor
-            for name, optimizer in self._run.optimizers.items():
-                optimizer.learning_rate.assign(self.initial(name) * factor)
+from fomm_tf.training import schedules, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +35,7 @@ class Session:
     strategy: tf.distribute.Strategy
     run: checkpoint.Run
     objective: step.Objective
-    schedule: Schedule
+    schedule: schedules.Schedule
     train: frames.Index
     test: frames.Index | None
 
@@ -143,8 +80,13 @@ def prepare(
         )
     tf.keras.utils.set_random_seed(train.seed)
     training, test = _load_data(settings, count_workers(strategy) == 1, report, output)
+    if train.patience is not None and test is None:
+        raise errors.UserError(
+            f"train.patience is {train.patience}, but there is no clip to test on; add clips to data.root, or set "
+            "train.patience to null."
+        )
     backbone, settings = _load_backbone(settings, training, report)
-    schedule = plan_schedule(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
+    schedule = schedules.plan_schedule(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
     with strategy.scope(), execution.mixed_precision_scope(train.precision):
         if resume_from is not None:
@@ -158,6 +100,9 @@ def prepare(
         if train.precision == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
+    if train.freeze_detector:
+        # Now that all weights have their values: it changes the order in which Keras lists them.
+        run.model.detector.trainable = False
     losses = step.Objective(settings, run.model, run.discriminator, backbone)
     return Session(settings, strategy, run, losses, schedule, training, test)
 
@@ -190,25 +135,6 @@ def reconcile(stored: config.Config, settings: config.Config | None, folder: pat
     # Initial weights are those that the run started from.
     train = dataclasses.replace(mine, feature_scales=scales, init_from=theirs.init_from)
     return dataclasses.replace(settings, train=train)
-
-
-def describe_end(train: config.TrainConfig, folder: pathlib.Path) -> str | None:
-    """Says that a run has reached the end of its schedule; None if it has not, or has no checkpoint yet.
-
-    Args:
-      train: the schedule.
-      folder: the run directory.
-    """
-    if not (folder / "checkpoint").is_file():
-        return None
-    name, count = ("steps", train.steps) if train.steps is not None else ("epochs", train.epochs)
-    done = checkpoint.read_count(folder, name.removesuffix("s"))
-    if done < count:
-        return None
-    return (
-        f"{folder} is finished: {name.removesuffix('s')} {done} of {count}; to train longer, resume with "
-        f"train.{name}={2 * done} or another number"
-    )
 
 
 def _load_data(

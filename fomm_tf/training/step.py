@@ -44,7 +44,7 @@ class Objective:
 
     Args:
       settings: the run's config.
-      model: the model that trains.
+      model: the model that trains; a detector whose `trainable` is False has no equivariance losses.
       discriminator: used only if `train.loss_weights.generator_gan` is not 0.
       features: the backbone of the perceptual loss.
     """
@@ -60,8 +60,13 @@ class Objective:
         self.adversarial = self.weights.generator_gan != 0
         self._scales = settings.train.pyramid_scales
         self._align_corners = settings.model.align_corners
-        self._equivariance_of_jacobians = settings.model.jacobian and self.weights.equivariance_jacobian != 0
-        self._equivariance = self._equivariance_of_jacobians or self.weights.equivariance_value != 0
+        # A frozen detector cannot lower its equivariance losses.
+        trains_detector = model.detector.trainable
+        self._equivariance_of_values = trains_detector and self.weights.equivariance_value != 0
+        self._equivariance_of_jacobians = (
+            trains_detector and settings.model.jacobian and self.weights.equivariance_jacobian != 0
+        )
+        self._equivariance = self._equivariance_of_values or self._equivariance_of_jacobians
         self._model, self._discriminator, self._features = model, discriminator, features
         if settings.train.recompute:
             execution.enable_recompute(features, model)
@@ -100,7 +105,7 @@ class Objective:
             losses["gen_gan"] = weights.generator_gan * terms.generator_loss(fake)
             losses["feature_matching"] = terms.feature_matching_loss(real, fake, weights.feature_matching)
         both = forward.reconstruction.driving_keypoints, forward.transformed_keypoints
-        if weights.equivariance_value:  # Eq. 11
+        if self._equivariance_of_values:  # Eq. 11
             value_loss = terms.equivariance_value_loss(*both, transform)
             losses["equivariance_value"] = weights.equivariance_value * value_loss
         if self._equivariance_of_jacobians:  # Eq. 13
@@ -135,7 +140,8 @@ class TrainStep:
     replicas is the gradient of the mean.
 
     Args:
-      run: with optimizers, and with a discriminator if the objective is adversarial.
+      run: with optimizers, and with a discriminator if the objective is adversarial. Networks whose `trainable` is
+        False stay as they are.
       objective: the losses.
       global_batch: pairs per step, over all replicas.
       clip_norm: maximum norm of each optimizer's gradient; None does not clip.
@@ -162,7 +168,8 @@ class TrainStep:
             forward = self._objective.forward(source, driving, transform)
             losses = self._mean(self._objective.generator_losses(driving, forward, transform))
             total = self._total_loss("generator", losses)
-        norms = self._apply(tape, total, ("generator", "detector"))
+        names = [name for name in ("generator", "detector") if self._run.trainable(name)]
+        norms = self._apply(tape, total, names)
         if self._objective.adversarial:
             with tf.GradientTape() as tape:
                 discriminator_losses = self._mean(self._objective.discriminator_losses(driving, forward))

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors
 from fomm_tf.losses import backbones
-from fomm_tf.training import loop, setup
+from fomm_tf.training import loop, schedules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -254,4 +254,4 @@ def test_two_workers_equal_one(alone, write_config, tmp_path):
 
 
 def test_config_of_the_tests_is_valid():
-    assert setup.plan_schedule(config.load(ROOT / "tests" / "training" / "small.yaml").train, 1).total == 6
+    assert schedules.plan_schedule(config.load(ROOT / "tests" / "training" / "small.yaml").train, 1).total == 6

@@ -8,7 +8,7 @@ import tensorflow as tf
 import yaml
 
 from fomm_tf import checkpoint, cli, config
-from fomm_tf.training import loop, setup
+from fomm_tf.training import loop, schedules, setup
 
 SMALL = pathlib.Path(__file__).parent / "small.yaml"
 OLD_KEYS = {"train.steps": 6, "train.batch_size": 4, "train.feature_scales": [1.0, 2.0, 3.0, 4.0, 5.0]}
@@ -50,7 +50,7 @@ def trained(monkeypatch):
 
     def prepare(settings, strategy, resume_from, init_from, report, output=None):
         run = types.SimpleNamespace(step=checkpoint.read_count(resume_from, "step") if resume_from else 0)
-        schedule = setup.plan_schedule(settings.train, 1)
+        schedule = schedules.plan_schedule(settings.train, 1)
         session = setup.Session(settings, strategy, run, init_from, schedule, None, None)
         sessions.append(session)
         return session

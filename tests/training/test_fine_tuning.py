@@ -1,0 +1,119 @@
+"""What fine-tuning adds to training: a frozen detector, and early stopping with the best weights kept."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import fomm_tf
+from fomm_tf import checkpoint, errors
+from fomm_tf.models import blocks
+from fomm_tf.training import loop, reporting, samples, setup
+
+pytestmark = pytest.mark.slow
+
+SCORES = (0.05, 0.03, 0.04, 0.031, 0.02)
+OVERRIDES = ("train.steps=9", "train.test_steps=1", "train.pyramid_scales=[1.0]", "train.lr_decay_fractions=[]")
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """Replaces the results of validations by `SCORES`."""
+    remaining = iter(SCORES)
+
+    class Validator:
+        def __init__(self, *arguments):
+            pass
+
+        def __call__(self):
+            return samples.Score(next(remaining), 0.1)
+
+    monkeypatch.setattr(samples, "Validator", Validator)
+
+
+def train(settings, folder, strategy, **changes):
+    lines = []
+    loop.run(settings, folder, strategy=strategy, report=lines.append, **changes)
+    return "\n".join(lines)
+
+
+def differing(network, other):
+    """Names of the variables of a network that another one has with other values."""
+    pairs = zip(network.variables, other.variables, strict=True)
+    return [variable.name for variable, value in pairs if not np.array_equal(variable, value)]
+
+
+def test_run_with_frozen_detector_and_patience_ends_early_and_resumes(make_config, one_replica, scores, tmp_path):
+    start, folder = tmp_path / "start", tmp_path / "run"
+    checkpoint.save(start, checkpoint.build(make_config()), "")
+    settings = make_config(*OVERRIDES, "train.freeze_detector=true", "train.patience=2")
+    lines = train(settings, folder, one_replica, init_from=start)
+
+    assert "ended early at step 3 of 9, as train.patience asks" in lines
+    best = f"the best L1 on unseen clips is {SCORES[1]:.4f}, at step 1; at step 0 it was {SCORES[0]:.4f}"
+    assert lines.endswith(f"{best}; these weights are in {folder / 'best'}")
+    assert [row.split(",")[0] for row in (folder / "history.csv").read_text().splitlines()] == ["step", *"0123"]
+    assert checkpoint.read_count(folder / "best", "step") == 1
+
+    before, after = checkpoint.load(start, training=True), checkpoint.load(folder, training=True)
+    assert after.step == 3 and "equivariance" not in lines
+    assert not differing(after.model.detector, before.model.detector)
+    for network in ("dense_motion", "generator"):
+        ours, theirs = getattr(after.model, network), getattr(before.model, network)
+        assert set(differing(ours, theirs)) >= {variable.name for variable in ours.trainable_variables}
+    counts = {name: int(optimizer.iterations) for name, optimizer in after.optimizers.items()}
+    assert counts == {"generator": 3, "detector": 0}
+
+    unchanged = {path: path.read_bytes() for path in folder.glob("*.*")}
+    ended = train(None, folder, one_replica, resume=True)
+    assert ended == f"{folder} ended early: {best}; to train longer, resume with train.patience=4 or null"
+    assert {path: path.read_bytes() for path in folder.glob("*.*")} == unchanged
+
+    longer = make_config(*OVERRIDES[1:], "train.steps=4", "train.patience=4")
+    lines = train(longer, folder, one_replica, resume=True)
+    assert "train.freeze_detector is now False; it was True" in lines and "step 4 of 4: loss " in lines
+    assert f"{SCORES[4]:.4f}, at step 4" in lines and "ended early" not in lines
+    resumed = checkpoint.load(folder, training=True)
+    names = {variable.name for variable in resumed.model.detector.trainable_variables}
+    assert set(differing(resumed.model.detector, before.model.detector)) >= names
+    assert int(resumed.optimizers["detector"].iterations) == 1
+
+
+def test_compile_with_frozen_detector_trains_the_rest(make_config, puppets):
+    settings = make_config("train.pyramid_scales=[1.0]", "train.batch_size=2")
+    model = fomm_tf.FirstOrderMotionModel(settings.model)
+    detector = [(variable, variable.numpy()) for variable in model.detector.variables]
+    generator = model.generator.final.kernel.numpy()
+    model.compile(settings, freeze_detector=True)
+    model.fit(fomm_tf.training_dataset(puppets, (32, 32), 2), steps_per_epoch=1, verbose=0)
+    for variable, before in detector:
+        np.testing.assert_array_equal(variable, before)
+    assert not np.array_equal(model.generator.final.kernel, generator)
+
+
+def test_frozen_batch_norm_uses_and_keeps_its_moving_statistics():
+    layer, inputs = blocks.BatchNorm(), tf.random.stateless_normal([2, 3, 3, 4], [0, 0])
+    layer(inputs)
+    layer.moving_mean.assign([1.0, 2.0, 3.0, 4.0])
+    layer.trainable = False
+    np.testing.assert_array_equal(layer(inputs, training=True), layer(inputs, training=False))
+    np.testing.assert_array_equal(layer.moving_mean, [1.0, 2.0, 3.0, 4.0])
+    assert int(layer.batches) == 0
+
+
+def test_patience_without_test_clips_is_an_error(make_config, one_replica, puppets, tmp_path):
+    (tmp_path / "train").symlink_to(puppets / "train")
+    settings = make_config(f"data.root={tmp_path}", "train.patience=2")
+    with pytest.raises(errors.UserError, match=r"train\.patience is 2, but there is no clip to test on; add clips"):
+        setup.prepare(settings, one_replica, None, None, lambda line: None)
+
+
+def test_history_counts_validations_since_the_best(tmp_path):
+    history = reporting.History(tmp_path / "history.csv", 0)
+    assert not history.is_exhausted(1) and history.since_best == 0
+    for step, l1 in enumerate((0.3, 0.2, 0.2, 0.25)):
+        history.add(step, samples.Score(l1, 0.5))
+    assert history.since_best == 2 and history.is_exhausted(2)
+    assert not history.is_exhausted(3) and not history.is_exhausted(None)
+    assert history.describe() == "the best L1 on unseen clips is 0.2000, at step 1; at step 0 it was 0.3000"
+    reopened = reporting.History(tmp_path / "history.csv", 0)
+    assert reopened.describe() == "no later L1 on unseen clips is lower than the 0.3000 of step 0"
