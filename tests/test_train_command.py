@@ -1,6 +1,7 @@
 """`fomm train`: the mistakes that it reports, and a run through the command itself."""
 
 import pathlib
+import shutil
 
 import numpy as np
 import processes
@@ -31,6 +32,10 @@ SMALL = ROOT / "tests" / "training" / "small.yaml"
         (["{small}", "--sped"], "unrecognized arguments: --sped"),
         (["{folder}", "--out", "{folder}/run", "--minutes", "0"], "--minutes must be above 0; got 0"),
         (["{folder}", "--from-scratch", "--init-from", "x"], "--from-scratch cannot be combined with --init-from"),
+        (["--personalize", "{folder}", "--run", "x", "--resume"], "--resume cannot be combined with --personalize"),
+        (["{small}", "--personalize", "{folder}"], "CONFIG|CLIPS cannot be combined with --personalize, which takes"),
+        (["--personalize", "{folder}", "--from-scratch"], "--from-scratch cannot be combined with --personalize"),
+        (["--personalize", "{folder}/absent", "--crop", "none"], "absent does not exist; give videos, or directories"),
     ],
 )
 def test_train_reports_a_mistake_in_one_line(arguments, message, tmp_path, capsys):
@@ -130,3 +135,42 @@ def test_train_on_a_directory_of_videos_prepares_chooses_and_trains(tmp_path):
     assert (tmp_path / "mine" / "pictures" / "latest.png").exists()
     again = processes.run("-m", "fomm_tf", "train", "clips", *options, cwd=tmp_path)
     assert again.returncode == 2 and "mine.yaml already exists; train with it by fomm train mine.yaml" in again.stderr
+
+
+def test_personalize_refuses_a_photo(tmp_path, capsys):
+    video.write_image(tmp_path / "me.jpg", np.zeros([40, 30, 3], np.uint8))
+    assert cli.main(["train", "--personalize", str(tmp_path / "me.jpg"), "--out", str(tmp_path / "run")]) == 2
+    complaint = capsys.readouterr().err
+    assert "me.jpg is a photo, and one image does not show how a person moves; give a video of" in complaint
+    assert complaint.count("\n") == 1 and [path.name for path in tmp_path.iterdir()] == ["me.jpg"]
+
+
+@pytest.mark.slow
+def test_personalize_fine_tunes_on_a_video_and_tests_on_its_last_part(tmp_path):
+    draw_clip(tmp_path / "me.mp4", 1, count=24)
+    draw_clip(tmp_path / "short.mp4", 1, count=3)
+    checkpoint.save(tmp_path / "start", checkpoint.build(config.load(SMALL)), "")
+    options = ["--model", "start", "--crop", "none", "--out", "mine", "train.steps=2", "train.batch_size=2"]
+    options += ["train.pyramid_scales=[1.0]", "train.freeze_detector=true"]
+
+    def personalize(videos):
+        return processes.run("-m", "fomm_tf", "train", "--personalize", videos, *options, cwd=tmp_path)
+
+    failed = personalize("short.mp4")
+    assert failed.returncode == 2 and failed.stderr.count("\n") == 1
+    assert "short.mp4 gives a single clip, of which nothing can be held out; give a longer video" in failed.stderr
+    shutil.rmtree(tmp_path / "mine-clips")
+
+    done = personalize("me.mp4")
+    assert done.returncode == 0, done.stderr
+    assert "me.mp4: 1 video; frames of 32x32 and the weights of start to start from, at 0.1 of its" in done.stdout
+    assert "step 0: L1 " in done.stdout and "on unseen clips" in done.stdout.splitlines()[-1]
+    assert done.stdout.rstrip().endswith("these weights are in mine/best")
+    train, test = (
+        sorted(path.stem for path in (tmp_path / "mine-clips" / split).iterdir()) for split in ("train", "test")
+    )
+    assert test and max(train) < min(test)
+    recipe, start = config.load(tmp_path / "mine.yaml").train, config.load(SMALL).train
+    assert recipe.learning_rate_detector == pytest.approx(start.learning_rate_detector / 10)
+    assert (recipe.patience, recipe.test_steps, recipe.steps, recipe.freeze_detector) == (3, 1, 2, True)
+    assert checkpoint.load(tmp_path / "mine" / "best").config.train.init_from == str(tmp_path / "start")

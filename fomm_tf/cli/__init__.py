@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, serving, training
+from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, preparation, serving, training
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
@@ -24,7 +24,7 @@ _COMMANDS = {
     "info": convert.INFO,
     "models": convert.MODELS,
     "fetch": convert.FETCH,
-    "prepare": training.PREPARE,
+    "prepare": preparation.PREPARE,
     "study": experiments.STUDY,
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,

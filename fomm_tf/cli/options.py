@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,11 @@ def locate_model(name: str) -> pathlib.Path:
 
     presets.install(missing)
     return fetch.locate(name)
+
+
+def name_options(line: str) -> str:
+    """Replaces parameters in backquotes by the options of `fomm prepare`."""
+    return re.sub(r"`(\w+)`", lambda match: f"--{match[1].replace('_', '-')}", line)
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

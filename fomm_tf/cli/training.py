@@ -1,16 +1,17 @@
-"""`fomm prepare` and `fomm train`: training data from videos, and training."""
+"""`fomm train`: training by a recipe, on a directory of videos, or for one person."""
 
 from __future__ import annotations
 
 import argparse
 import pathlib
-import re
-import typing
+import warnings
 from collections.abc import Sequence
 
-from fomm_tf import config, console, errors, fetch
+from fomm_tf import config, console, errors, fetch, video
 from fomm_tf.cli import options
+from fomm_tf.data import layout
 from fomm_tf.data.prepare import settings as prepare_settings
+from fomm_tf.video import reading
 
 _TRAIN_MORE = """\
 examples:
@@ -18,6 +19,7 @@ examples:
   fomm train tiny                                                       drawn characters, minutes on a laptop
   fomm train vox-256 data.root=faces train.batch_size=8 --run runs/faces
   fomm train vox-256 data.root=faces --run runs/mine --init-from runs/vox     fine-tune
+  fomm train --personalize me.mp4 --model vox-256 --out runs/me         fine-tune for one person
   fomm train --run runs/faces --resume                                  continue, also after Ctrl-C
   fomm train --run runs/faces --resume train.steps=20000                continue with this change only
   fomm train tiny train.dry_run=true                                    time and memory; train.learning_rate_test=true
@@ -43,11 +45,15 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
     add("--run", "--out", dest="folder", type=pathlib.Path, metavar="DIR", help=text)
     add("--resume", action="store_true", help="continue where the run stopped, bit for bit")
     text = "start from the weights of another run, or of a model by its name (default: the recipe's train.init_from)"
-    add("--init-from", metavar="RUN|NAME", help=text)
-    group = parser.add_argument_group("with a directory of videos").add_argument
+    add("--init-from", "--model", metavar="RUN|NAME", help=text)
+    text = "fine-tune the model of --model (default: the bundled one) for the person in a video or a directory of "
+    text += "videos: few steps at low learning rates, until held-out frames no longer improve; with "
+    text += "train.freeze_detector=true the keypoint detector stays as it is. A photo is not enough: it has no motion"
+    add("--personalize", type=pathlib.Path, metavar="VIDEOS", help=text)
+    group = parser.add_argument_group("with a directory of videos, or --personalize").add_argument
     text = "start from random weights (default: from those of --init-from, else of the bundled model)"
     group("--from-scratch", action="store_true", help=text)
-    group("--minutes", type=float, default=30.0, help="how long to train (default: 30)")
+    group("--minutes", type=float, default=30.0, help="how long to train at most (default: 30)")
     text = "what to cut out of the videos: face, body or none (default: face if most of them show one)"
     group("--crop", choices=("face", "body", prepare_settings.WHOLE), help=text)
 
@@ -56,6 +62,11 @@ def _train(arguments: argparse.Namespace) -> None:
     name, overrides, folder = arguments.config, arguments.overrides, arguments.folder
     if name is not None and "=" in name and not pathlib.Path(name).exists():
         name, overrides = None, [name, *overrides]
+    if arguments.personalize is not None:
+        _check_personalize(name, arguments)
+        folder = folder or pathlib.Path("runs") / arguments.personalize.stem
+        _train_on_videos(arguments.personalize, folder, overrides, arguments)
+        return
     if name is None and not (arguments.resume and folder):
         raise errors.UserError(
             "`config` is missing: give a recipe or a directory of videos, or `folder` and `resume`; see fomm train "
@@ -83,6 +94,23 @@ def _train(arguments: argparse.Namespace) -> None:
     loop.run(settings, folder, resume=arguments.resume, init_from=init_from, command=arguments.command_line)
 
 
+def _check_personalize(name: str | None, arguments: argparse.Namespace) -> None:
+    if arguments.resume:
+        raise errors.UserError(
+            "`resume` cannot be combined with `personalize`: give the run alone, by `folder` and `resume`."
+        )
+    for option, is_given in (("`config`", name is not None), ("`from_scratch`", arguments.from_scratch)):
+        if is_given:
+            raise errors.UserError(
+                f"{option} cannot be combined with `personalize`, which takes recipe and weights from `init_from`."
+            )
+    if arguments.personalize.is_file() and reading.is_image_name(arguments.personalize):
+        try:
+            video.open_video(arguments.personalize)  # an animated image is a video
+        except errors.UnreadableError:
+            raise errors.UserError(_PHOTO.format(arguments.personalize)) from None
+
+
 def _locate(init_from: str | None) -> pathlib.Path | None:
     """The run directory that `--init-from` names."""
     if init_from is None or pathlib.Path(init_from).exists():
@@ -90,6 +118,17 @@ def _locate(init_from: str | None) -> pathlib.Path | None:
     return options.locate_model(init_from)
 
 
+_EXPECT = "expect: shares below 1.0 of the source-copy baseline mean that the model beats copying the source"
+_EXPECT_PERSONAL = (
+    "expect: L1 on held-out frames below that of step 0, which is the model before; {} has the best weights, for this "
+    "person: other people may look worse"
+)
+# The only deformations of a photo are drawn ones: nothing in it says how this face moves, and nothing can be held out
+# that would tell whether the model animates it better.
+_PHOTO = (
+    "{} is a photo, and one image does not show how a person moves; give a video of the person, or animate the photo "
+    "without training: fomm animate --source PHOTO."
+)
 _CROPS = {
     "face": "clips of one face each,",
     "body": "clips of one body each,",
@@ -101,6 +140,7 @@ def _train_on_videos(
     videos: pathlib.Path, folder: pathlib.Path, overrides: Sequence[str], arguments: argparse.Namespace
 ) -> None:
     """Prepares videos, chooses a recipe and the steps that fit the time, writes it as a file, and trains."""
+    personal = arguments.personalize is not None
     recipe, clips = folder.with_name(f"{folder.name}.yaml"), folder.with_name(f"{folder.name}-clips")
     if (videos / "config.yaml").is_file():
         raise errors.UserError(f"{videos} is a run directory; resume it with --run {videos} --resume.")
@@ -126,14 +166,23 @@ def _train_on_videos(
     has_faces = 2 * sum(fact.has_face for fact in facts) > len(facts)
     crop = arguments.crop or ("face" if has_faces else prepare_settings.WHOLE)
     init_from = None if arguments.from_scratch else _locate(arguments.init_from) or checkpoint.BUNDLED
-    plan = planning.choose_plan(
-        min(fact.side for fact in facts), init_from, bool(tf.config.list_physical_devices("GPU"))
-    )
-    chosen = prepare_settings.fit_videos(facts, plan.settings.model.frame_size, crop)
-    print(f"{videos}: {len(facts)} videos; {plan.reason}; {_CROPS[crop]} of at least {chosen.min_frames} frames")
-    print(pipeline.prepare([videos], clips, chosen))
+    if personal:
+        plan = planning.choose_personal_plan(init_from)
+    else:
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+        plan = planning.choose_plan(min(fact.side for fact in facts), init_from, has_gpu)
+    chosen = prepare_settings.fit_videos(facts, plan.settings.model.frame_size, crop, hold_out=personal)
+    number = f"{len(facts)} video{'s' * (len(facts) > 1)}"
+    print(f"{videos}: {number}; {plan.reason}; {_CROPS[crop]} of at least {chosen.min_frames} frames")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* has no test clip")  # an error below, where that matters
+        print(pipeline.prepare([videos], clips, chosen))
     for line in pipeline.describe_dropped(clips):
-        print(_name_options(line))
+        print(options.name_options(line))
+    if personal and not all(any((clips / split).glob("*")) for split in layout.SPLITS):
+        raise errors.UserError(
+            f"{videos} gives a single clip, of which nothing can be held out; give a longer video, or several videos."
+        )
     # Videos in directories of these names are split already; others are split by training, which tests at least one.
     root = clips if any((clips / "test").glob("*")) else clips / "train"
     settings = planning.plan_training(plan, root, arguments.minutes, overrides, print)
@@ -141,13 +190,8 @@ def _train_on_videos(
     lines = [f"Chosen by: {arguments.command_line}", f"{plan.reason}.", f"To edit, and train with: {again}"]
     files.write_text(recipe, "".join(f"# {line}\n" for line in lines) + config.dump(settings))
     print(f"{recipe}: the recipe, with {settings.train.steps} steps; a first picture comes after the first one")
-    print("expect: shares below 1.0 of the source-copy baseline mean that the model beats copying the source")
+    print(_EXPECT_PERSONAL.format(folder / checkpoint.BEST) if personal else _EXPECT)
     loop.run(settings, folder, init_from=init_from, command=arguments.command_line)
-
-
-def _name_options(line: str) -> str:
-    """Replaces parameters in backquotes by the options of `fomm prepare`."""
-    return re.sub(r"`(\w+)`", lambda match: f"--{match[1].replace('_', '-')}", line)
 
 
 def _fetch_face_detector() -> bool:
@@ -164,92 +208,4 @@ TRAIN = console.Command(
     "train a model on your own videos, on the CPU, one GPU, all GPUs, or several machines (TF_CONFIG)",
     _add_train_arguments,
     _train,
-)
-
-
-def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "videos, or directories of videos or of directories of frames; their train/ and test/ are the splits"
-    parser.add_argument("videos", metavar="VIDEO", nargs="*", help=text)
-    text = "directory of the data set; an interrupted run is resumed"
-    parser.add_argument("--out", metavar="DIR", required=True, help=text)
-    text = "recipe that will be trained: its frame size, and clips that are long and large enough for it"
-    parser.add_argument("--for", dest="recipe", metavar="CONFIG", help=text)
-    text = f"{', '.join(prepare_settings.PRESETS)}; the last two download their videos if none are given"
-    parser.add_argument("--preset", metavar="NAME", help=text)
-    text = "videos at the same time (default: one per core)"
-    parser.add_argument("--jobs", dest="processes", type=int, metavar="N", help=text)
-    group = parser.add_argument_group("clips (each overrides the preset)")
-
-    def add(name: str, text: str, **settings: object) -> None:
-        group.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **settings)
-
-    crops = "face (default), body, module:function for your own detector, none for whole frames"
-    formats, borders, splits = map(
-        typing.get_args, (prepare_settings.Format, prepare_settings.Border, prepare_settings.Split)
-    )
-    add("crop", crops, metavar="WHAT")
-    add("size", "side of the clips' frames (default 256)", type=int, metavar="PIXELS")
-    add("format", "mp4 (default), or png: directories of frames, lossless", choices=formats)
-    add("margin", "side of the crop, relative to the union of all boxes (default 1.7 for faces, else 1)", type=float)
-    add(
-        "edge-margin",
-        "minimum distance of a box from the crop's edge, as a fraction of the crop's side; with -1 boxes may extend "
-        "beyond it (default 0.1 for faces, 0 for your own detectors, else -1)",
-        type=float,
-    )
-    add(
-        "border",
-        "for a crop that does not fit into the frame: shrink it (default), or repeat the frame's edge pixels",
-        choices=borders,
-    )
-    add("min-side", "minimum side of the crop before resizing (default: --size)", type=int, metavar="PIXELS")
-    add("min-frames", "drop shorter clips (default 64)", type=int, metavar="N")
-    add("max-frames", "split longer clips (default 1024)", type=int, metavar="N")
-    text = "end a clip when the box's IoU with the first box is lower (default 0.25)"
-    add("min-iou", text, type=float, metavar="IOU")
-    add("cuts", "end a clip where the scene changes (default)", action=argparse.BooleanOptionalAction)
-    add("fps", "frames per second (default: unchanged)", type=float, metavar="RATE")
-    group = parser.add_argument_group("train and test")
-    add("split", "by identity (default), or by time: the last clips of each video", choices=splits)
-    text = "fraction of the identities, or of each video's clips, in test (default 0.1)"
-    add("test-share", text, type=float, metavar="SHARE")
-    add("test-identities", "identities in test; with --split identity no others", nargs="+", metavar="NAME")
-    add(
-        "identity",
-        "regular expression whose first group is the identity in a video's path (default: the topmost directory, or "
-        "the file's name up to #)",
-        metavar="REGEX",
-    )
-
-
-def _prepare(arguments: argparse.Namespace) -> None:
-    names = prepare_settings.Settings.__dataclass_fields__
-    overrides = {name: value for name, value in vars(arguments).items() if name in names}
-    if "test_identities" in overrides:
-        overrides["test_identities"] = tuple(overrides["test_identities"])
-    if arguments.recipe:
-        recipe = config.load(config.recipes().get(arguments.recipe, arguments.recipe))
-        overrides = prepare_settings.fit_recipe(recipe.model.frame_size) | overrides
-    settings = prepare_settings.choose(arguments.preset, overrides)
-    videos = list(map(pathlib.Path, arguments.videos))
-    if not videos and arguments.preset not in prepare_settings.FETCHED:
-        raise errors.UserError(
-            f"no videos; give files or directories, or one of --preset {' and '.join(prepare_settings.FETCHED)}."
-        )
-    if settings.crop in ("face", "body"):
-        fetch.fetch("detectors", report=print)
-    if not videos:
-        videos = list(fetch.fetch(arguments.preset, report=print).values())
-
-    from fomm_tf.data.prepare import run as pipeline
-
-    print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
-    for line in pipeline.describe_dropped(arguments.out):
-        print(_name_options(line))
-
-
-PREPARE = console.Command(
-    "cut videos into clips for training: detect and track a face or body, crop, resize, split into train and test",
-    _add_prepare_arguments,
-    _prepare,
 )

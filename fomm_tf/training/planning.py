@@ -1,4 +1,4 @@
-"""What precedes a training: a recipe for a user's own clips, `train.dry_run` and `train.learning_rate_test`."""
+"""What precedes a training: a recipe for a user's own clips or for one person, a dry run, a learning rate test."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ from fomm_tf.training import step as steps
 _TIMED_STEPS = 2
 # Of a training on a user's own clips: steps, tests, the part of the time that steps take, and decay of the rates.
 _FEWEST_STEPS, _MOST_STEPS, _TESTS, _SHARE_OF_STEPS, _DECAY = 20, 20_000, 6, 0.85, (0.7, 0.9)
+# Of a fine-tuning for one person: most steps, tests, patience, the part of the recipe's learning rates, the largest
+# batch, and the most test frames.
+_FEW_STEPS, _MORE_TESTS, _PATIENCE, _LOW_RATE, _SMALL_BATCH, _FEW_FRAMES = 500, 10, 3, 0.1, 8, 64
 # Few clips: colors are varied, so that a model does not learn them by heart.
 _AUGMENT = config.AugmentConfig(brightness=0.1, contrast=0.1, saturation=0.1, hue=0.05)
+# In place of one whose file a user must give.
+_BACKBONE = "efficientnet_lite0"
 _RATES, _LOWEST, _HIGHEST = 100, 1e-6, 1e-1
 # Steps whose losses are averaged, and the growth of the loss at which a test ends.
 _WINDOW, _DIVERGED = 5, 4.0
@@ -34,11 +39,15 @@ class Plan(NamedTuple):
       settings: the config, without data and steps.
       init_from: run directory whose weights to start from; None initializes randomly.
       reason: why, in words.
+      most_steps: upper limit of the steps.
+      tests: number of validations.
     """
 
     settings: config.Config
     init_from: pathlib.Path | None
     reason: str
+    most_steps: int = _MOST_STEPS
+    tests: int = _TESTS
 
 
 def choose_plan(side: int, init_from: pathlib.Path | None, has_gpu: bool) -> Plan:
@@ -53,14 +62,43 @@ def choose_plan(side: int, init_from: pathlib.Path | None, has_gpu: bool) -> Pla
       errors.UserError: if `init_from` is not a run directory.
     """
     if init_from is not None:
-        settings = checkpoint.read_config(init_from)
-        height, width = settings.model.frame_size
-        return Plan(
-            settings, init_from, f"frames of {width}x{height} and the weights of {init_from.name} to start from"
-        )
+        return Plan(*_start_from(init_from))
     name = "face-128" if has_gpu and side >= 96 else "face-64"
     why = "a GPU" if has_gpu else "no GPU"
     return Plan(config.load(config.recipes()[name]), None, f"the recipe {name}, for {why} and videos of {side} pixels")
+
+
+def choose_personal_plan(init_from: pathlib.Path) -> Plan:
+    """Plans a fine-tuning for one person: few steps, low learning rates, and early stopping on held-out frames.
+
+    Args:
+      init_from: run directory whose weights to start from.
+
+    Raises:
+      errors.UserError: if `init_from` is not a run directory.
+    """
+    settings, init_from, reason = _start_from(init_from)
+    train = settings.train
+    rates = {
+        name: _LOW_RATE * getattr(train, name)
+        for name in ("learning_rate_generator", "learning_rate_detector", "learning_rate_discriminator")
+    }
+    batch, frames = min(train.batch_size, _SMALL_BATCH), min(train.test_frames, _FEW_FRAMES)
+    train = dataclasses.replace(train, batch_size=batch, test_frames=frames, patience=_PATIENCE, **rates)
+    reason += f", at {_LOW_RATE:g} of its learning rates"
+    return Plan(dataclasses.replace(settings, train=train), init_from, reason, _FEW_STEPS, _MORE_TESTS)
+
+
+def _start_from(init_from: pathlib.Path) -> tuple[config.Config, pathlib.Path, str]:
+    """The recipe of a run to start from, the run, and a description."""
+    settings = checkpoint.read_config(init_from)
+    height, width = settings.model.frame_size
+    reason = f"frames of {width}x{height} and the weights of {init_from.name} to start from"
+    if settings.train.backbone == "vgg19" and settings.train.backbone_file is None:
+        train = dataclasses.replace(settings.train, backbone=_BACKBONE, feature_scales=None)
+        settings = dataclasses.replace(settings, train=train)
+        reason += f", with the perceptual loss of {_BACKBONE}, since vgg19 needs a file (train.backbone_file)"
+    return settings, init_from, reason
 
 
 def plan_training(
@@ -69,7 +107,7 @@ def plan_training(
     """The config of a training that takes so many minutes, whose steps are timed.
 
     Args:
-      plan: from `choose_plan`.
+      plan: from `choose_plan` or `choose_personal_plan`.
       root: directory of the clips, which training splits.
       minutes: how long the training may take.
       overrides: `section.key=value` assignments of the user; `train.steps` is used as it is.
@@ -79,16 +117,17 @@ def plan_training(
       errors.UserError: for clips or settings that cannot be used.
     """
     data = config.DataConfig(root=str(root), augment=_AUGMENT)
-    train = dataclasses.replace(plan.settings.train, steps=_MOST_STEPS, lr_decay_fractions=_DECAY, init_from=None)
+    train = dataclasses.replace(plan.settings.train, steps=plan.most_steps, lr_decay_fractions=_DECAY, init_from=None)
     settings = config.override(dataclasses.replace(plan.settings, data=data, train=train), overrides)
     count = settings.train.steps
     if not any(assignment.startswith("train.steps=") for assignment in overrides):
         session = setup.prepare(settings, setup.choose_strategy(), None, plan.init_from, lambda line: None)
         seconds = dry_run(session, lambda line: None) / _SHARE_OF_STEPS
-        count = min(_MOST_STEPS, max(_FEWEST_STEPS, int(minutes * 60 / seconds)))
+        count = min(plan.most_steps, max(_FEWEST_STEPS, int(minutes * 60 / seconds)))
         batch, duration = settings.train.batch_size, reporting.format_duration(count * seconds)
-        report(f"{count} steps of {batch} pairs take about {duration}, with tests and pictures")
-    tests = max(1, count // _TESTS)
+        at_most = "at most " if settings.train.patience else ""
+        report(f"{count} steps of {batch} pairs take {at_most}about {duration}, with tests and pictures")
+    tests = max(1, count // plan.tests)
     cadence = {"test_steps": tests, "checkpoint_steps": tests, "log_steps": max(1, min(50, tests // 4))}
     train = dataclasses.replace(settings.train, steps=count, **cadence)
     return config.override(dataclasses.replace(settings, train=train), overrides)

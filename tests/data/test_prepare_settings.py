@@ -28,6 +28,16 @@ def test_fit_videos_keeps_short_clips_and_splits_few_videos(videos, expected):
     assert (chosen.size, chosen.min_crop_side, chosen.test_share) == (128, 64, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [("a", ("time", 0.26, 150)), ("aaaaaa", ("time", 0.26, 225)), ("ab", ("identity", 0.2, 300))],
+)
+def test_fit_videos_holds_out_the_last_part_or_whole_videos(names, expected):
+    facts = [settings.Facts(name, 900, 480) for name in names]
+    chosen = settings.fit_videos(facts, (128, 128), "face", hold_out=True)
+    assert (chosen.split, chosen.test_share, chosen.max_frames) == expected
+
+
 def test_fit_videos_enlarges_whole_frames_of_small_videos():
     facts = [settings.Facts("a", 100, 48), settings.Facts("b", 100, 480)]
     assert settings.fit_videos(facts, (128, 128), "none").min_crop_side == 48

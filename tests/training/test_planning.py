@@ -19,6 +19,23 @@ def test_choose_plan_by_start_size_and_machine():
     assert recipe(720, None, False) == recipe(80, None, True) == config.load(recipes["face-64"])
 
 
+def test_choose_personal_plan_lowers_rates_and_stops_early():
+    plan, recipe = planning.choose_personal_plan(checkpoint.BUNDLED), checkpoint.read_config(checkpoint.BUNDLED)
+    changes = config.differences(recipe, plan.settings)
+    assert {key for key in changes if "learning_rate" not in key} == {"train.patience", "train.test_frames"}
+    assert all(now == pytest.approx(before / 10) for key, (before, now) in changes.items() if "learning_rate" in key)
+    assert (plan.most_steps, plan.tests, plan.init_from) == (500, 10, checkpoint.BUNDLED)
+
+
+def test_plan_replaces_a_backbone_whose_file_is_not_given(tmp_path):
+    for file, expected in ((None, "efficientnet_lite0"), ("vgg19.pth", "vgg19")):
+        train = config.TrainConfig(backbone="vgg19", backbone_file=file, feature_scales=(1, 1, 1, 1, 1))
+        (tmp_path / "config.yaml").write_text(config.dump(config.Config(train=train)))
+        plan = planning.choose_plan(256, tmp_path, False)
+        assert plan.settings.train.backbone == expected and (expected in plan.reason) == (file is None)
+        assert (plan.settings.train.feature_scales is None) == (file is None)
+
+
 @pytest.mark.slow
 def test_dry_run_and_learning_rate_test_report_and_write_nothing(make_config, one_replica, tmp_path, monkeypatch):
     lines = []

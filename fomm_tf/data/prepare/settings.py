@@ -16,6 +16,8 @@ Split = typing.Literal["identity", "time"]
 # `crop` of whole frames.
 WHOLE = "none"
 _MIN_SIZE = 16
+# Of the clips of one person: the part of each video that is held out, which takes one of two clips, and of the videos.
+_HELD_OUT, _HELD_OUT_VIDEOS = 0.26, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,23 +171,28 @@ class Facts(typing.NamedTuple):
     has_face: bool = False
 
 
-def fit_videos(videos: typing.Sequence[Facts], frame_size: tuple[int, int], crop: str) -> Settings:
+def fit_videos(
+    videos: typing.Sequence[Facts], frame_size: tuple[int, int], crop: str, hold_out: bool = False
+) -> Settings:
     """The settings for a few videos that one model is to be trained on: as little as possible is dropped.
-
-    The clips are not split into train and test, which training does: it keeps at least one of them for tests.
 
     Args:
       videos: what is known of them.
       frame_size: `(H, W)` of the model.
       crop: as in `Settings`.
+      hold_out: put whole videos into the test split, or the last part of each video if all have one identity. By
+        default the clips are not split, which training does: it keeps at least one of them for tests.
     """
     chosen = fit_recipe(frame_size) | {"crop": crop, "test_share": 0.0, "split": "time"}
+    by_time = hold_out and len({video.identity for video in videos}) == 1
+    if hold_out:
+        chosen |= {"test_share": _HELD_OUT} if by_time else {"test_share": _HELD_OUT_VIDEOS, "split": "identity"}
     counts = [video.frames for video in videos if video.frames]
     if counts:
         typical = int(statistics.median(counts))
         chosen["min_frames"] = max(2, min(16, typical // 2))
         # A few clips of each of a few videos, so that there is one to test on.
-        pieces = max(1, round(6 / len(videos)))
+        pieces = max(4 if by_time else 1, round(6 / len(videos)))
         chosen["max_frames"] = max(chosen["min_frames"], min(1024, typical // pieces))
     if crop == WHOLE:
         chosen["min_side"] = min([chosen["min_side"], *(video.side for video in videos)])
