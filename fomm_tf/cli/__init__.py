@@ -11,7 +11,18 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, preparation, serving, training
+from fomm_tf.cli import (
+    animate,
+    convert,
+    deployment,
+    evaluate,
+    experiments,
+    options,
+    personalization,
+    preparation,
+    serving,
+    training,
+)
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
@@ -28,6 +39,7 @@ _COMMANDS = {
     "study": experiments.STUDY,
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,
+    "personalization": personalization.PERSONALIZATION,
     "export": deployment.EXPORT,
     "serve": serving.SERVE,
     "client": deployment.CLIENT,
