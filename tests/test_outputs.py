@@ -114,6 +114,7 @@ COMMANDS = [
     "train tiny data.root=data --run data",
     "train tiny data.root=data data.cache=data/train/one --run new",
     "ablation --data data --out data",
+    "personalization --run run --data data --out data",
     "demo --run run --out run",
 ]
 

@@ -108,8 +108,9 @@ def run(
       errors.UserError: for data, a model or settings that cannot be used.
       KeyboardInterrupt: after Ctrl-C or SIGTERM, when the run is saved.
     """
-    chosen = find_people(data, people)
     files.check_other_directory(out, data, start)
+    chosen = find_people(data, people)
+    layout.inputs_of(path for person in chosen for paths in person[1:] for path in paths).check(out)
     measured = _ALWAYS if detector == "none" else _ALWAYS + _DETECTED
     settings = evaluation.Settings(metrics=measured, detector="auto" if detector == "none" else detector)
     results: dict[str, dict[str, evaluation.Report]] = {title: {} for title in (BEFORE, *VARIANTS)}

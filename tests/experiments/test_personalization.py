@@ -1,0 +1,97 @@
+"""Who is fine-tuned in `fomm personalization`, on which clips; the table of before and after."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fomm_tf import errors, evaluation
+from fomm_tf.evaluation import scoring
+from fomm_tf.experiments import personalization, personalization_report
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two people with clips in both splits, one with a single training clip, one without a test clip."""
+    counts = {"anna": (6, 2), "ben": (2, 1), "carl": (1, 1), "dora": (3, 0)}
+    for name, (train, test) in counts.items():
+        for number in range(train + test):
+            folder = tmp_path / ("train" if number < train else "test") / f"{name}#{number:03d}"
+            folder.mkdir(parents=True)
+            (folder / "0.png").touch()
+    return tmp_path
+
+
+def test_find_people_holds_out_the_last_training_clips(data):
+    anna, ben = personalization.find_people(data)
+    clips = [[path.name for path in paths] for paths in (anna.train, anna.held_out, anna.test)]
+    assert clips == [[f"anna#{number:03d}" for number in range(5)], ["anna#005"], ["anna#006", "anna#007"]]
+    assert [len(paths) for paths in ben[1:]] == [1, 1, 1]
+    assert personalization.find_people(data, ["ben"]) == [ben]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["carl"], "`people` must be some of anna, ben; got carl."),
+        (["ben", "Eve", "dora"], "`people` must be some of anna, ben; got Eve, dora."),
+    ],
+)
+def test_find_people_rejects_people_without_enough_clips(names, message, data):
+    with pytest.raises(errors.UserError) as caught:
+        personalization.find_people(data, names)
+    assert str(caught.value) == message
+
+
+def test_find_people_rejects_a_directory_without_any(data):
+    with pytest.raises(errors.UserError, match="is not a directory; give one that fomm prepare --preset faces wrote"):
+        personalization.find_people(data / "absent")
+    with pytest.raises(errors.UserError, match=r"no person has two clips in .*; split `data` by time"):
+        personalization.find_people(data / "train")
+
+
+def report_of(person, l1, clips):
+    """An evaluation in which a clip's L1 is `l1` plus its number, over ten frames."""
+
+    def result(number):
+        model = {"l1": scoring.MetricAccumulator(10 * (l1 + number), 10), "aed": scoring.MetricAccumulator(0, 0, 10)}
+        copied = {"l1": scoring.MetricAccumulator(90, 10), "aed": scoring.MetricAccumulator(0, 0, 10)}
+        return scoring.VideoResult("", f"{person}{number}", frames=10, metrics={"model": model, "source_copy": copied})
+
+    return evaluation.Report("reconstruction", {}, tuple(map(result, range(clips))))
+
+
+@pytest.fixture
+def table():
+    values = {"before": (4.0, 6.0), "after": (3.0, 6.5), "after, frozen detector": (3.5, 4.0)}
+    results = {
+        title: {"anna": report_of("anna", anna, 3), "ben": report_of("ben", ben, 1)}
+        for title, (anna, ben) in values.items()
+    }
+    counts = {"after": {"anna": 40, "ben": 0}, "after, frozen detector": {"anna": 100, "ben": 50}}
+    return personalization_report.Table("fomm personalization", "runs/start", results, counts)
+
+
+def test_table_has_each_person_and_the_changes_clip_by_clip(table):
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.table().splitlines()]
+    assert rows[0] == ["person", "clips", "model", "best step", "L1", "AED"]
+    by_name = {(row[0], row[2]): row for row in rows[2:]}
+    assert by_name["anna", "before"][4].startswith("5.0000 (4.0000 to 6.0000)")
+    assert by_name["anna", "after"][3:] == ["40", "4.0000 (3.0000 to 5.0000)", "none"]
+    assert by_name["ben", "before"][4] == "6.0000"  # a single clip has no interval
+    assert by_name["ben", "source-copy baseline"][4] == "9.0000"
+    assert by_name["all", "after"][1] == "4" and by_name["all", "after"][4].startswith("4.6250 (")
+    change = table.change("after", "l1")
+    assert change.value == np.mean([-1, -1, -1, 0.5]) and change.low == -1 and change.high > 0
+    assert by_name["all", "change: after"][4].startswith("-0.6250 (-1.0000 to +0.")
+    assert table.change("after", "aed") is None and by_name["all", "change: after"][5] == "none"
+
+
+def test_table_as_json_and_markdown(table):
+    contents = json.loads(table.json())
+    assert contents["people"]["before"]["anna"]["l1"]["model"]["value"] == 5.0
+    assert contents["all"]["after"]["aed"] == {"model": None, "source_copy": None}
+    assert contents["changes"]["after, frozen detector"]["l1"]["value"] == -0.875
+    assert contents["best_steps"]["after"] == {"anna": 40, "ben": 0}
+    text = table.markdown()
+    assert "runs/start" in text and table.table() in text
