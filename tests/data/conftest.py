@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from square_videos import draw_frames, write_parts
 
 from fomm_tf import video
 from fomm_tf.data import frames
@@ -34,3 +35,12 @@ def index(tmp_path_factory):
     for number, name in enumerate(["ann#1", "ann#2", "ann#3", "bob#1", "cid#1", "cid#2"]):
         _write_clip(root / "train" / name, count=5 + number, hue=40 * number)
     return frames.load(root, "train", (48, 48))
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Four people with a video each."""
+    root = tmp_path / "people"
+    for number, name in enumerate(["ann", "bob", "cid", "dan"]):
+        write_parts(root / name, draw_frames(20, scene=number, left=24 + 16 * number))
+    return root
