@@ -12,16 +12,14 @@ PyAV reads and writes videos; Pillow reads and writes images (it reads their siz
 """
 
 from fomm_tf.video.animations import is_animated_file as is_animated
+from fomm_tf.video.frames import draw_text, resize, to_uint8
 from fomm_tf.video.images import (
     MAX_PIXELS,
     ImageLike,
     as_frame,
     check_image_output,
     declared_size,
-    draw_text,
     read_image,
-    resize,
-    to_uint8,
     write_image,
 )
 from fomm_tf.video.reading import Video, VideoNote, is_image_name, is_video, is_video_name, open_still, open_video

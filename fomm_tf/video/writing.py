@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from fomm_tf import errors, files
-from fomm_tf.video import animations, audio, color, images, reading
+from fomm_tf.video import animations, audio, color, frames, images, reading
 
 
 class _Format(NamedTuple):
@@ -76,7 +76,7 @@ class VideoWriter:
           UserError: if a float is not finite or outside [0, 1].
           ValueError: if the shape differs from that of the first frame.
         """
-        frame = np.ascontiguousarray(images.to_uint8(frame))
+        frame = np.ascontiguousarray(frames.to_uint8(frame))
         if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"frame must be [H, W, 3]; got {list(frame.shape)}.")
         if self._size is None:
