@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     Array = tf.Tensor | np.ndarray
 
+# Bounds of the arithmetic on keypoints, in TensorFlow and in NumPy: of a determinant to divide by, of the entries of a
+# Jacobian, and of the area of a hull to scale by; rounding in float32 gives collinear points one of up to 2e-7.
+MIN_DETERMINANT, MAX_ENTRY, MIN_HULL_AREA = 1e-8, 1e9, 1e-6
+
 
 class Keypoints(NamedTuple):
     """The first-order description of a frame: K points and the motion around each.

@@ -8,10 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fomm_tf.config import AnimateConfig
-from fomm_tf.structures import Keypoints
-
-# As in `fomm_tf.ops.keypoints` and `fomm_tf.ops.motion`, which load TensorFlow; a test compares the functions.
-_MIN_DETERMINANT, _MAX_ENTRY, _MIN_HULL_AREA = 1e-8, 1e9, 1e-6
+from fomm_tf.structures import MAX_ENTRY, MIN_DETERMINANT, MIN_HULL_AREA, Keypoints
 
 
 def transfer(source: Keypoints, driving: Keypoints, initial: Keypoints, settings: AnimateConfig) -> Keypoints:
@@ -34,7 +31,7 @@ def transfer(source: Keypoints, driving: Keypoints, initial: Keypoints, settings
     movement = driving.value - initial.value
     if settings.adapt_scale:
         areas = np.broadcast_arrays(hull_area(source.value), hull_area(initial.value))
-        is_known = np.logical_and(*(area > _MIN_HULL_AREA for area in areas))
+        is_known = np.logical_and(*(area > MIN_HULL_AREA for area in areas))
         source_area, initial_area = (np.where(is_known, area, np.float32(1)) for area in areas)
         movement = movement * (np.sqrt(source_area) / np.sqrt(initial_area))[:, np.newaxis, np.newaxis]
     jacobian = driving.jacobian
@@ -62,15 +59,15 @@ def hull_area(points: np.ndarray) -> np.ndarray:
 
 def _invert(matrix: np.ndarray) -> np.ndarray:
     """The inverse of 2x2 matrices with a floor under the determinant; see `fomm_tf.ops.keypoints.invert_jacobian`."""
-    matrix = np.clip(matrix, -_MAX_ENTRY, _MAX_ENTRY)
+    matrix = np.clip(matrix, -MAX_ENTRY, MAX_ENTRY)
     (a, b), (c, d) = np.moveaxis(matrix, (-2, -1), (0, 1))
     determinant = a * d - b * c
-    floor = np.where(determinant < 0, np.float32(-_MIN_DETERMINANT), np.float32(_MIN_DETERMINANT))
-    determinant = np.where(np.abs(determinant) < _MIN_DETERMINANT, floor, determinant)
+    floor = np.where(determinant < 0, np.float32(-MIN_DETERMINANT), np.float32(MIN_DETERMINANT))
+    determinant = np.where(np.abs(determinant) < MIN_DETERMINANT, floor, determinant)
     adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
     return adjugate / determinant[..., np.newaxis, np.newaxis]
 
 
 def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    left, right = np.clip(left, -_MAX_ENTRY, _MAX_ENTRY), np.clip(right, -_MAX_ENTRY, _MAX_ENTRY)
+    left, right = np.clip(left, -MAX_ENTRY, MAX_ENTRY), np.clip(right, -MAX_ENTRY, MAX_ENTRY)
     return np.sum(left[..., :, :, np.newaxis] * right[..., np.newaxis, :, :], axis=-2)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from fomm_tf import ops
-
-MIN_DETERMINANT = 1e-8
-MAX_ENTRY = 1e9
+from fomm_tf.structures import MAX_ENTRY, MIN_DETERMINANT
 
 
 def spatial_softmax(logits: tf.Tensor, temperature: float) -> tf.Tensor:

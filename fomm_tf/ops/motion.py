@@ -9,11 +9,9 @@ import tensorflow as tf
 
 from fomm_tf import ops
 from fomm_tf.ops import keypoints as keypoint_ops
-from fomm_tf.structures import Keypoints
+from fomm_tf.structures import MIN_HULL_AREA, Keypoints
 
 MODES = ("relative", "absolute")
-# Rounding in float32 gives collinear points a hull of up to 2e-7.
-MIN_HULL_AREA = 1e-6
 
 
 def local_motions(source: Keypoints, driving: Keypoints, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:

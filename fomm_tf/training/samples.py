@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import models, visualize
+from fomm_tf import models, video, visualize
 from fomm_tf.data import frames, pairs
 
 _BATCH_SIZE = 8
@@ -96,7 +96,7 @@ class SampleGrid:
             # As many frames as the grid has, so that nothing is traced again.
             drivings = np.repeat(driving[np.newaxis], len(self._sources), axis=0)
             prediction = self._reconstruct(self._sources, drivings)[2].prediction[0]
-            yield np.concatenate([self._sources[0], driving, _as_uint8(prediction)], axis=1)
+            yield np.concatenate([self._sources[0], driving, video.to_uint8(prediction)], axis=1)
 
     def draw(self) -> np.ndarray:
         """Draws a row per clip: source and driving frame with keypoints, prediction, deformed source, occlusion, masks.
@@ -119,11 +119,11 @@ class SampleGrid:
                 source_keypoints.frame(i),
                 driving,
                 driving_keypoints.frame(i),
-                _as_uint8(rendering.deformed[i]),
+                video.to_uint8(rendering.deformed[i]),
                 rendering.mask[i].numpy(),
                 None if rendering.occlusion is None else rendering.occlusion[i].numpy(),
             )
-            rows.append(visualize.row(panels, _as_uint8(rendering.prediction[i])))
+            rows.append(visualize.row(panels, video.to_uint8(rendering.prediction[i])))
         return np.concatenate(rows)
 
 
@@ -163,10 +163,6 @@ def find_failures(
     if contrasts[0] < _MIN_CONTRAST * contrasts[1]:
         failures.append(f"the result is of one color: its contrast is {contrasts[0] / contrasts[1]:.3f} of the frames'")
     return failures
-
-
-def _as_uint8(image: tf.Tensor) -> np.ndarray:
-    return np.rint(image.numpy().clip(0, 1) * 255).astype(np.uint8)
 
 
 def _mean_absolute(difference: np.ndarray) -> list[float]:
