@@ -144,6 +144,8 @@ class TrainConfig:
       learning_rate_generator: of the generator and the dense motion network.
       learning_rate_detector: of the keypoint detector.
       learning_rate_discriminator: of the discriminator.
+      landmark_steps: number of batches on which a new run first trains the keypoint detector alone, with the landmarks
+        of rendered people, which `data.root` must then hold; see `fomm_tf.training.landmarks`.
       freeze_detector: keep the keypoint detector as it is, with its moving statistics, which it then normalizes with in
         training too. There are no equivariance losses then, which only the detector could lower.
       clip_norm: maximum norm of each optimizer's gradient, which is scaled down to it; None does not clip.
@@ -183,6 +185,7 @@ class TrainConfig:
     learning_rate_generator: float = 2e-4
     learning_rate_detector: float = 2e-4
     learning_rate_discriminator: float = 2e-4
+    landmark_steps: int = 0
     freeze_detector: bool = False
     clip_norm: float | None = None
     pyramid_scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
@@ -218,6 +221,7 @@ class TrainConfig:
             minutes = getattr(self, name)
             require(minutes is None or minutes > 0, f"train.{name}", "above 0, or null", minutes)
         require(self.steps is None or self.steps >= 1, "train.steps", "at least 1, or null for epochs", self.steps)
+        require(self.landmark_steps >= 0, "train.landmark_steps", "at least 0", self.landmark_steps)
         require(self.seed >= 0, "train.seed", "at least 0", self.seed)
         for name in ("learning_rate_generator", "learning_rate_detector", "learning_rate_discriminator"):
             rate = getattr(self, name)

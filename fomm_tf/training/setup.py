@@ -14,7 +14,7 @@ from fomm_tf.data import frames, layout, pairs
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
-from fomm_tf.training import schedules, step
+from fomm_tf.training import landmarks, schedules, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +97,10 @@ def prepare(
             run = checkpoint.build(settings, adversarial, optimizers=True)
         if init_from is not None:
             _report_missing(init_from, checkpoint.initialize(run, init_from), report)
+        elif train.landmark_steps and resume_from is None and not (train.dry_run or train.learning_rate_test):
+            landmarks.train(
+                run.model.detector, training, test, settings.data.root, train.landmark_steps, train.seed, report
+            )
         if train.precision == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
