@@ -76,6 +76,7 @@ class GeneratorConfig:
       num_residual_blocks: number of residual blocks after the warp.
       blend_source: blend the warped source image into the result by a predicted alpha; not in the paper.
       warp_skips: warp the source's features of every resolution and give them to the decoder; not in the paper.
+      scale: with `blend_source`, color and alpha are computed at this fraction of the frame size; not in the paper.
     """
 
     block_expansion: int = 64
@@ -84,6 +85,7 @@ class GeneratorConfig:
     num_residual_blocks: int = 6
     blend_source: bool = False
     warp_skips: bool = False
+    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +151,9 @@ class ModelConfig:
                 elif type(value) is int:  # not a bool
                     require(value >= minimum, key, f"at least {minimum}", value)
         require_scales("model.discriminator.scales", self.discriminator.scales)
+        scale, key = self.generator.scale, "model.generator.scale"
+        require(0 < scale <= 1 and (1 / scale).is_integer(), key, "1 divided by a whole number", scale)
+        require(scale == 1 or self.generator.blend_source, key, "1 without model.generator.blend_source", scale)
         self.check_frame_size(*self.frame_size)
 
     def check_frame_size(self, height: int, width: int) -> None:
@@ -179,9 +184,10 @@ class ModelConfig:
                 f"model.frame_size [{height}, {width}] times model.keypoint_detector.scale {detector.scale:g} is "
                 f"{downsampled}; each side must be at least {8 - 2 * detector.pad} (heads of 7x7 pixels)."
             )
-        multiple = 2**self.generator.num_down_blocks
+        generator = self.generator
+        multiple = 2**generator.num_down_blocks * round(1 / generator.scale)
         if height % multiple or width % multiple:
             raise errors.UserError(
                 f"model.frame_size is [{height}, {width}]; each side must be a multiple of {multiple} "
-                f"({self.generator.num_down_blocks} halvings in the generator)."
+                f"({generator.num_down_blocks} halvings in the generator, at scale {generator.scale:g})."
             )

@@ -8,6 +8,9 @@ With `generator.warp_skips`, which is not in the paper either (but in Monkey-Net
 source's features of every resolution are warped and masked, and concatenated to those of the decoder. `encode` and
 `warp_features` pack all resolutions into one tensor of the lowest one, so that the rest of the project, exported stages
 included, need not know.
+
+With `generator.scale` below 1, which needs `blend_source`, the networks see the source at that scale, and color and a
+are scaled up before they are blended: the warped source gives the detail, at a fraction of the cost.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class Generator(execution.Network):
         self.down_blocks = [blocks.DownBlock(width) for width in widths[1:]]
         self.bottleneck = [blocks.ResidualBlock(widths[-1]) for _ in range(sizes.num_residual_blocks)]
         self.up_blocks = [blocks.UpBlock(width) for width in reversed(widths[:-1])]
-        self.blend_source = sizes.blend_source
+        self.blend_source, self._reduction = sizes.blend_source, round(1 / sizes.scale)
         # What packed features hold, from the highest resolution to the lowest: channels, and how many times its sides.
         levels = [(width, 2 ** (sizes.num_down_blocks - index)) for index, width in enumerate(widths)]
         self._levels = levels if sizes.warp_skips else levels[-1:]
@@ -48,12 +51,14 @@ class Generator(execution.Network):
         """Computes the features of the source; animation does this once.
 
         Args:
-          source: `[B, H, W, 3]` float in [0, 1]; sides multiples of 2 ** num_down_blocks.
+          source: `[B, H, W, 3]` float in [0, 1]; sides multiples of 2 ** num_down_blocks / scale.
           training: normalize with the batch's statistics and move the running ones.
 
         Returns:
           `[B, h, w, C]`; with `warp_skips`, the features of all resolutions, packed.
         """
+        if self._reduction > 1:
+            source = tf.nn.avg_pool2d(source, self._reduction, self._reduction, "VALID")
         levels = [self.first(source, training=training)]
         for block in self.down_blocks:
             levels.append(block(levels[-1], training=training))
@@ -117,6 +122,8 @@ class Generator(execution.Network):
             return tf.sigmoid(outputs)
         if warped_source is None:
             raise ValueError("warped_source: got None; a generator with blend_source needs the warped source image.")
+        _, height, width, _ = ops.sizes(warped_source)
+        outputs = resample.resize(outputs, height, width)
         alpha = tf.sigmoid(outputs[..., 3:] + _ALPHA_BIAS)
         return alpha * tf.cast(warped_source, outputs.dtype) + (1.0 - alpha) * tf.sigmoid(outputs[..., :3])
 
