@@ -1,87 +1,79 @@
-"""Demonstrates a model on drawn heads, without downloads."""
+"""Animates bundled images by a bundled video, without downloads."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from fomm_tf import files, model_folders, video, visualize
-from fomm_tf.data import puppets
 
-# Odd seeds are test data: the bundled model was not trained on these.
-SOURCE, DRIVING, _MOTION = 5, 7, 3
-
-
-def draw_image(size: int) -> np.ndarray:
-    """Draws a head in the first pose of `draw_clip`, as relative motion requires.
-
-    Args:
-      size: side of the image in pixels, at least 32.
-
-    Returns:
-      `[size, size, 3]` uint8 RGB.
-    """
-    return next(draw_clip(size, character=SOURCE))
+_ASSETS = pathlib.Path(__file__).parent / "assets" / "demo"
+# A photo, and two rendered people whom no model was trained on.
+SOURCES = tuple(str(_ASSETS / f"{name}.jpg") for name in ("astronaut", "person-1", "person-2"))
+DRIVING = str(_ASSETS / "driving.mp4")
+# Side of the cells of the gif, in pixels.
+_GIF_SIDE = 160
 
 
-def draw_clip(size: int, count: int = 50, character: int = DRIVING) -> Iterator[np.ndarray]:
-    """Draws a moving head: the driving one, or with `SOURCE` the ground truth of the animation.
-
-    Args:
-      size: side of the frames in pixels, at least 32.
-      count: number of frames.
-      character: seed of the head.
-
-    Yields:
-      `[size, size, 3]` uint8 RGB.
-    """
-    identity = puppets.sample_identity(character, portrait=True)
-    for pose in puppets.sample_motion(_MOTION, count, portrait=True):
-        yield puppets.draw(identity, pose, size)
-
-
-def run(folder: str | None, output: pathlib.Path) -> Iterator[str]:
-    """Animates a drawn image by a drawn clip and draws the detected keypoints.
+def run(folder: str | None, output: pathlib.Path, sources: Sequence[str], driving: str) -> Iterator[str]:
+    """Animates images by a video, side by side, and draws the detected keypoints of the first image.
 
     Args:
       folder: the model's directory; None for the bundled model.
       output: directory to write to.
+      sources: paths of the images.
+      driving: path of the video.
 
     Yields:
       Lines about the outputs.
 
     Raises:
-      errors.UserError: if `folder` is not a model directory or the output cannot be written.
+      errors.UserError: if `folder` is not a model directory, an input cannot be read, or the output not be written.
     """
     from fomm_tf.inference import animate, animator
 
+    inputs = files.Inputs([driving, *sources])
+    inputs.check(output)
+    images = [video.read_image(source) for source in sources]
     model = animator.Animator.load(folder or model_folders.BUNDLED)
     yield f"device: {model.engine.device()}"
     height, width = model.config.model.frame_size
-    image = draw_image(max(height, width))
-    visualized = str(output / "visualize") if model.engine.has_details else None
-    source, driving, animated = output / "source.png", output / "driving.mp4", output / "animated.mp4"
-    video.write_image(source, image)
-    with video.write_video(driving, 25) as writer:
-        for frame in draw_clip(max(height, width)):
-            writer.write(frame)
-    count = animate.animate_file(
-        model,
-        str(source),
-        video.open_video(driving),
-        animate.Output(str(animated), side_by_side=True, visualize=visualized),
-        model.config.animate,
-    )
-    yield f"{animated}: the drawn image, the clip that drives it and the result, {count} frames"
+    fitted = [video.resize(image, (height, width)) for image in images]
+    names = [f"source-{number}.png" for number in range(1, len(images) + 1)]
+    for name, image in zip(names, images, strict=True):
+        video.write_image(output / name, image)
 
-    keypoints = model.detect(video.resize(image, (height, width))[np.newaxis]).frame(0)
-    large = video.resize(image, (4 * height, 4 * width))
+    animations = [model.animate(image, driving) for image in images]
+    grid, gif = output / "animated.mp4", output / "animated.gif"
+    count, fps = 0, video.open_video(driving).fps
+    with video.write_video(grid, fps) as movie, video.write_video(gif, fps / 2) as small:
+        for count, (frame, *results) in enumerate(zip(video.open_video(driving), *animations, strict=True), 1):
+            cells = [video.resize(frame, (height, width)), *map(video.to_uint8, results)]
+            above = [np.full_like(cells[0], 255), *fitted]
+            movie.write(_join(above, cells))
+            if count % 2:
+                above, cells = ([video.resize(cell, (_GIF_SIDE, _GIF_SIDE)) for cell in row] for row in (above, cells))
+                small.write(_join(above, cells))
+    yield f"{grid}: {len(images)} images, and below them the driving video and the results, {count} frames"
+    yield f"{gif}: the same, smaller"
+
+    keypoints = model.detect(fitted[0][np.newaxis]).frame(0)
+    large = video.resize(images[0], (2 * height, 2 * width))
     video.write_image(output / "keypoints.png", visualize.draw_keypoints(large, *keypoints))
     contents = keypoints.map(lambda part: np.asarray(part).tolist())._asdict()
     files.write_json(output / "keypoints.json", contents)
-    count = len(keypoints.value)
-    yield f"{output / 'keypoints.png'}: the image with its {count} keypoints ({output / 'keypoints.json'})"
-    if visualized is not None:
-        yield f"{visualized}: intermediate results of the model (see overview.png)"
+    yield (
+        f"{output / 'keypoints.png'}: the first image with its {len(keypoints.value)} keypoints "
+        f"({output / 'keypoints.json'})"
+    )
+    if model.engine.has_details:
+        target = animate.Output(str(output / "animated-1.mp4"), visualize=str(output / "visualize"))
+        animate.animate_file(model, str(output / names[0]), video.open_video(driving), target, model.config.animate)
+        yield f"{output / 'visualize'}: intermediate results of the model for the first image (see overview.png)"
+
+
+def _join(above: Sequence[np.ndarray], below: Sequence[np.ndarray]) -> np.ndarray:
+    """Two rows of cells as one image."""
+    return np.vstack([np.hstack(row) for row in (above, below)])

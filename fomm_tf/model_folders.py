@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fomm_tf import config, errors, files
 
 # The default model, which is part of the package.
-BUNDLED = pathlib.Path(__file__).parent / "assets" / "puppets-128"
+BUNDLED = pathlib.Path(__file__).parent / "assets" / "people-256"
 PACKAGED, PIPELINE, SAVED_MODEL = "weights.npz", "pipeline.json", "saved_model.pb"
 _METADATA = pathlib.PurePath("assets.extra", "metadata.json")
 _RUN_FILES = ("config.yaml", "checkpoint", "ckpt-*", "best", PACKAGED, "README.txt")

@@ -11,9 +11,10 @@ import pytest
 
 import fomm_tf
 from fomm_tf import cli, demo, video
+from fomm_tf.inference import quality
 
 pytestmark = pytest.mark.slow
-COUNT = 50
+COUNT = 75
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 
 
@@ -29,15 +30,32 @@ def test_demo_needs_no_argument(tmp_path):
     shown = re.search(r"^```text\ndevice: .*\n((?s:.*?))```", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert done.stdout.partition("\n")[2] == shown.group(1), "the README shows another output"
     frames = list(video.open_video(out / "animated.mp4"))
-    assert len(frames) == COUNT and frames[0].shape == (128, 3 * 128, 3)
-    names = {"source.png", "driving.mp4", "animated.mp4", "keypoints.png", "keypoints.json", "visualize"}
+    assert len(frames) == COUNT and frames[0].shape == (2 * 256, 4 * 256, 3)
+    names = {f"source-{number}.png" for number in (1, 2, 3)} | {"animated.mp4", "animated.gif", "animated-1.mp4"}
+    names |= {"keypoints.png", "keypoints.json", "visualize"}
     assert {path.name for path in out.iterdir()} == names
 
 
-def test_bundled_model_is_better_than_source_copy():
-    image, driving, truth = demo.draw_image(128), demo.draw_clip(128), list(demo.draw_clip(128, character=demo.SOURCE))
-    animated = list(fomm_tf.Animator.bundled().animate(image, driving))
-    assert error(animated, truth) < 0.7 * error([image] * COUNT, truth)
+def test_demo_takes_inputs_of_the_users(tmp_path):
+    drawn_heads.write_inputs(tmp_path, 96, 4)
+    files = ["--source", tmp_path / "source.png", "--driving", tmp_path / "driving", "--run", drawn_heads.MODEL]
+    assert cli.main(["demo", *map(str, files), "--out", str(tmp_path / "out")]) == 0
+    frames = list(video.open_video(tmp_path / "out" / "animated.mp4"))
+    assert len(frames) == 4 and frames[0].shape == (2 * 128, 2 * 128, 3)
+
+
+def test_bundled_model_is_better_than_source_copy_on_people_it_has_not_seen():
+    frames = list(video.open_video(demo.DRIVING))
+    animated = list(fomm_tf.Animator.bundled().animate(frames[0], frames, mode="absolute"))
+    assert error(animated, frames) < 0.6 * error([frames[0]] * COUNT, frames)
+
+
+def test_bundled_photo_and_people_are_not_refused():
+    """No warning about a photo, or an image without a face."""
+    model = fomm_tf.Animator.bundled()
+    for source in demo.SOURCES:
+        image = video.read_image(source)
+        assert quality.warn_about_input(model, source, image, image)
 
 
 def test_animate_uses_bundled_model_by_default(tmp_path):
@@ -45,5 +63,6 @@ def test_animate_uses_bundled_model_by_default(tmp_path):
     files = ["--source", tmp_path / "source.png", "--driving", tmp_path / "driving", "--out", tmp_path / "out"]
     assert cli.main(["animate", *map(str, files), "--quiet"]) == 0
     written = list(video.open_video(tmp_path / "out"))
-    stream = fomm_tf.Animator.bundled().animate(demo.draw_image(128), demo.draw_clip(128, 3), on_cut="restart")
+    inputs = drawn_heads.draw_image(128), drawn_heads.draw_clip(128, 3)
+    stream = fomm_tf.Animator.bundled().animate(*inputs, on_cut="restart")
     np.testing.assert_allclose(np.int32(written), np.int32(list(stream)), atol=1)

@@ -185,7 +185,8 @@ def test_readme_is_short():
 def test_readme_python_runs_as_shown(tmp_path, monkeypatch, capsys):
     """On the files of `fomm demo`, whose output `test_demo_command` compares with the README's."""
     monkeypatch.chdir(tmp_path)
-    drawn_heads.write_inputs(tmp_path / "outputs" / "demo", 128, 2, "driving.mp4")
+    drawn_heads.write_inputs(tmp_path / "outputs" / "demo", 128, 2, "animated-1.mp4")
+    (tmp_path / "outputs" / "demo" / "source.png").rename(tmp_path / "outputs" / "demo" / "source-2.png")
     (code,) = blocks(README, "python")
     exec(code, {})
     assert set(capsys.readouterr().out.splitlines()) == {re.search(r"print\(.*# (.*)", code).group(1)}

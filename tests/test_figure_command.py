@@ -7,7 +7,7 @@ import numpy as np
 import processes
 import pytest
 
-from fomm_tf import cli, demo, video
+from fomm_tf import cli, video
 from fomm_tf.inference import animator
 
 DATA = pathlib.Path(__file__).parent / "parity" / "data"
@@ -49,7 +49,8 @@ def test_figure_animation_matches_animate(figure, files, tmp_path):
     assert figure("animation", *options) == 0
     model = animator.Animator.load(run)
     size = model.config.model.frame_size
-    image, frame = (video.resize(each, size) for each in (demo.draw_image(96), list(demo.draw_clip(96, 7))[-1]))
+    image, frame = drawn_heads.draw_image(96), list(drawn_heads.draw_clip(96, 7))[-1]
+    image, frame = video.resize(image, size), video.resize(frame, size)
     (expected,) = model.animate(image, [frame], mode="absolute")
     shown = video.read_image(tmp_path / "figure.png")
     # The last cell ends two gaps from the corner.

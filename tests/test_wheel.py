@@ -87,7 +87,7 @@ def test_wheel_contains_code_recipes_model_and_sources(wheel):
     tracked = set(listed.stdout.split())
     expected = {name for name in tracked if re.match(r"fomm_tf/.*\.py$", name)}
     expected |= {f"fomm_tf/{name}" for name in tracked if re.match(r"(export|serving)/|configs/.*\.yaml$", name)}
-    expected |= {f"fomm_tf/assets/puppets-128/{name}" for name in ("config.yaml", "weights.npz", "README.txt")}
+    expected |= {f"fomm_tf/assets/people-256/{name}" for name in ("config.yaml", "weights.npz", "README.txt")}
     expected |= {f"fomm_tf/experiments/assets/page.{suffix}" for suffix in ("html", "css", "js")}
     assert not expected - names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"fomm_tf"}
@@ -128,7 +128,7 @@ def run_every_command(environment):
 
     work, demo = environment.folder, pathlib.Path("outputs/demo")
     fomm("demo")
-    clip = ["--source", demo / "source.png", "--driving", demo / "driving.mp4", "--duration", 0.4]
+    clip = ["--source", demo / "source-1.png", "--driving", demo / "animated-1.mp4", "--duration", 0.4]
     fomm("animate", *clip, "--out", "animated.mp4")
     puppets = [f"data.puppets.{key}" for key in ("identities=4", "test_identities=1", "clips=1", "frames=4")]
     printed = fomm("train", "tiny", "train.steps=2", "train.batch_size=4", *puppets)

@@ -1,4 +1,4 @@
-"""`fomm animate`, `animate-set`, `faces` and `demo`: animations of one image, of many pairs, of drawn heads."""
+"""`fomm animate`, `animate-set`, `faces` and `demo`: animations of one image, of many pairs, of bundled images."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def _add_motion_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_run(parser)
-    parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="output directory (default: %(default)s)")
+    add = parser.add_argument
+    add("--source", dest="sources", nargs="+", metavar="IMAGE", help="images of your own (default: three of ours)")
+    add("--driving", metavar="VIDEO", help="a video of your own (default: one of ours)")
+    add("--out", metavar="DIR", default="outputs/demo", help="output directory (default: %(default)s)")
 
 
 def _add_faces_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +148,8 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
     if arguments.folder is not None:
         files.check_other_directory(pathlib.Path(arguments.out), pathlib.Path(arguments.folder))
-    for line in demo.run(arguments.folder, pathlib.Path(arguments.out)):
+    sources, driving = arguments.sources or demo.SOURCES, arguments.driving or demo.DRIVING
+    for line in demo.run(arguments.folder, pathlib.Path(arguments.out), sources, driving):
         print(line)
 
 
@@ -271,7 +275,7 @@ ANIMATE = console.Command(
 ANIMATE_SET = console.Command(
     "animate many pairs of image and video, listed in a CSV file", _add_animate_set_arguments, _run_animate_set
 )
-DEMO = console.Command("draw an image and a driving video, and animate the image", _add_demo_arguments, _run_demo)
+DEMO = console.Command("animate images that come with the program, or your own,", _add_demo_arguments, _run_demo)
 FACES = console.Command(
     "list the faces of an image with their numbers and boxes, from left to right", _add_faces_arguments, _run_faces
 )

@@ -83,7 +83,7 @@ class FirstOrderMotionModel(tf.keras.Model):
         """Loads a trained model.
 
         Args:
-          preset: the name of a bundled model such as `puppets-128`, a run directory, or a checkpoint file of the
+          preset: the name of a bundled model such as `people-256`, a run directory, or a checkpoint file of the
             PyTorch reference implementation.
           precision: what the networks compute in, one of `config.PRECISIONS`; variables, keypoints and predictions
             stay float32.

@@ -53,7 +53,7 @@ def test_web_bench_compares_builds_and_runtimes(export_once, tmp_path):
     site, _ = export_once("bundled-web", "--to", "web")
     line = (site, "--run", checkpoint.BUNDLED, "--rounds", 1, "--frames", 1, "--out", tmp_path / "bench.json")
     printed = run("web.py", *line)
-    parts = json.loads((tmp_path / "bench.json").read_text())["web puppets-128"]["parts"]
+    parts = json.loads((tmp_path / "bench.json").read_text())["web people-256"]["parts"]
     assert {"threads, 2", "simd, 1 thread", "compatible, 1 thread", "onnxruntime-web, 1"} < set(parts)
     assert all(part["ms"] > 0 for part in parts.values()) and "native, 1 thread" in printed
 

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 
+import drawn_heads
 import faces
 import processes
 import pytest
 from animate_lines import assert_user_error, folder_of
 
-from fomm_tf import checkpoint, demo, video
+from fomm_tf import checkpoint, video
 
 
 @pytest.mark.slow
@@ -60,7 +61,7 @@ sys.exit(cli.main())
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
 def test_animate_leaves_nothing_when_interrupted(arguments, stop, inputs, tmp_path):
-    frames = list(demo.draw_clip(96, 100))
+    frames = list(drawn_heads.draw_clip(96, 100))
     with video.write_video(tmp_path / "long.mp4", 25) as writer:
         for frame in 20 * frames:
             writer.write(frame)

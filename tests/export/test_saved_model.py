@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 
+import drawn_heads
 import model_list
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 import fomm_tf
-from fomm_tf import checkpoint, cli, demo, errors, structures, video
+from fomm_tf import checkpoint, cli, errors, structures, video
 from fomm_tf.export import examples, module, saved_model
 from fomm_tf.inference import animator
 
@@ -131,9 +132,9 @@ def test_metadata_describes_model_and_weights(run_folder, saved, served):
 def files(run_folder, tmp_path_factory):
     """An image and a clip of other sizes than the model's, and the frames that `fomm animate` writes."""
     place = tmp_path_factory.mktemp("files")
-    video.write_image(place / "source.png", demo.draw_image(100))
+    video.write_image(place / "source.png", drawn_heads.draw_image(100))
     with video.write_video(place / "driving.mp4", 25) as writer:
-        for frame in demo.draw_clip(96, 6):
+        for frame in drawn_heads.draw_clip(96, 6):
             writer.write(frame[:80])
     line = ["animate", "--run", run_folder("tiny"), "--source", place / "source.png"]
     line += ["--driving", place / "driving.mp4", "--out", place / "frames", "--on-cut", "continue", "--quiet"]
@@ -257,7 +258,7 @@ def test_export_writes_the_bundled_model_by_default(bundled_files):
     assert "animate.prediction" in printed and f"{place / '1'}: " in printed
     assert [path.name for path in place.iterdir()] == ["1"]
     metadata = json.loads((place / "1" / "assets.extra" / "metadata.json").read_text())
-    assert (metadata["name"], metadata["frame_size"], metadata["num_keypoints"]) == ("puppets-128", [128, 128], 10)
+    assert (metadata["name"], metadata["frame_size"], metadata["num_keypoints"]) == ("people-256", [256, 256], 17)
 
 
 def test_check_prints_what_the_export_printed(run_folder, files_of, capsys):

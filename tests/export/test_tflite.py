@@ -35,7 +35,7 @@ def test_export_tflite_bundled_model_psnr(files_of):
     for name, psnr in {"float32": 70, "float16": 45, "dynamic": 35, "int8": 30}.items():
         assert table[name][1] >= psnr and table[name][2] <= 0.5
     written = (place / "report.md").read_text()
-    assert "# puppets-128" in written and "renderer-int8.tflite" in written
+    assert "# people-256" in written and "renderer-int8.tflite" in written
 
 
 def test_convolution_stages_are_gpu_compatible(files_of):

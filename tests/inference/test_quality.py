@@ -1,11 +1,12 @@
-"""Warnings about inputs whose animation cannot be good, by the bundled model of drawn heads."""
+"""Warnings about inputs whose animation cannot be good, by a model of drawn heads."""
 
 import warnings
 
+import drawn_heads
 import numpy as np
 import pytest
 
-from fomm_tf import demo, video
+from fomm_tf import video
 from fomm_tf.data import puppets
 from fomm_tf.inference import animate, animator, quality
 from fomm_tf.structures import Keypoints
@@ -17,7 +18,7 @@ ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE]
 
 @pytest.fixture(scope="module")
 def model():
-    return animator.Animator.bundled()
+    return animator.Animator.load(drawn_heads.MODEL)
 
 
 def draw_heads(count):
@@ -34,7 +35,7 @@ def draw_photo():
 
 
 def test_shift_error_separates_heads_from_images_without_object(model):
-    heads = [quality.shift_error(model, head) for head in [*draw_heads(6), demo.draw_image(SIZE)]]
+    heads = [quality.shift_error(model, head) for head in [*draw_heads(6), drawn_heads.draw_image(SIZE)]]
     noise = np.random.default_rng(0).integers(0, 256, [SIZE, SIZE, 3], dtype=np.uint8)
     others = [np.full_like(noise, 128), noise, np.stack([ROWS, COLUMNS, ROWS], axis=-1).astype(np.uint8)]
     assert max(heads) < 0.3
@@ -43,7 +44,7 @@ def test_shift_error_separates_heads_from_images_without_object(model):
 
 def test_is_photo_separates_soft_images_from_drawings():
     assert not any(map(quality.is_photo, draw_heads(12)))
-    assert not any(map(quality.is_photo, demo.draw_clip(64, 4)))
+    assert not any(map(quality.is_photo, drawn_heads.draw_clip(64, 4)))
     assert quality.is_photo(draw_photo())
     data = pytest.importorskip("skimage.data")
     assert quality.is_photo(data.astronaut())
@@ -78,7 +79,8 @@ def test_pose_comparison_names_closer_frame(far, frame, message):
 
 
 def test_animate_file_warns_once_about_each_bad_input(model, tmp_path):
-    inputs = {"head": demo.draw_image(SIZE), "photo": draw_photo(), "gray": np.full([SIZE, SIZE, 3], 128, np.uint8)}
+    gray = np.full([SIZE, SIZE, 3], 128, np.uint8)
+    inputs = {"head": drawn_heads.draw_image(SIZE), "photo": draw_photo(), "gray": gray}
     for name, image in inputs.items():
         video.write_image(tmp_path / f"{name}.png", image)
         video.write_image(tmp_path / name / "0.png", image)

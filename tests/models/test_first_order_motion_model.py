@@ -100,8 +100,8 @@ def test_from_preset_loads_a_run_directory(tmp_path):
 
 
 def test_from_preset_loads_a_bundled_model():
-    assert "puppets-128" in fetch.bundled()
-    model = fomm_tf.FirstOrderMotionModel.from_preset("puppets-128")
+    assert "people-256" in fetch.bundled()
+    model = fomm_tf.FirstOrderMotionModel.from_preset("people-256")
     assert_same_weights(model, checkpoint.load(checkpoint.BUNDLED).model)
 
 

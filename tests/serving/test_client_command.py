@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import servers
 
-from fomm_tf import cli, demo, video
+from fomm_tf import cli, video
 
 CLIP = np.random.default_rng(1).integers(0, 256, (11, 6, 8, 3), np.uint8)
 
@@ -204,7 +204,7 @@ def test_client_animate_names_missing_packages(arguments, capsys, monkeypatch):
 def animated(tmp_path_factory):
     """Returns arguments, and the frames that `fomm animate` writes for them."""
     folder = tmp_path_factory.mktemp("animated")
-    video.write_image(folder / "source.png", demo.draw_image(150))
+    video.write_image(folder / "source.png", drawn_heads.draw_image(150))
     drawn_heads.write_clip(folder / "driving", 140, 11)
     argv = ["animate", "--source", str(folder / "source.png"), "--driving", str(folder / "driving"), "--quiet"]
     assert cli.main([*argv, "--out", str(folder / "out")]) == 0

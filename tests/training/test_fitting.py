@@ -229,7 +229,7 @@ def test_compile_takes_recipes_and_rejects_unknown_ones(settings):
 
 
 def test_compile_of_a_preset_uses_its_recipe():
-    model = fomm_tf.FirstOrderMotionModel.from_preset("puppets-128")
+    model = fomm_tf.FirstOrderMotionModel.from_preset("people-256")
     model.compile()
     assert model._trainer.train == checkpoint.read_config(checkpoint.BUNDLED).train
     assert model._trainer.train != config.TrainConfig()

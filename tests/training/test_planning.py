@@ -9,7 +9,7 @@ from fomm_tf.training import loop, planning
 
 def test_choose_plan_by_start_size_and_machine():
     plan = planning.choose_plan(720, checkpoint.BUNDLED, False)
-    assert plan.settings == checkpoint.read_config(checkpoint.BUNDLED) and "puppets-128" in plan.reason
+    assert plan.settings == checkpoint.read_config(checkpoint.BUNDLED) and "people-256" in plan.reason
 
     def recipe(*arguments):
         return planning.choose_plan(*arguments).settings
