@@ -148,6 +148,8 @@ class TrainConfig:
         of rendered people, which `data.root` must then hold; see `fomm_tf.training.landmarks`.
       freeze_detector: keep the keypoint detector as it is, with its moving statistics, which it then normalizes with in
         training too. There are no equivariance losses then, which only the detector could lower.
+      freeze_statistics: normalize with the moving statistics of the weights to start from, and keep these: for
+        fine-tuning, where batches of few clips have other statistics than those that the weights were trained with.
       clip_norm: maximum norm of each optimizer's gradient, which is scaled down to it; None does not clip.
       pyramid_scales: resolutions of the perceptual loss, as fractions of the frame size.
       backbone: network of the perceptual loss; see `fomm_tf.losses.backbones`.
@@ -187,6 +189,7 @@ class TrainConfig:
     learning_rate_discriminator: float = 2e-4
     landmark_steps: int = 0
     freeze_detector: bool = False
+    freeze_statistics: bool = False
     clip_norm: float | None = None
     pyramid_scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     backbone: str = "vgg19"

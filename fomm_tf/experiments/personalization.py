@@ -10,11 +10,12 @@ Convention:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fomm_tf import checkpoint, errors, evaluation, files
+from fomm_tf import checkpoint, config, errors, evaluation, files
 from fomm_tf.data import frames, layout
 from fomm_tf.experiments import personalization_report
 from fomm_tf.experiments.personalization_report import BEFORE
@@ -146,12 +147,22 @@ def fine_tune(
     command: str,
     report: Callable[[str], object],
 ) -> None:
-    """Fine-tunes a model on a person's clips as `fomm train --personalize`, or resumes that; see `run`."""
-    if (folder / "config.yaml").is_file():
-        loop.run(None, folder, resume=True, command=command, report=report)
-        return
+    """Fine-tunes a model on a person's clips as `fomm train --personalize`, or resumes that; see `run`.
+
+    Raises:
+      errors.UserError: as `run`; or if `folder` holds a run of another model or with other settings.
+    """
     plan = planning.choose_personal_plan(start)
     settings = planning.plan_training(plan, clips, 0.0, [f"train.steps={steps}", *overrides], report)
+    if (folder / "config.yaml").is_file():
+        before = checkpoint.read_config(folder)
+        train = dataclasses.replace(settings.train, feature_scales=before.train.feature_scales)
+        now = dataclasses.replace(settings, train=dataclasses.replace(train, init_from=str(start.resolve())))
+        if changes := config.differences(before, now):
+            key, (was, is_now) = next(iter(changes.items()))
+            raise errors.UserError(f"{folder} was trained with {key} {was}; got {is_now}; give another `out`.")
+        loop.run(None, folder, resume=True, command=command, report=report)
+        return
     loop.run(settings, folder, init_from=start, command=command, report=report)
 
 

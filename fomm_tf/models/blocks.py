@@ -77,12 +77,13 @@ class BatchNorm(layers.Layer):
     """Batch normalization with the statistics of torch, synchronized across replicas.
 
     The moving variance is updated with the unbiased estimate over the GLOBAL batch; epsilon is 1e-5, momentum 0.9.
-    Statistics are float32 under mixed precision, and float64 under the float64 policy. As in Keras, a layer whose
-    `trainable` is False normalizes with its moving statistics, also in training, and does not update them.
+    Statistics are float32 under mixed precision, and float64 under the float64 policy. If `trainable` is False, as in
+    Keras, or `keep_statistics` is True, the moving statistics are used in training too, and are not updated.
     """
 
     EPSILON = 1e-5
     MOMENTUM = 0.9
+    keep_statistics = False
 
     def build(self, input_shape: tf.TensorShape) -> None:
         shape = [input_shape[-1]]
@@ -95,7 +96,7 @@ class BatchNorm(layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         fusible, statistics = inputs.dtype != tf.float64, (self.moving_mean, self.moving_variance)
-        training = training and self.trainable
+        training = training and self.trainable and not self.keep_statistics
         if not training and fusible:
             return self._fused(inputs, *statistics, training=False)[0]
         if not training:

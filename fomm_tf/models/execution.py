@@ -73,6 +73,13 @@ def enable_recompute(*networks: tf.Module) -> None:
                 module.recompute = True
 
 
+def keep_statistics(model: tf.Module) -> None:
+    """Makes all layers of `model` normalize with their moving statistics in training too, and keep these."""
+    for module in model.submodules:
+        if hasattr(module, "keep_statistics"):
+            module.keep_statistics = True
+
+
 def is_recomputing() -> bool:
     """Whether a function is being computed a second time, for its gradient."""
     return getattr(_state, "recomputing", False)

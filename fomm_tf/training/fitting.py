@@ -16,6 +16,7 @@ import yaml
 
 from fomm_tf import checkpoint, config, models
 from fomm_tf.losses import backbones
+from fomm_tf.models import execution
 from fomm_tf.training import schedules
 from fomm_tf.training import step as steps
 
@@ -59,6 +60,8 @@ class Trainer:
         checkpoint.add_training_parts(self.run, train.loss_weights.generator_gan != 0)
         if train.freeze_detector:
             model.detector.trainable = False
+        if train.freeze_statistics:
+            execution.keep_statistics(model)
         if model.generator.compute_dtype == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             self.run.optimizers = {name: scaled(inner) for name, inner in self.run.optimizers.items()}

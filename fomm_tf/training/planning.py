@@ -69,7 +69,9 @@ def choose_plan(side: int, init_from: pathlib.Path | None, has_gpu: bool) -> Pla
 
 
 def choose_personal_plan(init_from: pathlib.Path) -> Plan:
-    """Plans a fine-tuning for one person: few steps, low learning rates, and early stopping on held-out frames.
+    """Plans a fine-tuning for one person: few steps, low learning rates, early stopping on held-out frames.
+
+    The moving statistics are frozen: batches of one person have others than those that the weights were trained with.
 
     Args:
       init_from: run directory whose weights to start from.
@@ -84,7 +86,8 @@ def choose_personal_plan(init_from: pathlib.Path) -> Plan:
         for name in ("learning_rate_generator", "learning_rate_detector", "learning_rate_discriminator")
     }
     batch, frames = min(train.batch_size, _SMALL_BATCH), min(train.test_frames, _FEW_FRAMES)
-    train = dataclasses.replace(train, batch_size=batch, test_frames=frames, patience=_PATIENCE, **rates)
+    kept = {"patience": _PATIENCE, "freeze_statistics": True}
+    train = dataclasses.replace(train, batch_size=batch, test_frames=frames, **kept, **rates)
     reason += f", at {_LOW_RATE:g} of its learning rates"
     return Plan(dataclasses.replace(settings, train=train), init_from, reason, _FEW_STEPS, _MORE_TESTS)
 

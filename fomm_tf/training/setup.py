@@ -107,6 +107,8 @@ def prepare(
     if train.freeze_detector:
         # Now that all weights have their values: it changes the order in which Keras lists them.
         run.model.detector.trainable = False
+    if train.freeze_statistics:
+        execution.keep_statistics(run.model)
     losses = step.Objective(settings, run.model, run.discriminator, backbone)
     return Session(settings, strategy, run, losses, schedule, training, test)
 

@@ -1,13 +1,15 @@
 """Who is fine-tuned in `fomm personalization`, on which clips; the table of before and after."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from fomm_tf import errors, evaluation
+from fomm_tf import checkpoint, config, errors, evaluation
 from fomm_tf.evaluation import scoring
 from fomm_tf.experiments import personalization, personalization_report
+from fomm_tf.training import loop
 
 
 @pytest.fixture
@@ -48,6 +50,25 @@ def test_find_people_rejects_a_directory_without_any(data):
         personalization.find_people(data / "absent")
     with pytest.raises(errors.UserError, match=r"no person has two clips in .*; split `data` by time"):
         personalization.find_people(data / "train")
+
+
+def test_fine_tune_resumes_only_a_run_of_the_same_settings(tmp_path, monkeypatch):
+    calls = []
+
+    def run(settings, folder, resume=False, init_from=None, **rest):
+        calls.append(resume)
+        if not resume:
+            train = dataclasses.replace(settings.train, feature_scales=(1.0,) * 5, init_from=str(init_from))
+            folder.mkdir()
+            (folder / "config.yaml").write_text(config.dump(dataclasses.replace(settings, train=train)))
+
+    monkeypatch.setattr(loop, "run", run)
+    inputs = checkpoint.BUNDLED, tmp_path / "clips", tmp_path / "run"
+    for _ in range(2):
+        personalization.fine_tune(*inputs, 9, [], "fomm personalization", print)
+    assert calls == [False, True]
+    with pytest.raises(errors.UserError, match=r"run was trained with train\.steps 9; got 8; give another `out`\."):
+        personalization.fine_tune(*inputs, 8, [], "fomm personalization", print)
 
 
 def report_of(person, l1, clips):

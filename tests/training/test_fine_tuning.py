@@ -11,7 +11,7 @@ from fomm_tf.training import loop, reporting, samples, setup
 
 pytestmark = pytest.mark.slow
 
-SCORES = (0.05, 0.03, 0.04, 0.031, 0.02)
+SCORES = (0.05, 0.03, 0.04, 0.031)
 OVERRIDES = ("train.steps=9", "train.test_steps=1", "train.pyramid_scales=[1.0]", "train.lr_decay_fractions=[]")
 
 
@@ -42,7 +42,7 @@ def differing(network, other):
     return [variable.name for variable, value in pairs if not np.array_equal(variable, value)]
 
 
-def test_run_with_frozen_detector_and_patience_ends_early_and_resumes(make_config, one_replica, scores, tmp_path):
+def test_run_with_frozen_detector_and_patience_ends_early(make_config, one_replica, scores, tmp_path):
     start, folder = tmp_path / "start", tmp_path / "run"
     checkpoint.save(start, checkpoint.build(make_config()), "")
     settings = make_config(*OVERRIDES, "train.freeze_detector=true", "train.patience=2")
@@ -68,33 +68,28 @@ def test_run_with_frozen_detector_and_patience_ends_early_and_resumes(make_confi
     assert ended == f"{folder} ended early: {best}; to train longer, resume with train.patience=4 or null"
     assert {path: path.read_bytes() for path in folder.glob("*.*")} == unchanged
 
-    longer = make_config(*OVERRIDES[1:], "train.steps=4", "train.patience=4")
-    lines = train(longer, folder, one_replica, resume=True)
-    assert "train.freeze_detector is now False; it was True" in lines and "step 4 of 4: loss " in lines
-    assert f"{SCORES[4]:.4f}, at step 4" in lines and "ended early" not in lines
-    resumed = checkpoint.load(folder, training=True)
-    names = {variable.name for variable in resumed.model.detector.trainable_variables}
-    assert set(differing(resumed.model.detector, before.model.detector)) >= names
-    assert int(resumed.optimizers["detector"].iterations) == 1
+    # With a frozen detector too, a checkpoint has all that training it later needs.
+    resumed, missing = checkpoint.resume(folder, make_config(), discriminator=False)
+    assert not missing and len(resumed.trainable("detector")) == len(before.trainable("detector"))
 
 
-def test_compile_with_frozen_detector_trains_the_rest(make_config, puppets):
+def test_compile_with_frozen_detector_and_statistics_trains_the_rest(make_config, puppets):
     settings = make_config("train.pyramid_scales=[1.0]", "train.batch_size=2")
     model = fomm_tf.FirstOrderMotionModel(settings.model)
-    detector = [(variable, variable.numpy()) for variable in model.detector.variables]
-    generator = model.generator.final.kernel.numpy()
-    model.compile(settings, freeze_detector=True)
+    trained = [*model.dense_motion.trainable_variables, *model.generator.trainable_variables]
+    before = [(variable, variable.numpy()) for variable in model.weights]
+    model.compile(settings, freeze_detector=True, freeze_statistics=True)
     model.fit(fomm_tf.training_dataset(puppets, (32, 32), 2), steps_per_epoch=1, verbose=0)
-    for variable, before in detector:
-        np.testing.assert_array_equal(variable, before)
-    assert not np.array_equal(model.generator.final.kernel, generator)
+    changed = {variable.ref() for variable, value in before if not np.array_equal(variable, value)}
+    assert changed == {variable.ref() for variable in trained}
 
 
-def test_frozen_batch_norm_uses_and_keeps_its_moving_statistics():
+@pytest.mark.parametrize(("name", "value"), [("trainable", False), ("keep_statistics", True)])
+def test_frozen_batch_norm_uses_and_keeps_its_moving_statistics(name, value):
     layer, inputs = blocks.BatchNorm(), tf.random.stateless_normal([2, 3, 3, 4], [0, 0])
     layer(inputs)
     layer.moving_mean.assign([1.0, 2.0, 3.0, 4.0])
-    layer.trainable = False
+    setattr(layer, name, value)
     np.testing.assert_array_equal(layer(inputs, training=True), layer(inputs, training=False))
     np.testing.assert_array_equal(layer.moving_mean, [1.0, 2.0, 3.0, 4.0])
     assert int(layer.batches) == 0

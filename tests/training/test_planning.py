@@ -22,7 +22,8 @@ def test_choose_plan_by_start_size_and_machine():
 def test_choose_personal_plan_lowers_rates_and_stops_early():
     plan, recipe = planning.choose_personal_plan(checkpoint.BUNDLED), checkpoint.read_config(checkpoint.BUNDLED)
     changes = config.differences(recipe, plan.settings)
-    assert {key for key in changes if "learning_rate" not in key} == {"train.patience", "train.test_frames"}
+    others = {"train.patience", "train.freeze_statistics", "train.test_frames"}
+    assert {key for key in changes if "learning_rate" not in key} == others
     assert all(now == pytest.approx(before / 10) for key, (before, now) in changes.items() if "learning_rate" in key)
     assert (plan.most_steps, plan.tests, plan.init_from) == (500, 10, checkpoint.BUNDLED)
 

@@ -138,6 +138,19 @@ def test_resume_of_a_finished_run_with_more_steps_trains(folder, trained):
     assert (trained[0].run.step, trained[0].schedule.total) == (6, 7)
 
 
+@pytest.mark.parametrize(("words", "is_trained"), [([], False), (["train.patience=3"], True)])
+def test_resume_of_a_run_that_ended_early_trains_with_more_patience_only(words, is_trained, folder, trained, capsys):
+    settings = config.override(checkpoint.read_config(folder), ["train.patience=2"])
+    (folder / "config.yaml").write_text(config.dump(settings))
+    (folder / "history.csv").write_text("step,l1,copying\n1,0.2,0.4\n2,0.3,0.4\n3,0.3,0.4\n4,0.1,0.4\n")
+    assert train("--run", folder, "--resume", *words) == 0
+    message = (
+        "ended early: no later L1 on unseen clips is lower than the 0.2000 of step 1; to train longer, resume with "
+    )
+    assert (f"{message}train.patience=4 or null" in capsys.readouterr().out) == (not is_trained)
+    assert bool(trained) == is_trained
+
+
 def test_resume_without_checkpoint_starts_from_the_same_weights(folder, trained, tmp_path, capsys):
     for path in [folder / "checkpoint", *folder.glob("ckpt-*")]:
         path.unlink()
