@@ -20,7 +20,7 @@ _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 # means.
 _FREE = (
     "frame_size", "align_corners", "motion_scale", "keypoint_detector.scale", "keypoint_detector.antialias_size",
-    "dense_motion.antialias_size", "discriminator",
+    "dense_motion.antialias_size", "generator.scale", "discriminator",
 )  # fmt: skip
 
 
