@@ -187,7 +187,8 @@ class ModelConfig:
         generator = self.generator
         multiple = 2**generator.num_down_blocks * round(1 / generator.scale)
         if height % multiple or width % multiple:
+            scaled = f" at model.generator.scale {generator.scale:g}" if generator.scale != 1 else ""
             raise errors.UserError(
                 f"model.frame_size is [{height}, {width}]; each side must be a multiple of {multiple} "
-                f"({generator.num_down_blocks} halvings in the generator, at scale {generator.scale:g})."
+                f"({generator.num_down_blocks} halvings in the generator{scaled})."
             )

@@ -41,6 +41,22 @@ def test_model_config_rejects_invalid_discriminator_scales(scales):
     assert message == f"model.discriminator.scales must be one or more in (0, 1]; got {scales}."
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.3, 2.0])
+def test_model_config_rejects_generator_scales_that_divide_no_frame(scale):
+    message = parse_error({"model": {"generator": {"blend_source": True, "scale": scale}}})
+    assert message == f"model.generator.scale must be 1 divided by a whole number; got {scale}."
+
+
+def test_model_config_rejects_a_scaled_generator_without_blend():
+    message = parse_error({"model": {"generator": {"scale": 0.5}}})
+    assert message == "model.generator.scale must be 1 without model.generator.blend_source; got 0.5."
+
+
+def test_model_config_rejects_frames_that_a_scaled_generator_cannot_halve():
+    message = parse_error({"model": {"frame_size": [256, 256], "generator": {"blend_source": True, "scale": 1 / 128}}})
+    assert "multiple of 512 (2 halvings in the generator at model.generator.scale 0.0078125)" in message
+
+
 def test_model_config_accepts_generator_without_blocks():
     found = config.parse({"model": {"generator": {"num_down_blocks": 0, "num_residual_blocks": 0}}})
     assert (found.model.generator.num_down_blocks, found.model.generator.num_residual_blocks) == (0, 0)

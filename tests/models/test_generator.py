@@ -72,6 +72,35 @@ def test_generator_blends_by_alpha(source):
     np.testing.assert_allclose(blended, 0.3 * warped + 0.7 * color, atol=1e-5)
 
 
+def test_scaled_generator_encodes_means_of_pixels(source):
+    scaled = models.FirstOrderMotionModel(model_list.MODELS["scaled-generator"]).generator
+    small = source.numpy().reshape([1, SIDE // 2, 2, SIDE // 2, 2, 3]).mean(axis=(2, 4))
+    levels = [scaled.first(small)]
+    for block in scaled.down_blocks:
+        levels.append(block(levels[-1]))
+    for level, expected in zip(scaled.unpack(scaled.encode(source)), levels, strict=True):
+        np.testing.assert_allclose(level, expected, atol=1e-5)
+
+
+def test_scaled_generator_keeps_the_warped_source_at_full_size(source):
+    scaled, motion = models.FirstOrderMotionModel(model_list.MODELS["scaled-generator"]).generator, motion_by(0.125)
+    set_alpha(scaled, 50.0)
+    np.testing.assert_allclose(scaled(source, motion), scaled.warp_image(source, motion.deformation), atol=1e-6)
+
+
+def test_scaled_generator_enlarges_color_bilinearly(source):
+    scaled, motion = models.FirstOrderMotionModel(model_list.MODELS["scaled-generator"]).generator, motion_by(0.125)
+    set_alpha(scaled, -50.0)
+    features = scaled.warp_features(scaled.encode(source), motion)
+    *skips, features = scaled.unpack(features)
+    for block in scaled.bottleneck:
+        features = block(features)
+    for block in scaled.up_blocks:
+        features = tf.concat([block(features), skips.pop()], axis=-1)
+    color = tf.image.resize(scaled.final(features)[..., :3], [SIDE, SIDE])
+    np.testing.assert_allclose(scaled(source, motion), tf.sigmoid(color), atol=1e-5)
+
+
 def test_decode_rejects_a_missing_warped_source(source):
     generator = build()
     features = generator.warp_features(generator.encode(source), motion_by(0.0))
