@@ -284,6 +284,12 @@ class Animation:
                     large, self._watched(size), detect, self.driving_name, self._frames.found
                 )
             if best is None:
+                sizes = self._model.config.model
+                if not sizes.traits.has_keypoints:
+                    raise errors.UserError(
+                        f"`best_frame` auto: a model of kind {sizes.kind} has no keypoints to compare; give the number "
+                        "of a frame."
+                    )
                 what = "keypoints"
                 best = quality.find_best_frame(
                     image, self._watched(self._size), self._detect_points, self.driving_name, self._frames.found

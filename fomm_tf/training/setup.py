@@ -250,9 +250,11 @@ def _describe(index: frames.Index) -> str:
 
 def _load_backbone(
     settings: config.Config, index: frames.Index, report: Callable[[str], object]
-) -> tuple[Callable, config.Config]:
+) -> tuple[Callable | None, config.Config]:
     train = settings.train
-    backbone = backbones.load(train.backbone, train.backbone_file, report)
+    backbone = backbones.load_for(train, report)
+    if backbone is None:
+        return None, settings
     scales = train.feature_scales
     if scales is None and backbone.relative:
         # The first batch of the whole run: all replicas must divide by the same scales.
