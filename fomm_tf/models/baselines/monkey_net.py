@@ -74,7 +74,9 @@ class ResidualDenseMotionNetwork(motion_estimation.DenseMotionNetwork):
 
     def __init__(self, settings: configs.ModelConfig, **kwargs) -> None:
         super().__init__(settings, **kwargs)
-        self.residual_head = blocks.Convolution(2, 7, kernel_initializer="zeros", bias_initializer="zeros")
+        self.residual_head = blocks.Convolution(
+            2, 7, kernel_initializer="zeros", bias_initializer=tf.keras.initializers.Constant(0.0)
+        )
 
     def local_motions(
         self, source: Keypoints, driving: Keypoints, height: int | tf.Tensor, width: int | tf.Tensor

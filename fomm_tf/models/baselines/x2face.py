@@ -43,12 +43,13 @@ class GridHead(tf.keras.layers.Layer):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.conv = blocks.Convolution(2, 7, kernel_initializer="zeros", bias_initializer="zeros")
+        self.conv = blocks.Convolution(
+            2, 7, kernel_initializer="zeros", bias_initializer=tf.keras.initializers.Constant(0.0)
+        )
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """`[B, h, w, C]` to `[B, h, w, 2]` float32, (x, y)."""
-        offset = ops.at_least_float32(self.conv(features))
-        _, height, width, _ = ops.sizes(offset)
+    def call(self, features: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+        """`[B, h, w, C]` to `[B, height, width, 2]` float32, (x, y)."""
+        offset = resample.resize(ops.at_least_float32(self.conv(features)), height, width)
         return ops.identity_grid(height, width, offset.dtype) + offset
 
 
@@ -67,7 +68,8 @@ class EmbeddingNetwork(execution.Network):
 
     def call(self, source: tf.Tensor, training: bool = False) -> tf.Tensor:
         """`[B, H, W, 3]` to `[B, H, W, 2]`, where each pixel of the embedded face comes from."""
-        return self.head(self.hourglass(source, training=training))
+        _, height, width, _ = ops.sizes(source)
+        return self.head(self.hourglass(source, training=training), height, width)
 
 
 class DrivingNetwork(execution.Network):
@@ -105,7 +107,7 @@ class DrivingNetwork(execution.Network):
         features = tf.reshape(tf.nn.relu(self.from_code(code)), [-1, *self.lowest, self.channels])
         for block in self.up_blocks:
             features = block(features, training=training)
-        return resample.resize(self.head(features), *self.frame_size)
+        return self.head(features, *self.frame_size)
 
     def call(self, frame: tf.Tensor, training: bool = False) -> tf.Tensor:
         """`encode`, then `decode`."""
