@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, serving, training
+from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, serving, table3, training
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
@@ -28,6 +28,7 @@ _COMMANDS = {
     "study": experiments.STUDY,
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,
+    "experiment": table3.EXPERIMENT,
     "export": deployment.EXPORT,
     "serve": serving.SERVE,
     "client": deployment.CLIENT,
