@@ -21,7 +21,7 @@ output:
   OUT/NAME-seedS/               run directories, as fomm train writes them
   OUT/evaluation/NAME-seedS/    reports, as fomm evaluate writes them, with the animations as videos
   OUT/report.md, report.json    the tables, updated after each run; reconstruction.png, animation.png
-  OUT/study/A--B.html           for each pair of methods, the page of a user study (Table 2), and its key: see fomm study
+  OUT/study/A--B.html           for each pair of methods, the page of a user study (Table 2) and its key; see fomm study
 
 After Ctrl-C (which saves) or kill -9, the same command resumes, bit for bit.
 exit code: 0 done, 2 invalid arguments or a full disk, 130 interrupted and saved
