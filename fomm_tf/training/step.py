@@ -49,7 +49,7 @@ class Objective:
       features: the backbone of the perceptual loss; None without that loss.
 
     Raises:
-      errors.UserError: if the model has not what an equivariance loss compares.
+      errors.UserError: if no loss compares the frames, or the model does not have what an equivariance loss compares.
     """
 
     def __init__(
@@ -67,6 +67,10 @@ class Objective:
                     f"train.loss_weights.{name} must be 0 for model.kind {settings.model.kind}; got {weight:g}."
                 )
         self.adversarial = self.weights.generator_gan != 0
+        if features is None and not self.weights.pixel and not self.adversarial:
+            raise errors.UserError(
+                "train.loss_weights: perceptual, pixel and generator_gan are all 0; one of them must compare the frames."
+            )
         self._scales = settings.train.pyramid_scales
         self._align_corners = settings.model.align_corners
         self._equivariance_of_jacobians = settings.model.jacobian and self.weights.equivariance_jacobian != 0
