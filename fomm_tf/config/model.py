@@ -214,6 +214,11 @@ class ModelConfig:
         """What tools must know of the kind."""
         return KINDS[self.kind]
 
+    def check_has_keypoints(self, option: str, value: object) -> None:
+        """Raises a `UserError` if an option is set that compares keypoints, and the model has codes instead."""
+        if value and not self.traits.has_keypoints:
+            raise errors.UserError(f"`{option}`: got {value}; a model of kind {self.kind} has no keypoints to compare.")
+
     def check_frame_size(self, height: int, width: int) -> None:
         """Checks that the networks can halve frames of this size.
 

@@ -126,7 +126,7 @@ class Animation:
         self._model, self._transfer, self._motion, self._report = model, transfer, motion, report
         self._batch_size, self._name = batch_size, name
         self._size, trained = model.config.model.frame_size, model.config.animate.crop
-        _check_keypoints(model.config.model, "adapt_scale", transfer.adapt_scale)
+        model.config.model.check_has_keypoints("adapt_scale", transfer.adapt_scale)
         choice = choice or framing.Framing()
         self._is_image = isinstance(source, np.ndarray)
         self._source_count = None if self._is_image else source.frame_count
@@ -285,7 +285,7 @@ class Animation:
                     large, self._watched(size), detect, self.driving_name, self._frames.found
                 )
             if best is None:
-                _check_keypoints(self._model.config.model, "best_frame", "auto")
+                self._model.config.model.check_has_keypoints("best_frame", "auto")
                 what = "keypoints"
                 best = quality.find_best_frame(
                     image, self._watched(self._size), self._detect_points, self.driving_name, self._frames.found
@@ -316,8 +316,3 @@ class Animation:
                 "frames; give a smaller index."
             )
         self._watch.set_best(keypoints, self.best, self._driving.starts)
-
-
-def _check_keypoints(sizes: config.ModelConfig, option: str, value: object) -> None:
-    if value and not sizes.traits.has_keypoints:
-        raise errors.UserError(f"`{option}`: got {value}; a model of kind {sizes.kind} has no keypoints to compare.")

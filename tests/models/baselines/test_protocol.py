@@ -130,3 +130,18 @@ def test_objective_rejects_equivariance_of_what_a_model_does_not_find():
     )
     with pytest.raises(errors.UserError, match=r"equivariance_jacobian must be 0 for model\.kind monkey-net; got 10"):
         step.Objective(settings, build("monkey-net"), None, None)
+
+
+def test_objective_rejects_weights_without_a_comparison_of_frames():
+    weights = ("equivariance_value", "equivariance_jacobian", "pixel")
+    changes = [f"train.loss_weights.{name}=0.0" for name in weights]
+    settings = config.override(config.Config(model=model_list.BASELINES["x2face"]), changes)
+    with pytest.raises(errors.UserError, match="perceptual, pixel and generator_gan are all 0; set one"):
+        step.Objective(settings, build("x2face"), None, None)
+
+
+def test_options_that_compare_keypoints_are_refused_without_keypoints():
+    model_list.BASELINES["monkey-net"].check_has_keypoints("adapt_scale", True)
+    model_list.BASELINES["x2face"].check_has_keypoints("adapt_scale", False)
+    with pytest.raises(errors.UserError, match="`adapt_scale`: got True; a model of kind x2face has no keypoints"):
+        model_list.BASELINES["x2face"].check_has_keypoints("adapt_scale", True)
