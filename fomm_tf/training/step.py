@@ -69,7 +69,7 @@ class Objective:
         self.adversarial = self.weights.generator_gan != 0
         if features is None and not self.weights.pixel and not self.adversarial:
             raise errors.UserError(
-                "train.loss_weights: perceptual, pixel and generator_gan are all 0; set one, so that frames are compared."
+                "train.loss_weights: perceptual, pixel and generator_gan are all 0; set one of them to compare frames."
             )
         self._scales = settings.train.pyramid_scales
         self._align_corners = settings.model.align_corners

@@ -136,7 +136,7 @@ def test_objective_rejects_weights_without_a_comparison_of_frames():
     weights = ("equivariance_value", "equivariance_jacobian", "pixel")
     changes = [f"train.loss_weights.{name}=0.0" for name in weights]
     settings = config.override(config.Config(model=model_list.BASELINES["x2face"]), changes)
-    with pytest.raises(errors.UserError, match="perceptual, pixel and generator_gan are all 0; set one"):
+    with pytest.raises(errors.UserError, match="perceptual, pixel and generator_gan are all 0; set one of them"):
         step.Objective(settings, build("x2face"), None, None)
 
 
