@@ -165,27 +165,27 @@ class ModelConfig:
     """The model: everything that determines its tensors and what they compute.
 
     Attributes:
-      kind: the method: `fomm`, or a baseline, `monkey-net` or `x2face`, whose docstrings in
-        `fomm_tf.models.baselines` say what the other keys mean for them.
       frame_size: [height, width] of the frames, in pixels.
       num_keypoints: K.
       jacobian: predict Jacobians; False is the zeroth-order model.
       occlusion: predict an occlusion map.
       motion_scale: the input of the dense motion network is downsampled by this factor.
       align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.to_pixels`.
+      kind: the method: `fomm`, or a baseline, `monkey-net` or `x2face`, whose docstrings in
+        `fomm_tf.models.baselines` say what the other keys mean for them.
       keypoint_detector: see `KeypointDetectorConfig`.
       dense_motion: see `DenseMotionConfig`.
       generator: see `GeneratorConfig`.
       discriminator: see `DiscriminatorConfig`.
     """
 
-    kind: typing.Literal["fomm", "monkey-net", "x2face"] = "fomm"
     frame_size: tuple[int, int] = (256, 256)
     num_keypoints: int = 10
     jacobian: bool = True
     occlusion: bool = True
     motion_scale: float = 0.25
     align_corners: bool = True
+    kind: typing.Literal["fomm", "monkey-net", "x2face"] = "fomm"
     keypoint_detector: KeypointDetectorConfig = KeypointDetectorConfig()
     dense_motion: DenseMotionConfig = DenseMotionConfig()
     generator: GeneratorConfig = GeneratorConfig()
