@@ -93,7 +93,7 @@ def test_figure_compares_a_baseline_with_the_method(runs, data, tmp_path):
         assert (tmp_path / f"{kind}.png").is_file()
 
 
-@EVERY_KIND
+@pytest.mark.parametrize("kind", ["x2face", pytest.param("monkey-net", marks=pytest.mark.conformance)])
 def test_exports_in_stages_are_refused_by_the_kind(kind, runs, tmp_path, capsys):
     folder, _ = runs(kind)
     for form in ("tflite", "onnx"):
