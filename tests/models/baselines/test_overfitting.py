@@ -15,7 +15,7 @@ CHANGES = {
     "monkey-net": ["dense_motion.num_blocks=3", "generator.block_expansion=16", "generator.num_residual_blocks=1"],
     "x2face": ["dense_motion.num_blocks=3", "generator.num_down_blocks=3"],
 }
-STEPS = {"monkey-net": 600, "x2face": 900}
+STEPS = {"monkey-net": 700, "x2face": 900}
 
 
 def draw_clip():
