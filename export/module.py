@@ -120,8 +120,9 @@ class Module:
         return self._render_outputs(inputs, "prediction")
 
     def _render_details(self, inputs: Tensors) -> Tensors:
-        occlusion = ["occlusion"] if self.config.model.occlusion else []
-        return self._render_outputs(inputs, "prediction", "deformed", "deformation", "mask", *occlusion)
+        sizes = self.config.model
+        masks = ["mask"] * sizes.traits.has_keypoints + ["occlusion"] * sizes.occlusion
+        return self._render_outputs(inputs, "prediction", "deformed", "deformation", *masks)
 
     def _render_outputs(self, inputs: Tensors, *names: str) -> Tensors:
         """Only these outputs, so that the loop over the examples computes nothing else."""
@@ -195,7 +196,7 @@ def switched_transfer(
 
 
 def save(
-    model: models.FirstOrderMotionModel,
+    model: models.AnimationModel,
     functions: dict[str, tf.types.experimental.ConcreteFunction],
     folder: pathlib.Path,
 ) -> None:

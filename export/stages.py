@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fomm_tf import config, models, ops
+from fomm_tf import config, errors, models, ops
 from fomm_tf.export.module import Tensors, concrete, specs, switched_transfer
 from fomm_tf.models import blocks
 from fomm_tf.models.motion_estimation import DenseMotion
@@ -42,6 +42,9 @@ class Stages:
       whole: build `animate` too.
       switch_dtype: of the inputs `relative` and `adapt_scale`.
 
+    Raises:
+      errors.UserError: if the model is of a kind without these stages.
+
     Attributes:
       functions: stage -> concrete function of keyword tensors, in the order of `NAMES`; and `animate`, if `whole`.
     """
@@ -55,6 +58,10 @@ class Stages:
         whole: bool = False,
         switch_dtype: tf.DType = tf.bool,
     ) -> None:
+        if not settings.model.traits.has_stages:
+            raise errors.UserError(
+                f"A model of kind {settings.model.kind} cannot be exported in stages; use the format saved_model."
+            )
         self.config, self.model = settings, model
         for layer in model.submodules:
             if isinstance(layer, blocks.UpConvolution):

@@ -112,34 +112,37 @@ def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def panels(
     source: np.ndarray,
-    source_keypoints: FrameKeypoints,
+    source_keypoints: FrameKeypoints | None,
     driving: np.ndarray,
-    driving_keypoints: FrameKeypoints,
+    driving_keypoints: FrameKeypoints | None,
     deformed: np.ndarray,
-    mask: np.ndarray,
+    mask: np.ndarray | None,
     occlusion: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """Draws all panels of one pair of frames.
 
     Args:
       source: `[H, W, 3]` uint8.
-      source_keypoints: of the source.
+      source_keypoints: of the source; None if the model has none.
       driving: `[H, W, 3]` uint8.
-      driving_keypoints: of the driving frame.
+      driving_keypoints: of the driving frame; None if the model has none.
       deformed: `[H, W, 3]` uint8, the source warped.
-      mask: `[h, w, K + 1]`.
+      mask: `[h, w, K + 1]`, or None if the model has none.
       occlusion: `[h, w, 1]`, or None if the model has none.
 
     Returns:
-      Images by the names in `PANELS`, without `occlusion` if there is none; `keypoints` shows both frames.
+      Images by the names in `PANELS`, without masks or occlusion if there are none; `keypoints` shows both frames.
     """
     pairs = ((source, source_keypoints), (driving, driving_keypoints))
     size = source.shape[:2]
     images = {
-        "keypoints": np.concatenate([draw_keypoints(frame, *keypoints) for frame, keypoints in pairs], axis=1),
+        "keypoints": np.concatenate(
+            [frame if keypoints is None else draw_keypoints(frame, *keypoints) for frame, keypoints in pairs], axis=1
+        ),
         "deformed": deformed,
-        "masks": show_masks(mask, size),
     }
+    if mask is not None:
+        images["masks"] = show_masks(mask, size)
     if occlusion is not None:
         images["occlusion"] = show_occlusion(occlusion, size)
     return images

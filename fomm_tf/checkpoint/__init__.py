@@ -15,14 +15,13 @@ from fomm_tf.checkpoint.restoring import (
     stored_parts,
     stored_shapes,
 )
-from fomm_tf.checkpoint.runs import NETWORKS, Adam, Run, add_training_parts, build
+from fomm_tf.checkpoint.runs import Adam, Run, add_training_parts, build
 from fomm_tf.checkpoint.saving import BEST, CheckpointManager, describe, new_folder, pack, refuse_existing, save
 from fomm_tf.model_folders import BUNDLED, read_config
 
 __all__ = [
     "BEST",
     "BUNDLED",
-    "NETWORKS",
     "Adam",
     "CheckpointManager",
     "Run",

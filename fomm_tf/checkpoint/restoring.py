@@ -161,10 +161,10 @@ def read_count(folder: str | pathlib.Path, name: str) -> int:
 def _restore(
     run: runs.Run,
     folder: str | pathlib.Path,
-    parts: Collection[str] = runs.PARTS,
+    parts: Collection[str] | None = None,
     optimizers: Collection[str] | None = None,
 ) -> None:
-    """Restores a run, or parts of it; `optimizers` None means all of them."""
+    """Restores a run, or parts of it; None means all of them."""
     if runs.is_packaged(folder):
         runs.restore_packaged(run, folder)
         return
@@ -178,7 +178,7 @@ def _restore(
         raise errors.UserError(f"{prefix} does not hold the model of {folder}/config.yaml: {reason}") from error
     for name, network in run.parts().items():
         surplus = sum(key.startswith(f"{name}/") for key in stored) - len(network.weights)
-        if surplus and name in parts:
+        if surplus and (parts is None or name in parts):
             raise errors.UserError(
                 f"{prefix} does not hold the model of {folder}/config.yaml: it has {surplus} more tensors for {name}."
             )

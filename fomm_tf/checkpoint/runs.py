@@ -18,8 +18,6 @@ import tensorflow as tf
 
 from fomm_tf import config, errors, model_folders, models
 
-NETWORKS = ("detector", "dense_motion", "generator")
-PARTS = (*NETWORKS, "discriminator")
 # How long the weights were trained.
 COUNTS = ("epoch", "step")
 
@@ -92,7 +90,7 @@ class Run:
     """
 
     config: config.Config
-    model: models.FirstOrderMotionModel
+    model: models.AnimationModel
     discriminator: models.Discriminator | None = None
     optimizers: dict[str, Adam] = dataclasses.field(default_factory=dict)
     epoch: int = 0
@@ -100,19 +98,20 @@ class Run:
 
     def trainable(self, name: str) -> list[tf.Variable]:
         """The variables that the optimizer `name` updates, in the order of its moments."""
-        if name == "generator":
-            return self.model.dense_motion.trainable_variables + self.model.generator.trainable_variables
-        return {"detector": self.model.detector, "discriminator": self.discriminator}[name].trainable_variables
+        if name == "discriminator":
+            return self.discriminator.trainable_variables
+        networks = self.model.networks
+        return [variable for part in self.model.TRAINED_BY[name] for variable in networks[part].trainable_variables]
 
     def parts(self) -> dict[str, tf.keras.Model]:
         """The networks by name, including the discriminator if there is one."""
-        parts = {name: getattr(self.model, name) for name in NETWORKS}
+        parts = self.model.networks
         return parts if self.discriminator is None else parts | {"discriminator": self.discriminator}
 
 
 def build(settings: config.Config, discriminator: bool = False, optimizers: bool = False) -> Run:
     """Builds a run with randomly initialized weights; on request with discriminator, and optimizers with moments."""
-    run = Run(settings, models.FirstOrderMotionModel(settings.model))
+    run = Run(settings, models.create(settings.model))
     add_training_parts(run, discriminator, optimizers)
     return run
 
@@ -122,22 +121,22 @@ def add_training_parts(run: Run, discriminator: bool, optimizers: bool = True) -
     if discriminator:
         run.discriminator = models.Discriminator(run.config.model)
     if optimizers:
-        for name in ["generator", "detector"] + ["discriminator"] * discriminator:
+        for name in [*run.model.TRAINED_BY] + ["discriminator"] * discriminator:
             run.optimizers[name] = Adam(getattr(run.config.train, f"learning_rate_{name}"))
             run.optimizers[name].build(run.trainable(name))
 
 
 def trackable(
-    run: Run, parts: Collection[str] = PARTS, optimizers: Collection[str] | None = None
+    run: Run, parts: Collection[str] | None = None, optimizers: Collection[str] | None = None
 ) -> tf.train.Checkpoint:
     """The object whose TensorFlow checkpoints a run directory holds.
 
     Args:
       run: what to save or restore.
-      parts: which of its networks.
+      parts: which of its networks; None is all.
       optimizers: which of its optimizers; None is all.
     """
-    objects: dict = {name: network for name, network in run.parts().items() if name in parts}
+    objects: dict = {name: network for name, network in run.parts().items() if parts is None or name in parts}
     chosen = {name: stepper for name, stepper in run.optimizers.items() if optimizers is None or name in optimizers}
     if chosen:
         objects["optimizers"] = tf.train.Checkpoint(**chosen)
@@ -233,8 +232,8 @@ def restore_packaged(run: Run, folder: str | pathlib.Path) -> None:
 
 
 def _variables(run: Run) -> Iterator[tuple[str, tf.Variable]]:
-    for name in NETWORKS:
-        yield from _below(name, getattr(run.model, name), set())
+    for name, network in run.model.networks.items():
+        yield from _below(name, network, set())
 
 
 def _below(path: str, trackable: object, seen: set[int]) -> Iterator[tuple[str, tf.Variable]]:

@@ -21,6 +21,7 @@ from fomm_tf.cli import (
     personalization,
     preparation,
     serving,
+    table3,
     training,
 )
 
@@ -40,6 +41,7 @@ _COMMANDS = {
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,
     "personalization": personalization.PERSONALIZATION,
+    "experiment": table3.EXPERIMENT,
     "export": deployment.EXPORT,
     "serve": serving.SERVE,
     "client": deployment.CLIENT,

@@ -135,7 +135,7 @@ def describe(path: pathlib.Path) -> Iterator[str]:
 
 
 def _describe_run(folder: pathlib.Path) -> Iterator[str]:
-    from fomm_tf import checkpoint
+    from fomm_tf import checkpoint, models
 
     settings = checkpoint.read_config(folder)
     model = settings.model
@@ -146,12 +146,12 @@ def _describe_run(folder: pathlib.Path) -> Iterator[str]:
     yield f"{folder}: run directory, {count}"
     yield (
         f"model: {model.num_keypoints} keypoints, frames of {model.frame_size[1]}x{model.frame_size[0]}, "
-        f"{'first' if model.jacobian else 'zeroth'} order, {'with' if model.occlusion else 'without'} occlusion map, "
+        f"{model.traits.orders[model.jacobian]}, {'with' if model.occlusion else 'without'} occlusion map, "
         f"align_corners {str(model.align_corners).lower()}"
         f"{', blends the warped source' if model.generator.blend_source else ''}"
         f"{', warped skip connections' if model.generator.warp_skips else ''}"
     )
-    for part in (*checkpoint.NETWORKS, "discriminator"):
+    for part in (*models.model_class(model).NETWORKS, "discriminator"):
         shapes = [shape for name, shape in stored.items() if name.startswith(f"{part}/")]
         if shapes:
             yield f"{part}: {len(shapes)} tensors, {sum(map(math.prod, shapes)):,} values"

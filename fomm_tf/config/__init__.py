@@ -16,6 +16,7 @@ import yaml
 
 from fomm_tf import errors
 from fomm_tf.config.model import (
+    KINDS,
     DenseMotionConfig,
     DiscriminatorConfig,
     GeneratorConfig,
@@ -35,6 +36,7 @@ from fomm_tf.config.sections import (
 )
 
 __all__ = [
+    "KINDS",
     "PRECISIONS",
     "AnimateConfig",
     "AugmentConfig",

@@ -3,11 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+from collections.abc import Mapping
 
 from fomm_tf import errors
 
 # Sizes in the sections of `ModelConfig` that may be 0; all others must be at least 1.
 _MAY_BE_ZERO = ("pad", "num_down_blocks", "num_residual_blocks")
+
+
+class Kind(typing.NamedTuple):
+    """What configs and tools must know of a kind of model; `fomm_tf.models.create` knows its class.
+
+    Attributes:
+      orders: the model in words, without and with `model.jacobian`.
+      fixed: keys of the model section that must have this value.
+      has_keypoints: `detect` finds positions in the frame, which can be drawn and compared; otherwise the `value` of
+        `Keypoints` is a code of 2 K numbers.
+      equivariances: the loss weights of equivariance that may be other than 0.
+      has_stages: can be exported in stages, as TFLite, ONNX and for the web.
+      has_reference: the PyTorch reference implementation has this model.
+    """
+
+    orders: tuple[str, str]
+    fixed: Mapping[str, object]
+    has_keypoints: bool
+    equivariances: tuple[str, ...]
+    has_stages: bool
+    has_reference: bool
+
+
+KINDS = {
+    "fomm": Kind(
+        ("zeroth order", "first order"),
+        {},
+        True,
+        ("equivariance_value", "equivariance_jacobian"),
+        has_stages=True,
+        has_reference=True,
+    ),
+    "monkey-net": Kind(
+        ("Monkey-Net, one variance", "Monkey-Net, covariances"),
+        {"occlusion": False, "generator.warp_skips": True, "generator.blend_source": False},
+        True,
+        ("equivariance_value",),
+        has_stages=False,
+        has_reference=False,
+    ),
+    "x2face": Kind(
+        ("X2Face, codes instead of keypoints", ""),
+        {"jacobian": False, "occlusion": False, "generator.warp_skips": False, "generator.blend_source": False},
+        False,
+        (),
+        has_stages=False,
+        has_reference=False,
+    ),
+}
 
 
 def require(valid: object, key: str, requirement: str, value: object) -> None:
@@ -122,6 +173,8 @@ class ModelConfig:
       occlusion: predict an occlusion map.
       motion_scale: the input of the dense motion network is downsampled by this factor.
       align_corners: what -1 and +1 mean in a warp; see `fomm_tf.ops.to_pixels`.
+      kind: the method: `fomm`, or a baseline, `monkey-net` or `x2face`, whose docstrings in
+        `fomm_tf.models.baselines` say what the other keys mean for them.
       keypoint_detector: see `KeypointDetectorConfig`.
       dense_motion: see `DenseMotionConfig`.
       generator: see `GeneratorConfig`.
@@ -134,6 +187,7 @@ class ModelConfig:
     occlusion: bool = True
     motion_scale: float = 0.25
     align_corners: bool = True
+    kind: typing.Literal["fomm", "monkey-net", "x2face"] = "fomm"
     keypoint_detector: KeypointDetectorConfig = KeypointDetectorConfig()
     dense_motion: DenseMotionConfig = DenseMotionConfig()
     generator: GeneratorConfig = GeneratorConfig()
@@ -154,7 +208,21 @@ class ModelConfig:
         scale, key = self.generator.scale, "model.generator.scale"
         require(0 < scale <= 1 and (1 / scale).is_integer(), key, "1 divided by a whole number", scale)
         require(scale == 1 or self.generator.blend_source, key, "1 without model.generator.blend_source", scale)
+        for key, expected in self.traits.fixed.items():
+            section, _, name = key.rpartition(".")
+            value = getattr(getattr(self, section) if section else self, name)
+            require(value == expected, f"model.{key}", f"{expected} for model.kind {self.kind}", value)
         self.check_frame_size(*self.frame_size)
+
+    @property
+    def traits(self) -> Kind:
+        """What tools must know of the kind."""
+        return KINDS[self.kind]
+
+    def check_has_keypoints(self, option: str, value: object) -> None:
+        """Raises a `UserError` if an option is set that compares keypoints, and the model has codes instead."""
+        if value and not self.traits.has_keypoints:
+            raise errors.UserError(f"`{option}`: got {value}; a model of kind {self.kind} has no keypoints to compare.")
 
     def check_frame_size(self, height: int, width: int) -> None:
         """Checks that the networks can halve frames of this size.

@@ -99,7 +99,8 @@ class LossWeightsConfig:
     """Weights of the loss terms; 0 disables a term.
 
     Attributes:
-      perceptual: one weight per layer of the backbone (Eq. 9).
+      perceptual: one weight per layer of the backbone (Eq. 9); if all are 0, no backbone is loaded.
+      pixel: mean absolute difference of the pixels; not in the paper, but in those of its baselines.
       equivariance_value: Eq. 11.
       equivariance_jacobian: Eq. 13.
       generator_gan: LSGAN term of the generator; 0 disables adversarial training.
@@ -108,6 +109,7 @@ class LossWeightsConfig:
     """
 
     perceptual: tuple[float, ...] = (10.0, 10.0, 10.0, 10.0, 10.0)
+    pixel: float = 0.0
     equivariance_value: float = 10.0
     equivariance_jacobian: float = 10.0
     generator_gan: float = 0.0

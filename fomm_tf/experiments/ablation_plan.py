@@ -147,6 +147,7 @@ class Protocol(NamedTuple):
     metrics: tuple[str, ...]  # of the reconstruction; see `fomm_tf.evaluation`
     detector: str  # see `fomm_tf.evaluation`
     command: str  # the command line, for the provenance in README.txt
+    videos: bool = False  # write each animation as an mp4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -196,42 +196,31 @@ class Report:
         return f"{len(first['videos'])} videos, {frames} frames"
 
     def _table_1(self) -> Iterator[str]:
-        yield from _head(["", *self._titles(), "paper's L1, Tai-Chi-HD"])
+        yield from head(["", *self._titles(), "paper's L1, Tai-Chi-HD"])
         for name in self._reports:
             variant = ablation_plan.VARIANTS[name]
-            yield _row([variant.title, *self._cells(self._means[name]), f"{variant.paper_l1:.3f}"])
+            yield row([variant.title, *cells(self._means[name]), f"{variant.paper_l1:.3f}"])
 
     def _table_of_differences(self) -> Iterator[str]:
-        yield from _head(["", *self._titles()])
+        yield from head(["", *self._titles()])
         for name, differences in self._differences.items():
-            cells = []
-            for column, (value, low, high, worse, seeds) in differences.items():
-                digits = COLUMNS[column].digits
-                interval = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
-                cells.append(f"{interval}, worse in {worse} of {seeds}")
-            if cells:
-                yield _row([ablation_plan.VARIANTS[name].title, *cells])
+            if differences:
+                yield row([ablation_plan.VARIANTS[name].title, *difference_cells(differences)])
 
     def _table_3(self) -> Iterator[str]:
-        yield from _head(["", *self._titles(), "L1 / L1 of the source-copy baseline"])
+        yield from head(["", *self._titles(), "L1 / L1 of the source-copy baseline"])
         copied = [f"{each.value:.{COLUMNS[column].digits}f}" for column, each in self._source_copy.items()]
-        yield _row(["source-copy baseline", *copied, "1"])
+        yield row(["source-copy baseline", *copied, "1"])
         for name, title in (
             (ablation_plan.ZEROTH_ORDER, "zeroth order (Pyr.+O)"),
             (ablation_plan.FULL, "first order (Full)"),
         ):
             if name in self._reports:
                 ratio = self._means[name]["l1"].value / self._source_copy["l1"].value
-                yield _row([title, *self._cells(self._means[name]), f"{ratio:.3f}"])
+                yield row([title, *cells(self._means[name]), f"{ratio:.3f}"])
 
     def _titles(self) -> list[str]:
         return [COLUMNS[column].title for column in self._columns]
-
-    def _cells(self, means: Mapping[str, Mean]) -> Iterator[str]:
-        for column, (value, low, high, seeds) in means.items():
-            digits = COLUMNS[column].digits
-            spread = f" ({low:.{digits}f} to {high:.{digits}f})" if len(seeds) > 1 else ""
-            yield f"{value:.{digits}f}{spread}"
 
 
 def measured(runs: Sequence[Reports]) -> list[str]:
@@ -292,10 +281,28 @@ def _sum(runs: Sequence[Reports], column: Column, predictor: str, videos: Sequen
     return _Sums(totals, frames)
 
 
-def _head(titles: list[str]) -> Iterator[str]:
-    yield _row(titles)
+def cells(means: Mapping[str, Mean]) -> Iterator[str]:
+    """Cells of a table: column -> its mean, with the spread over seeds."""
+    for column, (value, low, high, seeds) in means.items():
+        digits = COLUMNS[column].digits
+        spread = f" ({low:.{digits}f} to {high:.{digits}f})" if len(seeds) > 1 else ""
+        yield f"{value:.{digits}f}{spread}"
+
+
+def difference_cells(differences: Mapping[str, Difference]) -> Iterator[str]:
+    """Cells of a table: column -> its difference, with the confidence interval and the count of seeds."""
+    for column, (value, low, high, worse, seeds) in differences.items():
+        digits = COLUMNS[column].digits
+        interval = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+        yield f"{interval}, worse in {worse} of {seeds}"
+
+
+def head(titles: list[str]) -> Iterator[str]:
+    """The header rows of a table."""
+    yield row(titles)
     yield "|---" * len(titles) + "|"
 
 
-def _row(cells: list[str]) -> str:
+def row(cells: list[str]) -> str:
+    """A row of a table."""
     return f"| {' | '.join(cells)} |"

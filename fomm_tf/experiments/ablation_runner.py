@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,8 @@ from fomm_tf.experiments import ablation_plan, ablation_report
 _ALWAYS, _DETECTED = ("l1", "psnr", "ssim"), ("akd", "mkr", "aed")
 _CELL_HEIGHT = 128
 _CAPTIONS = {
-    ablation_plan.RECONSTRUCTION: "A test clip reconstructed by each variant from its first frame and its keypoints",
-    ablation_plan.ANIMATION: "An image, another character's clip, the ground truth, and each variant's animation",
+    ablation_plan.RECONSTRUCTION: "A test clip reconstructed by each model from its first frame and its keypoints",
+    ablation_plan.ANIMATION: "An image, another character's clip, the ground truth, and each model's animation",
 }
 
 
@@ -67,27 +67,57 @@ def run(
         raise errors.UserError(f"`out` {out} is a file; name a directory.")
     runs = ablation_plan.plan(configs, seeds, out)
     data = ablation_plan.prepare_data(base, report)
-    detector = detector or ("none" if data.drawn else "auto")
-    metrics = _ALWAYS if detector == "none" else _ALWAYS + _DETECTED
-    protocol = ablation_plan.Protocol(data, metrics, detector, command)
-    fingerprints = data.fingerprints()
+    protocol = choose_protocol(data, detector, command)
     pairs = None if data.pairs is None else str(data.pairs)
     about = ablation_report.About(command, recipe, base.train.steps, tuple(seeds), len(runs), str(data.root), pairs)
     reports: dict[str, dict[int, ablation_plan.Reports]] = {}
     summary = None
-    with tqdm.tqdm(total=len(runs), unit="run", disable=None) as bar:
-        for ablation_run in runs:
-            bar.set_postfix_str(ablation_run.name)
-            is_finished = ablation_run.is_finished(protocol, fingerprints)
-            if not is_finished:
-                _run_in_worker(ablation_run, protocol, report)
-                ablation_run.mark_finished(protocol, fingerprints)
-            reports.setdefault(ablation_run.variant, {})[ablation_run.seed] = ablation_run.read_reports(protocol)
-            if not is_finished or ablation_run is runs[-1]:
-                in_order = {name: reports[name] for name in variants if name in reports}
-                summary = _write_report(out, about, in_order, base.model.frame_size)
-            bar.update()
+    for ablation_run, tasks, is_new in finish_runs(runs, protocol, report):
+        reports.setdefault(ablation_run.variant, {})[ablation_run.seed] = tasks
+        if is_new or ablation_run is runs[-1]:
+            in_order = {name: reports[name] for name in variants if name in reports}
+            titles = {name: ablation_plan.VARIANTS[name].title for name in in_order}
+            images = draw_images(out, titles, in_order, base.model.frame_size)
+            summary = ablation_report.Report(about._replace(images=images), in_order)
+            files.write_text(out / "report.md", summary.markdown())
+            files.write_text(out / "report.json", summary.json())
     return summary
+
+
+def choose_protocol(data: ablation_plan.Data, detector: str | None, command: str) -> ablation_plan.Protocol:
+    """How runs are evaluated; `detector` None is `none` for drawn characters and `auto` otherwise."""
+    detector = detector or ("none" if data.drawn else "auto")
+    metrics = _ALWAYS if detector == "none" else _ALWAYS + _DETECTED
+    return ablation_plan.Protocol(data, metrics, detector, command)
+
+
+def finish_runs(
+    runs: Sequence[ablation_plan.Run], protocol: ablation_plan.Protocol, report: Callable[[str], object]
+) -> Iterator[tuple[ablation_plan.Run, ablation_plan.Reports, bool]]:
+    """Trains and evaluates the runs that are not finished.
+
+    Args:
+      runs: in the order in which they are finished.
+      protocol: how they are evaluated.
+      report: takes lines for the user.
+
+    Yields:
+      Each run, its reports, and whether it was not finished before.
+
+    Raises:
+      errors.UserError: if a run fails; it names the run.
+      KeyboardInterrupt: after Ctrl-C or SIGTERM, when the run is saved.
+    """
+    fingerprints = protocol.data.fingerprints()
+    with tqdm.tqdm(total=len(runs), unit="run", disable=None) as bar:
+        for run in runs:
+            bar.set_postfix_str(run.name)
+            is_new = not run.is_finished(protocol, fingerprints)
+            if is_new:
+                _run_in_worker(run, protocol, report)
+                run.mark_finished(protocol, fingerprints)
+            yield run, run.read_reports(protocol), is_new
+            bar.update()
 
 
 def train_and_evaluate(run: ablation_plan.Run, protocol: ablation_plan.Protocol) -> None:
@@ -109,7 +139,7 @@ def train_and_evaluate(run: ablation_plan.Run, protocol: ablation_plan.Protocol)
     evaluation.evaluate(run.folder, protocol.data.root, run.results / ablation_plan.RECONSTRUCTION, settings)
     pairs = protocol.data.pairs
     if pairs is not None:
-        settings = evaluation.Settings(metrics=("l1",))
+        settings = evaluation.Settings(metrics=("l1",), videos=protocol.videos)
         evaluation.evaluate(run.folder, pairs.parent, run.results / ablation_plan.ANIMATION, settings, pairs)
 
 
@@ -130,24 +160,29 @@ def _run_in_worker(run: ablation_plan.Run, protocol: ablation_plan.Protocol, rep
         raise
 
 
-def _write_report(
-    out: Path, about: ablation_report.About, reports: ablation_report.RunReports, frame_size: tuple[int, int]
-) -> ablation_report.Report:
-    """Writes the report of the finished runs, and images of the first finished seed."""
+def draw_images(
+    out: Path, titles: Mapping[str, str], reports: ablation_report.RunReports, frame_size: tuple[int, int]
+) -> dict[str, str]:
+    """Draws a comparison of the variants for each task, of the first finished seed.
+
+    Args:
+      out: directory for the images, with the runs and their evaluations.
+      titles: variant -> its name in the images, in their order.
+      reports: of the finished runs, in the same order.
+      frame_size: `(H, W)` of a frame.
+
+    Returns:
+      File name -> caption.
+    """
     seed, tasks = next(iter(next(iter(reports.values())).items()))
     folders = {
-        ablation_plan.VARIANTS[name].title: out / "evaluation" / f"{name}-seed{seed}"
-        for name, by_seed in reports.items()
-        if seed in by_seed
+        titles[name]: out / "evaluation" / f"{name}-seed{seed}" for name, by_seed in reports.items() if seed in by_seed
     }
     images = {}
     for task in tasks:
         video.write_image(out / f"{task}.png", _draw_comparison(folders, median_video(tasks[task]), task, frame_size))
         images[f"{task}.png"] = f"{_CAPTIONS[task]} (seed {seed})"
-    summary = ablation_report.Report(about._replace(images=images), reports)
-    files.write_text(out / "report.md", summary.markdown())
-    files.write_text(out / "report.json", summary.json())
-    return summary
+    return images
 
 
 def median_video(report: Mapping[str, list]) -> str:

@@ -129,8 +129,10 @@ def render(
         panels.append(of_source)
 
     def mark(image: np.ndarray) -> np.ndarray:
-        value, jacobian = stream.select_frame(model.detect(image[np.newaxis]), 0).frame(0)
         larger = video.resize(image, cell_size(size, height), "stretch")
+        if not model.config.model.traits.has_keypoints:
+            return larger
+        value, jacobian = stream.select_frame(model.detect(image[np.newaxis]), 0).frame(0)
         return visualize.draw_keypoints(larger, value, jacobian if jacobians else None)
 
     return Outputs(name, sources, frames, list(map(mark, sources)), list(map(mark, frames)), panels)
@@ -147,8 +149,9 @@ def _draw_panels(rendering: structures.Rendering, size: tuple[int, int]) -> dict
     panels = {
         "result": list(video.to_uint8(rendering.prediction.numpy())),
         "deformed": list(video.to_uint8(rendering.deformed.numpy())),
-        "masks": [visualize.show_masks(mask, size) for mask in rendering.mask.numpy()],
     }
+    if rendering.mask is not None:
+        panels["masks"] = [visualize.show_masks(mask, size) for mask in rendering.mask.numpy()]
     if rendering.occlusion is not None:
         panels["occlusion"] = [visualize.show_occlusion(occlusion, size) for occlusion in rendering.occlusion.numpy()]
     return panels

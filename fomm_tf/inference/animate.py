@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -124,7 +124,7 @@ def animate_file(
         details = None
         if output.visualize is not None:
             details = stack.enter_context(
-                open_visualizer(output.visualize, driving.fps, model.config.model.occlusion, tag)
+                open_visualizer(output.visualize, driving.fps, _panels(model.config.model), tag)
             )
         total = performance.frame_count
         bar = stack.enter_context(tqdm.tqdm(total=total, unit="frame", disable=None if progress else True))
@@ -142,7 +142,7 @@ def animate_file(
         motion_files.write_motion(output.save_motion, performance.finish_motion(recorder))
     if check_inputs:  # at the end, so that a failure is one line
         usable = [quality.warn_about_input(model, *checked) for checked in performance.checked_images()]
-        if all(usable) and transfer.mode == "relative":
+        if all(usable) and transfer.mode == "relative" and model.config.model.traits.has_keypoints:
             performance.poses.warn(performance.driving_name)
     return count
 
@@ -222,13 +222,14 @@ class Visualizer:
     def write(self, frame: animation.OutputFrame) -> None:
         """Adds a frame that has its driving frame and details."""
         source_keypoints, keypoints, rendering = frame.details
+        has_keypoints = rendering.mask is not None
         panels = visualize.panels(
             frame.moment.images[0],
-            source_keypoints.frame(0),
+            source_keypoints.frame(0) if has_keypoints else None,
             frame.driving,
-            keypoints.frame(0),
+            keypoints.frame(0) if has_keypoints else None,
             video.to_uint8(rendering.deformed[0]),
-            rendering.mask[0],
+            rendering.mask[0] if has_keypoints else None,
             None if rendering.occlusion is None else rendering.occlusion[0],
         )
         for name, writer in self._writers.items():
@@ -248,14 +249,20 @@ class Visualizer:
         self._count += 1
 
 
+def _panels(model: config.ModelConfig) -> list[str]:
+    """The panels that a model has: a motion without keypoints has no masks."""
+    has = {"occlusion": model.occlusion, "masks": model.traits.has_keypoints}
+    return [name for name in visualize.PANELS if has.get(name, True)]
+
+
 @contextlib.contextmanager
-def open_visualizer(folder: str, fps: Fraction, occlusion: bool, tag: str | None) -> Iterator[Visualizer]:
+def open_visualizer(folder: str, fps: Fraction, panels: Sequence[str], tag: str | None) -> Iterator[Visualizer]:
     """Opens a `Visualizer` that writes `keypoints.mp4`, `deformed.mp4`, ... and `overview.png` into `folder`.
 
     Args:
       folder: created if missing; files of the same names are replaced when the block ends without an exception.
       fps: frames per second.
-      occlusion: whether the model has an occlusion map to show.
+      panels: names in `fomm_tf.visualize.PANELS`, which the model has.
       tag: text for the comment in the files' metadata, or None.
 
     Raises:
@@ -268,9 +275,10 @@ def open_visualizer(folder: str, fps: Fraction, occlusion: bool, tag: str | None
         raise errors.UserError(
             f"visualize: cannot create the directory {target}: {error.strerror}; give another one."
         ) from error
-    names = [name for name in visualize.PANELS if occlusion or name != "occlusion"]
     with contextlib.ExitStack() as stack:
-        writers = {name: stack.enter_context(video.write_video(target / f"{name}.mp4", fps, tag=tag)) for name in names}
+        writers = {
+            name: stack.enter_context(video.write_video(target / f"{name}.mp4", fps, tag=tag)) for name in panels
+        }
         visualizer = Visualizer(writers)
         yield visualizer
         video.write_image(target / visualize.OVERVIEW, visualizer.overview(), tag=tag)

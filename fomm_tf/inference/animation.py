@@ -126,6 +126,7 @@ class Animation:
         self._model, self._transfer, self._motion, self._report = model, transfer, motion, report
         self._batch_size, self._name = batch_size, name
         self._size, trained = model.config.model.frame_size, model.config.animate.crop
+        model.config.model.check_has_keypoints("adapt_scale", transfer.adapt_scale)
         choice = choice or framing.Framing()
         self._is_image = isinstance(source, np.ndarray)
         self._source_count = None if self._is_image else source.frame_count
@@ -284,6 +285,7 @@ class Animation:
                     large, self._watched(size), detect, self.driving_name, self._frames.found
                 )
             if best is None:
+                self._model.config.model.check_has_keypoints("best_frame", "auto")
                 what = "keypoints"
                 best = quality.find_best_frame(
                     image, self._watched(self._size), self._detect_points, self.driving_name, self._frames.found

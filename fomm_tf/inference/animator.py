@@ -41,9 +41,7 @@ class Animator:
       engine: what runs the networks.
     """
 
-    def __init__(
-        self, model: models.FirstOrderMotionModel | engines.Engine, settings: config.Config | None = None
-    ) -> None:
+    def __init__(self, model: models.AnimationModel | engines.Engine, settings: config.Config | None = None) -> None:
         if not isinstance(model, engines.Engine):
             from fomm_tf.inference.engines import keras
 
@@ -79,7 +77,7 @@ class Animator:
         return cls.load(model_folders.BUNDLED, precision, engine)
 
     @property
-    def model(self) -> models.FirstOrderMotionModel:
+    def model(self) -> models.AnimationModel:
         """The Keras model.
 
         Raises:

@@ -196,7 +196,7 @@ def warn_about_input(model: stream.Performer, name: str, frame: np.ndarray, orig
     if puppets is not None and puppets.portraits and is_photo(original):
         reason = "looks like a photo, and the model has seen drawn heads only"
         cure = "choose a model that was trained on such images (`folder`), or give a drawing"
-    elif shift_error(model, frame) > _MAX_SHIFT_ERROR:
+    elif model.config.model.traits.has_keypoints and shift_error(model, frame) > _MAX_SHIFT_ERROR:
         reason = "shows no object that the model finds"
         cure = "give an image like those that the model was trained on, with the object large in its middle"
     else:

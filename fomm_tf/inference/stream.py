@@ -26,7 +26,7 @@ _END = object()
 
 
 class Renderer(Protocol):
-    """What the stream calls: an `Animator`, or a `FirstOrderMotionModel` for frames of its size."""
+    """What the stream calls: an `Animator`, or an `AnimationModel` for frames of its size."""
 
     def detect(self, frames: np.ndarray) -> structures.Keypoints:
         """Finds the keypoints of N frames."""

@@ -42,6 +42,11 @@ def perceptual_loss(
     return _feature_distance(pairs, weights)
 
 
+def pixel_loss(generated: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+    """Mean absolute difference of generated and driving frames, `[B, H, W, C]` each: `[B]`."""
+    return _mean_absolute(generated - tf.stop_gradient(real))
+
+
 def equivariance_value_loss(
     driving: structures.Keypoints, transformed: structures.Keypoints, transform: tps.Transform
 ) -> tf.Tensor:

@@ -1,11 +1,15 @@
-"""The networks of the method as Keras models, one block of the paper each, and the model that they make up."""
+"""The networks of the method as Keras models, the model that they make up, and the baselines of the paper."""
 
+from fomm_tf.models.animation_model import AnimationModel, Reconstruction
+from fomm_tf.models.baselines import MonkeyNet, X2Face
 from fomm_tf.models.discriminator import Discriminator, DiscriminatorOutput
-from fomm_tf.models.first_order_motion_model import FirstOrderMotionModel, Reconstruction
+from fomm_tf.models.factory import create, model_class
+from fomm_tf.models.first_order_motion_model import FirstOrderMotionModel
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.motion_estimation import DenseMotion, DenseMotionNetwork, KeypointDetector
 
 __all__ = [
+    "AnimationModel",
     "DenseMotion",
     "DenseMotionNetwork",
     "Discriminator",
@@ -13,5 +17,9 @@ __all__ = [
     "FirstOrderMotionModel",
     "Generator",
     "KeypointDetector",
+    "MonkeyNet",
     "Reconstruction",
+    "X2Face",
+    "create",
+    "model_class",
 ]

@@ -9,45 +9,22 @@ Convention (all methods):
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
-import yaml
 
 from fomm_tf import config as configs
-from fomm_tf import ops
-from fomm_tf.models import blocks, execution
+from fomm_tf.models import blocks
+from fomm_tf.models.animation_model import AnimationModel, Reconstruction
 from fomm_tf.models.generator import Generator
 from fomm_tf.models.motion_estimation import DenseMotion, DenseMotionNetwork, KeypointDetector
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
 
-class Reconstruction(NamedTuple):
-    """Driving frames rebuilt from their sources: the forward pass of training.
-
-    Attributes:
-      prediction: `[B, H, W, 3]` float32 in [0, 1].
-      source_keypoints: of the sources.
-      driving_keypoints: of the driving frames.
-      motion: from the driving frames back to the sources.
-    """
-
-    prediction: tf.Tensor
-    source_keypoints: Keypoints
-    driving_keypoints: Keypoints
-    motion: DenseMotion
-
-
 @tf.keras.saving.register_keras_serializable(package="fomm_tf")
-class FirstOrderMotionModel(tf.keras.Model):
-    """Animates a source image by the keypoints of driving frames.
-
-    All variables exist after construction, randomly initialized; `from_preset` loads trained ones. `compile`, `fit`,
-    `evaluate`, `summary`, `save`, `save_weights`, `load_weights` and `tf.train.Checkpoint` work as for every Keras
-    model, and `load_weights` also takes the `ckpt-N` prefix of a run directory.
+class FirstOrderMotionModel(AnimationModel):
+    """Animates a source image by the keypoints of driving frames; see `AnimationModel` for its use with Keras.
 
     Args:
       config: the sizes; see `fomm_tf.config.ModelConfig`.
@@ -59,122 +36,25 @@ class FirstOrderMotionModel(tf.keras.Model):
       generator: source and dense motion to a frame.
     """
 
-    _training_state = None  # Keras deletes that of the instance after a `fit` with BackupAndRestore, and reads it later
+    KIND = "fomm"
+    NETWORKS = ("detector", "dense_motion", "generator")
+    TRAINED_BY: ClassVar = {"generator": ("dense_motion", "generator"), "detector": ("detector",)}
 
     def __init__(self, config: configs.ModelConfig, **kwargs) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.config = config
-        self.detector = KeypointDetector(config, name="detector")
-        self.dense_motion = DenseMotionNetwork(config, name="dense_motion")
-        self.generator = Generator(config, name="generator")
-
-        def forward(frame: tf.Tensor) -> tf.Tensor:
-            keypoints = self.detector(frame)
-            return self.generator(frame, self.dense_motion(self.dense_motion.downsample(frame), keypoints, keypoints))
-
-        blocks.create_variables(forward, config.frame_size)
+        super().__init__(config, **kwargs)
+        self._create_networks()
+        blocks.create_variables(self._forward, config.frame_size)
         self.built = True
-        self._recipe = self._trainer = None
 
-    @classmethod
-    def from_preset(
-        cls, preset: str, *, precision: str = "float32", reference_config: str | None = None, align_corners: bool = True
-    ) -> FirstOrderMotionModel:
-        """Loads a trained model.
+    def _create_networks(self) -> None:
+        self.detector = KeypointDetector(self.config, name="detector")
+        self.dense_motion = DenseMotionNetwork(self.config, name="dense_motion")
+        self.generator = Generator(self.config, name="generator")
 
-        Args:
-          preset: the name of a bundled model such as `people-256`, a run directory, or a checkpoint file of the
-            PyTorch reference implementation.
-          precision: what the networks compute in, one of `config.PRECISIONS`; variables, keypoints and predictions
-            stay float32.
-          reference_config: of a reference checkpoint: its YAML file or the name of a recipe; None infers the sizes
-            from the tensors.
-          align_corners: of a reference checkpoint: see `fomm_tf.ops.to_pixels`.
-
-        Raises:
-          errors.UserError: if there is no such model, or it cannot be read.
-        """
-        # Presets know the run directory and the reference's format, which are built on the models.
-        from fomm_tf import presets
-
-        run = presets.load(preset, precision, reference_config, align_corners)
-        run.model._recipe = run.config.train
-        return run.model
-
-    def compile(self, recipe: object = None, **changes: object) -> None:
-        """Chooses losses and optimizers; `fomm train` with the same settings computes the same.
-
-        Args:
-          recipe: the name of a recipe such as `vox-256`, a YAML file, a `config.Config` or a `config.TrainConfig`; by
-            default what a preset was trained with, or the defaults of `config.TrainConfig`.
-          **changes: fields of `config.TrainConfig`, such as `backbone`, `batch_size` or `learning_rate_detector`;
-            `learning_rate` sets all of them. Of `steps` and `epochs`, only the decay of the learning rates is used.
-
-        Raises:
-          errors.UserError: if there is no such recipe, or a value is invalid.
-        """
-        # Training is built on the models.
-        from fomm_tf.training import fitting
-
-        settings = fitting.choose_settings(recipe or self._recipe, changes)
-        with self.distribute_strategy.scope():
-            trainer = fitting.Trainer(self, settings)
-            super().compile(optimizer=trainer.run.optimizers["generator"])
-        self._trainer, self.optimizers = trainer, trainer.run.optimizers
-        # Tracked for checkpoints such as those of BackupAndRestore, but no part of the model.
-        self._others = tf.train.Checkpoint(**trainer.others)
-
-    def fit(self, x: tf.data.Dataset, **options: object) -> tf.keras.callbacks.History:
-        """Trains the compiled model.
-
-        Args:
-          x: batches of {source, driving} as of `fomm_tf.training_dataset`, of the compiled `batch_size`.
-          **options: those of `tf.keras.Model.fit`; `steps_per_epoch` is by default that of the dataset.
-
-        Returns:
-          The means of the total loss (`loss`), its terms, the L1 distance and its share of the source-copy baseline's.
-
-        Raises:
-          errors.UserError: if the backbone of the perceptual loss cannot be loaded.
-        """
-        self._assert_compile_was_called()
-        options.setdefault("steps_per_epoch", getattr(x, "steps_per_epoch", None))
-        with self.distribute_strategy.scope():
-            self._trainer.start(x, options["steps_per_epoch"])
-        return super().fit(x, **options)
-
-    def make_train_function(self, force: bool = False) -> Callable:
-        """The function with which Keras makes a step: a new one for each call of `fit`."""
-        del force
-        self.train_function = self._trainer.make_train_function(self._train_counter)
-        return self.train_function
-
-    @tf.autograph.experimental.do_not_convert
-    def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Evaluates a batch of {source, driving}: `l1`, and `l1_over_source_copy`."""
-        return self._trainer.evaluate(data)
-
-    @property
-    def metrics(self) -> list[tf.keras.metrics.Metric]:
-        """Those of `evaluate`."""
-        return self._trainer.metrics if self._trainer else []
-
-    def reset_metrics(self) -> None:
-        """Starts the means of an epoch, for Keras."""
-        super().reset_metrics()
-        self._trainer.reset()
-
-    def get_compile_config(self) -> dict | None:
-        """The training settings and the number of steps, for Keras; None if the model is not compiled."""
-        return self._trainer.dump() if self._trainer else None
-
-    def compile_from_config(self, config: dict) -> None:
-        """Compiles the model with what `get_compile_config` returned."""
-        self.compile(configs.parse({"train": config["train"]}, "get_compile_config()").train)
-        self._trainer.run.step = config["step"]
-
-    def build_from_config(self, config: dict) -> None:
-        """Does nothing, for Keras: all variables exist after construction."""
+    def _forward(self, frame: tf.Tensor) -> tf.Tensor:
+        """Calls all networks, in the order in which their variables are created."""
+        keypoints = self.detector(frame)
+        return self.generator(frame, self.dense_motion(self.dense_motion.downsample(frame), keypoints, keypoints))
 
     def detect(self, frames: np.ndarray | tf.Tensor, training: bool = False) -> Keypoints:
         """Finds the keypoints of N frames.
@@ -239,35 +119,11 @@ class FirstOrderMotionModel(tf.keras.Model):
         motion, _, prediction = self._generate(source, keypoints, training=training)
         return Reconstruction(prediction, source.keypoints, keypoints, motion)
 
-    def weights_sha256(self) -> str:
-        """SHA-256 of all weights, network by network: identifies what a model was trained to."""
-        digest = hashlib.sha256()
-        for weight in self.weights:
-            digest.update(weight.numpy().tobytes())
-        return digest.hexdigest()
-
-    def get_config(self) -> dict:
-        """The constructor's argument as plain values, for Keras."""
-        tree = yaml.safe_load(configs.dump(configs.Config(model=self.config)))
-        return {"name": self.name, "config": tree["model"], "precision": self.generator.compute_dtype}
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: dict | None = None) -> FirstOrderMotionModel:
-        """A randomly initialized model from `get_config`."""
-        del custom_objects
-        with execution.mixed_precision_scope(config.get("precision", "float32")):
-            return cls(configs.parse({"model": config["config"]}, "get_config()").model, name=config["name"])
-
-    def __repr__(self) -> str:
-        height, width = self.config.frame_size
-        parts = [
-            f"frames {width}x{height}",
+    def _describe(self) -> list[str]:
+        return [
             f"{self.config.num_keypoints} keypoints {'with' if self.config.jacobian else 'without'} Jacobians",
             f"{'' if self.config.occlusion else 'no '}occlusion map",
-            f"{self.count_params():,} parameters",
-            self.generator.compute_dtype,
         ]
-        return f"<{type(self).__name__}: {', '.join(parts)}>"
 
     def _generate(
         self, source: EncodedSource, keypoints: Keypoints, training: bool = False
@@ -279,11 +135,3 @@ class FirstOrderMotionModel(tf.keras.Model):
         deformed = self.generator.warp_image(source.image, motion.deformation)
         prediction = self.generator.decode(self.generator.warp_features(features, motion), deformed, training)
         return motion, deformed, prediction
-
-    def _as_images(self, name: str, images: np.ndarray | tf.Tensor) -> tf.Tensor:
-        images = tf.convert_to_tensor(images)
-        ops.check_shape(name, images, "N H W 3", last=3)
-        height, width = images.shape[1:3]
-        if height is not None and width is not None:
-            self.config.check_frame_size(height, width)
-        return tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images

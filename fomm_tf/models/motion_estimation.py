@@ -142,15 +142,14 @@ class DenseMotionNetwork(execution.Network):
           ValueError: if the hourglass does not divide h and w, or the keypoints do not fit.
         """
         _, height, width, channels = ops.sizes(source_lowres)
-        motions = motion.local_motions(source_keypoints, driving_keypoints, height, width)
+        motions = self.local_motions(source_keypoints, driving_keypoints, height, width)
         batch, count = ops.sizes(motions)[:2]
         # The K + 1 warps sample one image, which is not copied: their grids are stacked vertically.
         grids = tf.reshape(motions, [batch, count * height, width, 2])
         deformed = warp.backward_warp(source_lowres, grids, align_corners=self.align_corners)
         deformed = tf.reshape(deformed, [batch, count, height, width, channels])
 
-        difference = keypoints.gaussian_heatmaps(driving_keypoints.value, height, width, self.variance)
-        difference -= keypoints.gaussian_heatmaps(source_keypoints.value, height, width, self.variance)
+        difference = self.heatmap_difference(source_keypoints, driving_keypoints, height, width)
         heatmap = tf.pad(tf.cast(difference, deformed.dtype), [[0, 0], [0, 0], [0, 0], [1, 0]])
         by_motion = tf.concat([heatmap[..., tf.newaxis], tf.transpose(deformed, [0, 2, 3, 1, 4])], axis=-1)
         features = self.hourglass(
@@ -164,4 +163,43 @@ class DenseMotionNetwork(execution.Network):
             mask, occlusion = blocks.convolve_together(features, self.mask_head, self.occlusion_head)
             occlusion = tf.sigmoid(ops.at_least_float32(occlusion))
         mask = tf.nn.softmax(ops.at_least_float32(mask))
-        return DenseMotion(motion.combine(motions, mask), occlusion, mask, deformed)
+        return DenseMotion(self.combine(motions, mask, features), occlusion, mask, deformed)
+
+    def local_motions(
+        self,
+        source: structures.Keypoints,
+        driving: structures.Keypoints,
+        height: int | tf.Tensor,
+        width: int | tf.Tensor,
+    ) -> tf.Tensor:
+        """The motion of each keypoint's neighborhood, see `fomm_tf.ops.motion.local_motions`."""
+        return motion.local_motions(source, driving, height, width)
+
+    def heatmap_difference(
+        self,
+        source: structures.Keypoints,
+        driving: structures.Keypoints,
+        height: int | tf.Tensor,
+        width: int | tf.Tensor,
+    ) -> tf.Tensor:
+        """Heatmaps of the driving keypoints minus those of the source's, `[B, height, width, K]` (Eq. 6)."""
+        heatmaps = self.heatmaps(driving, height, width)
+        return heatmaps - self.heatmaps(source, height, width)
+
+    def heatmaps(self, points: structures.Keypoints, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+        """Heatmaps of keypoints, `[B, height, width, K]`."""
+        return keypoints.gaussian_heatmaps(points.value, height, width, self.variance)
+
+    def combine(self, motions: tf.Tensor, mask: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """The deformation (Eq. 7).
+
+        Args:
+          motions: `[B, K + 1, h, w, 2]`.
+          mask: `[B, h, w, K + 1]`.
+          features: `[B, h, w, C]`, which the mask was computed from.
+
+        Returns:
+          `[B, h, w, 2]`.
+        """
+        del features
+        return motion.combine(motions, mask)

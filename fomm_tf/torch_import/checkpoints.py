@@ -96,6 +96,11 @@ def export_checkpoint(run: checkpoint.Run) -> dict:
     Raises:
       errors.UserError: if the reference has no such model.
     """
+    if not run.config.model.traits.has_reference:
+        raise errors.UserError(
+            f"model.kind: got {run.config.model.kind}; the PyTorch reference has no such model; keep the run "
+            "directory, or use `fomm export`."
+        )
     for option in ("blend_source", "warp_skips"):
         if getattr(run.config.model.generator, option):
             raise errors.UserError(

@@ -55,14 +55,15 @@ class Trainer:
       metrics: of `evaluate`: the mean L1 distance, and that of the source-copy baseline.
     """
 
-    def __init__(self, model: models.FirstOrderMotionModel, train: config.TrainConfig) -> None:
+    def __init__(self, model: models.AnimationModel, train: config.TrainConfig) -> None:
         self.run = checkpoint.Run(config.Config(model=model.config, train=train), model)
         checkpoint.add_training_parts(self.run, train.loss_weights.generator_gan != 0)
+        model.config.check_has_keypoints("freeze_detector", train.freeze_detector)
         if train.freeze_detector:
             model.detector.trainable = False
         if train.freeze_statistics:
             execution.keep_statistics(model)
-        if model.generator.compute_dtype == "float16":
+        if model.compute_dtype == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             self.run.optimizers = {name: scaled(inner) for name, inner in self.run.optimizers.items()}
         self.metrics = [tf.keras.metrics.Mean(name) for name in ("l1", "source_copy_l1")]
@@ -93,13 +94,13 @@ class Trainer:
         """
         self._dataset, scale = dataset, self._rates.scale if self._rates else 1.0
         if self._objective is None:
-            backbone = backbones.load(self.train.backbone, self.train.backbone_file)
+            backbone = backbones.load_for(self.train)
             scales = self.train.feature_scales
-            if scales is None and backbone.relative:
+            if scales is None and backbone is not None and backbone.relative:
                 scales = backbones.measure(backbone, next(iter(dataset))["driving"])
                 train = dataclasses.replace(self.train, feature_scales=scales)
                 self.run.config = dataclasses.replace(self.run.config, train=train)
-            features = backbone if scales is None else backbones.Scaled(backbone, scales)
+            features = backbone if None in (backbone, scales) else backbones.Scaled(backbone, scales)
             self._objective = steps.Objective(self.run.config, self.run.model, self.run.discriminator, features)
             self._step = steps.compile_step(self.run, self._objective, self.train, self._strategy)
         self._schedule = schedules.plan_schedule(self.train, steps_per_epoch or 1)

@@ -41,7 +41,7 @@ class Validator:
       count: maximum number of frames; each chosen clip contributes at least one.
     """
 
-    def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index, count: int) -> None:
+    def __init__(self, model: models.AnimationModel, index: frames.Index, count: int) -> None:
         self._index, self._chosen = index, pairs.select_frames(index, count)
         self._predict = tf.function(lambda pair: model(pair).prediction, reduce_retracing=True, autograph=False)
 
@@ -70,8 +70,9 @@ class SampleGrid:
       failures: of the last picture, from `find_failures`.
     """
 
-    def __init__(self, model: models.FirstOrderMotionModel, index: frames.Index) -> None:
+    def __init__(self, model: models.AnimationModel, index: frames.Index) -> None:
         self.failures: list[str] = []
+        self._has_keypoints = model.config.traits.has_keypoints
         clips = [index.clips[number] for number in pairs.spread(0, len(index) - 1, min(_GRID_ROWS, len(index)))]
         self._first = clips[0]
         self._sources = np.stack([clip.frame(0) for clip in clips])
@@ -108,7 +109,7 @@ class SampleGrid:
         self.failures = find_failures(
             self._sources / 255.0,
             self._drivings / 255.0,
-            np.concatenate([source_keypoints.value, driving_keypoints.value]),
+            np.concatenate([source_keypoints.value, driving_keypoints.value]) if self._has_keypoints else None,
             rendering.prediction.numpy(),
             None if rendering.occlusion is None else rendering.occlusion.numpy(),
         )
@@ -116,11 +117,11 @@ class SampleGrid:
         for i, (source, driving) in enumerate(zip(self._sources, self._drivings, strict=True)):
             panels = visualize.panels(
                 source,
-                source_keypoints.frame(i),
+                source_keypoints.frame(i) if self._has_keypoints else None,
                 driving,
-                driving_keypoints.frame(i),
+                driving_keypoints.frame(i) if self._has_keypoints else None,
                 video.to_uint8(rendering.deformed[i]),
-                rendering.mask[i].numpy(),
+                None if rendering.mask is None else rendering.mask[i].numpy(),
                 None if rendering.occlusion is None else rendering.occlusion[i].numpy(),
             )
             rows.append(visualize.row(panels, video.to_uint8(rendering.prediction[i])))
@@ -130,7 +131,7 @@ class SampleGrid:
 def find_failures(
     sources: np.ndarray,
     drivings: np.ndarray,
-    keypoints: np.ndarray,
+    keypoints: np.ndarray | None,
     predictions: np.ndarray,
     occlusion: np.ndarray | None,
 ) -> list[str]:
@@ -139,15 +140,16 @@ def find_failures(
     Args:
       sources: `[N, H, W, 3]` in [0, 1].
       drivings: `[N, H, W, 3]`, other frames of the same clips.
-      keypoints: `[M, K, 2]`, of any frames.
+      keypoints: `[M, K, 2]`, of any frames; None if the model has none.
       predictions: `[N, H, W, 3]`, of the driving frames.
       occlusion: `[N, h, w, 1]`, or None if the model has none.
 
     Returns:
       A sentence for each failure.
     """
-    failures = []
-    spread, motion = keypoints.std(axis=1).mean() / 2, keypoints.std(axis=0).mean() / 2
+    failures, spread, motion = [], np.inf, np.inf
+    if keypoints is not None:
+        spread, motion = keypoints.std(axis=1).mean() / 2, keypoints.std(axis=0).mean() / 2
     if spread < _MIN_SPREAD:
         failures.append(
             f"the keypoints have collapsed: they spread over {spread:.4f} of the frame's side, less than {_MIN_SPREAD}"

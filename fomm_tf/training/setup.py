@@ -88,6 +88,12 @@ def prepare(
     backbone, settings = _load_backbone(settings, training, report)
     schedule = schedules.plan_schedule(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
+    settings.model.check_has_keypoints("train.freeze_detector", train.freeze_detector)
+    if train.landmark_steps and "equivariance_jacobian" not in settings.model.traits.equivariances:
+        raise errors.UserError(
+            f"train.landmark_steps must be 0 for model.kind {settings.model.kind}, which has no keypoints with Jacobians; "
+            f"got {train.landmark_steps}."
+        )
     with strategy.scope(), execution.mixed_precision_scope(train.precision):
         if resume_from is not None:
             run, missing = checkpoint.resume(resume_from, settings, adversarial)
@@ -182,9 +188,11 @@ def _describe(index: frames.Index) -> str:
 
 def _load_backbone(
     settings: config.Config, index: frames.Index, report: Callable[[str], object]
-) -> tuple[Callable, config.Config]:
+) -> tuple[Callable | None, config.Config]:
     train = settings.train
-    backbone = backbones.load(train.backbone, train.backbone_file, report)
+    backbone = backbones.load_for(train, report)
+    if backbone is None:
+        return None, settings
     scales = train.feature_scales
     if scales is None and backbone.relative:
         # The first batch of the whole run: all replicas must divide by the same scales.

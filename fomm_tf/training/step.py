@@ -46,22 +46,35 @@ class Objective:
       settings: the run's config.
       model: the model that trains; a detector whose `trainable` is False has no equivariance losses.
       discriminator: used only if `train.loss_weights.generator_gan` is not 0.
-      features: the backbone of the perceptual loss.
+      features: the backbone of the perceptual loss; None without that loss.
+
+    Raises:
+      errors.UserError: if no loss compares the frames, or the model does not have what an equivariance loss compares.
     """
 
     def __init__(
         self,
         settings: config.Config,
-        model: models.FirstOrderMotionModel,
+        model: models.AnimationModel,
         discriminator: models.Discriminator | None,
-        features: Callable[[tf.Tensor], list[tf.Tensor]],
+        features: Callable[[tf.Tensor], list[tf.Tensor]] | None,
     ) -> None:
         self.weights = settings.train.loss_weights
+        for name in ("equivariance_value", "equivariance_jacobian"):
+            weight = getattr(self.weights, name)
+            if weight and name not in settings.model.traits.equivariances:
+                raise errors.UserError(
+                    f"train.loss_weights.{name} must be 0 for model.kind {settings.model.kind}; got {weight:g}."
+                )
         self.adversarial = self.weights.generator_gan != 0
+        if features is None and not self.weights.pixel and not self.adversarial:
+            raise errors.UserError(
+                "train.loss_weights: perceptual, pixel and generator_gan are all 0; set one of them to compare frames."
+            )
         self._scales = settings.train.pyramid_scales
         self._align_corners = settings.model.align_corners
         # A frozen detector cannot lower its equivariance losses.
-        trains_detector = model.detector.trainable
+        trains_detector = settings.model.traits.has_keypoints and model.detector.trainable
         self._equivariance_of_values = trains_detector and self.weights.equivariance_value != 0
         self._equivariance_of_jacobians = (
             trains_detector and settings.model.jacobian and self.weights.equivariance_jacobian != 0
@@ -69,7 +82,7 @@ class Objective:
         self._equivariance = self._equivariance_of_values or self._equivariance_of_jacobians
         self._model, self._discriminator, self._features = model, discriminator, features
         if settings.train.recompute:
-            execution.enable_recompute(features, model)
+            execution.enable_recompute(*([] if features is None else [features]), model)
 
     def forward(self, source: tf.Tensor, driving: tf.Tensor, transform: tps.Transform) -> Forward:
         """Runs the networks in training mode, in the order in which the reference updates its moving statistics.
@@ -99,7 +112,10 @@ class Objective:
         prediction = forward.reconstruction.prediction
         generated, real = resample.pyramid(prediction, self._scales), resample.pyramid(driving, self._scales)
         weights, losses = self.weights, {}
-        losses["perceptual"] = terms.perceptual_loss(self._features, generated, real, weights.perceptual)  # Eq. 9
+        if self._features is not None:  # Eq. 9
+            losses["perceptual"] = terms.perceptual_loss(self._features, generated, real, weights.perceptual)
+        if weights.pixel:
+            losses["pixel"] = weights.pixel * terms.pixel_loss(prediction, driving)
         if self.adversarial:
             fake, real = (self._discriminate(frames, forward) for frames in (prediction, driving))
             losses["gen_gan"] = weights.generator_gan * terms.generator_loss(fake)

@@ -51,7 +51,7 @@ def test_pack_rounds_weights_to_float16(run, packed):
     loaded = checkpoint.load(packed, training=True)
     assert (loaded.step, loaded.discriminator, loaded.optimizers) == (7, None, {})
     assert loaded.config == run.config
-    for name in checkpoint.NETWORKS:
+    for name in run.model.NETWORKS:
         for mine, other in zip(loaded.parts()[name].weights, run.parts()[name].weights, strict=True):
             assert mine.dtype == other.dtype
             np.testing.assert_array_equal(mine, np.asarray(other).astype(np.float16).astype(mine.dtype.as_numpy_dtype))

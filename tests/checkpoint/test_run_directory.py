@@ -52,7 +52,7 @@ def test_save_writes_the_documented_files(saved, run):
 def test_stored_shapes_does_not_read_tensors(folder, run):
     (folder / "ckpt-5.data-00000-of-00001").unlink()
     shapes = checkpoint.stored_shapes(folder)
-    for part in checkpoint.NETWORKS:
+    for part in run.model.NETWORKS:
         network = getattr(run.model, part)
         found = [shape for name, shape in shapes.items() if name.startswith(f"{part}/")]
         assert sorted(found) == sorted(tuple(weight.shape) for weight in network.weights)

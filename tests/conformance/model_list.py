@@ -51,6 +51,20 @@ MODELS = {
     ),
 }
 
+BASELINES = {
+    "monkey-net": _changed(
+        kind="monkey-net", occlusion=False, generator={"warp_skips": True}, discriminator={"use_keypoints": True}
+    ),
+    "monkey-net-one-variance": _changed(
+        kind="monkey-net", occlusion=False, jacobian=False, generator={"warp_skips": True, "num_down_blocks": 0}
+    ),
+    "x2face": _changed(kind="x2face", occlusion=False, jacobian=False),
+    "x2face-full-scale": _changed(
+        kind="x2face", frame_size=[32, 64], occlusion=False, jacobian=False, motion_scale=1.0,
+        keypoint_detector={"scale": 1.0},
+    ),
+}  # fmt: skip
+
 # Each property of an architecture once, for `make test`; `make conformance` builds the others.
 REPRESENTATIVES = ("tiny", "zeroth-order-no-occlusion-blend-skips", "single-jacobian-map-two-scales")
 

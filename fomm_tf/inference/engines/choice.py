@@ -132,6 +132,9 @@ def choose(
         return tuple(None if name == AUTO else name for name in (engine, precision))
     engine, precision, on = engine or "keras", precision or AUTO, on or current_machine()
     pairs, omitted = candidates(engine, precision, on, force)
+    if not folder.config.model.traits.has_stages:
+        pairs = [pair for pair in pairs if pair[0] == "keras"]
+        omitted = [*omitted, f"a model of kind {folder.config.model.kind} runs on keras only"]
     if not pairs:
         reasons = "; ".join(omitted) or "no engine has it"
         raise errors.UserError(f"`precision`: got {precision} for the engine {engine}: {reasons}; choose another one.")

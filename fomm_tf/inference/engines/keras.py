@@ -13,7 +13,7 @@ from fomm_tf.structures import EncodedSource, Keypoints, Rendering
 
 
 class KerasEngine(engines.Engine):
-    """A `FirstOrderMotionModel`; its results are tensors.
+    """A Keras model; its results are tensors.
 
     Args:
       model: the model.
@@ -25,8 +25,8 @@ class KerasEngine(engines.Engine):
 
     name = "keras"
 
-    def __init__(self, model: models.FirstOrderMotionModel, weights_sha256: str | None = None) -> None:
-        self.model, self.precision = model, model.generator.compute_dtype
+    def __init__(self, model: models.AnimationModel, weights_sha256: str | None = None) -> None:
+        self.model, self.precision = model, model.compute_dtype
         self._weights_sha256 = weights_sha256
         # One trace per frame size: the batch axis is generalized when it first changes, as in a video's last batch.
         self._detect = tf.function(model.detect, reduce_retracing=True, autograph=False)

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fomm_tf import errors
+from fomm_tf import config, errors
 from fomm_tf.losses.backbones.base import Backbone, RandomBackbone, Scaled, measure
 from fomm_tf.losses.backbones.pretrained import EfficientNetLite0, KerasVgg19, Vgg19
 
-__all__ = ["NAMES", "Backbone", "EfficientNetLite0", "KerasVgg19", "Scaled", "Vgg19", "load", "measure"]
+__all__ = ["NAMES", "Backbone", "EfficientNetLite0", "KerasVgg19", "Scaled", "Vgg19", "load", "load_for", "measure"]
 
 NAMES = ("vgg19", "vgg19-keras", "efficientnet_lite0", "random")
 
@@ -58,3 +58,8 @@ def load(name: str, file: str | None = None, report: Callable[[str], object] = p
     if name == "efficientnet_lite0":
         return EfficientNetLite0.load(file, report)
     return (Vgg19 if name == "vgg19" else KerasVgg19).load(file)
+
+
+def load_for(train: config.TrainConfig, report: Callable[[str], object] = print) -> Backbone | None:
+    """Loads the backbone of a training, see `load`; None if no weight of the perceptual loss is other than 0."""
+    return load(train.backbone, train.backbone_file, report) if any(train.loss_weights.perceptual) else None

@@ -1,0 +1,174 @@
+"""Table 3: recipes, the estimate, the report, and a small table from end to end."""
+
+import dataclasses
+import json
+import pathlib
+
+import processes
+import pytest
+from drawn_reports import draw_reports, overall_of
+
+from fomm_tf import cli, config, errors, files
+from fomm_tf.data.puppets import dataset
+from fomm_tf.experiments import ablation_plan, ablation_report, ablation_runner, study_build, table3, table3_report
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SMALL = ROOT / "tests" / "training" / "small.yaml"
+NAMES = list(table3_report.METHODS)
+WITHOUT_BACKBONE = {
+    "loss_weights.perceptual": [0, 0, 0, 0, 0],
+    "loss_weights.pixel": 1.0,
+    "loss_weights.equivariance_value": 0.0,
+    "loss_weights.equivariance_jacobian": 0.0,
+}
+CHANGES = {
+    "fomm": {},
+    "monkey-net": {"model.kind": "monkey-net", "model.occlusion": False, "model.generator.warp_skips": True},
+    "x2face": {"model.kind": "x2face", "model.occlusion": False, "model.jacobian": False},
+}
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory):
+    """The small model of the tests, in each kind, on a drawn data set with pairs."""
+    folder = tmp_path_factory.mktemp("recipes")
+    dataset.write(folder / "data", identities=2, test_identities=2, clips=1, frames=4, size=(32, 32), seed=0)
+    dataset.write_transfers(folder / "data" / "transfers", 2, frames=4, size=(32, 32))
+    for name, changes in CHANGES.items():
+        changes = changes | {f"train.{key}": value for key, value in WITHOUT_BACKBONE.items() if name != "fomm"}
+        changes |= {"train.steps": 3, "train.checkpoint_steps": 100, "data.root": str(folder / "data")}
+        settings = config.override(config.load(SMALL), [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+        (folder / f"{name}.yaml").write_text(config.dump(settings), encoding="utf-8")
+    return folder
+
+
+def test_recipes_of_the_package_share_data_and_schedule():
+    configs = table3.load_recipes(NAMES, None, 12, None)
+    assert [settings.model.kind for settings in configs.values()] == NAMES
+    assert {settings.train.steps for settings in configs.values()} == {12}
+    for settings in configs.values():
+        sections = {key.split(".")[0] for key in config.differences(settings, configs["fomm"])}
+        assert sections <= {"model", "train"}
+        # The baselines have the losses of their papers.
+        weights = settings.train.loss_weights
+        assert any(weights.perceptual) == (settings.model.kind == "fomm") != (weights.pixel > 0)
+
+
+def test_load_recipes_rejects_another_schedule(recipes, tmp_path):
+    for name in ("fomm", "x2face"):
+        settings = config.load(recipes / f"{name}.yaml")
+        steps = {"fomm": 3, "x2face": 4}[name]
+        train = dataclasses.replace(settings.train, steps=steps)
+        (tmp_path / f"{name}.yaml").write_text(config.dump(dataclasses.replace(settings, train=train)))
+    with pytest.raises(errors.UserError, match=r"same data and schedule; got train\.steps 4 for x2face and 3 for fomm"):
+        table3.load_recipes(["fomm", "x2face"], tmp_path, None, None)
+
+
+def test_estimate_counts_the_steps_that_are_left(recipes, tmp_path):
+    configs = table3.load_recipes(["x2face", "fomm"], recipes, 3600, None)
+    runs = ablation_plan.plan(configs, (0, 1), tmp_path)
+    data = ablation_plan.prepare_data(configs["fomm"], print)
+    protocol = ablation_runner.choose_protocol(data, None, "")
+    files.write_json(tmp_path / "cost.json", {"x2face": 1.7, "fomm": 3.4})
+    (tmp_path / "fomm-seed1").mkdir()
+    (tmp_path / "fomm-seed1" / "ckpt-1800.index").touch()
+    text = table3.estimate(configs, runs, protocol, tmp_path / "cost.json")
+    # 3600 steps of 1.7 s twice, of 3.4 s once and half as many, at 85 % of the time.
+    assert text.startswith("4 of 4 runs to do, about 10.0 h on this machine (X2Face 1.70 s a step, First order 3.40")
+
+
+def make_report(runs=3):
+    shifts = {"x2face": 0.02, "monkey-net": 0.01, "fomm": 0.0}
+    reports = {
+        name: {seed: draw_reports(seed + 10 * number, shift) for seed in range(runs)}
+        for number, (name, shift) in enumerate(shifts.items())
+    }
+    about = ablation_report.About(
+        "fomm experiment table3", "", 100, tuple(range(runs)), 9, "data/x", "data/x/pairs.csv"
+    )
+    return reports, table3_report.Report(about, reports)
+
+
+def test_report_has_means_and_the_difference_of_each_pair():
+    reports, report = make_report()
+    contents, text = json.loads(report.json()), report.markdown()
+    for name in NAMES:
+        each = [overall_of(run["reconstruction"]["videos"], "l1") for run in reports[name].values()]
+        found = contents["methods"][name]["means"]["l1"]
+        assert found["value"] == pytest.approx(sum(each) / 3)
+        assert f"| {table3_report.METHODS[name].title} | {found['value']:.4f} (" in text
+    assert contents["source_copy"]["l1"] == pytest.approx(0.3)
+    assert list(contents["differences"]) == ["x2face - monkey-net", "x2face - fomm", "monkey-net - fomm"]
+    difference = contents["differences"]["x2face - fomm"]["l1"]
+    expected = ablation_report.compare(list(reports["x2face"].values()), list(reports["fomm"].values()), "l1")
+    assert difference == expected._asdict() and difference["worse"] == 3 and difference["low"] > 0
+    assert "The paper's order, X2Face worse than First order in L1, is reproduced." in text
+    assert "so far" not in text
+
+
+def test_report_says_which_order_is_not_reproduced():
+    reports, _ = make_report()
+    about = ablation_report.About("", "", None, (0, 1, 2), 9, "data/x", None)
+    swapped = {"x2face": reports["fomm"], "monkey-net": reports["x2face"], "fomm": reports["fomm"]}
+    text = table3_report.Report(about, swapped).markdown()
+    assert "X2Face worse than Monkey-Net in L1, is reversed." in text
+    assert "X2Face worse than First order in L1, is not decided: the interval holds 0." in text
+    partial = table3_report.Report(about, {"x2face": {0: reports["x2face"][0]}}).markdown()
+    assert "**1 of 9 runs so far.**" in partial and "Differences" not in partial
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--recipes", "nowhere"], "Cannot read the config nowhere/x2face.yaml"),
+        (["--data", "nowhere"], "--data nowhere is not a directory; give one of videos"),
+        (["--steps", "0"], "train.steps must be at least 1, or null for epochs; got 0"),
+        (["--models", "best"], "invalid choice: 'best'"),
+        (["--out", __file__], "is a file; name a directory"),
+    ],
+)
+def test_table3_reports_a_user_error_in_one_line(change, message, recipes, tmp_path, capsys):
+    line = ["experiment", "table3", "--recipes", str(recipes), "--out", str(tmp_path / "out"), *change]
+    assert cli.main(line) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("fomm: ") and complaint.count("\n") == 1 and message in complaint, complaint
+
+
+_IN_ONE_PROCESS = """
+import sys, types
+from fomm_tf import cli
+from fomm_tf.experiments import ablation_runner, table3
+
+def run_here(function, tasks, on_result, **_):
+    for task in tasks:
+        on_result(task, function(task))
+
+ablation_runner._run_in_worker = lambda run, protocol, report: ablation_runner.train_and_evaluate(run, protocol)
+table3.workers = types.SimpleNamespace(run=run_here)
+sys.exit(cli.main(["experiment", "table3", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.conformance
+@pytest.mark.slow
+def test_table3_trains_evaluates_and_builds_studies(recipes, tmp_path):
+    line = ["--recipes", recipes, "--out", tmp_path / "out", "--seeds", "0"]
+    # Only the fastest model is timed: each is compiled for it.
+    files.write_json(tmp_path / "out" / "cost.json", {"monkey-net": 1.0, "fomm": 1.0})
+    done = processes.run("-c", _IN_ONE_PROCESS, *line, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 runs to do, about " in done.stdout
+    out = tmp_path / "out"
+    contents = json.loads((out / "report.json").read_text())
+    assert list(contents["methods"]) == NAMES and set(files.read_json(out / "cost.json")) == set(NAMES)
+    for name, row in contents["methods"].items():
+        report = json.loads((out / "evaluation" / f"{name}-seed0" / "reconstruction" / "report.json").read_text())
+        assert report["step"] == 3
+        assert row["means"]["l1"]["value"] == pytest.approx(report["overall"]["l1"]["model"]["value"]["value"])
+    assert all((out / f"{task}.png").is_file() for task in ("reconstruction", "animation"))
+    keys = sorted(path.name for path in (out / "study").glob("*.key.json"))
+    assert keys == ["monkey-net--fomm.key.json", "x2face--fomm.key.json", "x2face--monkey-net.key.json"]
+    key = study_build.read_key(out / "study" / "x2face--fomm.key.json")
+    assert key.methods == ("X2Face", "First order") and len(key.questions) == 2
+    again = processes.run("-c", _IN_ONE_PROCESS, *line, cwd=ROOT)
+    assert again.returncode == 0 and "0 of 3 runs to do, about 0.0 h" in again.stdout and "step 3" not in again.stdout
