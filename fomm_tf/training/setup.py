@@ -91,8 +91,8 @@ def prepare(
     settings.model.check_has_keypoints("train.freeze_detector", train.freeze_detector)
     if train.landmark_steps and "equivariance_jacobian" not in settings.model.traits.equivariances:
         raise errors.UserError(
-            f"train.landmark_steps must be 0 for model.kind {settings.model.kind}, which has no keypoints with Jacobians; "
-            f"got {train.landmark_steps}."
+            f"train.landmark_steps must be 0 for model.kind {settings.model.kind}, which has no keypoints with "
+            f"Jacobians; got {train.landmark_steps}."
         )
     with strategy.scope(), execution.mixed_precision_scope(train.precision):
         if resume_from is not None:
