@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import animate, convert, deployment, evaluate, experiments, options, serving, training
+from fomm_tf.cli import animate, app, convert, deployment, evaluate, experiments, options, serving, training
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
@@ -31,6 +31,8 @@ _COMMANDS = {
     "export": deployment.EXPORT,
     "serve": serving.SERVE,
     "client": deployment.CLIENT,
+    "app": app.APP,
+    "webcam": app.WEBCAM,
     "demo": animate.DEMO,
 }
 

@@ -1,0 +1,65 @@
+"""The page: a model, and the tabs Animate, Live and Models."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import gradio as gr
+
+from fomm_tf import demo, video
+from fomm_tf.app import animate_tab, live_tab, models_tab
+from fomm_tf.app.site import Site
+
+TITLE = "fomm-tf"
+_CLEAN_SECONDS = 60
+_EXAMPLE_SIDE, _EXAMPLE_FRAMES, _EXAMPLE_FPS = 256, 50, 25
+_CSS = """
+.fomm-error { color: var(--error-text-color, #b91c1c); font-weight: 600; }
+.fomm-models { width: 100%; border-collapse: collapse; }
+.fomm-models th, .fomm-models td { text-align: left; padding: 0.4em; }
+.fomm-models tr { border-bottom: 1px solid var(--border-color-primary); }
+#status progress, #convert-status progress { width: 100%; }
+#status p, #convert-status p { margin: 0.2em 0; font-variant-numeric: tabular-nums; }
+"""
+
+
+def build(site: Site) -> gr.Blocks:
+    """Builds the page."""
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(_CLEAN_SECONDS, site.limits.keep_seconds)
+    ) as blocks:
+        gr.Markdown(f"# {TITLE}\nAnimates an image with the motion of a video or of your camera.")
+        names = list(site.models.entries)
+        model = gr.Dropdown(names, value=site.models.default, label="Model", elem_id="model")
+        with gr.Tabs():
+            with gr.Tab("Animate", id="animate"):
+                animate_tab.build(site, model)
+            with gr.Tab("Live", id="live"):
+                live_tab.build(site, model)
+            with gr.Tab("Models", id="models"):
+                models_tab.build(site, model)
+        gr.Markdown("Animate people only with their consent, and say that the video is generated.")
+
+        def leave(request: gr.Request) -> None:
+            site.jobs.cancel(request.session_hash)
+            site.live.close(request.session_hash)
+
+        blocks.unload(leave)
+    return blocks.queue(default_concurrency_limit=None)
+
+
+def look() -> dict[str, Any]:
+    """Theme, fonts and footer, none of them from the network; arguments of `gradio.mount_gradio_app`."""
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    return {"theme": gr.themes.Default(**fonts), "css": _CSS, "footer_links": [], "run_history": False}
+
+
+def draw_examples(folder: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
+    """Draws an image and a clip for it, those of `fomm demo`, into a directory."""
+    image, clip = folder / "example.png", folder / "example.mp4"
+    video.write_image(image, demo.draw_image(_EXAMPLE_SIDE))
+    with video.write_video(clip, _EXAMPLE_FPS) as writer:
+        for frame in demo.draw_clip(_EXAMPLE_SIDE, _EXAMPLE_FRAMES):
+            writer.write(frame)
+    return [(image, clip)]
