@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pathlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import gradio as gr
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fomm_tf.app.site import Site
 
 _POLL_SECONDS = 0.25
+_HEIGHT = 320
 _UNCHANGED = gr.skip()
 
 
@@ -30,18 +32,26 @@ def build(site: Site, model: gr.Dropdown) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=240), gr.Tabs():
             with gr.Tab("Source image") as image_tab:
-                image = components.ImageUpload(label="Source", height=300, elem_id="source", alt_text="source image")
+                image = components.ImageUpload(
+                    label="Source", height=_HEIGHT, elem_id="source", alt_text="source image"
+                )
             with gr.Tab("or a video") as source_video_tab:
-                source_video = components.VideoUpload(label="Source video", sources=["upload"], height=300)
+                source_video = components.VideoUpload(label="Source video", sources=["upload"], height=_HEIGHT)
         with gr.Column(min_width=240), gr.Tabs():
             with gr.Tab("Driving video") as driving_tab:
-                driving = components.VideoUpload(label="Driving video", height=300, elem_id="driving")
+                driving = components.VideoUpload(label="Driving video", height=_HEIGHT, elem_id="driving")
             with gr.Tab("or a motion file") as motion_tab:
-                motion = components.FileUpload(label="Motion file (.npz)", height=300, elem_id="motion")
+                motion = components.FileUpload(label="Motion file (.npz)", height=_HEIGHT, elem_id="motion")
         with gr.Column(min_width=240):
-            result = gr.Video(
-                label="Result", interactive=False, height=300, elem_id="result", buttons=["download"], autoplay=True
-            )
+            with gr.Tabs(), gr.Tab("Result"):
+                result = gr.Video(
+                    label="Result",
+                    interactive=False,
+                    height=_HEIGHT,
+                    elem_id="result",
+                    buttons=["download"],
+                    autoplay=True,
+                )
             status = gr.HTML(components.show_status("Choose a source and a driving video."), elem_id="status")
             with gr.Row():
                 run = gr.Button("Animate", variant="primary", elem_id="animate")
@@ -51,8 +61,13 @@ def build(site: Site, model: gr.Dropdown) -> None:
         shown = [option.component() for option in options.SHOWN]
     with gr.Accordion("More options", open=False), gr.Row():
         folded = [option.component() for option in options.FOLDED]
+    gr.Markdown(
+        "**What the model saw**: source and driving frame with keypoints, result, warped source, occlusion, masks",
+        elem_id="figure-title",
+    )
     figure = gr.Image(
-        label="What the model saw: source and driving frame with keypoints, result, warped source, occlusion, masks",
+        label="What the model saw",
+        show_label=False,
         interactive=False,
         elem_id="figure",
         buttons=["download", "fullscreen"],
@@ -72,10 +87,11 @@ def build(site: Site, model: gr.Dropdown) -> None:
     ):
         tab.select(_return(name), outputs=kind, queue=False, api_visibility="private")
 
-    async def animate(name, source_kind, driving_kind, *values, request: gr.Request):
+    async def animate(request: gr.Request, name, source_kind, driving_kind, *values):
         inputs = _Inputs(name, values[0 if source_kind == "image" else 1], values[2 if driving_kind == "video" else 3])
-        async for shown in _animate(site, request.session_hash, inputs, values[4:]):
-            yield shown
+        async with contextlib.aclosing(_animate(site, request.session_hash, inputs, values[4:])) as states:
+            async for state in states:
+                yield state
 
     def stop(request: gr.Request) -> None:
         site.jobs.cancel(request.session_hash)
@@ -103,7 +119,7 @@ def _return(value: str) -> Callable[[], str]:
     return lambda: value
 
 
-async def _animate(site: Site, owner: str, inputs: _Inputs, values: Sequence[object]) -> AsyncIterator[tuple]:
+async def _animate(site: Site, owner: str, inputs: _Inputs, values: Sequence[object]) -> AsyncGenerator[tuple, None]:
     """Yields status, result, figure and buttons while a job runs."""
     source, driving = inputs.source, inputs.driving
     try:

@@ -14,8 +14,13 @@ from fomm_tf.app import models
 class _Upload:
     """A component whose value is the path of an uploaded file."""
 
-    # Gradio then uses the page's code of the class that this one extends.
-    is_template = True
+    def get_block_name(self) -> str:
+        """The name of Gradio's component, whose code in the browser is used."""
+        return type(self).__bases__[-1].__name__.lower()
+
+    def get_block_class(self) -> str:
+        """The same."""
+        return self.get_block_name()
 
     def preprocess(self, payload: data_classes.FileData | None) -> str | None:
         """Returns the path; the file is read by `fomm_tf.video`, whose errors are those of the command."""

@@ -100,7 +100,8 @@ class JobQueue:
 
     def __init__(self, root: pathlib.Path, max_jobs: int) -> None:
         self._root, self._max_jobs = root, max_jobs
-        self._jobs: list[Job] = []
+        self._jobs: list[Job] = []  # that are not finished
+        self._with_files: set[Job] = set()
         self._threads: dict[str, concurrent.futures.ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
 
@@ -122,6 +123,7 @@ class JobQueue:
                 raise errors.UserError(f"{len(self._jobs)} jobs are waiting already; try again in a few minutes.")
             job = Job(owner, model, pathlib.Path(tempfile.mkdtemp(prefix="job-", dir=self._root)))
             self._jobs.append(job)
+            self._with_files.add(job)
             thread = self._threads.setdefault(model, concurrent.futures.ThreadPoolExecutor(1))
             job.future = thread.submit(self._run, job, run)
         job.future.add_done_callback(lambda _: self._end(job))
@@ -143,14 +145,16 @@ class JobQueue:
 
     def release(self, job: Job) -> None:
         """Stops a job if it runs, and deletes its files once it has ended."""
+        with self._lock:
+            self._with_files.discard(job)
         job.cancelled.set()
         job.future.cancel()
         job.future.add_done_callback(lambda _: shutil.rmtree(job.folder, ignore_errors=True))
 
     def close(self) -> None:
-        """Stops all jobs and waits for their ends."""
+        """Stops all jobs, waits for their ends, and deletes their files."""
         with self._lock:
-            jobs = list(self._jobs)
+            jobs = list(self._with_files)
         for job in jobs:
             self.release(job)
         for thread in self._threads.values():

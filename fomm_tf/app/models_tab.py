@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from fomm_tf import config, errors, presets
+from fomm_tf import config, errors
 from fomm_tf.app import components, jobs
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def build(site: Site, model: gr.Dropdown) -> None:
 
     async def add(path, chosen, recipe_name, request: gr.Request):
         def run(job: jobs.Job) -> None:
+            from fomm_tf import presets  # loads TensorFlow
+
             presets.add(chosen, path, None if recipe_name == _INFER else recipe_name)
 
         unchanged = gr.skip(), gr.skip()

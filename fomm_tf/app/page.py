@@ -13,12 +13,14 @@ from fomm_tf.app.site import Site
 
 TITLE = "fomm-tf"
 _CLEAN_SECONDS = 60
-_EXAMPLE_SIDE, _EXAMPLE_FRAMES, _EXAMPLE_FPS = 256, 50, 25
+_EXAMPLE_SIDE, _EXAMPLE_FRAMES, _EXAMPLE_FPS = 128, 25, 25
 _CSS = """
 .fomm-error { color: var(--error-text-color, #b91c1c); font-weight: 600; }
 .fomm-models { width: 100%; border-collapse: collapse; }
 .fomm-models th, .fomm-models td { text-align: left; padding: 0.4em; }
 .fomm-models tr { border-bottom: 1px solid var(--border-color-primary); }
+#source img, #driving video, #result video, #live-source img { width: 100%; height: 100%; object-fit: contain; }
+#figure img { width: 100%; }
 #status progress, #convert-status progress { width: 100%; }
 #status p, #convert-status p { margin: 0.2em 0; font-variant-numeric: tabular-nums; }
 """

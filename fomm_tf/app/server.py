@@ -155,27 +155,22 @@ def delete_oldest(folder: pathlib.Path, max_bytes: int) -> None:
         total -= size
 
 
-def run(
-    address: Address,
-    pool: models.ModelPool,
-    prepare: animate_job.Prepare,
-    bounds: limits.Limits,
-    report: Callable[[str], object] = print,
-) -> None:
-    """Serves the page until SIGINT or SIGTERM; running jobs are stopped then.
+@contextlib.contextmanager
+def open_app(
+    address: Address, pool: models.ModelPool, prepare: animate_job.Prepare, bounds: limits.Limits
+) -> Iterator[App]:
+    """Yields the page as an ASGI application; running jobs are stopped at the end, and all its files deleted.
 
     Args:
-      address: where; its socket is closed at the end.
+      address: where it will be served.
       pool: the models.
       prepare: animates a pair as `fomm animate` does.
       bounds: the limits.
-      report: receives a line when the page can be opened.
     """
-    with working_directory() as folder, address.listener, jobs.warnings_as_notes():
+    with working_directory() as folder, jobs.warnings_as_notes():
         # Gradio reads the variables that `working_directory` sets when it is imported.
         import fastapi
         import gradio
-        import uvicorn
         from starlette.middleware import trustedhost
 
         from fomm_tf.app import page
@@ -184,15 +179,13 @@ def run(
         uploads, work = folder / "uploads", folder / "jobs"
         for path in (uploads, work):
             path.mkdir()
-        queue = jobs.JobQueue(work, bounds.waiting)
+        queue, sessions = jobs.JobQueue(work, bounds.waiting), live.LiveSessions(bounds.live_sessions)
         may_convert = address.is_loopback or address.auth is not None
-        sessions = live.LiveSessions(bounds.live_sessions)
         site = Site(pool, queue, sessions, prepare, bounds, may_convert, page.draw_examples(folder))
         app = fastapi.FastAPI(openapi_url=None)
-        blocks = page.build(site)
         gradio.mount_gradio_app(
             app,
-            blocks,
+            page.build(site),
             path="/",
             auth=address.auth,
             show_error=True,
@@ -207,9 +200,24 @@ def run(
         if address.is_loopback and address.auth is None:
             # A page of another site cannot reach this one by a name that leads here.
             app.add_middleware(trustedhost.TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, address.host])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-        report(f"page: {address.url} (Ctrl-C ends it)")
         try:
-            server.run(sockets=[address.listener])
+            yield app
         finally:
             queue.close()
+
+
+def run(address: Address, app: App, report: Callable[[str], object] = print) -> None:
+    """Serves the page until SIGINT or SIGTERM, and closes the socket.
+
+    Args:
+      address: where.
+      app: from `open_app`.
+      report: receives a line when the page can be opened.
+    """
+    import uvicorn
+
+    with address.listener:
+        report(f"page: {address.url} (Ctrl-C ends it)")
+        settings = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+        with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn after its shutdown
+            uvicorn.Server(settings).run(sockets=[address.listener])

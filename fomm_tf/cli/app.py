@@ -70,7 +70,8 @@ def _run_app(arguments: argparse.Namespace) -> None:
     pool = models.ModelPool(arguments.folder, pathlib.Path(arguments.runs), functools.partial(_load, arguments))
     pool.get(pool.default)
     report = (lambda line: None) if arguments.quiet else functools.partial(print, flush=True)
-    server.run(address, pool, serving.prepare_animation, bounds, report)
+    with server.open_app(address, pool, serving.prepare_animation, bounds) as app:
+        server.run(address, app, report)
     # TensorFlow's own end would take seconds.
     sys.stdout.flush()
     sys.stderr.flush()
