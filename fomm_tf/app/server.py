@@ -217,6 +217,7 @@ def run(address: Address, app: App, report: Callable[[str], object] = print) -> 
     import uvicorn
 
     with address.listener:
+        address.listener.listen()  # connections wait until uvicorn accepts them
         report(f"page: {address.url} (Ctrl-C ends it)")
         settings = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
         with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn after its shutdown

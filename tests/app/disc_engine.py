@@ -16,7 +16,7 @@ class DiscEngine(engines.Engine):
     """Detects, encodes and renders.
 
     Attributes:
-      may_render: renderings wait until it is set.
+      may_render: renderings wait until it is set, or `passes` lets a batch through.
       calls: how many frames were rendered.
       threads: how many threads are in a call; the highest number is `most_threads`.
     """
@@ -26,6 +26,7 @@ class DiscEngine(engines.Engine):
     def __init__(self):
         self.may_render = threading.Event()
         self.may_render.set()
+        self.passes = threading.Semaphore(0)
         self.calls = self.threads = self.most_threads = 0
 
     def detect(self, frames):
@@ -43,7 +44,8 @@ class DiscEngine(engines.Engine):
     def render(self, source, keypoints, details=False):
         self.threads += 1
         self.most_threads = max(self.most_threads, self.threads)
-        self.may_render.wait()
+        while not self.may_render.wait(0.01) and not self.passes.acquire(blocking=False):
+            pass
         moves = (np.asarray(keypoints.value) - np.asarray(source.keypoints.value))[:, 0] * (SIDE - 1) / 2
         images = np.broadcast_to(source.image, [len(moves), SIDE, SIDE, 3])
         moved = [
