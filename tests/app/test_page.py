@@ -118,7 +118,7 @@ def test_page_animates_and_the_result_is_downloaded_and_played(page, files, cach
 
 def test_page_passes_on_options(page, files):
     upload(page, *files)
-    button(page, "More options").click()
+    page.get_by_role("button", name="More options").first.click()
     page.get_by_label("Duration").fill("0.2")
     page.get_by_label("Side by side").check()
     button(page, "Animate").click()
@@ -228,7 +228,7 @@ def test_live_shows_moving_frames_of_the_camera(page, files):
 def test_models_tab_lists_models_and_converts_a_checkpoint(page, tmp_path):
     page.get_by_role("tab", name="Models").click()
     expect(page.get_by_role("row", name=re.compile(model_folders.BUNDLED.name))).to_contain_text("bundled")
-    button(page, "Convert a checkpoint").click()
+    page.get_by_role("button", name="Convert a checkpoint").click()
     (tmp_path / "bad.pth.tar").write_text("text")
     page.locator("#checkpoint input[type=file]").set_input_files(tmp_path / "bad.pth.tar")
     expect(page.locator("#checkpoint")).to_contain_text("bad.pth")
