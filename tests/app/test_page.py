@@ -20,7 +20,7 @@ from fomm_tf import model_folders, video
 from fomm_tf.inference import animator
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
-SECONDS = 120  # no action takes so long, unless it fails
+SECONDS = 30  # no action takes so long, unless it fails
 IMAGES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "images"
 PLAY = """async (video) => {
   video.currentTime = 0;
