@@ -28,24 +28,36 @@ class _Upload:
 
 class ImageUpload(_Upload, gr.Image):
     """An image."""
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
 
 class VideoUpload(_Upload, gr.Video):
     """A video, uploaded or recorded."""
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
 
 class FileUpload(_Upload, gr.File):
     """A file of any kind."""
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
