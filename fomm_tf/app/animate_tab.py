@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fomm_tf.app.site import Site
 
 _POLL_SECONDS = 0.25
-_HEIGHT = 320
+_HEIGHT, _BUTTON_WIDTH = 320, 90
 _UNCHANGED = gr.skip()
 
 
@@ -54,9 +54,9 @@ def build(site: Site, model: gr.Dropdown) -> None:
                 )
             status = gr.HTML(components.show_status("Choose a source and a driving video."), elem_id="status")
             with gr.Row():
-                run = gr.Button("Animate", variant="primary", elem_id="animate")
-                cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")
-                download = gr.DownloadButton("Download", interactive=False, elem_id="download")
+                run = gr.Button("Animate", variant="primary", elem_id="animate", min_width=_BUTTON_WIDTH)
+                cancel = gr.Button("Cancel", interactive=False, elem_id="cancel", min_width=_BUTTON_WIDTH)
+                download = gr.DownloadButton("Download", interactive=False, elem_id="download", min_width=_BUTTON_WIDTH)
     with gr.Row():
         shown = [option.component() for option in options.SHOWN]
     with gr.Accordion("More options", open=False), gr.Row():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ASSETS = pathlib.Path(__file__).parent / "assets"
 # The shorter side of what the browser sends if the object is searched there.
 _SEARCHED_SIDE = 360
+_BUTTON_WIDTH = 90
 
 
 def build(site: Site, model: gr.Dropdown) -> None:
@@ -65,9 +66,9 @@ def build(site: Site, model: gr.Dropdown) -> None:
         with gr.Column(min_width=240):
             image = components.ImageUpload(label="Source", height=300, elem_id="live-source", alt_text="source image")
             with gr.Row():
-                begin = gr.Button("Start camera", variant="primary", elem_id="live-start")
-                end = gr.Button("Stop", elem_id="live-stop")
-                center = gr.Button("Recenter", elem_id="live-recenter")
+                begin = gr.Button("Start camera", variant="primary", elem_id="live-start", min_width=_BUTTON_WIDTH)
+                end = gr.Button("Stop", elem_id="live-stop", min_width=_BUTTON_WIDTH)
+                center = gr.Button("Recenter", elem_id="live-recenter", min_width=_BUTTON_WIDTH)
             message = gr.HTML(elem_id="live-message")
             with gr.Accordion("More options", open=False):
                 mode = gr.Dropdown(["relative", "absolute"], value="relative", label="Motion")

@@ -20,6 +20,7 @@ _CSS = """
 .fomm-models th, .fomm-models td { text-align: left; padding: 0.4em; }
 .fomm-models tr { border-bottom: 1px solid var(--border-color-primary); }
 #source img, #driving video, #result video, #live-source img { width: 100%; height: 100%; object-fit: contain; }
+#driving video { height: 16rem; }
 #figure img { width: 100%; }
 #status progress, #convert-status progress { width: 100%; }
 #status p, #convert-status p { margin: 0.2em 0; font-variant-numeric: tabular-nums; }

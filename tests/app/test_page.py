@@ -1,15 +1,8 @@
-"""The page in Chromium: animate, cancel, errors, live with a fake camera, keyboard, phone; no request leaves it.
+"""The page in Chromium: animate, cancel, errors, live with a fake camera, keyboard, phone; no request leaves it."""
 
-`FOMM_SCREENSHOTS=1` writes the screenshots of `docs/app.md`, with the bundled model and the bundled examples.
-"""
-
-import contextlib
-import os
 import pathlib
 import re
-import tempfile
 
-import browser
 import disc_engine
 import numpy as np
 import pages
@@ -17,17 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from fomm_tf import model_folders, video
-from fomm_tf.inference import animator
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
-SECONDS = 120  # no action takes so long, unless it fails
-IMAGES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "images"
-PLAY = """async (video) => {
-  video.currentTime = 0;
-  await video.play();
-  if (!video.ended) await new Promise((resolve) => video.addEventListener("ended", resolve));
-  return [video.duration, video.videoWidth, video.currentTime];
-}"""
 PIXELS = """(canvas) => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
 HAS_CHANGED = """(before) => {
   const canvas = document.querySelector("#live canvas");
@@ -38,46 +22,15 @@ HAS_OVERFLOW = "() => document.documentElement.scrollWidth > document.documentEl
 
 
 @pytest.fixture(scope="module")
-def camera(tmp_path_factory):
-    """A y4m file in which the disc moves to the right, repeated without end."""
-    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    with path.open("wb") as file:
-        file.write(b"YUV4MPEG2 W64 H64 F25:1 Ip A1:1 C420jpeg\n")
-        for index in range(24):
-            luma = disc_engine.draw((16 + index, 32))[..., 0]
-            file.write(b"FRAME\n" + luma.tobytes() + np.full([2, 32, 32], 128, np.uint8).tobytes())
-    return path
-
-
-@pytest.fixture(scope="module")
-def chromium(camera):
-    arguments = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder)
-        with browser.launch(path, *arguments, f"--use-file-for-fake-video-capture={camera}") as launched:
-            yield launched
-
-
-@contextlib.contextmanager
-def open_page(chromium, address, **options):
-    """A page; at the end, nothing has failed in it, and no request has left the server."""
-    requests, failures = [], []
-    page = chromium.new_context(permissions=["camera"], **options).new_page()
-    page.set_default_timeout(1000 * SECONDS)
-    expect.set_options(timeout=1000 * SECONDS)
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
-    page.goto(address)
-    yield page
-    page.context.close()
-    assert [url for url in requests if not url.startswith((address, "blob:", "data:"))] == []
-    assert failures == []
+def chromium():
+    """Its camera shows the disc, which moves to the right."""
+    with pages.launch(disc_engine.draw((16 + index, 32)) for index in range(24)) as launched:
+        yield launched
 
 
 @pytest.fixture
 def page(chromium, address):
-    with open_page(chromium, address, viewport={"width": 1280, "height": 900}) as opened:
+    with pages.open_page(chromium, address, viewport={"width": 1280, "height": 900}) as opened:
         yield opened
 
 
@@ -93,19 +46,15 @@ def upload(page, source, driving):
     page.locator("#driving video").wait_for()
 
 
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
 def stored(cache, pattern):
     return sorted(path for path in (cache / "app").glob(f"page-*/{pattern}") if path.is_file())
 
 
 def test_page_animates_and_the_result_is_downloaded_and_played(page, files, cache, tmp_path):
     upload(page, *files)
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     expect(page.locator("#status")).to_contain_text("Done: 12 frames.")
-    duration, width, end = page.locator("#result video").evaluate(PLAY)
+    duration, width, end = page.locator("#result video").evaluate(pages.PLAY)
     assert (duration, width, end) == (pytest.approx(12 / 25, abs=0.05), 64, duration)
     with page.expect_download() as download:
         page.locator("#download").click()
@@ -121,30 +70,30 @@ def test_page_passes_on_options(page, files):
     page.get_by_role("button", name="More options").first.click()
     page.get_by_label("Duration").fill("0.2")
     page.get_by_label("Side by side").check()
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     expect(page.locator("#status")).to_contain_text("Done: 5 frames.")
-    assert page.locator("#result video").evaluate(PLAY)[1] == 3 * 64
+    assert page.locator("#result video").evaluate(pages.PLAY)[1] == 3 * 64
 
 
 def test_page_shows_progress_and_cancels(page, files, engine, cache, tmp_path):
     upload(page, *disc_engine.write_files(tmp_path, 40))
     engine.may_render.clear()
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     try:
         expect(page.locator("#status progress")).to_be_visible()
-        expect(button(page, "Animate")).to_be_disabled()
-        button(page, "Cancel").click()
+        expect(pages.button(page, "Animate")).to_be_disabled()
+        pages.button(page, "Cancel").click()
     finally:
         engine.may_render.set()
     expect(page.locator("#status")).to_contain_text(re.compile(r"Cancelled after \d+ frames\."))
-    expect(button(page, "Animate")).to_be_enabled()
+    expect(pages.button(page, "Animate")).to_be_enabled()
     assert stored(cache, "jobs/**/*") == []
 
 
 def test_page_counts_frames_and_the_time_left(page, files, engine):
     upload(page, *files)
     engine.may_render.clear()
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     status = page.locator("#status")
     expect(status).to_contain_text("starting")
     engine.passes.release()
@@ -156,11 +105,11 @@ def test_page_counts_frames_and_the_time_left(page, files, engine):
 def test_page_lets_jobs_wait_for_each_other(chromium, page, address, files, engine):
     engine.may_render.clear()
     upload(page, *files)
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     expect(page.locator("#status")).to_contain_text("starting")
-    with open_page(chromium, address) as second:
+    with pages.open_page(chromium, address) as second:
         upload(second, *files)
-        button(second, "Animate").click()
+        pages.button(second, "Animate").click()
         expect(second.locator("#status")).to_contain_text("waiting for 1 other jobs")
         engine.may_render.set()
         expect(second.locator("#status")).to_contain_text("Done")
@@ -172,10 +121,10 @@ def test_page_shows_the_line_about_a_bad_video(page, files, tmp_path):
     page.locator("#source img").wait_for()
     page.locator("#driving input[type=file]").set_input_files(tmp_path / "bad.mp4")
     page.locator("#driving video").wait_for(state="attached")
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     line = "bad.mp4 is not a video that ffmpeg can read"
     expect(page.locator("#status").get_by_role("alert")).to_contain_text(line)
-    expect(button(page, "Animate")).to_be_enabled()
+    expect(pages.button(page, "Animate")).to_be_enabled()
 
 
 def test_page_shows_the_line_about_a_bad_image(page, files, tmp_path):
@@ -184,26 +133,26 @@ def test_page_shows_the_line_about_a_bad_image(page, files, tmp_path):
     page.locator("#driving video").wait_for()
     page.locator("#source input[type=file]").set_input_files(tmp_path / "bad.png")
     page.locator("#source img").wait_for(state="attached")
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     expect(page.locator("#status").get_by_role("alert")).to_contain_text("bad.png is not an image")
 
 
 def test_page_asks_for_files_that_are_missing(page):
-    button(page, "Animate").click()
+    pages.button(page, "Animate").click()
     expect(page.locator("#status").get_by_role("alert")).to_have_text("Choose a source first.")
 
 
 def test_page_stops_the_job_of_a_closed_tab(chromium, address, files, engine, cache):
-    with open_page(chromium, address) as closing:
+    with pages.open_page(chromium, address) as closing:
         engine.may_render.clear()
         upload(closing, *files)
-        button(closing, "Animate").click()
+        pages.button(closing, "Animate").click()
         expect(closing.locator("#status")).to_contain_text("starting")
         before = engine.calls
     engine.may_render.set()
-    with open_page(chromium, address) as other:
+    with pages.open_page(chromium, address) as other:
         upload(other, *files)
-        button(other, "Animate").click()
+        pages.button(other, "Animate").click()
         expect(other.locator("#status")).to_contain_text("Done")
     assert stored(cache, "jobs/**/*") == []
     assert engine.calls >= before
@@ -211,11 +160,11 @@ def test_page_stops_the_job_of_a_closed_tab(chromium, address, files, engine, ca
 
 def test_live_shows_moving_frames_of_the_camera(page, files):
     page.get_by_role("tab", name="Live").click()
-    button(page, "Start camera").click()
+    pages.button(page, "Start camera").click()
     expect(page.locator("#live-message").get_by_role("alert")).to_have_text("Choose a source image first.")
     page.locator("#live-source input[type=file]").set_input_files(files[0])
     page.locator("#live-source img").wait_for()
-    button(page, "Start camera").click()
+    pages.button(page, "Start camera").click()
     rates = page.locator("#live .rates")
     expect(rates).to_have_text(
         re.compile(r"[\d.]+ frames/s, \d+ ms from camera to animation, \d+ camera frames dropped")
@@ -223,8 +172,8 @@ def test_live_shows_moving_frames_of_the_camera(page, files):
     canvas = page.locator("#live canvas")
     first = canvas.evaluate(PIXELS)
     page.wait_for_function(HAS_CHANGED, arg=first)
-    button(page, "Recenter").click()
-    button(page, "Stop").click()
+    pages.button(page, "Recenter").click()
+    pages.button(page, "Stop").click()
     expect(rates).to_have_text("The camera is off.")
     assert page.locator("#live video").evaluate("(video) => video.srcObject") is None
 
@@ -237,7 +186,7 @@ def test_models_tab_lists_models_and_converts_a_checkpoint(page, tmp_path):
     page.locator("#checkpoint input[type=file]").set_input_files(tmp_path / "bad.pth.tar")
     expect(page.locator("#checkpoint")).to_contain_text("bad.pth")
     page.get_by_label("Name of the model").fill("mine")
-    button(page, "Convert").click()
+    pages.button(page, "Convert").click()
     expect(page.locator("#convert-status").get_by_role("alert")).to_contain_text("bad.pth.tar")
     checkpoint = pathlib.Path(__file__).parents[1] / "parity" / "data" / "tiny-checkpoint.pth.tar"
     page.locator("#checkpoint").get_by_label("Clear").or_(
@@ -245,7 +194,7 @@ def test_models_tab_lists_models_and_converts_a_checkpoint(page, tmp_path):
     ).first.click()
     page.locator("#checkpoint input[type=file]").set_input_files(checkpoint)
     expect(page.locator("#checkpoint")).to_contain_text("tiny-checkpoint")
-    button(page, "Convert").click()
+    pages.button(page, "Convert").click()
     expect(page.locator("#convert-status").get_by_role("alert")).to_contain_text("config")
 
 
@@ -273,31 +222,7 @@ def test_page_is_used_by_keyboard_alone(page):
 @pytest.mark.parametrize("tab", ["Animate", "Live", "Models"])
 def test_page_fits_a_phone(chromium, address, tab):
     sizes = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-    with open_page(chromium, address, **sizes) as phone:
+    with pages.open_page(chromium, address, **sizes) as phone:
         phone.get_by_role("tab", name=tab).tap()
         expect(phone.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
         assert not phone.evaluate(HAS_OVERFLOW)
-
-
-@pytest.mark.skipif("FOMM_SCREENSHOTS" not in os.environ, reason="writes docs/images; set FOMM_SCREENSHOTS=1")
-def test_screenshots_of_the_documentation(chromium, cache, monkeypatch):
-    monkeypatch.setenv("FOMM_TF_CACHE", str(cache))
-    bundled = animator.Animator.bundled()
-    monkeypatch.setattr(disc_engine, "load", lambda engine: bundled)
-    with pages.serve(None) as address, open_page(chromium, address, viewport={"width": 1200, "height": 900}) as page:
-        page.locator("#examples tbody tr, #examples button").first.click()
-        page.locator("#source img").wait_for()
-        page.locator("#driving video").wait_for()
-        button(page, "Animate").click()
-        expect(page.locator("#status")).to_contain_text("Done")
-        page.locator("#figure img").evaluate("(image) => image.decode()")
-        page.locator("#result video").evaluate(PLAY)
-        page.screenshot(path=IMAGES / "app-animate.png", full_page=True)
-        page.get_by_role("tab", name="Live").click()
-        page.locator("#live-examples button, #live-examples tbody tr").first.click()
-        page.locator("#live-source img").wait_for()
-        button(page, "Start camera").click()
-        expect(page.locator("#live .rates")).to_contain_text("frames/s")
-        page.screenshot(path=IMAGES / "app-live.png")
-        page.get_by_role("tab", name="Models").click()
-        page.screenshot(path=IMAGES / "app-models.png")
