@@ -154,7 +154,8 @@ async def _animate(site: Site, owner: str, inputs: _Inputs, values: Sequence[obj
 
 def _describe(site: Site, job: animate_job.jobs.Job) -> str:
     if job.state == "queued":
-        return f"waiting for {site.jobs.waiting_before(job)} other jobs"
+        count = site.jobs.waiting_before(job)
+        return f"waiting for {count} other job{'s' * (count != 1)}"
     return job.progress()
 
 

@@ -120,7 +120,7 @@ class JobQueue:
             if any(job.owner == owner and not job.cancelled.is_set() for job in self._jobs):
                 raise errors.UserError("Another job of this page is running; wait for it, or cancel it.")
             if len(self._jobs) >= self._max_jobs:
-                raise errors.UserError(f"{len(self._jobs)} jobs are waiting already; try again in a few minutes.")
+                raise errors.UserError(f"The limit of {self._max_jobs} jobs is reached; try again in a few minutes.")
             job = Job(owner, model, pathlib.Path(tempfile.mkdtemp(prefix="job-", dir=self._root)))
             self._jobs.append(job)
             self._with_files.add(job)

@@ -152,7 +152,7 @@ class LiveSessions:
             now = time.monotonic()
             self._sessions = {token: each for token, each in self._sessions.items() if now - each.used < _IDLE_SECONDS}
             if len(self._sessions) >= self._max_sessions:
-                raise errors.UserError(f"{len(self._sessions)} cameras are used already; try again later.")
+                raise errors.UserError(f"The limit of {self._max_sessions} cameras is reached; try again later.")
 
     def open(self, owner: str, live: LiveAnimator) -> str:
         """Starts a session.

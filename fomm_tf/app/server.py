@@ -16,6 +16,8 @@ from fomm_tf import errors, fetch, files
 from fomm_tf.app import animate_job, jobs, limits, live, models
 
 _PREFIX = "page-"
+# Of a request that uploads no file: options, or a frame of a camera.
+_CALL_BYTES = 2**20
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 Scope = MutableMapping[str, object]
@@ -107,7 +109,7 @@ def working_directory() -> Iterator[pathlib.Path]:
 
 
 class UploadGuard:
-    """Refuses uploads that are too large before they are read, and deletes the oldest files to make space.
+    """Refuses requests that are too large before they are read, and deletes the oldest files to make space for uploads.
 
     Args:
       app: the page.
@@ -120,17 +122,19 @@ class UploadGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith("/upload"):
-            await self._app(scope, receive, send)
-            return
-        length = dict(scope["headers"]).get(b"content-length", b"").decode("latin-1")
-        if not length.isdecimal():
-            await _refuse(send, 411, "The length of the upload is unknown.")
-        elif int(length) > self._limits.upload_bytes:
-            await _refuse(send, 413, f"The file is too large; expected at most {self._limits.upload_mib} MiB.")
-        else:
-            delete_oldest(self._folder, self._limits.disk_bytes - int(length))
-            await self._app(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "POST":
+            headers, is_upload = dict(scope["headers"]), scope["path"].endswith("/upload")
+            length = headers.get(b"content-length", b"0").decode("latin-1")
+            max_bytes = self._limits.upload_bytes if is_upload else _CALL_BYTES
+            if b"transfer-encoding" in headers or not length.isdecimal():
+                await _refuse(send, 411, "The length of the request is unknown.")
+                return
+            if int(length) > max_bytes:
+                await _refuse(send, 413, f"The request is too large; expected at most {max_bytes:,} bytes.")
+                return
+            if is_upload:
+                delete_oldest(self._folder, self._limits.disk_bytes - int(length))
+        await self._app(scope, receive, send)
 
 
 async def _refuse(send: Send, code: int, text: str) -> None:

@@ -52,7 +52,7 @@ def test_queue_refuses_more_jobs_than_its_bound(queue):
     gate = Gate()
     for owner in "abc":
         queue.submit(owner, "model", gate)
-    with pytest.raises(errors.UserError, match="3 jobs are waiting already"):
+    with pytest.raises(errors.UserError, match="The limit of 3 jobs is reached"):
         queue.submit("d", "model", gate)
     gate.opened.set()
 

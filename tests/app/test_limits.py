@@ -1,13 +1,10 @@
-"""Limits of uploaded files, and their directory."""
-
-import asyncio
-import os
+"""Limits of uploaded files, and the options of the page."""
 
 import disc_engine
 import pytest
 
 from fomm_tf import errors
-from fomm_tf.app import limits, options, server
+from fomm_tf.app import limits, options
 
 
 @pytest.fixture(scope="module")
@@ -39,34 +36,6 @@ def test_check_pair_reports_a_file_that_is_no_video(files, tmp_path):
     (tmp_path / "bad.mp4").write_text("text")
     with pytest.raises(errors.UserError, match=r"bad\.mp4"):
         limits.check_pair(limits.Limits(), files[0], tmp_path / "bad.mp4", {})
-
-
-def test_delete_oldest_keeps_the_newest_files_that_fit(tmp_path):
-    for index, name in enumerate("abc"):
-        (tmp_path / name).write_bytes(bytes(100))
-        os.utime(tmp_path / name, (index, index))
-    server.delete_oldest(tmp_path, 250)
-    assert {path.name for path in tmp_path.iterdir()} == {"b", "c"}
-
-
-@pytest.mark.parametrize(("header", "code"), [(b"2147483648", 413), (b"", 411), (b"1024", 200)])
-def test_upload_guard_refuses_before_it_reads(tmp_path, header, code):
-    """An upload of 2 GB is refused by its length; of one that is accepted, the page reads the rest."""
-    sent = []
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200})
-
-    async def receive():
-        raise AssertionError("the body was read")
-
-    async def send(message):
-        sent.append(message)
-
-    guard = server.UploadGuard(app, tmp_path, limits.Limits())
-    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": [(b"content-length", header)]}
-    asyncio.run(guard(scope, receive, send))
-    assert sent[0]["status"] == code
 
 
 def test_options_pass_on_what_differs_from_the_defaults():

@@ -70,7 +70,7 @@ def test_sessions_drop_frames_that_come_too_late(animated):
 def test_sessions_are_bounded_and_end(animated):
     sessions = live.LiveSessions(1)
     token = sessions.open("a", animated)
-    with pytest.raises(errors.UserError, match="1 cameras are used already"):
+    with pytest.raises(errors.UserError, match="The limit of 1 cameras is reached"):
         sessions.open("b", animated)
     again = sessions.open("a", animated)  # ends the first one
     with pytest.raises(errors.UserError, match="The camera was stopped"):

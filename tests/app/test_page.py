@@ -110,7 +110,7 @@ def test_page_lets_jobs_wait_for_each_other(chromium, page, address, files, engi
     with pages.open_page(chromium, address) as second:
         upload(second, *files)
         pages.button(second, "Animate").click()
-        expect(second.locator("#status")).to_contain_text("waiting for 1 other jobs")
+        expect(second.locator("#status")).to_contain_text("waiting for 1 other job")
         engine.may_render.set()
         expect(second.locator("#status")).to_contain_text("Done")
 

@@ -257,7 +257,7 @@ def survive(chromium, folder, minutes):
             time.sleep(6 * minutes)
             memory.append(round(resident()))
             disk.append(round(used(cache), 1))
-        frames = int(page.locator("#live [data-frames]").first.get_attribute("data-frames"))
+        frames = int(page.locator("#live[data-frames], #live [data-frames]").first.get_attribute("data-frames"))
         records[f"live, {minutes} minutes"] = {"frames": frames, "memory_mb": memory, "disk_mb": disk}
         page.context.close()
     records["after the end"] = {"disk_mb": round(used(cache), 1)}
