@@ -6,6 +6,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -27,6 +28,9 @@ Prepare = Callable[
 class WatchedEngine(engines.Engine):
     """An engine that counts frames, stops when its job is cancelled, and remembers what the figure shows.
 
+    An `Animation` reads and computes in threads of its own; what the thread of the job itself asks for are searches and
+    checks, which do not count.
+
     Args:
       engine: the engine.
       job: whose frames are counted.
@@ -41,10 +45,13 @@ class WatchedEngine(engines.Engine):
         # The driving frame that is farthest from the first one, and its keypoints.
         self.farthest: tuple[np.ndarray, Keypoints] | None = None
         self._distance = -1.0
+        self._owner = threading.get_ident()
 
     def detect(self, frames: np.ndarray) -> Keypoints:
         self._job.check()
         keypoints = self._engine.detect(frames).map(np.asarray)
+        if threading.get_ident() == self._owner:
+            return keypoints
         if self.first is None:
             self.first = stream.select_frame(keypoints, 0)
         distances = np.square(keypoints.value - self.first.value).sum(axis=(1, 2))
@@ -62,6 +69,8 @@ class WatchedEngine(engines.Engine):
 
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
         self._job.check()
+        if threading.get_ident() == self._owner:
+            return self._engine.render(source, keypoints, details)
         if self._job.frames + len(keypoints.value) > self._max_frames:
             raise errors.UserError(
                 f"The animation has more than {self._max_frames:,} frames; give a shorter `duration` or a lower `fps`."

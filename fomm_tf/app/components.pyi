@@ -29,9 +29,7 @@ class _Upload:
 class ImageUpload(_Upload, gr.Image):
     """An image."""
 
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
 
     if TYPE_CHECKING:
@@ -41,9 +39,7 @@ class ImageUpload(_Upload, gr.Image):
 class VideoUpload(_Upload, gr.Video):
     """A video, uploaded or recorded."""
 
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
 
     if TYPE_CHECKING:
@@ -53,9 +49,7 @@ class VideoUpload(_Upload, gr.Video):
 class FileUpload(_Upload, gr.File):
     """A file of any kind."""
 
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
 
     if TYPE_CHECKING:

@@ -186,11 +186,13 @@ def open_app(
         queue, sessions = jobs.JobQueue(work, bounds.waiting), live.LiveSessions(bounds.live_sessions)
         may_convert = address.is_loopback or address.auth is not None
         site = Site(pool, queue, sessions, prepare, bounds, may_convert, page.draw_examples(folder))
-        app = fastapi.FastAPI(openapi_url=None)
+        without_docs = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+        app = fastapi.FastAPI(**without_docs)
         gradio.mount_gradio_app(
             app,
             page.build(site),
             path="/",
+            app_kwargs=without_docs,
             auth=address.auth,
             show_error=True,
             max_file_size=bounds.upload_bytes,

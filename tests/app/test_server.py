@@ -95,12 +95,12 @@ def test_delete_oldest_keeps_the_newest_files_that_fit(tmp_path):
 
 def test_working_directory_is_deleted_with_everything_in_it(tmp_path, monkeypatch):
     monkeypatch.setenv("FOMM_TF_CACHE", str(tmp_path))
-    before = tempfile.gettempdir()
+    before, variables = tempfile.gettempdir(), dict(os.environ)
     with server.working_directory() as folder:
         assert folder.is_relative_to(tmp_path) and tempfile.gettempdir() == str(folder)
         (folder / "file").touch()
     assert list((tmp_path / "app").iterdir()) == [] and tempfile.gettempdir() == before
-    assert "GRADIO_TEMP_DIR" not in os.environ
+    assert dict(os.environ) == variables
 
 
 def test_working_directory_deletes_what_killed_servers_left(tmp_path, monkeypatch):
