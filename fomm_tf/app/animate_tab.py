@@ -32,16 +32,16 @@ def build(site: Site, model: gr.Dropdown) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=240), gr.Tabs():
             with gr.Tab("Source image") as image_tab:
-                image = components.ImageUpload(
+                image = components.image_upload(
                     label="Source", height=_HEIGHT, elem_id="source", alt_text="source image"
                 )
             with gr.Tab("or a video") as source_video_tab:
-                source_video = components.VideoUpload(label="Source video", sources=["upload"], height=_HEIGHT)
+                source_video = components.video_upload(label="Source video", sources=["upload"], height=_HEIGHT)
         with gr.Column(min_width=240), gr.Tabs():
             with gr.Tab("Driving video") as driving_tab:
-                driving = components.VideoUpload(label="Driving video", height=_HEIGHT, elem_id="driving")
+                driving = components.video_upload(label="Driving video", height=_HEIGHT, elem_id="driving")
             with gr.Tab("or a motion file") as motion_tab:
-                motion = components.FileUpload(label="Motion file (.npz)", height=_HEIGHT, elem_id="motion")
+                motion = components.file_upload(label="Motion file (.npz)", height=_HEIGHT, elem_id="motion")
         with gr.Column(min_width=240):
             with gr.Tabs(), gr.Tab("Result"):
                 result = gr.Video(

@@ -11,38 +11,39 @@ from gradio import data_classes
 from fomm_tf.app import models
 
 
-class _Upload:
-    """A component whose value is the path of an uploaded file."""
+def image_upload(**arguments: object) -> gr.Image:
+    """An image whose value is a path."""
+    return _pass_path(gr.Image(**arguments))
 
-    def get_block_name(self) -> str:
-        """The name of Gradio's component, whose code in the browser is used."""
-        return type(self).__bases__[-1].__name__.lower()
 
-    def get_block_class(self) -> str:
-        """The same."""
-        return self.get_block_name()
+def video_upload(**arguments: object) -> gr.Video:
+    """A video, uploaded or recorded, whose value is a path."""
+    return _pass_path(gr.Video(**arguments))
 
-    def preprocess(self, payload: data_classes.FileData | None) -> str | None:
-        """Returns the path; the file is read by `fomm_tf.video`, whose errors are those of the command."""
+
+def file_upload(**arguments: object) -> gr.File:
+    """A file of any kind whose value is a path."""
+    return _pass_path(gr.File(**arguments))
+
+
+def _pass_path(component: gr.components.Component) -> gr.components.Component:
+    """Replaces methods of one component: for a subclass, Gradio would write a file beside its source."""
+
+    def preprocess(payload: data_classes.FileData | None) -> str | None:
+        """The file is read by `fomm_tf.video`, whose errors are those of the command."""
         return None if payload is None else payload.path
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: object) -> str | None:
-        """Refuses addresses, which Gradio would download."""
-        if "://" in str(url_or_file_path) or str(url_or_file_path).startswith("data:"):
+    move = component.async_move_resource_to_block_cache
+
+    async def refuse_address(place: object) -> str | None:
+        """Gradio would download from an address."""
+        if "://" in str(place) or str(place).startswith("data:"):
             raise gr.Error("Upload a file; addresses are not fetched.", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        return await move(place)
 
-
-class ImageUpload(_Upload, gr.Image):
-    """An image."""
-
-
-class VideoUpload(_Upload, gr.Video):
-    """A video, uploaded or recorded."""
-
-
-class FileUpload(_Upload, gr.File):
-    """A file of any kind."""
+    component.preprocess = preprocess
+    component.async_move_resource_to_block_cache = refuse_address
+    return component
 
 
 def show_error(line: str) -> str:

@@ -64,7 +64,7 @@ def build(site: Site, model: gr.Dropdown) -> None:
 
     with gr.Row(equal_height=False):
         with gr.Column(min_width=240):
-            image = components.ImageUpload(label="Source", height=300, elem_id="live-source", alt_text="source image")
+            image = components.image_upload(label="Source", height=300, elem_id="live-source", alt_text="source image")
             with gr.Row():
                 begin = gr.Button("Start camera", variant="primary", elem_id="live-start", min_width=_BUTTON_WIDTH)
                 end = gr.Button("Stop", elem_id="live-stop", min_width=_BUTTON_WIDTH)

@@ -29,7 +29,7 @@ def build(site: Site, model: gr.Dropdown) -> None:
     if site.may_convert:
         with gr.Accordion("Convert a checkpoint", open=False), gr.Row(equal_height=False):
             with gr.Column():
-                upload = components.FileUpload(label="Checkpoint of the PyTorch reference", elem_id="checkpoint")
+                upload = components.file_upload(label="Checkpoint of the PyTorch reference", elem_id="checkpoint")
             with gr.Column():
                 name = gr.Textbox(label="Name of the model", max_lines=1, elem_id="model-name")
                 recipes = [_INFER, *sorted(config.recipes())]

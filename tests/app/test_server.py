@@ -53,7 +53,7 @@ def test_uploads_fetch_no_addresses(address):
 
     for name in (f"{address}/config", "file:///etc/passwd", "data:image/png;base64,AAAA"):
         with pytest.raises(gradio.Error, match="addresses are not fetched"):
-            asyncio.run(components.ImageUpload().async_move_resource_to_block_cache(name))
+            asyncio.run(components.image_upload().async_move_resource_to_block_cache(name))
 
 
 @pytest.mark.parametrize(
