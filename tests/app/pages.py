@@ -30,6 +30,7 @@ def serve(engine, auth=None, **bounds):
     address = server.Address(server.bind("127.0.0.1", 0), "127.0.0.1", auth)
     with server.open_app(address, pool, serving.prepare_animation, limits.Limits(**bounds)) as app:
         running = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        address.listener.listen()  # connections wait until uvicorn accepts them
         thread = threading.Thread(target=running.run, kwargs={"sockets": [address.listener]})
         thread.start()
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import pathlib
 import tempfile
 
 import httpx
@@ -54,6 +55,12 @@ def test_uploads_fetch_no_addresses(address):
     for name in (f"{address}/config", "file:///etc/passwd", "data:image/png;base64,AAAA"):
         with pytest.raises(gradio.Error, match="addresses are not fetched"):
             asyncio.run(components.image_upload().async_move_resource_to_block_cache(name))
+
+
+@SLOW
+def test_page_leaves_no_files_beside_its_sources(address):
+    """Gradio writes .pyi files for classes that extend its components."""
+    assert not list(pathlib.Path(server.__file__).parent.glob("*.pyi"))
 
 
 @pytest.mark.parametrize(
