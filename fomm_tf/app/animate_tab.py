@@ -73,12 +73,7 @@ def build(site: Site, model: gr.Dropdown) -> None:
         buttons=["download", "fullscreen"],
         alt_text="keypoints and intermediate results",
     )
-    gr.Examples(
-        [[str(source), str(clip)] for source, clip in site.examples],
-        [image, driving],
-        label="Examples",
-        elem_id="examples",
-    )
+    components.examples(site.examples, [image, driving], "examples")
     for tab, kind, name in (
         (image_tab, kinds[0], "image"),
         (source_video_tab, kinds[0], "video"),

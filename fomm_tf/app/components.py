@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Mapping, Sequence
 
 import gradio as gr
 from gradio import data_classes
@@ -24,6 +25,23 @@ def video_upload(**arguments: object) -> gr.Video:
 def file_upload(**arguments: object) -> gr.File:
     """A file of any kind whose value is a path."""
     return _pass_path(gr.File(**arguments))
+
+
+def examples(
+    rows: Sequence[Sequence[pathlib.Path]], targets: Sequence[gr.components.Component], elem_id: str
+) -> gr.Dataset:
+    """A table of example files; a click on a row uses its files.
+
+    `gradio.Examples` would replace the components by others of the same kind, which do not pass on paths.
+    """
+    names = [[str(path) for path in row] for row in rows]
+    table = gr.Dataset(components=list(targets), samples=names, type="index", label="Examples", elem_id=elem_id)
+
+    def choose(index: int) -> list[str] | str:
+        return names[index] if len(targets) > 1 else names[index][0]
+
+    table.click(choose, table, list(targets), queue=False, api_visibility="private")
+    return table
 
 
 def _pass_path(component: gr.components.Component) -> gr.components.Component:

@@ -84,7 +84,7 @@ def build(site: Site, model: gr.Dropdown) -> None:
                 server_functions=[live_frame],
                 elem_id="live",
             )
-    gr.Examples([[str(source)] for source, _ in site.examples], [image], label="Examples", elem_id="live-examples")
+    components.examples([[source] for source, _ in site.examples], [image], "live-examples")
     gr.Markdown(
         "Look straight into the camera and press *Recenter*: the motion since then moves the source. Frames are sent "
         "to this server only, and are not stored."
