@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ASSETS = pathlib.Path(__file__).parent / "assets"
 # The shorter side of what the browser sends if the object is searched there.
 _SEARCHED_SIDE = 360
-_BUTTON_WIDTH = 90
+_BUTTON_WIDTH = 130
 
 
 def build(site: Site, model: gr.Dropdown) -> None:

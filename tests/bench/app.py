@@ -153,10 +153,10 @@ def serve_stream():
 def measure_live(chromium, folder, seconds):
     source, _ = disc_engine.write_files(folder)
     records = {}
-    bundled = animator.Animator.load(model_folders.BUNDLED)
+    bundled, small = animator.Animator.load(model_folders.BUNDLED), disc_engine.load()
     loaders = {
         model_folders.BUNDLED.name: lambda _: animator.Animator(as_engine(CodedEngine(bundled.engine)), bundled.config),
-        "no model": lambda _: disc_engine.load(as_engine(CodedEngine())),
+        "no model": lambda _: animator.Animator(as_engine(CodedEngine()), small.config),
     }
     for name, load in loaders.items():
         disc_engine_load, disc_engine.load = disc_engine.load, load
