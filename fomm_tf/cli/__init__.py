@@ -13,6 +13,7 @@ import fomm_tf
 from fomm_tf import console
 from fomm_tf.cli import (
     animate,
+    app,
     convert,
     deployment,
     evaluate,
@@ -45,6 +46,8 @@ _COMMANDS = {
     "export": deployment.EXPORT,
     "serve": serving.SERVE,
     "client": deployment.CLIENT,
+    "app": app.APP,
+    "webcam": app.WEBCAM,
     "demo": animate.DEMO,
 }
 

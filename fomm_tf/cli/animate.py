@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from fomm_tf import console, errors, files, model_folders, video
@@ -228,8 +229,24 @@ def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
     return model
 
 
-def animate_pair(model: animator.Animator, arguments: argparse.Namespace, source: str, driving: str, out: str) -> int:
-    """Animates one pair as the options say; returns the number of frames."""
+def animate_pair(
+    model: animator.Animator,
+    arguments: argparse.Namespace,
+    source: str,
+    driving: str,
+    out: str,
+    report: Callable[[str], object] | None = None,
+) -> int:
+    """Animates one pair as the options say; returns the number of frames.
+
+    Args:
+      model: the animator.
+      arguments: of `add_shared_arguments`.
+      source: an image or a video.
+      driving: a video, an image or a motion file.
+      out: the output.
+      report: receives the lines about choices; default: they are printed, unless `quiet` is set.
+    """
     from fomm_tf.inference import animate
 
     pair = open_pair(arguments, source, driving, out, model.engine.weights_sha256())
@@ -264,8 +281,8 @@ def animate_pair(model: animator.Animator, arguments: argparse.Namespace, source
         arguments.batch_size,
         arguments.start or 0.0,
         progress=not arguments.quiet,
-        check_inputs=not arguments.quiet,
-        report=(lambda line: None) if arguments.quiet else print,
+        check_inputs=report is not None or not arguments.quiet,
+        report=report or ((lambda line: None) if arguments.quiet else print),
     )
 
 

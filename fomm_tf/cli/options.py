@@ -166,6 +166,20 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+def positive_int(text: str) -> int:
+    """Reads a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected a whole number of at least 1")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """Reads the number of a port."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected a port from 0 to 65535")
+    return int(text)
+
+
 def list_model_files(folder: str | None) -> list[pathlib.Path]:
     """The files and directories of a model directory that loading it may read; see `model_folders.list_files`.
 

@@ -49,8 +49,20 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     text = "version label NAME for version N, which then stays loaded; can be repeated"
     add("--label", dest="labels", type=_label, action="append", default=[], metavar="NAME=N", help=text)
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    add("--grpc-port", type=_port, default=8500, metavar="N", help="gRPC port; 0 is any free port (default: 8500)")
-    add("--rest-port", type=_port, default=8501, metavar="N", help="REST port; 0 is any free port (default: 8501)")
+    add(
+        "--grpc-port",
+        type=options.port,
+        default=8500,
+        metavar="N",
+        help="gRPC port; 0 is any free port (default: 8500)",
+    )
+    add(
+        "--rest-port",
+        type=options.port,
+        default=8501,
+        metavar="N",
+        help="REST port; 0 is any free port (default: 8501)",
+    )
     add("--cert", metavar="FILE", help="certificate for TLS, PEM; with --key")
     add("--key", metavar="FILE", help="the private key of --cert, PEM")
     text = "file with a token that clients must send as `Authorization: Bearer TOKEN`"
@@ -75,7 +87,7 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-job-frames", 3000, "frames of an :animate request (default: 3000)"),
         ("--max-megapixels", 100, "of the encoded images of a request, in millions of pixels (default: 100)"),
     ):
-        add(option, type=_positive_int, default=default, metavar="N", help=text)
+        add(option, type=options.positive_int, default=default, metavar="N", help=text)
     text = "deadline of requests that set none, and of running requests at shutdown (default: 60)"
     add("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help=text)
     text = "how long a client may send nothing before a request is complete (default: 10)"
@@ -191,18 +203,6 @@ def _find_directory(name: str) -> pathlib.Path:
     return directory
 
 
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}; expected a whole number of at least 1")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"got {text!r}; expected a port from 0 to 65535")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -225,7 +225,12 @@ _NOT_FOR_CLIENTS = ("folder", "model", "engine", "precision", "force", "batch_si
 
 
 def prepare_animation(
-    model: animators.Animator, fields: Mapping[str, str], source: str, driving: str, out: str
+    model: animators.Animator,
+    fields: Mapping[str, str],
+    source: str,
+    driving: str,
+    out: str,
+    report: Callable[[str], object] | None = None,
 ) -> tuple[int | None, Callable[[], int]]:
     """Prepares the animation of one pair with options as text: `{"mode": "absolute", "audio": "no"}`.
 
@@ -235,6 +240,7 @@ def prepare_animation(
       source: the image.
       driving: the driving video.
       out: the output.
+      report: receives what `fomm animate` prints about its choices; then the input is checked too.
 
     Returns:
       The number of frames, if known, and what animates.
@@ -266,7 +272,9 @@ def prepare_animation(
         raise errors.UserError(str(error).replace("; see animate --help", "")) from None
     with parser.options_in_errors():
         opened = animate.open_pair(arguments, source, driving, out, model.engine.weights_sha256()).driving
-    return getattr(opened, "frame_count", None), lambda: animate.animate_pair(model, arguments, source, driving, out)
+    return getattr(opened, "frame_count", None), lambda: animate.animate_pair(
+        model, arguments, source, driving, out, report
+    )
 
 
 SERVE = console.Command(
