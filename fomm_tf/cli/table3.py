@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-from fomm_tf import console
-from fomm_tf.experiments import table3, table3_report
+from fomm_tf import config, console
 
 _TABLE3 = """\
 examples:
@@ -35,7 +34,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     description = f"{text[0].upper()}{text[1:]}."
     table = commands.add_parser("table3", help=text, description=description, epilog=_TABLE3, formatter_class=formatter)
     table.set_defaults(act=_run_table3, parser=table)
-    add, names = table.add_argument, list(table3_report.METHODS)
+    add, names = table.add_argument, list(config.KINDS)
     text = "data set to train and test on (default: the recipes', drawn if it does not exist)"
     add("--data", type=pathlib.Path, metavar="DIR", help=text)
     add("--steps", type=int, metavar="N", help="training steps of each run (default: the recipes')")
@@ -53,7 +52,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_table3(arguments: argparse.Namespace) -> None:
+    # These load tqdm, which `fomm --help` need not wait for.
     import tqdm
+
+    from fomm_tf.experiments import table3, table3_report
 
     def report(line: str) -> None:
         with tqdm.tqdm.external_write_mode():

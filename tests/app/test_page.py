@@ -215,7 +215,7 @@ def test_page_is_used_by_keyboard_alone(page):
     page.locator("#driving video").wait_for()
     press_until(page, "#animate", "Shift+Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#status")).to_contain_text("Done: 25 frames.")
+    expect(page.locator("#status")).to_contain_text("Done: 75 frames.")
     press_until(page, "[role=tab]", "Shift+Tab")
 
 

@@ -27,6 +27,9 @@ EXCEPTIONS = {
     "tps.sample": "random, for training only; stateless_normal is not a TFLite builtin",
     "resample.stride": "a number from a number, at trace time",
     "resample.antialias_kernel": "NumPy, at trace time",
+    "covariances.from_heatmaps": "for Monkey-Net, which has no TFLite export",
+    "covariances.clip": "for Monkey-Net, which has no TFLite export",
+    "covariances.gaussian_heatmaps": "for Monkey-Net, which has no TFLite export",
 }
 
 

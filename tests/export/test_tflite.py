@@ -66,9 +66,9 @@ def test_export_tflite_batch_0_accepts_any_batch(any_batch):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros([128, 64, 3], np.uint8), r"source: got shape \[128, 64, 3\]; expected \[128, 128, 3\]"),
-        (np.full([128, 128, 3], np.nan, np.float32), "float in .0, 1. without NaN"),
-        (np.full([128, 128, 3], 255, np.int32), "got int32; expected uint8, or float"),
+        (np.zeros([256, 64, 3], np.uint8), r"source: got shape \[256, 64, 3\]; expected \[256, 256, 3\]"),
+        (np.full([256, 256, 3], np.nan, np.float32), "float in .0, 1. without NaN"),
+        (np.full([256, 256, 3], 255, np.int32), "got int32; expected uint8, or float"),
     ],
 )
 def test_pipeline_rejects_invalid_source(image, message, phone):

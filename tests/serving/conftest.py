@@ -1,12 +1,13 @@
 """Servers for the tests: the fake one, the embedded one, and TF-Serving where it is available.
 
 TF-Serving is available where `tensorflow_model_server` is on the PATH, or where `TF_SERVING=HOST:PORT` names the gRPC
-port of one that serves the bundled model as `fomm` with the label `stable` (REST on the next port).
+port of one that serves `drawn_heads.MODEL` as `fomm` with the label `stable` (REST on the next port).
 """
 
 import os
 import shutil
 
+import drawn_heads
 import fake_server
 import pytest
 import servers
@@ -42,9 +43,9 @@ def stoppable_fake():
 
 
 @pytest.fixture(scope="session")
-def model(bundled_files):
-    """The directory of versions of the bundled model."""
-    return bundled_files("saved_model")[0]
+def model(export_once):
+    """The directory of versions of a model for frames of 128x128."""
+    return export_once("puppets-saved_model", "--run", drawn_heads.MODEL, "--to", "saved_model")[0]
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +58,7 @@ def cold(model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def embedded(cold):
-    """The embedded server with the bundled model."""
+    """The embedded server with `drawn_heads.MODEL`."""
     with servers.start_embedded(cold, "--label", "stable=1", "--max-mib", 8, "--max-frames", 32) as server:
         yield server
 

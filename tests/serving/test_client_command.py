@@ -207,7 +207,7 @@ def animated(tmp_path_factory):
     video.write_image(folder / "source.png", drawn_heads.draw_image(150))
     drawn_heads.write_clip(folder / "driving", 140, 11)
     argv = ["animate", "--source", str(folder / "source.png"), "--driving", str(folder / "driving"), "--quiet"]
-    assert cli.main([*argv, "--out", str(folder / "out")]) == 0
+    assert cli.main([*argv, "--run", str(drawn_heads.MODEL), "--out", str(folder / "out")]) == 0
     return argv, np.int16(list(video.open_video(folder / "out")))
 
 
@@ -226,7 +226,7 @@ def test_client_animate_through_the_embedded_server_matches_fomm_animate(embedde
 def test_client_animate_crops_and_filters_as_fomm_animate_does(embedded, animated, tmp_path):
     argv, _ = animated
     options = ["--crop", "20,10,100,100", "--paste-back", "--smooth", "1", "--motion-strength", "1.5"]
-    assert cli.main([*argv, *options, "--out", str(tmp_path / "here")]) == 0
+    assert cli.main([*argv, *options, "--run", str(drawn_heads.MODEL), "--out", str(tmp_path / "here")]) == 0
     server = ["--out", str(tmp_path / "there"), "--server", embedded.rest, "--batch-size", "4"]
     assert cli.main(["client", *argv, *options, *server]) == 0
     here, there = (np.int16(list(video.open_video(tmp_path / name))) for name in ("here", "there"))

@@ -163,7 +163,7 @@ def test_clip_continues_after_its_server_is_killed(cold, tmp_path):
     """In both protocols at once; the result is that of `fomm animate`."""
     drawn_heads.write_inputs(tmp_path, 128, 20)
     argv = ["animate", "--source", str(tmp_path / "source.png"), "--driving", str(tmp_path / "driving"), "--quiet"]
-    assert cli.main([*argv, "--out", str(tmp_path / "here")]) == 0
+    assert cli.main([*argv, "--run", str(drawn_heads.MODEL), "--out", str(tmp_path / "here")]) == 0
     here = np.int16(list(video.open_video(tmp_path / "here")))
 
     ports = {"grpc_port": servers.free_port(), "rest_port": servers.free_port()}
@@ -207,7 +207,7 @@ def test_animate_by_http_matches_fomm_animate(embedded, tmp_path):
     assert answer.status_code == 200, answer.text
     (tmp_path / "there.mp4").write_bytes(answer.content)
     argv = ["animate", "--source", source, "--driving", driving, "--mode", "absolute", "--out", tmp_path / "here.mp4"]
-    assert cli.main([*map(str, argv), "--quiet"]) == 0
+    assert cli.main([*map(str, argv), "--run", str(drawn_heads.MODEL), "--quiet"]) == 0
     here, there = (np.int16(list(video.open_video(tmp_path / name))) for name in ("here.mp4", "there.mp4"))
     assert here.shape == there.shape
     assert np.abs(here - there).mean() < 0.5, "to the codec's rounding"
