@@ -209,6 +209,7 @@ def press_until(page, selector, key="Tab"):
 
 def test_page_is_used_by_keyboard_alone(page):
     """An example is chosen, animated and cancelled, and the tab Live is reached, without the mouse."""
+    page.locator("#examples tbody tr, #examples button").first.wait_for()
     press_until(page, "#examples tbody tr, #examples button")
     page.keyboard.press("Enter")
     page.locator("#source img").wait_for()
