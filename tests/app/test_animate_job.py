@@ -73,7 +73,8 @@ def test_job_keeps_its_own_links_to_uploads(files, job, tmp_path):
         run(jobs.Job("owner", "model", tmp_path / "uploads"), tmp_path / "gone.png", files[1])
 
 
-def test_job_stops_between_batches(files, job):
+def test_job_stops_between_batches(job, tmp_path_factory):
+    files = disc_engine.write_files(tmp_path_factory.mktemp("three_batches"), count=24)
     engine = disc_engine.DiscEngine()
     engine.may_render.clear()
     failures = []
