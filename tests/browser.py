@@ -63,6 +63,18 @@ def launch(folder, *arguments):
         browser.close()
 
 
+def open_page(chromium, url, seconds, requests, failures, **options):
+    """Opens a page that may use the camera; adds addresses of its requests, and what fails in it, to the lists."""
+    page = chromium.new_context(permissions=["camera"], **options).new_page()
+    page.set_default_timeout(1000 * seconds)
+    sync_api.expect.set_options(timeout=1000 * seconds)
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
+    page.goto(url)
+    return page
+
+
 @contextlib.contextmanager
 def serve(folder, prefix="/", isolated=True):
     """Yields the address of a static site, sent with the headers of its file `_headers`.

@@ -12,7 +12,7 @@ import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
-from fomm_tf import errors, fetch, files
+from fomm_tf import fetch, files
 from fomm_tf.app import animate_job, jobs, limits, live, models
 
 _PREFIX = "page-"
@@ -31,7 +31,7 @@ class Address:
     """Where the page is served.
 
     Attributes:
-      listener: from `bind`.
+      listener: from `fomm_tf.sockets.bind`.
       host: as it was given.
       auth: user and password; None for no authentication.
     """
@@ -50,32 +50,6 @@ class Address:
         """For a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.listener.getsockname()[1]}/"
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Binds a port, without listening.
-
-    Args:
-      host: a name or address.
-      port: 0 is any free port.
-
-    Raises:
-      errors.UserError: if the host is unknown or the port is taken.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise errors.UserError(f"`host`: {host} is unknown ({error}); give an address of this machine.") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise errors.UserError(
-            f"cannot listen on {host}: port {port}: {error.strerror}; choose another `port` or `host`."
-        ) from None
-    return listener
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from fomm_tf import console, errors, model_folders, video
+from fomm_tf import console, errors, model_folders, sockets, video
 from fomm_tf.cli import options, serving
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _run_app(arguments: argparse.Namespace) -> None:
         import gradio  # noqa: F401
     from fomm_tf.app import limits, models, server
 
-    address = server.Address(server.bind(arguments.host, arguments.port), arguments.host, arguments.auth)
+    address = server.Address(sockets.bind(arguments.host, arguments.port), arguments.host, arguments.auth)
     if not arguments.quiet and not address.is_loopback and address.auth is None:
         text = f"{arguments.host} can be reached from other machines: without --auth, anyone there can use the page."
         warnings.warn(text, UserWarning, stacklevel=2)

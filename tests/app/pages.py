@@ -9,8 +9,8 @@ import browser
 import cv2
 import disc_engine
 import uvicorn
-from playwright.sync_api import expect
 
+from fomm_tf import sockets
 from fomm_tf.app import limits, models, server
 from fomm_tf.cli import serving
 
@@ -27,7 +27,7 @@ PLAY = """async (video) => {
 def serve(engine, auth=None, **bounds):
     """Yields the address of a page whose models are all `engine`."""
     pool = models.ModelPool(None, pathlib.Path("runs"), lambda path: disc_engine.load(engine))
-    address = server.Address(server.bind("127.0.0.1", 0), "127.0.0.1", auth)
+    address = server.Address(sockets.bind("127.0.0.1", 0), "127.0.0.1", auth)
     with server.open_app(address, pool, serving.prepare_animation, limits.Limits(**bounds)) as app:
         running = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         address.listener.listen()  # connections wait until uvicorn accepts them
@@ -63,13 +63,7 @@ def launch(frames):
 def open_page(chromium, address, **options):
     """A page; at the end, nothing has failed in it, and no request has left the server."""
     requests, failures = [], []
-    page = chromium.new_context(permissions=["camera"], **options).new_page()
-    page.set_default_timeout(1000 * SECONDS)
-    expect.set_options(timeout=1000 * SECONDS)
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
-    page.goto(address)
+    page = browser.open_page(chromium, address, SECONDS, requests, failures, **options)
     yield page
     page.context.close()
     assert [url for url in requests if not url.startswith((address, "blob:", "data:"))] == []

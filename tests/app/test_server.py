@@ -10,7 +10,7 @@ import httpx
 import pages
 import pytest
 
-from fomm_tf import errors, files
+from fomm_tf import files, sockets
 from fomm_tf.app import limits, server
 
 SLOW = pytest.mark.slow
@@ -120,16 +120,9 @@ def test_working_directory_deletes_what_killed_servers_left(tmp_path, monkeypatc
         assert (tmp_path / "app" / "page-running").exists()
 
 
-def test_bind_names_a_taken_port():
-    with contextlib.closing(server.bind("127.0.0.1", 0)) as taken:
-        taken.listen()
-        with pytest.raises(errors.UserError, match="choose another `port` or `host`"):
-            server.bind("127.0.0.1", taken.getsockname()[1])
-
-
 @pytest.mark.parametrize(("host", "is_loopback"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)])
 def test_address_knows_who_can_reach_it(host, is_loopback):
-    with contextlib.closing(server.bind(host, 0)) as listener:
+    with contextlib.closing(sockets.bind(host, 0)) as listener:
         address = server.Address(listener, host)
         assert address.is_loopback == is_loopback
         assert address.url == f"http://{host}:{listener.getsockname()[1]}/"

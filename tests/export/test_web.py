@@ -80,15 +80,8 @@ def checked_pages(chromium):
     pages, requests, failures = [], [], []
 
     def visit(url, **options):
-        page = chromium.new_context(permissions=["camera"], **options).new_page()
-        page.set_default_timeout(1000 * SECONDS)
-        expect.set_options(timeout=1000 * SECONDS)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
-        page.goto(url)
-        pages.append(page)
-        return page
+        pages.append(browser.open_page(chromium, url, SECONDS, requests, failures, **options))
+        return pages[-1]
 
     yield visit
     for page in pages:
