@@ -75,13 +75,7 @@ def _add_ablation_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_ablation(arguments: argparse.Namespace) -> None:
-    import tqdm
-
     from fomm_tf.experiments import ablation_runner
-
-    def report(line: str) -> None:
-        with tqdm.tqdm.external_write_mode():
-            print(line, flush=True)
 
     base = config.load(config.recipes().get(arguments.config, arguments.config))
     if arguments.steps is not None:
@@ -89,6 +83,7 @@ def _run_ablation(arguments: argparse.Namespace) -> None:
     base = ablation_plan.replace_data(base, arguments.data)
     variants = [name for name in ablation_plan.VARIANTS if name in arguments.variants]
     seeds, command = tuple(dict.fromkeys(arguments.seeds)), arguments.command_line
+    report = options.print_above_progress
     summary = ablation_runner.run(
         base, arguments.config, variants, seeds, arguments.out, arguments.detector, command, report
     )

@@ -166,6 +166,14 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+def print_above_progress(line: str) -> None:
+    """Prints a line without breaking the progress bars of tqdm."""
+    import tqdm  # not for `fomm --help`
+
+    with tqdm.tqdm.external_write_mode():
+        print(line, flush=True)
+
+
 def positive_int(text: str) -> int:
     """Reads a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

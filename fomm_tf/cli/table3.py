@@ -6,6 +6,7 @@ import argparse
 import pathlib
 
 from fomm_tf import config, console
+from fomm_tf.cli import options
 
 _TABLE3 = """\
 examples:
@@ -52,21 +53,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_table3(arguments: argparse.Namespace) -> None:
-    # These load tqdm, which `fomm --help` need not wait for.
-    import tqdm
-
-    from fomm_tf.experiments import table3, table3_report
-
-    def report(line: str) -> None:
-        with tqdm.tqdm.external_write_mode():
-            print(line, flush=True)
+    from fomm_tf.experiments import table3, table3_report  # load tqdm, which `fomm --help` need not wait for
 
     names = [name for name in table3_report.METHODS if name in arguments.models]
     configs = table3.load_recipes(names, arguments.recipes, arguments.steps, arguments.data)
     seeds, out = tuple(dict.fromkeys(arguments.seeds)), arguments.out
-    table = table3.run(
-        configs, seeds, out, arguments.detector, arguments.command_line, report, estimate_only=arguments.estimate
-    )
+    report, command = options.print_above_progress, arguments.command_line
+    table = table3.run(configs, seeds, out, arguments.detector, command, report, estimate_only=arguments.estimate)
     if table is not None:
         print(f"{table}\n\n{out}: report.md, report.json, images, and the pages of user studies")
 
