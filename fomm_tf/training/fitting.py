@@ -16,7 +16,6 @@ import yaml
 
 from fomm_tf import checkpoint, config, models
 from fomm_tf.losses import backbones
-from fomm_tf.models import execution
 from fomm_tf.training import schedules
 from fomm_tf.training import step as steps
 
@@ -59,10 +58,7 @@ class Trainer:
         self.run = checkpoint.Run(config.Config(model=model.config, train=train), model)
         checkpoint.add_training_parts(self.run, train.loss_weights.generator_gan != 0)
         model.config.check_has_keypoints("freeze_detector", train.freeze_detector)
-        if train.freeze_detector:
-            model.detector.trainable = False
-        if train.freeze_statistics:
-            execution.keep_statistics(model)
+        steps.freeze(model, train)
         if model.compute_dtype == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             self.run.optimizers = {name: scaled(inner) for name, inner in self.run.optimizers.items()}

@@ -15,9 +15,10 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import errors, models
+from fomm_tf import errors, models, ops
 from fomm_tf.data import frames
 from fomm_tf.data.people import landmarks
+from fomm_tf.ops import warp
 from fomm_tf.structures import Keypoints
 
 BATCH_SIZE = 32
@@ -131,22 +132,9 @@ def _sample_affine(random: np.random.Generator, mirrored: np.ndarray) -> tuple[n
 
 def _warp(images: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:
     """Moves the images by the affine maps; pixels from outside repeat the edge."""
-    height, width = images.shape[1:3]
-    inverse = tf.linalg.inv(row["linear"])
-    back = -tf.linalg.matvec(inverse, row["shift"])
-    # From coordinates to pixels: p = (c + 1) * half.
-    half = tf.constant([(width - 1) / 2, (height - 1) / 2])
-    linear = inverse * half[:, tf.newaxis] / half
-    offset = half * (1.0 + back) - tf.linalg.matvec(linear, half)
-    rows = [linear[:, 0, 0], linear[:, 0, 1], offset[:, 0], linear[:, 1, 0], linear[:, 1, 1], offset[:, 1]]
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack([*rows, tf.zeros_like(rows[0]), tf.zeros_like(rows[0])], axis=-1),
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
+    offsets = ops.identity_grid(*images.shape[1:3]) - row["shift"][:, tf.newaxis, tf.newaxis]
+    positions = tf.einsum("nab,nhwb->nhwa", tf.linalg.inv(row["linear"]), offsets)
+    return warp.backward_warp(images, positions, padding="border")
 
 
 def _jitter(images: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:

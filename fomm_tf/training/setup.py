@@ -72,6 +72,12 @@ def prepare(
       errors.UserError: for data, weights or settings that cannot be used.
     """
     train = settings.train
+    settings.model.check_has_keypoints("train.freeze_detector", train.freeze_detector)
+    if train.landmark_steps and "equivariance_jacobian" not in settings.model.traits.equivariances:
+        raise errors.UserError(
+            f"train.landmark_steps must be 0 for model.kind {settings.model.kind}, which has no keypoints with "
+            f"Jacobians; got {train.landmark_steps}."
+        )
     pairs.check_batch(train.batch_size, strategy.num_replicas_in_sync)
     if train.xla and strategy.num_replicas_in_sync > 1:
         raise errors.UserError(
@@ -88,12 +94,6 @@ def prepare(
     backbone, settings = _load_backbone(settings, training, report)
     schedule = schedules.plan_schedule(settings.train, pairs.steps_per_epoch(training, settings.data, train.batch_size))
     adversarial = train.loss_weights.generator_gan != 0
-    settings.model.check_has_keypoints("train.freeze_detector", train.freeze_detector)
-    if train.landmark_steps and "equivariance_jacobian" not in settings.model.traits.equivariances:
-        raise errors.UserError(
-            f"train.landmark_steps must be 0 for model.kind {settings.model.kind}, which has no keypoints with "
-            f"Jacobians; got {train.landmark_steps}."
-        )
     with strategy.scope(), execution.mixed_precision_scope(train.precision):
         if resume_from is not None:
             run, missing = checkpoint.resume(resume_from, settings, adversarial)
@@ -110,11 +110,7 @@ def prepare(
         if train.precision == "float16":
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
-    if train.freeze_detector:
-        # Now that all weights have their values: it changes the order in which Keras lists them.
-        run.model.detector.trainable = False
-    if train.freeze_statistics:
-        execution.keep_statistics(run.model)
+    step.freeze(run.model, train)
     losses = step.Objective(settings, run.model, run.discriminator, backbone)
     return Session(settings, strategy, run, losses, schedule, training, test)
 

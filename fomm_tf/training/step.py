@@ -25,6 +25,17 @@ L1, SOURCE_COPY_L1 = f"{MEASURE}l1", f"{MEASURE}source_copy_l1"
 LossScaleOptimizer = tf.keras.mixed_precision.LossScaleOptimizer
 
 
+def freeze(model: models.AnimationModel, train: config.TrainConfig) -> None:
+    """Freezes what `train` asks for.
+
+    To be called when all weights have their values: it changes the order in which Keras lists them.
+    """
+    if train.freeze_detector:
+        model.detector.trainable = False
+    if train.freeze_statistics:
+        execution.keep_statistics(model)
+
+
 class Forward(NamedTuple):
     """The outputs of the networks for a batch.
 

@@ -35,6 +35,12 @@ def test_prepare_initial_weights_are_a_function_of_the_seed(make_config, one_rep
     assert np.array_equal(first, weights()) and not np.array_equal(first, weights("train.seed=1"))
 
 
+def test_prepare_rejects_keypoint_settings_of_models_without_keypoints(make_config, one_replica):
+    x2face = ["model.kind=x2face", "model.jacobian=false", "model.occlusion=false"]
+    for key, value in (("train.freeze_detector", "true"), ("train.landmark_steps", "5")):
+        assert key in prepare_error(make_config(*x2face, f"{key}={value}"), one_replica)
+
+
 def test_prepare_measures_feature_scales_once(make_config, one_replica):
     session, _ = prepare(make_config(), one_replica)
     scales = session.settings.train.feature_scales
