@@ -43,8 +43,10 @@ class Servable:
     def __init__(self, directory: pathlib.Path, num_threads: int = 1) -> None:
         self.version = int(directory.name)
         _check_complete(directory)
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        graph, options = tf.Graph(), tf.compat.v1.ConfigProto()
+        # One executor for all functions, which reports the first error and not those that follow from it.
+        options.graph_options.optimizer_options.do_function_inlining = True
+        self._session = tf.compat.v1.Session(graph=graph, config=options)
         with graph.as_default():
             stored = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(directory))
             self._signatures = {
@@ -93,7 +95,11 @@ class Servable:
 
 
 class Cancellation:
-    """Ends a run between two operations, from another thread."""
+    """Ends a run from another thread, at the next iteration of one of the graph's loops.
+
+    TensorFlow computes what is not in a loop to its end. Exported models decode images and compute the examples of a
+    batch in loops.
+    """
 
     def __init__(self) -> None:
         self._lock, self._slot, self._is_cancelled = threading.Lock(), None, False
@@ -145,12 +151,13 @@ class _Slot:
     """One run at a time that can be cancelled, which a session's own runs cannot.
 
     A queue receives `False` when the outputs are computed. The run also waits for a value from that queue; `True` makes
-    it fail, and with it all that has not been computed.
+    it fail, and with it the loops that have not ended.
     """
 
     def __init__(self, session: tf.compat.v1.Session, fetches: list[str], feeds: list[str]) -> None:
-        outputs = [session.graph.get_tensor_by_name(name) for name in fetches]
         with tf.device("/cpu:0"):
+            # A control dependency on a function's output waits for the function's side effects alone.
+            outputs = [tf.identity(session.graph.get_tensor_by_name(name)) for name in fetches]
             signals = tf.queue.FIFOQueue(2, [tf.bool], [[]])
             with tf.control_dependencies(outputs):
                 finish = signals.enqueue(False)

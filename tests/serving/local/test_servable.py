@@ -49,26 +49,34 @@ def test_servable_rejects_a_version_whose_warm_up_request_fails(load):
 class Loop(tf.Module):
     """Counts in steps, so many that only a cancellation ends it."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "steps")])
-    def count(self, steps):
-        end = tf.reduce_sum(steps)
-        return {"end": tf.while_loop(lambda step: step < end, lambda step: (step + 1.0,), [0.0])[0]}
+    def __init__(self):
+        self.steps = tf.Variable(0.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "last")])
+    def count(self, last):
+        return {"end": tf.while_loop(lambda step: step < last[0], lambda _: (self.steps.assign_add(1.0),), [0.0])[0]}
+
+    @tf.function(input_signature=[])
+    def read(self):
+        return {"steps": self.steps.read_value()}
 
 
 def test_servable_ends_a_cancelled_run_and_runs_again(tmp_path):
-    tf.saved_model.save(module := Loop(), str(tmp_path / "1"), signatures={"count": module.count})
+    module = Loop()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"count": module.count, "read": module.read})
     loaded = servable.Servable(tmp_path / "1")
-    endless, cancellation = {"steps": np.float32([1e7] * 8)}, servable.Cancellation()
+    endless, cancellation = {"last": np.float32([1e9])}, servable.Cancellation()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         running = pool.submit(loaded.run, "count", endless, cancellation)
-        while not cancellation._slot:
+        while not loaded.run("read", {})["steps"]:
             assert not running.done()
             time.sleep(0)
         cancellation.cancel()
         with pytest.raises(status.RpcError) as raised:
             running.result(120)
     assert raised.value.code == grpc.StatusCode.CANCELLED
-    assert loaded.run("count", {"steps": np.float32([3])}) == {"end": 3}
+    steps = loaded.run("read", {})["steps"]
+    assert loaded.run("count", {"last": np.float32([steps + 3])}) == {"end": steps + 3}
     with pytest.raises(status.RpcError):
         loaded.run("count", endless, cancellation)
     loaded.close()
