@@ -18,6 +18,7 @@ from fomm_tf import checkpoint, config, models
 from fomm_tf.losses import backbones
 from fomm_tf.training import schedules
 from fomm_tf.training import step as steps
+from fomm_tf.training.objective import Objective
 
 Recipe = str | pathlib.Path | config.Config | config.TrainConfig
 
@@ -97,7 +98,7 @@ class Trainer:
                 train = dataclasses.replace(self.train, feature_scales=scales)
                 self.run.config = dataclasses.replace(self.run.config, train=train)
             features = backbone if None in (backbone, scales) else backbones.Scaled(backbone, scales)
-            self._objective = steps.Objective(self.run.config, self.run.model, self.run.discriminator, features)
+            self._objective = Objective(self.run.config, self.run.model, self.run.discriminator, features)
             self._step = steps.compile_step(self.run, self._objective, self.train, self._strategy)
         self._schedule = schedules.plan_schedule(self.train, steps_per_epoch or 1)
         self._rates = schedules.LearningRates(self.run, self.train, self._schedule)

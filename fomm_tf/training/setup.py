@@ -15,6 +15,7 @@ from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
 from fomm_tf.training import landmarks, schedules, step
+from fomm_tf.training.objective import Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Session:
     settings: config.Config
     strategy: tf.distribute.Strategy
     run: checkpoint.Run
-    objective: step.Objective
+    objective: Objective
     schedule: schedules.Schedule
     train: frames.Index
     test: frames.Index | None
@@ -111,7 +112,7 @@ def prepare(
             scaled = tf.keras.mixed_precision.LossScaleOptimizer
             run.optimizers = {name: scaled(inner) for name, inner in run.optimizers.items()}
     step.freeze(run.model, train)
-    losses = step.Objective(settings, run.model, run.discriminator, backbone)
+    losses = Objective(settings, run.model, run.discriminator, backbone)
     return Session(settings, strategy, run, losses, schedule, training, test)
 
 

@@ -23,6 +23,7 @@ from fomm_tf.data import frames, pairs
 from fomm_tf.losses import backbones
 from fomm_tf.ops import tps
 from fomm_tf.training import step
+from fomm_tf.training.objective import Objective
 
 BATCHES = 20
 
@@ -44,7 +45,7 @@ def measure_memory(settings, batch):
 def build_calls(settings, batch):
     """name -> a function without arguments."""
     run = checkpoint.build(settings, settings.train.loss_weights.generator_gan != 0, optimizers=True)
-    losses = step.Objective(settings, run.model, run.discriminator, backbones.Vgg19(backbone_states.vgg19(), "random"))
+    losses = Objective(settings, run.model, run.discriminator, backbones.Vgg19(backbone_states.vgg19(), "random"))
     frame = np.random.default_rng(0).random([2, batch, *settings.model.frame_size, 3], np.float32)
     source, driving = tf.constant(frame[0]), tf.constant(frame[1])
     transform = tps.sample(tf.constant([0, 0]), batch)

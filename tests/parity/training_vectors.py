@@ -13,6 +13,7 @@ from fomm_tf.losses import backbones
 from fomm_tf.ops import tps
 from fomm_tf.torch_import import tensor_names
 from fomm_tf.training import step
+from fomm_tf.training.objective import Forward, Objective
 
 DATA = pathlib.Path(__file__).parent / "data"
 VECTORS = np.load(DATA / "training.npz")
@@ -54,14 +55,12 @@ def _layers_in(dtype: tf.DType):
         tf.keras.mixed_precision.set_global_policy("float32")
 
 
-def load(
-    align_corners: bool, dtype: tf.DType = tf.float32, file: str = "tiny"
-) -> tuple[checkpoint.Run, step.Objective]:
+def load(align_corners: bool, dtype: tf.DType = tf.float32, file: str = "tiny") -> tuple[checkpoint.Run, Objective]:
     """Builds the model of a reference checkpoint, with variables of `dtype`, and its losses."""
     tree = weights.load(DATA / f"{file}-checkpoint.pth.tar")
     with _layers_in(dtype):
         run = torch_import.import_checkpoint(tree, str(DATA / "tiny.yaml"), align_corners, file)
-    return run, step.Objective(run.config, run.model, run.discriminator, random_vgg())
+    return run, Objective(run.config, run.model, run.discriminator, random_vgg())
 
 
 def batch(dtype: tf.DType = tf.float32) -> tuple[tf.Tensor, tf.Tensor]:
@@ -95,7 +94,7 @@ def parameters_of(run: checkpoint.Run) -> dict[str, tensor_names.Entry]:
 
 
 def train(
-    run: checkpoint.Run, losses: step.Objective, data: np.lib.npyio.NpzFile, count: int, graph: bool = False
+    run: checkpoint.Run, losses: Objective, data: np.lib.npyio.NpzFile, count: int, graph: bool = False
 ) -> list[dict]:
     """Does `count` training steps, from the first transform of `data` on; returns the losses of each.
 
@@ -118,7 +117,7 @@ class FirstStep(NamedTuple):
       state: the reference's name of each variable -> its value afterwards.
     """
 
-    forward: step.Forward
+    forward: Forward
     terms: dict[str, tf.Tensor]
     gradients: dict[str, np.ndarray]
     state: dict[str, np.ndarray]
@@ -177,7 +176,7 @@ def take_first_step(align_corners: bool, dtype: tf.DType, relative_noise: float 
     return FirstStep(forward, terms, gradients, state)
 
 
-def _places(forward: step.Forward) -> dict[str, tf.Tensor]:
+def _places(forward: Forward) -> dict[str, tf.Tensor]:
     """The tensors at which the reference's gradients were taken."""
     points = {
         "kp_source": forward.reconstruction.source_keypoints,

@@ -10,14 +10,14 @@ from fomm_tf import checkpoint
 from fomm_tf.losses import backbones
 from fomm_tf.models import blocks
 from fomm_tf.ops import tps
-from fomm_tf.training import step
+from fomm_tf.training.objective import Objective
 
 
 def compute_step(settings):
     """Losses, gradients and running statistics of one batch, and how often each block was computed."""
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings)
-    losses = step.Objective(settings, run.model, None, backbones.load("random"))
+    losses = Objective(settings, run.model, None, backbones.load("random"))
     variables = [variable for network in run.model.layers for variable in network.trainable_variables]
     rng = np.random.default_rng(0)
     source, driving = rng.random([2, 2, *settings.model.frame_size, 3], np.float32)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from fomm_tf import checkpoint, config
 from fomm_tf.ops import tps
 from fomm_tf.training import step
+from fomm_tf.training.objective import Objective
 
 SIDE, FRAMES = 32, 4
 # 32 pixels are halved three times; without the discriminator, whose game takes longer.
@@ -36,7 +37,7 @@ def test_model_overfits_one_clip(kind):
     settings = config.override(config.load(config.recipes()[f"table3/{kind}"]), changes)
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings, optimizers=True)
-    objective = step.Objective(settings, run.model, None, None)
+    objective = Objective(settings, run.model, None, None)
     train_step = step.compile_step(run, objective, settings.train, tf.distribute.get_strategy())
     source, driving = draw_clip()
     pair = {"source": source, "driving": driving}

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, models
 from fomm_tf.models import blocks
-from fomm_tf.training import step
+from fomm_tf.training.objective import Objective
 
 KINDS = {"fomm": models.FirstOrderMotionModel, "monkey-net": models.MonkeyNet, "x2face": models.X2Face}
 # Each network of a baseline once for `make test`.
@@ -124,12 +124,12 @@ def test_config_rejects_what_a_kind_does_not_have(name, change, message):
 def test_objective_rejects_equivariance_of_what_a_model_does_not_find():
     settings = config.Config(model=model_list.BASELINES["x2face"])
     with pytest.raises(errors.UserError, match=r"equivariance_value must be 0 for model\.kind x2face; got 10"):
-        step.Objective(settings, build("x2face"), None, None)
+        Objective(settings, build("x2face"), None, None)
     settings = config.override(
         config.Config(model=model_list.BASELINES["monkey-net"]), ["train.loss_weights.equivariance_value=0.0"]
     )
     with pytest.raises(errors.UserError, match=r"equivariance_jacobian must be 0 for model\.kind monkey-net; got 10"):
-        step.Objective(settings, build("monkey-net"), None, None)
+        Objective(settings, build("monkey-net"), None, None)
 
 
 def test_objective_rejects_weights_without_a_comparison_of_frames():
@@ -137,7 +137,7 @@ def test_objective_rejects_weights_without_a_comparison_of_frames():
     changes = [f"train.loss_weights.{name}=0.0" for name in weights]
     settings = config.override(config.Config(model=model_list.BASELINES["x2face"]), changes)
     with pytest.raises(errors.UserError, match="perceptual, pixel and generator_gan are all 0; set one of them"):
-        step.Objective(settings, build("x2face"), None, None)
+        Objective(settings, build("x2face"), None, None)
 
 
 def test_options_that_compare_keypoints_are_refused_without_keypoints():
