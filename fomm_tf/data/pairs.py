@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from fomm_tf import config, errors
-from fomm_tf.data import augment, frames
+from fomm_tf.data import augment, frames, storage
 
 # Independent random streams of one seed.
 _PAIRS, _ORDER = 0, 1
@@ -152,11 +152,13 @@ def make_dataset(
 
     def read(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         draws = sampler.draw(int(step))
-        encoded = [
-            [index.clips[draws.clip[row]].read_encoded(frame[row]) for frame in (draws.source, draws.driving)]
+        ranges = [
+            index.clips[draws.clip[row]].locate(frame[row])
             for row in range(begin, begin + local)
+            for frame in (draws.source, draws.driving)
         ]
-        return np.array(encoded, object), np.stack(draws.params, axis=-1)[begin : begin + local]
+        encoded = np.array(storage.read_ranges(ranges), object).reshape(local, 2)
+        return encoded, np.stack(draws.params, axis=-1)[begin : begin + local]
 
     def open_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded, params = tf.numpy_function(read, [step], [tf.string, tf.float32])
@@ -192,7 +194,8 @@ def training_dataset(
     """Training pairs of the clips in a directory, for `FirstOrderMotionModel.fit`.
 
     Args:
-      root: directory with `train` and `test`, or with clips that are split into both; see `fomm_tf.data.frames`.
+      root: directory with `train` and `test`, or with clips that are split into both; or directory or URL of shards.
+        See `fomm_tf.data.frames`.
       frame_size: `(H, W)`, the model's.
       batch_size: pairs per step, over all replicas.
       seed: of everything random, 0 or more.

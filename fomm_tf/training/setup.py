@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, files
-from fomm_tf.data import frames, layout, pairs
+from fomm_tf.data import frames, layout, pairs, shards
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
@@ -151,7 +151,8 @@ def _load_data(
     data, size, root = settings.data, settings.model.frame_size, pathlib.Path(settings.data.root)
     if output is not None:
         files.check_other_directory(output, root)
-    if data.puppets is not None and not root.exists():
+    is_sharded = shards.is_sharded(data.root)
+    if data.puppets is not None and not is_sharded and not root.exists():
         if not single_worker:
             raise errors.UserError(
                 f"data.root {data.root} does not exist, and several workers would draw it at once; draw it first with "
@@ -159,12 +160,12 @@ def _load_data(
             )
         report(f"{data.root} does not exist: drawing it")
         report(puppets.write(root, size=size, **dataclasses.asdict(data.puppets)))
-    splits = frames.find_splits(root, data.test_share, data.split_seed) if root.is_dir() else {}
+    splits = frames.find_splits(root, data.test_share, data.split_seed) if root.is_dir() and not is_sharded else {}
     if output is not None:
         layout.inputs_of(path for clips in splits.values() for path in clips.paths).check(output)
 
     def load(split: str) -> frames.Index:
-        return frames.load(root, split, size, cache=data.cache, splits=splits)
+        return frames.load(data.root, split, size, cache=data.cache, splits=splits)
 
     training = load("train")
     report(f"{data.root}: {_describe(training)} to train on")
