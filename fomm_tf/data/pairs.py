@@ -12,15 +12,18 @@ Convention:
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from fomm_tf import config, errors
 from fomm_tf.data import augment, frames, storage
+
+Element = TypeVar("Element")
 
 # Independent random streams of one seed.
 _PAIRS, _ORDER = 0, 1
@@ -180,6 +183,17 @@ def make_dataset(
     # One thread per operation: a sum over pixels must not depend on the number of cores.
     options.threading.max_intra_op_parallelism = 1
     return dataset.batch(share, drop_remainder=True).prefetch(_PREFETCH * local // share).with_options(options)
+
+
+def unwrap_errors(batches: Iterator[Element]) -> Iterator[Element]:
+    """Yields batches; a `UserError` of a reading thread, which TensorFlow wraps, is raised as it was."""
+    try:
+        yield from batches
+    except tf.errors.UnknownError as error:
+        wrapped = re.search(rf"{errors.UserError.__name__}: (.*)", error.message)
+        if wrapped is None:
+            raise
+        raise errors.UserError(wrapped[1]) from error
 
 
 def training_dataset(

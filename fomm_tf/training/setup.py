@@ -14,7 +14,7 @@ from fomm_tf.data import frames, layout, pairs, shards
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
-from fomm_tf.training import landmarks, schedules, step
+from fomm_tf.training import cluster, landmarks, schedules, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +40,18 @@ class Session:
     test: frames.Index | None
 
     def open_batches(self) -> Iterator[dict[str, tf.Tensor]]:
-        """The training pairs from the run's next step on, distributed to the devices."""
+        """The training pairs from the run's next step on, distributed to the devices.
+
+        Raises:
+          errors.UserError: from the iterator, if a file cannot be read any more.
+        """
         settings = self.settings
         source = self.train, settings.data, settings.train.batch_size, settings.train.seed
 
         def make_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return pairs.make_dataset(*source, self.run.step, context)
 
-        return iter(self.strategy.distribute_datasets_from_function(make_dataset))
+        return pairs.unwrap_errors(iter(self.strategy.distribute_datasets_from_function(make_dataset)))
 
 
 def prepare(
@@ -85,7 +89,7 @@ def prepare(
             "statistics within it: set train.xla to false, or make one device visible to TensorFlow."
         )
     tf.keras.utils.set_random_seed(train.seed)
-    training, test = _load_data(settings, count_workers(strategy) == 1, report, output)
+    training, test = _load_data(settings, cluster.count_workers(strategy) == 1, report, output)
     if train.patience is not None and test is None:
         raise errors.UserError(
             f"train.patience is {train.patience}, but there is no clip to test on; add clips to data.root, or set "
@@ -220,15 +224,3 @@ def choose_strategy() -> tf.distribute.Strategy:
                 '"task": {"type": "worker", "index": 0}}.'
             ) from error
     return tf.distribute.MirroredStrategy()
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes."""
-    resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or (resolver.task_type, resolver.task_id) == ("worker", 0)
-
-
-def count_workers(strategy: tf.distribute.Strategy) -> int:
-    """How many processes train together."""
-    resolver = strategy.cluster_resolver
-    return len(resolver.cluster_spec().as_dict().get("worker", [])) or 1 if resolver is not None else 1
