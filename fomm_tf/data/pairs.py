@@ -189,7 +189,7 @@ def unwrap_errors(batches: Iterator[Element]) -> Iterator[Element]:
     """Yields batches; a `UserError` of a reading thread, which TensorFlow wraps, is raised as it was."""
     try:
         yield from batches
-    except tf.errors.UnknownError as error:
+    except tf.errors.OpError as error:
         wrapped = re.search(rf"{errors.UserError.__name__}: (.*)", error.message)
         if wrapped is None:
             raise

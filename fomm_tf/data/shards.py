@@ -178,18 +178,18 @@ def read_manifest(root: str | Path) -> Manifest:
       UserError: if it does not exist or cannot be read.
     """
     name = join(root, MANIFEST)
+    content = storage.read(name)
     try:
-        found = json.loads(storage.read(name))
-        if found["version"] != _VERSION:
-            raise errors.UserError(
-                f"{name} has version {found['version']}; expected {_VERSION}: write the shards again with fomm shards."
-            )
+        found = json.loads(content)
+        version = found["version"]
         splits = {
             split: tuple(ShardRecord(**record) for record in records) for split, records in found["splits"].items()
         }
         height, width = found["frame_size"]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise errors.UserError(f"{name} is not a list of shards; write it again with fomm shards.") from None
+    if version != _VERSION:
+        raise errors.UserError(f"{name} has version {version}; expected {_VERSION}: write it again with fomm shards.")
     return Manifest((height, width), splits)
 
 
