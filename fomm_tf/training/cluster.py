@@ -14,6 +14,8 @@ import tensorflow as tf
 
 # In the message of every operation of several workers that waits for one that has ended.
 _LOST_WORKER = "Collective ops is aborted"
+# Other signs that a worker cannot be reached.
+UNREACHABLE = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -68,7 +70,7 @@ def interrupt_without_workers(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        if _LOST_WORKER not in error.message:
+        if not (isinstance(error, UNREACHABLE) or _LOST_WORKER in error.message):
             raise
         message = f"another worker has ended; {say_resume(folder)} in all of them, from the last checkpoint"
         raise KeyboardInterrupt(message) from error

@@ -213,10 +213,13 @@ def choose_strategy() -> tf.distribute.Strategy:
 
     Raises:
       errors.UserError: if TF_CONFIG is set and cannot be used.
+      tf.errors.OpError: one of `cluster.UNREACHABLE`, if another worker cannot be reached.
     """
     if os.environ.get("TF_CONFIG"):
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
+        except cluster.UNREACHABLE:
+            raise
         except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise errors.UserError(
