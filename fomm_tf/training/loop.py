@@ -52,7 +52,7 @@ def run(
     """
     files.check_name(folder)
     with cluster.interrupt_without_workers(folder):
-        _run(settings, folder, resume, init_from, command, strategy or setup.choose_strategy(), report)
+        _run(settings, folder, resume, init_from, command, strategy, report)
 
 
 def _run(
@@ -61,11 +61,9 @@ def _run(
     resume: bool,
     init_from: pathlib.Path | None,
     command: str,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
     report: Callable[[str], object],
 ) -> None:
-    chief = cluster.is_chief(strategy)
-    report_once = report if chief else lambda line: None
     changes: dict[str, tuple[object, object]] = {}
     probe = None
     if settings is not None and (settings.train.dry_run or settings.train.learning_rate_test):
@@ -74,12 +72,18 @@ def _run(
         stored = checkpoint.read_config(folder)
         settings = setup.reconcile(stored, settings, folder)
         changes = config.differences(stored, settings)
-        for key, (before, now) in changes.items():
-            report_once(f"{key} is now {now}; it was {before}")
-        if end := schedules.describe_end(settings.train, folder):
-            report_once(end)
-            return
-    elif chief and not probe:
+    lines = [f"{key} is now {now}; it was {before}" for key, (before, now) in changes.items()]
+    if resume and (end := schedules.describe_end(settings.train, folder)):
+        # Before the strategy, which waits for the other workers: they may have ended.
+        for line in (*lines, end):
+            report(line)
+        return
+    strategy = strategy or setup.choose_strategy()
+    chief = cluster.is_chief(strategy)
+    report_once = report if chief else lambda line: None
+    for line in lines:
+        report_once(line)
+    if chief and not resume and not probe:
         checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
     if not probe:
         report_once(f"{folder}: see pictures/latest.png, and curves and videos with: tensorboard --logdir {folder}")
