@@ -43,6 +43,7 @@ bench: .venv/all
 	$(BIN)/python tests/bench/animator.py --precision bfloat16
 	$(BIN)/python tests/bench/animator.py --config tiny
 	$(BIN)/python tests/bench/pairs.py
+	$(BIN)/python tests/bench/shards.py
 	$(BIN)/python tests/bench/exports.py --kinds tflite-float32 tflite-dynamic onnx-float32
 	$(BIN)/python tests/bench/exports.py --config mobile-256
 	$(BIN)/python tests/bench/load.py

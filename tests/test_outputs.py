@@ -106,6 +106,8 @@ COMMANDS = [
     "prepare walk --out walk --crop none",
     "prepare walk --out walk/new --crop none",
     "prepare data --out data/train/one/new --crop none",
+    "shards data --for tiny --out data",
+    "shards data --for tiny --out data/train/one/new",
     "evaluate --run run --data data --out data",
     "evaluate --run run --data data --out run",
     "reconstruct --run run --data data --out missing/../data",

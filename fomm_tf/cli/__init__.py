@@ -38,6 +38,7 @@ _COMMANDS = {
     "models": convert.MODELS,
     "fetch": convert.FETCH,
     "prepare": preparation.PREPARE,
+    "shards": preparation.SHARDS,
     "study": experiments.STUDY,
     "figure": experiments.FIGURE,
     "ablation": experiments.ABLATION,

@@ -1,4 +1,4 @@
-"""`fomm prepare`: training data from videos."""
+"""`fomm prepare` and `fomm shards`: training data from videos, and from clips for object storage."""
 
 from __future__ import annotations
 
@@ -96,4 +96,31 @@ PREPARE = console.Command(
     "cut videos into clips for training: detect and track a face or body, crop, resize, split into train and test",
     _add_prepare_arguments,
     _prepare,
+)
+
+
+def _add_shards_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "directory of clips, as `fomm prepare` makes it and `fomm train` takes it"
+    parser.add_argument("clips", metavar="CLIPS", type=pathlib.Path, help=text)
+    text = "directory of the shards; an interrupted run is resumed, and what has not changed is kept"
+    parser.add_argument("--out", metavar="DIR", type=pathlib.Path, required=True, help=text)
+    text = "recipe that will be trained: the shards hold frames of its size"
+    parser.add_argument("--for", dest="recipe", metavar="CONFIG", required=True, help=text)
+    text = "number of shards per split (default: %(default)s)"
+    parser.add_argument("--shards", type=int, default=16, metavar="N", help=text)
+
+
+def _shards(arguments: argparse.Namespace) -> None:
+    recipe = config.load(config.recipes().get(arguments.recipe, arguments.recipe))
+
+    from fomm_tf.data import sharding
+
+    size = recipe.model.frame_size
+    print(sharding.write(arguments.clips, arguments.out, size, arguments.shards, recipe.data))
+
+
+SHARDS = console.Command(
+    "write a directory of clips as few large files, the shards, from which training reads in object storage",
+    _add_shards_arguments,
+    _shards,
 )

@@ -70,7 +70,8 @@ class DataConfig:
     """The videos, and how pairs are sampled from them.
 
     Attributes:
-      root: directory with `train` and `test`, or with clips that are split into both; see `fomm_tf.data.frames`.
+      root: directory with `train` and `test`, or with clips that are split into both; or directory or URL of shards.
+        See `fomm_tf.data.frames`.
       cache: directory for the frames at the model's size; None is a directory in `root`.
       test_share: fraction of the identities in the test set, if `root` has neither `train` nor `test`.
       split_seed: of that split.

@@ -2,6 +2,7 @@
 
 Convention:
   * `ROOT/train` and `ROOT/test` hold the clips of each split; without these, the clips in ROOT are split;
+  * a ROOT of shards has these images already; see `fomm_tf.data.shards`;
   * `fomm_tf.data.layout` says what a clip is, and what its identity.
 
 The cache has one file per clip, with center-cropped frames at the frame size, each encoded on its own. Raw frames would
@@ -20,7 +21,7 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ import tensorflow as tf
 import tqdm
 
 from fomm_tf import errors, files, video
-from fomm_tf.data import layout
+from fomm_tf.data import layout, shards, storage
 
 Result = TypeVar("Result")
 
@@ -41,32 +42,32 @@ _THREADS = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clip:
-    """One clip, cached at the frame size.
+    """One clip, encoded at the frame size.
 
     Attributes:
-      path: the video.
+      path: the video; in a data set of shards, below its root, where there need not be one.
       identity: the person or object in the clip.
-      cache_file: the file of encoded frames.
-      offsets: `[N + 1]` int64, start of each frame in that file, then the end of the last one.
+      file: path or URL of the file of encoded frames.
+      starts: `[N]`, position of each frame in that file.
+      sizes: `[N]`, number of bytes of each frame.
     """
 
     path: Path
     identity: str
-    cache_file: Path
-    offsets: np.ndarray = dataclasses.field(repr=False)
+    file: str
+    starts: np.ndarray = dataclasses.field(repr=False)
+    sizes: np.ndarray = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.starts)
 
-    def read_encoded(self, number: int) -> bytes:
-        """Reads frame `number`, counted from 0, as JPEG or PNG."""
-        with self.cache_file.open("rb") as file:
-            file.seek(self.offsets[number])
-            return file.read(self.offsets[number + 1] - self.offsets[number])
+    def locate(self, number: int) -> storage.Range:
+        """Where frame `number`, counted from 0, is as JPEG or PNG."""
+        return storage.Range(self.file, int(self.starts[number]), int(self.sizes[number]))
 
     def frame(self, number: int) -> np.ndarray:
         """Reads frame `number`, counted from 0: `[H, W, 3]` uint8 RGB."""
-        return decode(self.read_encoded(number)).numpy()
+        return decode(storage.read_ranges([self.locate(number)])[0]).numpy()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +96,10 @@ class Index:
 
 
 def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:
-    """Decodes a frame that `Clip.read_encoded` returned.
+    """Decodes a frame of a clip.
 
     Args:
-      encoded: scalar string.
+      encoded: scalar string, what `Clip.locate` locates.
 
     Returns:
       `[H, W, 3]` uint8 RGB.
@@ -121,7 +122,7 @@ def load(
     TensorFlow encodes the frames, so a multi-worker strategy must be created before.
 
     Args:
-      root: directory of the data set.
+      root: directory of the data set, or directory or URL of its shards, for which the last four do not matter.
       split: `train` or `test`.
       frame_size: `(H, W)` of the cached frames, in pixels.
       cache: directory of the cache; by default `.fomm-cache` in `root`.
@@ -135,21 +136,19 @@ def load(
         other kinds.
 
     Raises:
-      UserError: if there is no usable clip, or the cache cannot be written.
+      UserError: if there is no usable clip, the cache cannot be written, or a shard is missing or damaged.
     """
+    if split not in layout.SPLITS:
+        raise ValueError(f"split must be one of {', '.join(layout.SPLITS)}; got {split!r}.")
+    if shards.is_sharded(root):
+        return _load_shards(root, split, frame_size)
     root = Path(root)
     if not root.is_dir():
         raise errors.UserError(f"data.root {root} is not a directory; {layout.LAYOUTS}.")
-    if split not in layout.SPLITS:
-        raise ValueError(f"split must be one of {', '.join(layout.SPLITS)}; got {split!r}.")
     splits = splits or find_splits(root, test_share, seed)
     found = splits[split]
     directory, paths = found.folder, found.paths
-    if split == "train":
-        found.warn()
-    else:  # of one directory with both splits, the files that are passed over are named once
-        reported = found._replace(passed_over=()) if directory == root else found
-        reported.warn(splits["train"].paths)
+    warn_of_split(root, splits, split)
     cache = _cache_directory(root, cache, frame_size)
     clips, skipped = [], []
     stamps = [files.fingerprint(path, tuple(frame_size)) for path in paths]
@@ -163,20 +162,56 @@ def load(
     def decode_clip(number: int, stop: threading.Event) -> np.ndarray | str:
         return _write_cache(paths[number], targets[number], stamps[number], frame_size, stop)
 
-    for number, result in zip(missing, _in_threads(decode_clip, missing, f"decoding {directory}"), strict=True):
+    for number, result in zip(
+        missing, run_in_threads(decode_clip, missing, f"decoding {directory}", "clip"), strict=True
+    ):
         offsets[number] = result
     for path, target, result in zip(paths, targets, offsets, strict=True):
         if not isinstance(result, str) and len(result) < 3:
-            result = f"{path} has one frame; a pair needs two"
+            result = describe_short(path)
         if isinstance(result, str):
             skipped.append(result)
-            warnings.warn(f"{result.rstrip('.')}; it is skipped.", stacklevel=2)
+            warn_of_skipped(result)
         else:
-            clips.append(Clip(path, found.identity(path), target, result))
+            clips.append(Clip(path, found.identity(path), str(target), result[:-1], np.diff(result).astype(np.uint32)))
     if not clips:
         bad = f", {len(skipped)} skipped ({skipped[0].rstrip('.')})" if skipped else ""
         raise errors.UserError(f"{directory} has no usable {split} clip: {len(paths)} found{bad}; {layout.LAYOUTS}.")
     return Index(tuple(clips), tuple(frame_size), tuple(skipped))
+
+
+def _load_shards(root: str | Path, split: str, frame_size: tuple[int, int]) -> Index:
+    clips, skipped = [], []
+    for file, table in shards.read_tables(root, split, frame_size):
+        begin = 0
+        for name, identity, length in zip(table.names, table.identities, table.lengths, strict=True):
+            end = begin + length
+            clips.append(Clip(Path(root, name), identity, file, table.starts[begin:end], table.sizes[begin:end]))
+            begin = end
+        skipped += table.skipped
+    if not clips:
+        raise errors.UserError(f"{root} has no {split} clip; write shards with a {split} split by fomm shards.")
+    return Index(tuple(clips), tuple(frame_size), tuple(skipped))
+
+
+def warn_of_split(root: Path, splits: Mapping[str, layout.Clips], split: str) -> None:
+    """Warns of files that are passed over and of copies; of one directory with both splits, passed over files once."""
+    found = splits[split]
+    if split == "train":
+        found.warn()
+    else:
+        reported = found._replace(passed_over=()) if found.folder == root else found
+        reported.warn(splits["train"].paths)
+
+
+def warn_of_skipped(reason: str) -> None:
+    """Warns of a clip that cannot be used."""
+    warnings.warn(f"{reason.rstrip('.')}; it is skipped.", stacklevel=3)
+
+
+def describe_short(path: Path) -> str:
+    """Why a clip of one frame is skipped."""
+    return f"{path} has one frame; a pair needs two"
 
 
 def find_splits(
@@ -235,21 +270,32 @@ def _write_cache(
     path: Path, cache_file: Path, stamp: bytes, frame_size: tuple[int, int], stop: threading.Event
 ) -> np.ndarray | str:
     """Decodes and caches a clip, unless `stop` is set; returns its offsets, or why it cannot be read."""
-    encode, offsets = None, [0]
+    offsets = [0]
     try:
         with files.replace_atomically(cache_file) as temporary, temporary.open("wb") as file:
-            for frame in video.open_video(path):
-                if stop.is_set():
-                    raise errors.UnreadableError(f"{path} was not read to its end")
-                image = video.resize(frame, frame_size)
-                encode = encode or min((_jpeg, _png), key=lambda encoder, image=image: len(encoder(image)))
-                offsets.append(offsets[-1] + file.write(encode(image)))
+            for encoded in encode_frames(path, frame_size, stop):
+                offsets.append(offsets[-1] + file.write(encoded))
             table = np.array(offsets, "<i8")
             file.write(table.tobytes())
             file.write(_FOOTER.pack(stamp, len(table) - 1, _MAGIC))
     except errors.UnreadableError as error:
         return str(error)
     return table
+
+
+def encode_frames(path: Path, frame_size: tuple[int, int], stop: threading.Event) -> Iterator[bytes]:
+    """Reads a clip: each frame at the frame size, as JPEG or PNG.
+
+    Raises:
+      UnreadableError: if it cannot be read, or `stop` is set before its end.
+    """
+    encode = None
+    for frame in video.open_video(path):
+        if stop.is_set():
+            raise errors.UnreadableError(f"{path} was not read to its end")
+        image = video.resize(frame, frame_size)
+        encode = encode or min((_jpeg, _png), key=lambda encoder, image=image: len(encoder(image)))
+        yield encode(image)
 
 
 def _jpeg(image: np.ndarray) -> bytes:
@@ -260,7 +306,9 @@ def _png(image: np.ndarray) -> bytes:
     return tf.io.encode_png(image).numpy()
 
 
-def _in_threads(work: Callable[[int, threading.Event], Result], numbers: list[int], label: str) -> list[Result]:
+def run_in_threads(
+    work: Callable[[int, threading.Event], Result], numbers: list[int], label: str, unit: str
+) -> list[Result]:
     """Runs `work` in threads (decoding, resizing and encoding release the GIL); Ctrl-C or a full disk stops all."""
     if not numbers:
         return []
@@ -268,7 +316,7 @@ def _in_threads(work: Callable[[int, threading.Event], Result], numbers: list[in
     pool = concurrent.futures.ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
     try:
         bar = tqdm.tqdm(
-            pool.map(work, numbers, itertools.repeat(stop)), total=len(numbers), desc=label, unit="clip", disable=None
+            pool.map(work, numbers, itertools.repeat(stop)), total=len(numbers), desc=label, unit=unit, disable=None
         )
         return list(bar)
     finally:

@@ -12,15 +12,18 @@ Convention:
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from fomm_tf import config, errors
-from fomm_tf.data import augment, frames
+from fomm_tf.data import augment, frames, storage
+
+Element = TypeVar("Element")
 
 # Independent random streams of one seed.
 _PAIRS, _ORDER = 0, 1
@@ -152,11 +155,13 @@ def make_dataset(
 
     def read(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         draws = sampler.draw(int(step))
-        encoded = [
-            [index.clips[draws.clip[row]].read_encoded(frame[row]) for frame in (draws.source, draws.driving)]
+        ranges = [
+            index.clips[draws.clip[row]].locate(frame[row])
             for row in range(begin, begin + local)
+            for frame in (draws.source, draws.driving)
         ]
-        return np.array(encoded, object), np.stack(draws.params, axis=-1)[begin : begin + local]
+        encoded = np.array(storage.read_ranges(ranges), object).reshape(local, 2)
+        return encoded, np.stack(draws.params, axis=-1)[begin : begin + local]
 
     def open_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded, params = tf.numpy_function(read, [step], [tf.string, tf.float32])
@@ -180,6 +185,17 @@ def make_dataset(
     return dataset.batch(share, drop_remainder=True).prefetch(_PREFETCH * local // share).with_options(options)
 
 
+def unwrap_errors(batches: Iterator[Element]) -> Iterator[Element]:
+    """Yields batches; a `UserError` of a reading thread, which TensorFlow wraps, is raised as it was."""
+    try:
+        yield from batches
+    except tf.errors.OpError as error:
+        wrapped = re.search(rf"{errors.UserError.__name__}: (.*)", error.message)
+        if wrapped is None:
+            raise
+        raise errors.UserError(wrapped[1]) from error
+
+
 def training_dataset(
     root: str | Path,
     frame_size: tuple[int, int],
@@ -192,7 +208,8 @@ def training_dataset(
     """Training pairs of the clips in a directory, for `FirstOrderMotionModel.fit`.
 
     Args:
-      root: directory with `train` and `test`, or with clips that are split into both; see `fomm_tf.data.frames`.
+      root: directory with `train` and `test`, or with clips that are split into both; or directory or URL of shards.
+        See `fomm_tf.data.frames`.
       frame_size: `(H, W)`, the model's.
       batch_size: pairs per step, over all replicas.
       seed: of everything random, 0 or more.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, files
-from fomm_tf.training import planning, reporting, samples, schedules, setup
+from fomm_tf.training import cluster, planning, reporting, samples, schedules, setup
 from fomm_tf.training import step as steps
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -48,12 +47,23 @@ def run(
 
     Raises:
       errors.UserError: for data, weights or settings that cannot be used, a NaN or infinite loss, a full disk.
-      KeyboardInterrupt: after Ctrl-C or SIGTERM, once the run is saved; its message says how to continue.
+      KeyboardInterrupt: after Ctrl-C or SIGTERM, once the run is saved, and when another worker is lost; its message
+        says how to continue.
     """
     files.check_name(folder)
-    strategy = strategy or setup.choose_strategy()
-    chief = setup.is_chief(strategy)
-    report_once = report if chief else lambda line: None
+    with cluster.interrupt_without_workers(folder):
+        _run(settings, folder, resume, init_from, command, strategy, report)
+
+
+def _run(
+    settings: config.Config | None,
+    folder: pathlib.Path,
+    resume: bool,
+    init_from: pathlib.Path | None,
+    command: str,
+    strategy: tf.distribute.Strategy | None,
+    report: Callable[[str], object],
+) -> None:
     changes: dict[str, tuple[object, object]] = {}
     probe = None
     if settings is not None and (settings.train.dry_run or settings.train.learning_rate_test):
@@ -62,12 +72,18 @@ def run(
         stored = checkpoint.read_config(folder)
         settings = setup.reconcile(stored, settings, folder)
         changes = config.differences(stored, settings)
-        for key, (before, now) in changes.items():
-            report_once(f"{key} is now {now}; it was {before}")
-        if end := schedules.describe_end(settings.train, folder):
-            report_once(end)
-            return
-    elif chief and not probe:
+    lines = [f"{key} is now {now}; it was {before}" for key, (before, now) in changes.items()]
+    if resume and (end := schedules.describe_end(settings.train, folder)):
+        # Before the strategy, which waits for the other workers: they may have ended.
+        for line in (*lines, end):
+            report(line)
+        return
+    strategy = strategy or setup.choose_strategy()
+    chief = cluster.is_chief(strategy)
+    report_once = report if chief else lambda line: None
+    for line in lines:
+        report_once(line)
+    if chief and not resume and not probe:
         checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
     if not probe:
         report_once(f"{folder}: see pictures/latest.png, and curves and videos with: tensorboard --logdir {folder}")
@@ -79,6 +95,7 @@ def run(
     session = setup.prepare(
         settings, strategy, folder if has_checkpoint else None, init_from, report_once, None if resume else folder
     )
+    cluster.check_steps(strategy, session.run.step, folder)
     if init_from is not None:
         train = dataclasses.replace(session.settings.train, init_from=str(init_from.resolve()))
         session = dataclasses.replace(session, settings=dataclasses.replace(session.settings, train=train))
@@ -136,8 +153,7 @@ class Loop:
     def __init__(self, session: setup.Session, folder: pathlib.Path, report: Callable[[str], object] = print) -> None:
         self._session, self._run, self._train = session, session.run, session.settings.train
         self._folder = folder
-        self._chief = setup.is_chief(session.strategy)
-        self._multi_worker = setup.count_workers(session.strategy) > 1
+        self._chief = cluster.is_chief(session.strategy)
         self._progress = reporting.ProgressReporter(
             self._run.step, session.schedule.total, self._train.batch_size, report if self._chief else None
         )
@@ -181,7 +197,7 @@ class Loop:
                 test = tests.is_due(done) or last
                 saves = checkpoints.is_due(done) or test
                 draws = pictures.is_due(done) or test
-                stops = self._agree_to_stop(bool(signals), logs) and not last
+                stops = self._agree(bool(signals), logs) and not last
                 if minutely.is_due(done) or logs or saves or draws or stops:
                     self._log()
                 if self._chief:
@@ -191,12 +207,13 @@ class Loop:
                         self._draw(keep=test or done == 1)
                 if stops:
                     raise KeyboardInterrupt(
-                        f"stopped and saved at step {done} of {total}; continue with: "
-                        f"{shlex.join(['fomm', 'train', '--run', str(self._folder), '--resume'])}"
+                        f"stopped and saved at step {done} of {total}; {cluster.say_resume(self._folder)}"
                     )
-                if not last and self._agree_to_stop(self._is_exhausted(), logs):
+                if not last and self._agree(self._is_exhausted(), logs):
                     self._progress.write_line(f"ended early at step {done} of {total}, as train.patience asks")
                     break
+        # No worker ends before the last checkpoint is written: if the chief is lost, it needs the others again.
+        cluster.any_worker(session.strategy, False)
         if train.patience is not None and self._chief:
             self._progress.write_line(
                 f"{self._history.describe()}; these weights are in {self._folder / checkpoint.BEST}"
@@ -205,15 +222,11 @@ class Loop:
     def _is_exhausted(self) -> bool:
         return self._chief and self._history.is_exhausted(self._train.patience)
 
-    def _agree_to_stop(self, requested: bool, logs: bool) -> bool:
-        """Whether to stop: several processes must stop at the same step, or the others would wait forever."""
-        if not self._multi_worker:
+    def _agree(self, requested: bool, logs: bool) -> bool:
+        """Whether to stop: several workers ask each other with the logs, and stop at the same step."""
+        if cluster.count_workers(self._session.strategy) == 1:
             return requested
-        if not logs:
-            return False
-        strategy = self._session.strategy
-        votes = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(requested)))
-        return bool(strategy.reduce("SUM", votes, axis=None) > 0)
+        return logs and cluster.any_worker(self._session.strategy, requested)
 
     def _log(self) -> None:
         means = self._losses.result()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, files
-from fomm_tf.data import frames, layout, pairs
+from fomm_tf.data import frames, layout, pairs, shards
 from fomm_tf.data.puppets import dataset as puppets
 from fomm_tf.losses import backbones
 from fomm_tf.models import execution
-from fomm_tf.training import landmarks, schedules, step
+from fomm_tf.training import cluster, landmarks, schedules, step
 from fomm_tf.training.objective import Objective
 
 
@@ -41,14 +41,18 @@ class Session:
     test: frames.Index | None
 
     def open_batches(self) -> Iterator[dict[str, tf.Tensor]]:
-        """The training pairs from the run's next step on, distributed to the devices."""
+        """The training pairs from the run's next step on, distributed to the devices.
+
+        Raises:
+          errors.UserError: from the iterator, if a file cannot be read any more.
+        """
         settings = self.settings
         source = self.train, settings.data, settings.train.batch_size, settings.train.seed
 
         def make_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return pairs.make_dataset(*source, self.run.step, context)
 
-        return iter(self.strategy.distribute_datasets_from_function(make_dataset))
+        return pairs.unwrap_errors(iter(self.strategy.distribute_datasets_from_function(make_dataset)))
 
 
 def prepare(
@@ -86,7 +90,7 @@ def prepare(
             "statistics within it: set train.xla to false, or make one device visible to TensorFlow."
         )
     tf.keras.utils.set_random_seed(train.seed)
-    training, test = _load_data(settings, count_workers(strategy) == 1, report, output)
+    training, test = _load_data(settings, cluster.count_workers(strategy) == 1, report, output)
     if train.patience is not None and test is None:
         raise errors.UserError(
             f"train.patience is {train.patience}, but there is no clip to test on; add clips to data.root, or set "
@@ -152,7 +156,8 @@ def _load_data(
     data, size, root = settings.data, settings.model.frame_size, pathlib.Path(settings.data.root)
     if output is not None:
         files.check_other_directory(output, root)
-    if data.puppets is not None and not root.exists():
+    is_sharded = shards.is_sharded(data.root)
+    if data.puppets is not None and not is_sharded and not root.exists():
         if not single_worker:
             raise errors.UserError(
                 f"data.root {data.root} does not exist, and several workers would draw it at once; draw it first with "
@@ -160,12 +165,12 @@ def _load_data(
             )
         report(f"{data.root} does not exist: drawing it")
         report(puppets.write(root, size=size, **dataclasses.asdict(data.puppets)))
-    splits = frames.find_splits(root, data.test_share, data.split_seed) if root.is_dir() else {}
+    splits = frames.find_splits(root, data.test_share, data.split_seed) if root.is_dir() and not is_sharded else {}
     if output is not None:
         layout.inputs_of(path for clips in splits.values() for path in clips.paths).check(output)
 
     def load(split: str) -> frames.Index:
-        return frames.load(root, split, size, cache=data.cache, splits=splits)
+        return frames.load(data.root, split, size, cache=data.cache, splits=splits)
 
     training = load("train")
     report(f"{data.root}: {_describe(training)} to train on")
@@ -209,10 +214,13 @@ def choose_strategy() -> tf.distribute.Strategy:
 
     Raises:
       errors.UserError: if TF_CONFIG is set and cannot be used.
+      tf.errors.OpError: one of `cluster.UNREACHABLE`, if another worker cannot be reached.
     """
     if os.environ.get("TF_CONFIG"):
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
+        except cluster.UNREACHABLE:
+            raise
         except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise errors.UserError(
@@ -220,15 +228,3 @@ def choose_strategy() -> tf.distribute.Strategy:
                 '"task": {"type": "worker", "index": 0}}.'
             ) from error
     return tf.distribute.MirroredStrategy()
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes."""
-    resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or (resolver.task_type, resolver.task_id) == ("worker", 0)
-
-
-def count_workers(strategy: tf.distribute.Strategy) -> int:
-    """How many processes train together."""
-    resolver = strategy.cluster_resolver
-    return len(resolver.cluster_spec().as_dict().get("worker", [])) or 1 if resolver is not None else 1

@@ -4,6 +4,7 @@ Reading the clips for the first time is timed by itself.
 """
 
 import itertools
+import os
 import pathlib
 import tempfile
 import time
@@ -38,7 +39,7 @@ def build_parts(folder, batch, steps, clips, length):
             index = frames.load(root, "train", (SIDE, SIDE))
             rate = 1000 * (time.perf_counter() - begin) / sum(map(len, index.clips))
             print(f"{kind:4} load, {state:13} {rate:7.3f} ms a frame")
-        kept = sum(clip.cache_file.stat().st_size for clip in index.clips) / sum(map(len, index.clips))
+        kept = sum(os.stat(clip.file).st_size for clip in index.clips) / sum(map(len, index.clips))
         print(f"{kind:4} kept                {kept / 1000:7.1f} kB a frame")
         for name, augment in AUGMENTS.items():
             stream = iter(pairs.make_dataset(index, config.DataConfig(augment=augment), batch, seed=0))

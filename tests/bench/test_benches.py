@@ -74,6 +74,14 @@ def test_jacobians_bench_measures_jacobians(tmp_path):
     assert 0 < found["L1"] < found["L1 with the first frame's Jacobians"]
 
 
+def test_shards_bench_compares_shards_and_files(tmp_path):
+    few = ("--clips", 90, "--shards", 2, "--rounds", 1)
+    printed = run("shards.py", *few, "--out", tmp_path / "bench.json")
+    parts = json.loads((tmp_path / "bench.json").read_text())["shards"]["parts"]
+    assert all(parts[f"{name}, 90 clips"]["ms"] > 0 for name in ("shards", "files"))
+    assert "4 files" in printed and "MB after step 2" in printed
+
+
 def test_load_bench_measures_embedded_server(tmp_path):
     few = ("--requests", 1, "--clients", 2, "--seconds", 0.5)
     printed = run("load.py", *few, "--out", tmp_path / "bench.json")

@@ -57,7 +57,7 @@ def test_load_caches_natural_video_within_two_gray_levels(tmp_path):
         for frame in shown:
             writer.write(frame)
     clip = frames.load(tmp_path, "train", (128, 128)).clips[0]
-    assert clip.cache_file.stat().st_size < 3 * 128 * 128 * 3 / 4
+    assert os.stat(clip.file).st_size < 3 * 128 * 128 * 3 / 4
     assert np.abs(clip.frame(1).astype(int) - shown[1]).mean() < 2
 
 
@@ -115,7 +115,7 @@ def test_load_reads_directories_of_identities(tmp_path, write_clip, splits):
         index = frames.load(tmp_path, "train", SIZE)
     assert [clip.identity for clip in index.clips] == ["ann", "ann", "bob", "cid", "dan", "dan"]
     assert index.by_identity() == ((0, 1), (2,), (3,), (4, 5))
-    assert len({clip.cache_file for clip in index.clips}) == 6
+    assert len({clip.file for clip in index.clips}) == 6
     assert [clip.identity for clip in frames.load(tmp_path, "test", SIZE).clips] == ["ann"]
 
 
