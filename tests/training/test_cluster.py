@@ -47,7 +47,7 @@ class Job:
         """Starts failed workers again until all have succeeded; kills one when the first checkpoint is written."""
         running = set(range(WORKERS))
         while running:
-            if killed is not None and (self._folder / "ckpt-3.index").is_file():
+            if killed is not None and (self._folder / "checkpoint").is_file():
                 self.workers[killed].kill()
                 killed = None
             for index in sorted(running):
@@ -96,6 +96,6 @@ def test_job_with_killed_worker_equals_undisturbed_job(killed, settings, undistu
     assert (killed, -9) in [(index, code) for index, code, _ in endings]
     (last, *_) = [stderr.splitlines()[-1] for index, code, stderr in endings if index != killed and code == 130]
     assert last.startswith("fomm: another worker has ended; continue with: fomm train --run")
-    assert "Resumed at step " in (tmp_path / "run" / "README.txt").read_text()
+    assert "Resumed at step 3" in (tmp_path / "run" / "README.txt").read_text()
     for name in ("ckpt-9.data-00000-of-00001", "history.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (undisturbed / name).read_bytes()

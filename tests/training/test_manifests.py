@@ -14,8 +14,8 @@ from fomm_tf.training import cluster
 
 _FOLDER = pathlib.Path(__file__).resolve().parents[2] / "serving" / "kubernetes" / "training"
 _MANIFESTS = sorted(_FOLDER.glob("*.yaml"))
-# The oldest version with failure policies of jobs by default and the newest that the schemas are known of.
-_KUBERNETES = ("1.28", "1.37")
+# The first version in which failure policies of jobs are stable, and the newest whose schemas are known.
+_KUBERNETES = ("1.31", "1.37")
 
 
 def manifest(name):
