@@ -7,7 +7,7 @@ OPENCV = $(BIN)/python -c "import cv2" 2>/dev/null || \
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 NUMERICS := tests/ops tests/models tests/losses tests/conformance tests/parity tests/training
 
-.PHONY: demo serve test quick conformance lint docs bench compat clean
+.PHONY: demo serve test quick conformance lint docs bench gpu compat clean
 
 demo: .venv/core
 	rm -rf outputs/demo
@@ -50,6 +50,11 @@ bench: .venv/all
 	$(BIN)/python tests/bench/step.py
 	$(BIN)/python tests/bench/step.py train.recompute=true
 	$(BIN)/python tests/bench/step.py --config vox-adv-256
+
+# Without a GPU it says why, and succeeds.
+gpu: .venv/all
+	! command -v nvidia-smi >/dev/null || $(BIN)/pip install -q "tensorflow[and-cuda]==2.15.1"
+	$(BIN)/fomm bench --device gpu
 
 compat: .venv/all
 	$(BIN)/python -m pytest -rP -m conformance tests/compat

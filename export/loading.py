@@ -33,7 +33,7 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> tuple[checkp
         "name": pathlib.Path(folder).resolve().name,
         "step": run.step,
         "weights_sha256": weights,
-        "commit": _commit(),
+        "commit": find_commit(),
         "frame_size": list(model.frame_size),
         "num_keypoints": model.num_keypoints,
         "precision": precision,
@@ -42,7 +42,7 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> tuple[checkp
     return run, metadata
 
 
-def _commit() -> str | None:
+def find_commit() -> str | None:
     """The checkout's commit, with `-dirty` if files differ from it; None for an installed wheel."""
     root = pathlib.Path(__file__).parents[2]
     if not (root / ".git").exists():

@@ -192,6 +192,13 @@ def test_readme_python_runs_as_shown(tmp_path, monkeypatch, capsys):
     assert set(capsys.readouterr().out.splitlines()) == {re.search(r"print\(.*# (.*)", code).group(1)}
 
 
+def test_capacity_page_shows_what_its_python_prints(capsys):
+    page = PAGES["docs/capacity.md"]
+    (code,) = blocks(page, "python")
+    exec(code, {})
+    assert capsys.readouterr().out in blocks(page, "text")
+
+
 @pytest.mark.slow
 def test_source_distribution_holds_what_the_readme_links_to(tmp_path, monkeypatch):
     """Relative links of the long description resolve in the source distribution."""

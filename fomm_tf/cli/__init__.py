@@ -14,6 +14,7 @@ from fomm_tf import console
 from fomm_tf.cli import (
     animate,
     app,
+    bench,
     convert,
     deployment,
     evaluate,
@@ -44,6 +45,7 @@ _COMMANDS = {
     "ablation": experiments.ABLATION,
     "personalization": personalization.PERSONALIZATION,
     "experiment": table3.EXPERIMENT,
+    "bench": bench.BENCH,
     "export": deployment.EXPORT,
     "serve": serving.SERVE,
     "client": deployment.CLIENT,

@@ -129,9 +129,10 @@ def describe(path: pathlib.Path) -> Iterator[str]:
     """
     yield from _describe_run(path) if path.is_dir() else _describe_file(path)
 
-    from fomm_tf.inference.engines import keras
+    from fomm_tf import devices
 
-    yield f"device: {keras.describe_device()}"
+    yield f"device: {devices.describe()}"
+    yield from devices.find_problems()
 
 
 def _describe_run(folder: pathlib.Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fomm_tf import checkpoint, errors, model_folders, models
+from fomm_tf import checkpoint, devices, errors, model_folders, models
 from fomm_tf.inference import engines
 from fomm_tf.models import blocks
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
@@ -47,7 +47,7 @@ class KerasEngine(engines.Engine):
         return self._weights_sha256 or self.model.weights_sha256()
 
     def device(self) -> str:
-        return describe_device()
+        return devices.describe()
 
     def _render_details(self, source: EncodedSource, keypoints: Keypoints) -> Rendering:
         return self.model.render(source, keypoints, details=True)
@@ -92,7 +92,7 @@ class SignatureEngine(engines.Engine):
         return self._weights_sha256
 
     def device(self) -> str:
-        return describe_device()
+        return devices.describe()
 
 
 class SavedModelEngine(SignatureEngine):
@@ -126,12 +126,3 @@ def load(folder: str, precision: str) -> KerasEngine:
     weights = model.weights_sha256()
     blocks.fold_batch_norms(model)
     return KerasEngine(model, weights)
-
-
-def describe_device() -> str:
-    """The device that TensorFlow uses, in words."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return "CPU (TensorFlow finds no GPU)"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    return f"GPU ({', '.join(names)})"
