@@ -26,6 +26,7 @@ PURPOSES = {
         "fomm_tf.serving.rest_transport",
         "fomm_tf.serving.local.server",
     ),
+    "storage": ("fsspec", "fomm_tf.data.storage"),
 }
 
 

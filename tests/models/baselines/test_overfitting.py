@@ -1,4 +1,4 @@
-"""Each baseline learns one clip by heart: a smooth image that is deformed, which both can represent."""
+"""Each kind of model learns one clip by heart: a smooth image that is deformed, which all of them can represent."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,18 @@ from fomm_tf.training import step
 from fomm_tf.training.objective import Objective
 
 SIDE, FRAMES = 32, 4
-# 32 pixels are halved three times; without the discriminator, whose game takes longer.
-SIZES = ["frame_size=[32,32]", "motion_scale=1.0", "keypoint_detector.scale=1.0", "keypoint_detector.num_blocks=3"]
+# 32 pixels are halved three times. Only L1 is minimized: other losses are not about reproducing the pixels.
+SIZES = ["frame_size=[32,32]", "motion_scale=1.0", "keypoint_detector.scale=1.0"]
+SIZES += ["keypoint_detector.num_blocks=3", "dense_motion.num_blocks=3"]
+LOSSES = ["perceptual=[0,0,0,0,0]", "pixel=10", "equivariance_value=0", "equivariance_jacobian=0", "generator_gan=0"]
 CHANGES = {
-    "monkey-net": ["dense_motion.num_blocks=3", "generator.block_expansion=16", "generator.num_residual_blocks=1"],
-    "x2face": ["dense_motion.num_blocks=3", "generator.num_down_blocks=3"],
+    "fomm": ["generator.block_expansion=16", "generator.num_residual_blocks=1"],
+    "monkey-net": ["generator.block_expansion=16", "generator.num_residual_blocks=1"],
+    "x2face": ["generator.num_down_blocks=3"],
 }
-STEPS = {"monkey-net": 700, "x2face": 900}
+STEPS = {"fomm": 700, "monkey-net": 700, "x2face": 1200}
+# With 1e-3, X2Face ended between 0.07 and 0.16, depending on seed and CPU; with this, between 0.07 and 0.09.
+LEARNING_RATE = 4e-4
 
 
 def draw_clip():
@@ -32,8 +37,8 @@ def draw_clip():
 @pytest.mark.parametrize("kind", CHANGES)
 def test_model_overfits_one_clip(kind):
     changes = [f"model.{change}" for change in SIZES + CHANGES[kind]]
-    changes += [f"train.learning_rate_{name}=1.0e-3" for name in ("generator", "detector")]
-    changes += [f"train.batch_size={FRAMES}", "train.loss_weights.generator_gan=0.0"]
+    changes += [f"train.learning_rate_{name}={LEARNING_RATE}" for name in ("generator", "detector")]
+    changes += [f"train.loss_weights.{change}" for change in LOSSES] + [f"train.batch_size={FRAMES}"]
     settings = config.override(config.load(config.recipes()[f"table3/{kind}"]), changes)
     tf.keras.utils.set_random_seed(0)
     run = checkpoint.build(settings, optimizers=True)
@@ -42,9 +47,9 @@ def test_model_overfits_one_clip(kind):
     source, driving = draw_clip()
     pair = {"source": source, "driving": driving}
     for number in range(STEPS[kind]):
-        if number == STEPS[kind] * 4 // 5:
-            for optimizer in run.optimizers.values():
-                optimizer.learning_rate.assign(1e-4)
+        for optimizer in run.optimizers.values():
+            optimizer.learning_rate.assign(LEARNING_RATE * (1 + np.cos(np.pi * number / STEPS[kind])) / 2)
         train_step(pair, tf.constant(number, tf.int64))
-    l1 = np.abs(run.model(pair).prediction - driving).mean()
-    assert l1 < 0.1 * np.abs(source - driving).mean()
+    ratio = np.abs(run.model(pair).prediction - driving).mean() / np.abs(source - driving).mean()
+    print(f"{kind}: {ratio:.3f} of the source-copy baseline's L1")
+    assert ratio < 0.1
