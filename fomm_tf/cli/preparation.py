@@ -7,7 +7,7 @@ import pathlib
 import typing
 
 from fomm_tf import config, console, errors, fetch
-from fomm_tf.cli import options
+from fomm_tf.cli import options, scaling
 from fomm_tf.data.prepare import settings as prepare_settings
 
 
@@ -22,6 +22,7 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help=text)
     text = "videos at the same time (default: one per core)"
     parser.add_argument("--jobs", dest="processes", type=int, metavar="N", help=text)
+    scaling.add_runner(parser)
     group = parser.add_argument_group("clips (each overrides the preset)")
 
     def add(name: str, text: str, **settings: object) -> None:
@@ -87,7 +88,16 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     from fomm_tf.data.prepare import run as pipeline
 
-    print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
+    executor = None
+    if arguments.runner is not None:
+        with scaling.requires_beam(arguments, arguments.processes):
+            from fomm_tf.scale import preparation
+        executor = scaling.make_executor(arguments, preparation.PrepareVideos)
+    try:
+        print(pipeline.prepare(videos, arguments.out, settings, arguments.processes, executor))
+    finally:
+        if executor is not None:
+            scaling.report(executor, [*executor.dead_letters, *pipeline.list_faults(arguments.out)])
     for line in pipeline.describe_dropped(arguments.out):
         print(options.name_options(line))
 

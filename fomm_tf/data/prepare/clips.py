@@ -93,6 +93,12 @@ class Plan(NamedTuple):
         """The rows of kept segments."""
         return [row for row in self.rows if row.clip]
 
+    @classmethod
+    def from_json(cls, value: Sequence) -> Plan:
+        """The plan that was stored as JSON."""
+        stamp, rows = value
+        return cls(stamp, tuple(Row(*row) for row in rows))
+
 
 def plan_file(out: Path, source: Source) -> Path:
     """Path of a video's plan."""
@@ -112,10 +118,9 @@ def current_stamp(source: Source) -> str:
 def read_plan(path: Path) -> Plan | None:
     """Reads a plan; returns None if the file does not exist."""
     try:
-        stamp, rows = json.loads(path.read_text(encoding="utf-8"))
+        return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    return Plan(stamp, tuple(Row(*row) for row in rows))
 
 
 def missing_clips(out: Path, plan: Plan, settings: Settings) -> list[Row]:
