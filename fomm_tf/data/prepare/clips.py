@@ -145,7 +145,7 @@ def prepare(source: Source, out: Path, settings: Settings, is_test: bool, detect
     plan = read_plan(path)
     if plan is None or plan.stamp != stamp:
         plan = Plan(stamp, tuple(_plan_rows(source, settings, is_test, detect)))
-        _write_plan(path, plan)
+        write_plan(path, plan)
     try:
         _write_clips(source, missing_clips(out, plan, settings), out, settings)
     except errors.UnreadableError as error:  # it was readable when it was planned
@@ -153,7 +153,8 @@ def prepare(source: Source, out: Path, settings: Settings, is_test: bool, detect
     return plan
 
 
-def _write_plan(path: Path, plan: Plan) -> None:
+def write_plan(path: Path, plan: Plan) -> None:
+    """Writes a plan, atomically."""
     files.write_json(path, [plan.stamp, plan.rows], indent=0)
 
 
