@@ -32,7 +32,8 @@ def _run(arguments: argparse.Namespace) -> None:
     pairs = layout.read_pairs(arguments.pairs)
     data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
     files.check_name(out)
-    if not data.is_dir():
+    is_url = arguments.runner is not None and "://" in arguments.data
+    if not (is_url or data.is_dir()):
         raise errors.UserError(f"--data {data} is not a directory; give the one that the pairs' paths are relative to.")
     used = [data / path for pair in pairs for path in pair if path]
     inputs = files.Inputs([arguments.pairs, *used, *options.list_model_files(arguments.folder)])
@@ -47,7 +48,7 @@ def _run_here(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], input
     model = animate.load(arguments, str(data / pairs[0].source))
     failures = []
     for number, pair in enumerate(pairs, 1):
-        target = _target(arguments, pair)
+        target = pathlib.Path(arguments.out) / f"{pair.name}.mp4"
         try:
             inputs.check(target)
             count = animate.animate_pair(
@@ -64,17 +65,18 @@ def _run_here(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], input
 def _run_on_beam(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], inputs: files.Inputs) -> list[str]:
     """As `_run_here`, as a pipeline."""
     with scaling.requires_beam(arguments):
-        from fomm_tf.scale import animation
+        from fomm_tf.scale import animation, storage
     executor = scaling.make_executor(arguments, animation.AnimatePairs)
-    data, report = pathlib.Path(arguments.data), (lambda line: None) if arguments.quiet else print
+    data, report = arguments.data, (lambda line: None) if arguments.quiet else print
     folder = model_folders.read(arguments.folder or model_folders.BUNDLED)
-    engine, precision = animate.choose_engine(arguments, folder, str(data / pairs[0].source), report)
+    engine, precision = animate.choose_engine(arguments, folder, storage.join(data, pairs[0].source), report)
     todo, reasons = {}, {}
     for number, pair in enumerate(pairs, 1):
-        target = _target(arguments, pair)
+        target = storage.join(arguments.out, f"{pair.name}.mp4")
         try:
             inputs.check(target)
-            todo[animation.Task(str(data / pair.source), str(data / pair.driving), str(target))] = number, pair
+            task = animation.Task(storage.join(data, pair.source), storage.join(data, pair.driving), target)
+            todo[task] = number, pair
         except errors.UserError as error:
             reasons[pair] = str(error)
 
@@ -85,7 +87,8 @@ def _run_on_beam(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], in
             warnings.warn(warning, stacklevel=2)
         report(f"{todo[task][0]}/{len(pairs)} {task.out}: {animated.frames} frames")
 
-    function = functools.partial(_animate_task, _for_workers(arguments), (str(folder.path), engine, precision))
+    animate_task = functools.partial(_animate_task, _for_workers(arguments), (str(folder.path), engine, precision))
+    function = functools.partial(animation.animate_urls, animate_task)
     executor(
         function,
         list(todo),
@@ -124,10 +127,6 @@ def _for_workers(arguments: argparse.Namespace) -> argparse.Namespace:
     del chosen.run, chosen.parser
     chosen.quiet = True
     return chosen
-
-
-def _target(arguments: argparse.Namespace, pair: layout.Pair) -> pathlib.Path:
-    return pathlib.Path(arguments.out) / f"{pair.name}.mp4"
 
 
 def _describe_failure(pair: layout.Pair, reason: str) -> str:

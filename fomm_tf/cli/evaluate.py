@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fomm_tf import console, files
+from fomm_tf import console, errors, files
 from fomm_tf.cli import options, scaling
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ def _evaluate(arguments: argparse.Namespace, pairs: str | None, **settings: obje
         return evaluation.evaluate(*inputs, 1 if arguments.jobs is None else arguments.jobs, **model)
     with scaling.requires_beam(arguments, arguments.jobs):
         from fomm_tf.scale import evaluation as scaled
+    for option in ("data", "out"):
+        if "://" in getattr(arguments, option):
+            raise errors.UserError(
+                f"`{option}` must be a path that all workers share; got {getattr(arguments, option)}."
+            )
     executor = scaling.make_executor(arguments, scaled.EvaluateVideos)
     try:
         return evaluation.evaluate(*inputs, **model, execute=executor)

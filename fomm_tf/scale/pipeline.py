@@ -21,6 +21,7 @@ from fomm_tf.scale import items, storage
 
 DEAD_LETTERS = "dead-letters.csv"
 _HEADER = ("input", "reason")
+_QUIET = "ERROR"
 # Runners of Beam's Python SDK alone: an option that it does not know is a mistake.
 _PYTHON_RUNNERS = {"direct", "directrunner", "fnapirunner"}
 
@@ -44,7 +45,7 @@ def parse_options(runner: str, arguments: Sequence[str], verbose: bool = False) 
     options = pipeline_options.PipelineOptions([*arguments, f"--runner={runner}"])
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(complaint), _logs_from(None if verbose else _QUIET):
             beam_runners.create_runner(runner)
             known, every = (options.get_all_options(retain_unknown_options=keep) for keep in (False, True))
     except SystemExit:
@@ -57,7 +58,7 @@ def parse_options(runner: str, arguments: Sequence[str], verbose: bool = False) 
         raise errors.UserError(f"unrecognized arguments --{', --'.join(sorted(unknown))}: {runner} has no such option.")
     logs = options.view_as(pipeline_options.WorkerOptions)
     if logs.default_sdk_harness_log_level is None and not verbose:
-        logs.default_sdk_harness_log_level = "ERROR"
+        logs.default_sdk_harness_log_level = _QUIET
     return options
 
 
@@ -122,7 +123,8 @@ class Executor:
                 raise errors.UserError(reasons[name])
 
     def _run(self, transform: items.ProcessItems, tasks: Sequence[Any], place: str) -> None:
-        with _quiet_logs(self._options):
+        level = self._options.view_as(pipeline_options.WorkerOptions).default_sdk_harness_log_level
+        with _logs_from(level):
             pipeline = beam.Pipeline(options=self._options)
             outputs = pipeline | "Tasks" >> beam.Create(tasks) | transform
             for name, rows in outputs.items():
@@ -161,9 +163,8 @@ def _read_lines(prefix: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _quiet_logs(options: pipeline_options.PipelineOptions) -> Iterator[None]:
-    """Hides what Beam logs in this process, at the level of its workers."""
-    level = options.view_as(pipeline_options.WorkerOptions).default_sdk_harness_log_level
+def _logs_from(level: str | None) -> Iterator[None]:
+    """Hides what is logged in this process below a level."""
     logger = logging.getLogger()
     before = logger.level
     if level is not None:

@@ -112,7 +112,14 @@ class _UrlExecutor:
         self._executor, self._names, self._folder, self._out, self._settings = executor, names, folder, out, settings
         self._before = set(folder.rglob("*"))
 
-    def __call__(self, function, tasks, *, on_result) -> None:
+    def __call__(
+        self,
+        function: Callable[..., clips.Plan],
+        tasks: Sequence[clips.Source],
+        *,
+        on_result: Callable[[clips.Source, clips.Plan], object],
+    ) -> None:
+        """As `pipeline.Executor`."""
         is_remote = storage.is_url(self._out)
         if is_remote:
             for stale in sorted(self._before - set(self._folder.rglob("*"))):

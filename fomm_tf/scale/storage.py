@@ -6,11 +6,12 @@ contents; where contents matter, as copies that keep the time. `Names` leads fro
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from apache_beam.io import filesystem
 from apache_beam.io.filesystems import FileSystems
@@ -35,6 +36,11 @@ def is_url(path: str | Path) -> bool:
     return True
 
 
+def join(folder: str, name: str) -> str:
+    """The path of a file in a directory."""
+    return FileSystems.join(folder, name) if is_url(folder) else str(Path(folder) / name)
+
+
 def list_files(pattern: str) -> list[filesystem.FileMetadata]:
     """The files that match a pattern, sorted by path; `*` stands for a part of a name, `**` for directories too."""
     (match,) = FileSystems.match([pattern])
@@ -43,9 +49,12 @@ def list_files(pattern: str) -> list[filesystem.FileMetadata]:
 
 def delete(path: str) -> None:
     """Deletes a file, or a directory with its contents; nothing happens if there is none."""
-    with contextlib.suppress(filesystem.BeamIOError):
-        if FileSystems.exists(path):
-            FileSystems.delete([path])
+    paths = [path]
+    if is_url(path):  # an object store has no directories
+        paths = [*(file.path for file in list_files(FileSystems.join(path, "**"))), path]
+    for each in paths:
+        if FileSystems.exists(each):
+            FileSystems.delete([each])
 
 
 def write_text(path: str, text: str) -> None:
@@ -59,7 +68,7 @@ def upload(source: Path, path: str) -> None:
         _replace(path, lambda file: shutil.copyfileobj(opened, file))
 
 
-def _replace(path: str, write) -> None:
+def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
     folder, name = FileSystems.split(path)
     temporary = FileSystems.join(folder, f"{files.TEMPORARY_PREFIX}{uuid.uuid4().hex}", name)
     with FileSystems.create(temporary, compression_type=_PLAIN) as file:
@@ -131,7 +140,7 @@ class Names:
         return local
 
 
-def _below(url: str, local: Path):
+def _below(url: str, local: Path) -> Iterator[tuple[filesystem.FileMetadata, Path]]:
     """The file at a URL, or those below it, each with its local path, whose directory is created."""
     url = url.rstrip("/")
     for file in list_files(url) or list_files(FileSystems.join(url, "**")):

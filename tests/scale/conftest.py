@@ -20,6 +20,12 @@ def two_workers():
 
 
 @pytest.fixture(scope="session")
+def two_threads():
+    """Options for two workers that are threads of this process."""
+    return [*DIRECT, "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+
+
+@pytest.fixture(scope="session")
 def dead_letters():
     """Reads the dead-letter table of a directory."""
 

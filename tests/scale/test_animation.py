@@ -1,6 +1,7 @@
 """`fomm animate-set --runner`: the same bytes as on this machine, counters, dead letters."""
 
 import drawn_heads
+import object_store  # noqa: F401  Beam finds its subclasses of `FileSystem`
 import pytest
 from square_videos import read_contents
 
@@ -35,12 +36,12 @@ def animate(pairs, small_files, tmp_path, capsys):
     return run
 
 
-def test_animate_set_with_two_workers_equals_the_local_run(animate, two_workers, dead_letters):
+def test_animate_set_with_two_workers_equals_the_local_run(animate, two_threads, dead_letters):
     code, printed, out = animate("local")
     assert code == 2
     expected = read_contents(out)
     assert set(expected) == {"source--driving.mp4", "source--other.mp4"}
-    code, on_beam, out = animate("beam", *two_workers)
+    code, on_beam, out = animate("beam", *two_threads)
     assert code == 2
     assert on_beam.err.splitlines()[-1] == printed.err.splitlines()[-1]
     contents = read_contents(out)
@@ -49,3 +50,16 @@ def test_animate_set_with_two_workers_equals_the_local_run(animate, two_workers,
     assert set(dead_letters(out)) == {"source.png by bad.mp4", "none.png by driving.mp4"}
     for count in ("read 4", "pairs kept 2", "frames kept 10", "dropped 2", "dropped: UnreadableError 2"):
         assert count in on_beam.out
+
+
+def test_animate_set_from_and_to_an_object_store(pairs, small_files, animate, tmp_path, monkeypatch, direct, capsys):
+    monkeypatch.setenv("STORE", str(tmp_path))
+    (tmp_path / "bucket").symlink_to(pairs)
+    _, _, out = animate("local", "--quiet")
+    line = ["--run", small_files("run"), "--pairs", pairs / "pairs.csv", "--data", "store://bucket"]
+    line += ["--out", "store://results", "--crop", "off", *direct]
+    assert cli.main(list(map(str, ["animate-set", *line]))) == 2
+    contents = read_contents(tmp_path / "results")
+    assert contents.pop("dead-letters.csv")
+    assert contents == read_contents(out)
+    assert "none.png by driving.mp4: store://bucket/none.png does not exist" in capsys.readouterr().err

@@ -16,7 +16,7 @@ PREPARE = ["prepare", "--crop", "none", "--out"]
         (["--runner", "NoRunner"], ["--runner NoRunner", "DirectRunner"]),
         (["--runner", "DirectRunner", "--direct_num_workers=many"], ["direct_num_workers", "many", "--name=value"]),
         (["--runner", "DirectRunner", "--no_such_option=1"], ["no_such_option", "DirectRunner"]),
-        (["--runner", "DirectRunner", "--min-frame=1"], ["--min-frame=1", "--name=value"]),
+        (["--runner", "DirectRunner", "--min-framez=1"], ["--min-framez=1", "--name=value"]),
         (["--runner", "DirectRunner", "--jobs", "2"], ["--jobs", "--runner", "--direct_num_workers"]),
         (["--direct_num_workers=2"], ["unrecognized", "--direct_num_workers=2"]),
     ],
