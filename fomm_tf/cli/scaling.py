@@ -27,8 +27,8 @@ def requires_beam(arguments: argparse.Namespace, jobs: object = None) -> Iterato
     """Reports that Beam is not installed, or that the number of local processes is given beside a runner."""
     if jobs is not None:
         raise errors.UserError(
-            f"--jobs is for processes on this machine, but --runner is {arguments.runner}; give an option of the runner "
-            "instead, such as --direct_num_workers=4."
+            f"--jobs is for processes on this machine, but --runner is {arguments.runner}; give an option of "
+            "the runner instead, such as --direct_num_workers=4."
         )
     with console.requires_extra("beam"):
         yield
