@@ -87,7 +87,7 @@ def find_problems() -> Iterator[str]:
         if kernels is not Kernels.BINARY:
             yield _describe_missing_kernels(gpu, kernels)
     if not gpus and (driver := find_driver()):
-        yield f"GPU: the NVIDIA driver {driver} is installed, but {_describe_missing_gpu()}"
+        yield f"GPU: {_explain_missing_gpu(driver)}"
 
 
 def explain_missing_gpu() -> str:
@@ -95,7 +95,7 @@ def explain_missing_gpu() -> str:
     driver = find_driver()
     if driver is None:
         return "TensorFlow finds no GPU, and no NVIDIA driver is installed (nvidia-smi does not run)"
-    return f"the NVIDIA driver {driver} is installed, but {_describe_missing_gpu()}"
+    return _explain_missing_gpu(driver)
 
 
 def find_driver() -> str | None:
@@ -107,12 +107,12 @@ def find_driver() -> str | None:
     return next(iter(done.stdout.split()), None)
 
 
-def _describe_missing_gpu() -> str:
-    version = tf.__version__
+def _explain_missing_gpu(driver: str) -> str:
+    start, version = f"the NVIDIA driver {driver} is installed, but TensorFlow", tf.__version__
     if not tf.test.is_built_with_cuda():
-        return f"TensorFlow {version} is built without CUDA; install the standard wheel for Linux"
+        return f"{start} {version} is built without CUDA; install the standard wheel for Linux"
     return (
-        f"TensorFlow {version} finds no GPU; install its CUDA libraries: "
+        f"{start} {version} finds no GPU; install its CUDA libraries: "
         f'pip install "tensorflow[and-cuda]=={version}" (see docs/gpu.md)'
     )
 

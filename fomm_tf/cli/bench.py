@@ -39,7 +39,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     recipe, batch_size = _DEFAULTS[arguments.device]
     recipe = arguments.config or recipe
-    settings = config.load(config.recipes().get(recipe, recipe))
+    settings = config.load_recipe(recipe)
     out = arguments.out or pathlib.Path("outputs") / f"bench-{arguments.device}.md"
     files.check_output(out)
 

@@ -77,7 +77,7 @@ def _add_ablation_arguments(parser: argparse.ArgumentParser) -> None:
 def _run_ablation(arguments: argparse.Namespace) -> None:
     from fomm_tf.experiments import ablation_runner
 
-    base = config.load(config.recipes().get(arguments.config, arguments.config))
+    base = config.load_recipe(arguments.config)
     if arguments.steps is not None:
         base = config.override(base, [f"train.steps={arguments.steps}"])
     base = ablation_plan.replace_data(base, arguments.data)

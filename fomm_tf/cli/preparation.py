@@ -72,7 +72,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if "test_identities" in overrides:
         overrides["test_identities"] = tuple(overrides["test_identities"])
     if arguments.recipe:
-        recipe = config.load(config.recipes().get(arguments.recipe, arguments.recipe))
+        recipe = config.load_recipe(arguments.recipe)
         overrides = prepare_settings.fit_recipe(recipe.model.frame_size) | overrides
     settings = prepare_settings.choose(arguments.preset, overrides)
     videos = list(map(pathlib.Path, arguments.videos))
@@ -111,7 +111,7 @@ def _add_shards_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _shards(arguments: argparse.Namespace) -> None:
-    recipe = config.load(config.recipes().get(arguments.recipe, arguments.recipe))
+    recipe = config.load_recipe(arguments.recipe)
 
     from fomm_tf.data import sharding
 

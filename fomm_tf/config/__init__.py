@@ -55,6 +55,7 @@ __all__ = [
     "dump",
     "flatten",
     "load",
+    "load_recipe",
     "override",
     "parse",
     "read_yaml",
@@ -82,6 +83,11 @@ def load(path: str | pathlib.Path, base: Config | None = None) -> Config:
     if base is not None:
         tree = _merge(dataclasses.asdict(base), tree)
     return parse(tree, source=str(path))
+
+
+def load_recipe(name: str | pathlib.Path) -> Config:
+    """Reads a recipe by its name in `recipes`, or a config file by its path; raises as `load`."""
+    return load(recipes().get(str(name), name))
 
 
 def read_yaml(path: str | pathlib.Path) -> dict:

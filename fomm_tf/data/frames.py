@@ -14,30 +14,23 @@ keeps what is read often.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import itertools
 import os
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from fomm_tf import errors, files, video
-from fomm_tf.data import layout, shards, storage
-
-Result = TypeVar("Result")
+from fomm_tf.data import layout, shards, storage, threads
 
 # The end of a cache file: stamp of the clip, number of frames, and a magic number that changes with the format.
 _FOOTER = struct.Struct("<32sq8s")
 _MAGIC = b"fommjpg2"
-_THREADS = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,9 +155,7 @@ def load(
     def decode_clip(number: int, stop: threading.Event) -> np.ndarray | str:
         return _write_cache(paths[number], targets[number], stamps[number], frame_size, stop)
 
-    for number, result in zip(
-        missing, run_in_threads(decode_clip, missing, f"decoding {directory}", "clip"), strict=True
-    ):
+    for number, result in zip(missing, threads.run(decode_clip, missing, f"decoding {directory}", "clip"), strict=True):
         offsets[number] = result
     for path, target, result in zip(paths, targets, offsets, strict=True):
         if not isinstance(result, str) and len(result) < 3:
@@ -304,21 +295,3 @@ def _jpeg(image: np.ndarray) -> bytes:
 
 def _png(image: np.ndarray) -> bytes:
     return tf.io.encode_png(image).numpy()
-
-
-def run_in_threads(
-    work: Callable[[int, threading.Event], Result], numbers: list[int], label: str, unit: str
-) -> list[Result]:
-    """Runs `work` in threads (decoding, resizing and encoding release the GIL); Ctrl-C or a full disk stops all."""
-    if not numbers:
-        return []
-    stop = threading.Event()
-    pool = concurrent.futures.ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
-    try:
-        bar = tqdm.tqdm(
-            pool.map(work, numbers, itertools.repeat(stop)), total=len(numbers), desc=label, unit=unit, disable=None
-        )
-        return list(bar)
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)

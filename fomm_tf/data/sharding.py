@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fomm_tf import config, errors, files
-from fomm_tf.data import frames, layout, shards
+from fomm_tf.data import frames, layout, shards, threads
 
 _NAME = re.compile(r"(train|test)-\d{5}\.(tar|npz)")
 
@@ -71,7 +71,7 @@ def write(
     def write_shard(number: int, stop: threading.Event) -> tuple[shards.ShardRecord, Sequence[str]]:
         return _write_shard(work[number], root, frame_size, stop)
 
-    written = frames.run_in_threads(write_shard, list(range(len(work))), f"writing {out}", "shard")
+    written = threads.run(write_shard, list(range(len(work))), f"writing {out}", "shard")
     by_name = {record.name: record for record, _ in written}
     for _, skipped in written:
         for reason in skipped:

@@ -15,6 +15,7 @@ from fomm_tf import checkpoint, config, models
 from fomm_tf.device_check import float64, timing
 from fomm_tf.device_check.modes import Mode
 from fomm_tf.device_check.report import FAILED, MEASURED, PASSED
+from fomm_tf.evaluation import metrics
 from fomm_tf.export import examples
 from fomm_tf.export import report as export_report
 from fomm_tf.inference.engines import choice
@@ -53,7 +54,7 @@ class Parity:
         keypoints, rendering = compiled(tf.constant(self._clip))
         position = _difference(keypoints.value, self._keypoints.value)
         prediction = _difference(rendering.prediction, self._rendering.prediction)
-        psnr = _psnr(rendering.prediction, self._rendering.prediction)
+        psnr = metrics.psnr(rendering.prediction, self._rendering.prediction.numpy()).min()
         differences = {"keypoints": position, "frames": prediction}
         if keypoints.jacobian is not None:
             differences["Jacobians"] = _difference(keypoints.jacobian, self._keypoints.jacobian)
@@ -158,12 +159,6 @@ def _animate(model: models.AnimationModel, clip: tf.Tensor) -> tuple[Keypoints, 
 
 def _difference(actual: tf.Tensor, exact: tf.Tensor) -> float:
     return float(np.abs(np.float64(actual) - exact.numpy()).max())
-
-
-def _psnr(actual: tf.Tensor, exact: tf.Tensor) -> float:
-    """Of the worst frame, in dB."""
-    squared = np.square(np.float64(actual) - exact.numpy()).mean(axis=(1, 2, 3)).max()
-    return float(-10 * np.log10(max(squared, 1e-20)))
 
 
 def _explain_missing(*modules: str) -> str | None:

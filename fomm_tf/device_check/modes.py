@@ -11,7 +11,6 @@ import tensorflow as tf
 from fomm_tf import devices
 from fomm_tf.inference.engines import choice
 
-DEVICES = ("gpu", "cpu")
 # Tensor cores for TF32 and bfloat16, and for float16.
 _AMPERE, _VOLTA = (8, 0), (7, 0)
 

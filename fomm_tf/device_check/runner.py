@@ -51,7 +51,7 @@ def run(
     TensorFlow then sees this device only, and of several GPUs the first one.
 
     Args:
-      device: one of `modes.DEVICES`.
+      device: `gpu` or `cpu`.
       options: what is checked.
       report_line: receives a line for each check as soon as it is done.
 
@@ -77,14 +77,9 @@ def run(
     return facts, rows
 
 
-def find_gpu() -> devices.Gpu | None:
-    """The GPU that would be checked; None if there is none."""
-    return next(iter(devices.list_gpus()), None)
-
-
 def _select(device: str) -> devices.Gpu | None:
     """Makes one device visible; None is the CPU."""
-    gpu = find_gpu() if device == "gpu" else None
+    gpu = next(iter(devices.list_gpus()), None) if device == "gpu" else None
     if device == "gpu" and gpu is None:
         raise errors.UserError(f"{devices.explain_missing_gpu()}.")
     listed = tf.config.list_physical_devices("GPU")

@@ -15,11 +15,10 @@ from fomm_tf.losses import backbones
 from fomm_tf.models import execution
 from fomm_tf.ops import tps
 from fomm_tf.training import step as steps
+from fomm_tf.training.objective import Objective
 
 # The largest relative difference of a loss. Losses of random weights amplify rounding; these are not derived.
 _EXACT, _ROUNDED = 1e-3, 5e-2
-# Layers of torchvision's VGG-19 up to relu5_1, by channels; "M" is max pooling.
-_VGG = (64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", 512)
 
 
 class Training:
@@ -78,19 +77,5 @@ class Training:
         for name, part in run.parts().items():
             float64.copy_weights(self._start.parts()[name].weights, part.weights)
 
-    def _objective(self, run: checkpoint.Run) -> steps.Objective:
-        return steps.Objective(self._settings, run.model, run.discriminator, _draw_vgg19())
-
-
-def _draw_vgg19() -> backbones.Vgg19:
-    """VGG-19 with random weights, the same ones each time: what the paper's training costs, without a download."""
-    random, state, position, channels = np.random.default_rng(0), {}, 0, 3
-    for width in _VGG:
-        if width == "M":
-            position += 1
-            continue
-        kernel = random.standard_normal((width, channels, 3, 3), np.float32)
-        state[f"features.{position}.weight"] = kernel * np.float32(np.sqrt(2 / (9 * channels)))
-        state[f"features.{position}.bias"] = np.zeros(width, np.float32)
-        position, channels = position + 2, width
-    return backbones.Vgg19(state, "random weights")
+    def _objective(self, run: checkpoint.Run) -> Objective:
+        return Objective(self._settings, run.model, run.discriminator, backbones.Vgg19.random())

@@ -34,7 +34,7 @@ def choose_settings(recipe: Recipe | None, changes: dict[str, object]) -> config
       errors.UserError: if there is no such recipe, or a value is invalid.
     """
     if isinstance(recipe, str | pathlib.Path):
-        recipe = config.load(config.recipes().get(str(recipe), recipe))
+        recipe = config.load_recipe(recipe)
     train = recipe.train if isinstance(recipe, config.Config) else recipe or config.TrainConfig()
     changes = dict(changes)
     if (rate := changes.pop("learning_rate", None)) is not None:

@@ -69,6 +69,18 @@ class Vgg19(base.Backbone):
         """
         return cls(weights.load(path), str(path))
 
+    @classmethod
+    def random(cls) -> Vgg19:
+        """Draws random weights, the same ones each time: what the paper's training costs, without a download."""
+        random, state, channels = np.random.default_rng(0), {}, 3
+        for block, _, position in _vgg_positions():
+            width, _ = _VGG_BLOCKS[block]
+            kernel = random.standard_normal((width, channels, 3, 3), np.float32)
+            state[f"features.{position}.weight"] = kernel * np.float32(np.sqrt(2 / (9 * channels)))
+            state[f"features.{position}.bias"] = np.zeros(width, np.float32)
+            channels = width
+        return cls(state, "random weights")
+
 
 class KerasVgg19(Vgg19):
     """VGG-19 with the weights of Keras, which were trained on colors from 0 to 255 minus their mean.
