@@ -23,7 +23,7 @@ def find_white(frames):
         with open(log, "a") as file:
             file.write(f"{os.getpid()} {len(frames)}\n")
     if wait := os.environ.get("FINDER_WAITS"):
-        print("looking", flush=True)
+        _say(b"looking\n")
         if wait == "stop":
             assert workers._shared.stop.wait(SECONDS), "the command did not stop its workers"
         else:
@@ -37,10 +37,15 @@ def find_white(frames):
 _cut, _left = clips.segments.crop, int(os.environ.get("FINDER_HANGS", "0"))
 
 
+def _say(line):
+    """Writes a line in one piece: several workers share the pipe."""
+    os.write(1, line)
+
+
 def _cut_some(*arguments):
     global _left
     if not _left:
-        print("cutting", flush=True)
+        _say(b"cutting\n")
         threading.Event().wait(SECONDS)
         os._exit(1)
     _left -= 1
