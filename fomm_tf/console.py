@@ -52,11 +52,26 @@ class Parser(argparse.ArgumentParser):
         """Parses; positional arguments may come before, between and after options, in subcommands too."""
         if self._subparsers is not None or self._is_parsing:
             return super().parse_known_args(args, namespace)
+        args, unknown = self._split_off_unknown(args)
         self._is_parsing = True  # `parse_known_intermixed_args` calls this method
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            namespace, rest = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._is_parsing = False
+        return namespace, [*unknown, *rest]
+
+    def _split_off_unknown(self, args: Sequence[str] | None) -> tuple[Sequence[str] | None, list[str]]:
+        """With `--runner`, whose own options may stand between arguments, splits off options of other programs."""
+        if args is None or "--runner" not in self._option_string_actions:
+            return args, []
+        end = args.index("--") if "--" in args else len(args)
+        names = [arg.partition("=")[0] for arg in args[:end]]
+        is_unknown = [
+            name.startswith("--") and not any(option.startswith(name) for option in self._option_string_actions)
+            for name in names
+        ]
+        unknown = [arg for arg, split_off in zip(args, is_unknown, strict=False) if split_off]
+        return [*(arg for arg, split_off in zip(args, is_unknown, strict=False) if not split_off), *args[end:]], unknown
 
     def name_options(self, message: str) -> str:
         """Replaces parameters in backquotes by the options that set them; leaves other names as they are."""

@@ -29,6 +29,8 @@ from fomm_tf import errors
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+# Calls a function on each of some tasks: `run` with all arguments but `function`, `tasks` and `on_result`.
+Execute = Callable[..., None]
 
 # Seconds between two updates of the progress bar.
 _PERIOD = 0.5

@@ -92,7 +92,7 @@ def check_fomm(arguments):
     if len(arguments) == 1 and not arguments[0].startswith("-"):
         assert arguments[0] in parser._subparsers._group_actions[0].choices, f"fomm has no command {arguments[0]}"
     else:
-        options = parser.parse_args(arguments)
+        options = cli.parse(arguments)
         if arguments[0] == "train" and options.config not in (None, "videos"):  # a directory of the user
             words = [options.config, *options.overrides]
             recipe = config.Config() if "=" in words[0] else config.load(config.recipes()[words.pop(0)])

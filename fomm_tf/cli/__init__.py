@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shlex
@@ -13,6 +14,7 @@ import fomm_tf
 from fomm_tf import console
 from fomm_tf.cli import (
     animate,
+    animate_set,
     app,
     bench,
     convert,
@@ -29,7 +31,7 @@ from fomm_tf.cli import (
 
 _COMMANDS = {
     "animate": animate.ANIMATE,
-    "animate-set": animate.ANIMATE_SET,
+    "animate-set": animate_set.ANIMATE_SET,
     "faces": animate.FACES,
     "train": training.TRAIN,
     "reconstruct": evaluate.RECONSTRUCT,
@@ -69,13 +71,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     arguments.command_line = shlex.join(["fomm", *argv])
     console.prepare_tensorflow(arguments.verbose)
     parser = arguments.parser
     with _one_line_warnings(parser), parser.options_in_errors(), _offline(arguments.offline):
         options.resolve_model(arguments)
         arguments.run(arguments)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parses a command line; with `--runner`, arguments that the command does not know become `pipeline_options`.
+
+    Raises:
+      errors.UserError: for a bad command line.
+    """
+    parser = _parser()
+    arguments, arguments_of_beam = parser.parse_known_args(argv)
+    if arguments_of_beam and getattr(arguments, "runner", None) is None:
+        parser.error(f"unrecognized arguments: {' '.join(arguments_of_beam)}")
+    arguments.pipeline_options = arguments_of_beam
+    return arguments
 
 
 def _parser() -> console.Parser:

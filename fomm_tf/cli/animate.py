@@ -1,4 +1,4 @@
-"""`fomm animate`, `animate-set`, `faces` and `demo`: animations of one image, of many pairs, of bundled images."""
+"""`fomm animate`, `faces` and `demo`: animations of one image, and of bundled images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fomm_tf import console, errors, files, model_folders, video
 from fomm_tf.cli import options
-from fomm_tf.data import layout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,14 +34,6 @@ def _add_animate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--visualize", metavar="DIR", help=text)
     text = "write the motion to this npz file, which --driving takes instead of the video"
     parser.add_argument("--save-motion", metavar="FILE", help=text)
-
-
-def _add_animate_set_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--pairs", metavar="CSV", required=True, help="a table with the columns source and driving")
-    add("--data", metavar="DIR", required=True, help="the directory that its paths are relative to")
-    add("--out", metavar="DIR", required=True, help="output directory for SOURCE--DRIVING.mp4 files")
-    add_shared_arguments(parser)
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,34 +105,10 @@ def _run_animate(arguments: argparse.Namespace) -> None:
     if isinstance(pair.source, str):
         video.read_image(pair.source)
     count = animate_pair(
-        _load(arguments, arguments.source), arguments, arguments.source, arguments.driving, arguments.out
+        load(arguments, arguments.source), arguments, arguments.source, arguments.driving, arguments.out
     )
     if not arguments.quiet:
         print(f"{arguments.out}: {count} frame{'s' * (count != 1)}")
-
-
-def _run_animate_set(arguments: argparse.Namespace) -> None:
-    pairs = layout.read_pairs(arguments.pairs)
-    data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
-    files.check_name(out)
-    if not data.is_dir():
-        raise errors.UserError(f"--data {data} is not a directory; give the one that the pairs' paths are relative to.")
-    used = [data / path for pair in pairs for path in pair if path]
-    inputs = files.Inputs([arguments.pairs, *used, *options.list_model_files(arguments.folder)])
-    targets = [out / f"{pair.name}.mp4" for pair in pairs]
-    model = _load(arguments, str(data / pairs[0].source))
-    failures = []
-    for number, (pair, target) in enumerate(zip(pairs, targets, strict=True), 1):
-        try:
-            inputs.check(target)
-            count = animate_pair(model, arguments, str(data / pair.source), str(data / pair.driving), str(target))
-        except errors.UserError as error:
-            failures.append(f"{pair.source} by {pair.driving}: {error}")
-            continue
-        if not arguments.quiet:
-            print(f"{number}/{len(pairs)} {target}: {count} frames")
-    if failures:
-        raise errors.UserError(f"{len(failures)} of {len(pairs)} pairs could not be animated: {' | '.join(failures)}")
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
@@ -201,27 +168,36 @@ def open_pair(arguments: argparse.Namespace, source: str, driving: str, out: str
     return _Pair(video.open_video(source, fps=opened.fps) if has_source_video else source, opened, has_pose_only)
 
 
-def _load(arguments: argparse.Namespace, source: str) -> animator.Animator:
+def choose_engine(
+    arguments: argparse.Namespace, folder: model_folders.ModelFolder, source: str, report: Callable[[str], object]
+) -> tuple[str | None, str | None]:
+    """Engine and precision of the options, for `engines.load`; `auto` times them on the source."""
+    from fomm_tf.inference import engines
+    from fomm_tf.inference.engines import choice
+
+    engine, precision = arguments.engine, arguments.precision
+    if getattr(arguments, "visualize", None) and engine == engines.AUTO:
+        engine = "keras"  # the others compute predictions only
+    if engines.AUTO not in (engine, precision):
+        choice.check(folder, engine, precision, arguments.force)
+        return engine, precision
+
+    def read_image() -> np.ndarray:
+        image = next(iter(video.open_video(source))) if video.is_video(source) else video.read_image(source)
+        return video.resize(image, folder.config.model.frame_size, arguments.fit)
+
+    return choice.choose(folder, engine, precision, read_image, arguments.force, report)
+
+
+def load(arguments: argparse.Namespace, source: str) -> animator.Animator:
     """Loads the model on the engine of the options and prints the device; engines are timed on the source."""
     from fomm_tf.inference import animator, engines
-    from fomm_tf.inference.engines import choice
 
     report = (lambda line: None) if arguments.quiet else print
     folder = model_folders.read(arguments.folder or model_folders.BUNDLED)
-    engine, precision, visualize = arguments.engine, arguments.precision, getattr(arguments, "visualize", None)
-    if visualize and engine == engines.AUTO:
-        engine = "keras"  # the others compute predictions only
-    if engines.AUTO in (engine, precision):
-
-        def read_image() -> np.ndarray:
-            image = next(iter(video.open_video(source))) if video.is_video(source) else video.read_image(source)
-            return video.resize(image, folder.config.model.frame_size, arguments.fit)
-
-        engine, precision = choice.choose(folder, engine, precision, read_image, arguments.force, report)
-    else:
-        choice.check(folder, engine, precision, arguments.force)
+    engine, precision = choose_engine(arguments, folder, source, report)
     model = animator.Animator(engines.load(folder, engine, precision, report), folder.config)
-    if visualize and not model.engine.has_details:
+    if getattr(arguments, "visualize", None) and not model.engine.has_details:
         raise errors.UserError(
             f"`visualize` needs intermediate results, which {model.engine.name} does not compute; use the engine keras."
         )
@@ -288,9 +264,6 @@ def animate_pair(
 
 ANIMATE = console.Command(
     "animate an image or a video by the motion of a driving video", _add_animate_arguments, _run_animate
-)
-ANIMATE_SET = console.Command(
-    "animate many pairs of image and video, listed in a CSV file", _add_animate_set_arguments, _run_animate_set
 )
 DEMO = console.Command("animate images that come with the program, or your own,", _add_demo_arguments, _run_demo)
 FACES = console.Command(

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fomm_tf import console, files
-from fomm_tf.cli import options
+from fomm_tf import console, errors, files
+from fomm_tf.cli import options, scaling
 
 if TYPE_CHECKING:
     from fomm_tf import evaluation
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     _add_shared_arguments(parser, "directory for report.md, report.json and sheet.png")
+    scaling.add_runner(parser)
     add = parser.add_argument
     add(
         "--metrics",
@@ -59,7 +60,7 @@ def _add_shared_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     options.add_engine(parser)
     add("--data", metavar="DIR", required=True, help="a data set with a test/ split, or any directory of videos")
     add("--out", metavar="DIR", required=True, help=f"{out}; the same command resumes there")
-    add("--jobs", type=int, default=1, metavar="N", help="videos at a time (default: 1)")
+    add("--jobs", type=int, metavar="N", help="videos at a time (default: 1)")
     options.add_fit(parser, "how frames are resized to the model's size")
     add("--batch-size", type=int, metavar="N", default=8, help="frames per batch (default: 8)")
     add("--quiet", action="store_true", help="print nothing but errors and warnings")
@@ -98,8 +99,21 @@ def _evaluate(arguments: argparse.Namespace, pairs: str | None, **settings: obje
     from fomm_tf import evaluation
 
     inputs = arguments.folder, arguments.data, arguments.out, evaluation.Settings(**settings), pairs
-    model = {"engine": arguments.engine, "precision": arguments.precision}
-    return evaluation.evaluate(*inputs, arguments.jobs, progress=not arguments.quiet, **model)
+    model = {"engine": arguments.engine, "precision": arguments.precision, "progress": not arguments.quiet}
+    if getattr(arguments, "runner", None) is None:
+        return evaluation.evaluate(*inputs, 1 if arguments.jobs is None else arguments.jobs, **model)
+    with scaling.requires_beam(arguments, arguments.jobs):
+        from fomm_tf.scale import evaluation as scaled
+    for option in ("data", "out"):
+        if "://" in getattr(arguments, option):
+            raise errors.UserError(
+                f"`{option}` must be a path that all workers share; got {getattr(arguments, option)}."
+            )
+    executor = scaling.make_executor(arguments, scaled.EvaluateVideos)
+    try:
+        return evaluation.evaluate(*inputs, **model, execute=executor)
+    finally:
+        scaling.report(executor, executor.dead_letters, arguments.quiet)
 
 
 EVALUATE = console.Command(

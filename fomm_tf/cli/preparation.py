@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import pathlib
 import typing
+from collections.abc import Sequence
 
 from fomm_tf import config, console, errors, fetch
-from fomm_tf.cli import options
+from fomm_tf.cli import options, scaling
 from fomm_tf.data.prepare import settings as prepare_settings
 
 
@@ -22,6 +23,7 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help=text)
     text = "videos at the same time (default: one per core)"
     parser.add_argument("--jobs", dest="processes", type=int, metavar="N", help=text)
+    scaling.add_runner(parser)
     group = parser.add_argument_group("clips (each overrides the preset)")
 
     def add(name: str, text: str, **settings: object) -> None:
@@ -75,7 +77,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
         recipe = config.load_recipe(arguments.recipe)
         overrides = prepare_settings.fit_recipe(recipe.model.frame_size) | overrides
     settings = prepare_settings.choose(arguments.preset, overrides)
-    videos = list(map(pathlib.Path, arguments.videos))
+    videos: list[str | pathlib.Path] = arguments.videos
     if not videos and arguments.preset not in prepare_settings.FETCHED:
         raise errors.UserError(
             f"no videos; give files or directories, or one of --preset {' and '.join(prepare_settings.FETCHED)}."
@@ -87,9 +89,29 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     from fomm_tf.data.prepare import run as pipeline
 
-    print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
-    for line in pipeline.describe_dropped(arguments.out):
+    if arguments.runner is None:
+        print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
+        dropped = pipeline.describe_dropped(arguments.out)
+    else:
+        dropped = _prepare_on_beam(arguments, videos, settings)
+    for line in dropped:
         print(options.name_options(line))
+
+
+def _prepare_on_beam(
+    arguments: argparse.Namespace, videos: Sequence[str | pathlib.Path], settings: prepare_settings.Settings
+) -> Sequence[str]:
+    with scaling.requires_beam(arguments, arguments.processes):
+        from fomm_tf.scale import preparation
+    executor = scaling.make_executor(arguments, preparation.PrepareVideos)
+    try:
+        prepared = preparation.prepare(list(map(str, videos)), arguments.out, settings, executor)
+    except errors.UserError:
+        scaling.report(executor, executor.dead_letters)
+        raise
+    print(prepared.summary)
+    scaling.report(executor, prepared.dead_letters)
+    return prepared.dropped
 
 
 PREPARE = console.Command(

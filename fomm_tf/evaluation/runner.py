@@ -37,6 +37,7 @@ def evaluate(
     progress: bool = True,
     engine: str | None = None,
     precision: str | None = None,
+    execute: workers.Execute | None = None,
 ) -> report.Report:
     """Evaluates a run and writes `report.md`, `report.json`, `sheet.png` and what the settings ask for.
 
@@ -53,6 +54,7 @@ def evaluate(
       progress: show a progress bar, on a terminal.
       engine: what runs the model, see `fomm_tf.inference.animator.Animator.load`; also the next argument.
       precision: what the networks compute in.
+      execute: what evaluates the videos instead of processes on this machine, see `fomm_tf.scale`.
 
     Returns:
       The report.
@@ -86,24 +88,23 @@ def evaluate(
     results = {sample: _read_result(sample, out, settings, key) for sample, key in keys.items()}
     todo = [(sample, keys[sample]) for sample, result in results.items() if result is None]
     processes = min(jobs, len(todo)) if min(jobs, len(todo)) > 1 else 0
-    if todo and not processes:
+    if todo and not processes and not execute:
         tools = _Tools(model, scoring.FrameComparer(settings.metrics, chosen))
         function = functools.partial(_evaluate_task, out=out, settings=settings, tools=tools)
     else:
         function = functools.partial(
             _evaluate_in_worker, (str(run), engine, precision), chosen, out=out, settings=settings
         )
-    workers.run(
-        function,
-        todo,
-        processes,
+    execute = execute or functools.partial(
+        workers.run,
+        processes=processes,
         name=lambda task: str(task[0].driving),
         setup=functools.partial(_limit_threads, max(1, workers.available_cores() // max(1, processes))),
-        on_result=lambda task, result: results.update({task[0]: result}),
         finished=len(results) - len(todo),
         unit="video",
         progress=progress,
     )
+    execute(function, todo, on_result=lambda task, result: results.update({task[0]: result}))
     for result in results.values():
         for warning in result.warnings:
             warnings.warn(warning, stacklevel=2)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -157,15 +157,20 @@ class VideoResult:
         files.write_json(path, dataclasses.asdict(self))
 
     @classmethod
+    def from_json(cls, values: dict[str, Any]) -> VideoResult:
+        """The result whose `dataclasses.asdict` was stored as JSON."""
+        result = cls(**values)
+        accumulators = {
+            predictor: {name: MetricAccumulator(*sums) for name, sums in of_predictor.items()}
+            for predictor, of_predictor in result.metrics.items()
+        }
+        return dataclasses.replace(result, metrics=accumulators, warnings=tuple(result.warnings))
+
+    @classmethod
     def read(cls, path: Path) -> VideoResult | None:
         """Reads a result; None if there is none that can be read."""
         try:
-            result = cls(**json.loads(path.read_text(encoding="utf-8")))
-            accumulators = {
-                predictor: {name: MetricAccumulator(*values) for name, values in of_predictor.items()}
-                for predictor, of_predictor in result.metrics.items()
-            }
-            return dataclasses.replace(result, metrics=accumulators, warnings=tuple(result.warnings))
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, AttributeError, errors.UserError):
             return None
 

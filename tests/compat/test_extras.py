@@ -9,6 +9,7 @@ import pytest
 # Modules that need each extra; `dev` and `all` are for the tests themselves.
 PURPOSES = {
     "app": ("fomm_tf.app.page", "fomm_tf.app.server", "fomm_tf.app.webcam"),
+    "beam": ("fomm_tf.scale.animation", "fomm_tf.scale.evaluation", "fomm_tf.scale.preparation"),
     "docs": ("material", "mkdocs.commands.build", "mkdocstrings"),
     "export": (
         "fomm_tf.export.saved_model",

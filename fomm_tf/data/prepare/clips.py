@@ -93,6 +93,12 @@ class Plan(NamedTuple):
         """The rows of kept segments."""
         return [row for row in self.rows if row.clip]
 
+    @classmethod
+    def from_json(cls, value: Sequence) -> Plan:
+        """The plan that was stored as JSON."""
+        stamp, rows = value
+        return cls(stamp, tuple(Row(*row) for row in rows))
+
 
 def plan_file(out: Path, source: Source) -> Path:
     """Path of a video's plan."""
@@ -112,10 +118,9 @@ def current_stamp(source: Source) -> str:
 def read_plan(path: Path) -> Plan | None:
     """Reads a plan; returns None if the file does not exist."""
     try:
-        stamp, rows = json.loads(path.read_text(encoding="utf-8"))
+        return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    return Plan(stamp, tuple(Row(*row) for row in rows))
 
 
 def missing_clips(out: Path, plan: Plan, settings: Settings) -> list[Row]:
@@ -140,7 +145,7 @@ def prepare(source: Source, out: Path, settings: Settings, is_test: bool, detect
     plan = read_plan(path)
     if plan is None or plan.stamp != stamp:
         plan = Plan(stamp, tuple(_plan_rows(source, settings, is_test, detect)))
-        _write_plan(path, plan)
+        write_plan(path, plan)
     try:
         _write_clips(source, missing_clips(out, plan, settings), out, settings)
     except errors.UnreadableError as error:  # it was readable when it was planned
@@ -148,7 +153,8 @@ def prepare(source: Source, out: Path, settings: Settings, is_test: bool, detect
     return plan
 
 
-def _write_plan(path: Path, plan: Plan) -> None:
+def write_plan(path: Path, plan: Plan) -> None:
+    """Writes a plan, atomically."""
     files.write_json(path, [plan.stamp, plan.rows], indent=0)
 
 

@@ -30,7 +30,13 @@ _LOCK = "lock"
 _MAX_IDENTITY, _MAX_NAME = 120, 225
 
 
-def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, processes: int | None = None) -> str:
+def prepare(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    settings: Settings,
+    processes: int | None = None,
+    execute: workers.Execute | None = None,
+) -> str:
     """Makes a data set of clips, with a progress bar on a terminal.
 
     The first run chooses the test identities; identities that are added later go to the training split. Workers are
@@ -41,6 +47,7 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
       out: directory of the data set: new, or of a run with the same settings, which is resumed.
       settings: of the data set.
       processes: number of videos that are processed at the same time; by default one per core.
+      execute: what processes the videos instead of worker processes on this machine, see `fomm_tf.scale`.
 
     Returns:
       A one-line summary.
@@ -66,7 +73,7 @@ def prepare(paths: Sequence[str | Path], out: str | Path, settings: Settings, pr
     with _open_data_set(out, videos, settings) as test_identities:
         todo = [source for source in videos if not _is_done(source, out, settings)]
         if todo:
-            _prepare_all(todo, len(videos), out, settings, test_identities, processes)
+            _prepare_all(todo, len(videos), out, settings, test_identities, processes, execute)
         rows = _write_table(out)
     return _summarize(out, videos, rows, settings)
 
@@ -91,14 +98,23 @@ def describe_dropped(out: str | Path) -> Iterator[str]:
     groups: dict[str, list[clips.Row]] = {}
     for row in _read_rows(Path(out)):
         if row.reason:
-            kind = re.sub(r"^\d+ frames, |is \d+ pixels", "", row.reason) if row.frames else row.reason
-            groups.setdefault(kind, []).append(row)
+            groups.setdefault(drop_reason(row) if row.frames else row.reason, []).append(row)
     for reason, group in sorted(groups.items(), key=lambda item: -len(item[1])):
         frames, first = sum(row.frames for row in group), Path(group[0].video).name
         cure = next((cure for word, cure in _CURES.items() if word in reason), "")
         of = f"{first}{' and others' if len(group) > 1 else ''}"
         subject = f"{len(group)} segment{'s' * (len(group) > 1)}, {frames} frames, of {of}" if frames else of
         yield f"dropped {subject}: {group[0].reason}{cure}"
+
+
+def list_faults(out: str | Path) -> list[tuple[str, str]]:
+    """Path and reason of each video of a data set that cannot be read, or not to its end."""
+    return [(row.video, row.reason) for row in _read_rows(Path(out)) if row.reason and not row.frames]
+
+
+def drop_reason(row: clips.Row) -> str:
+    """The reason why a segment was dropped, without its own numbers."""
+    return re.sub(r"^\d+ frames, |is \d+ pixels", "", row.reason)
 
 
 def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[clips.Source]:
@@ -248,7 +264,8 @@ def _load_detector(name: str) -> clips.Detect | None:
     return detectors.load_boxes(name)
 
 
-def _prepare_source(source: clips.Source, out: Path, settings: Settings, test_identities: frozenset[str]) -> clips.Plan:
+def prepare_source(source: clips.Source, out: Path, settings: Settings, test_identities: frozenset[str]) -> clips.Plan:
+    """Plans a video and writes its missing clips, see `clips.prepare`; the detector is loaded once in a process."""
     return clips.prepare(source, out, settings, source.identity in test_identities, _load_detector(settings.crop))
 
 
@@ -259,6 +276,7 @@ def _prepare_all(
     settings: Settings,
     test_identities: frozenset[str],
     processes: int | None,
+    execute: workers.Execute | None,
 ) -> None:
     num_clips = 0
 
@@ -269,17 +287,17 @@ def _prepare_all(
             if not row.frames:
                 warnings.warn(row.reason or row.end, stacklevel=2)
 
-    workers.run(
-        functools.partial(_prepare_source, out=out, settings=settings, test_identities=test_identities),
-        todo,
-        processes or workers.available_cores(),
+    execute = execute or functools.partial(
+        workers.run,
+        processes=processes or workers.available_cores(),
         name=lambda source: str(source.path),
-        on_result=on_result,
         finished=total - len(todo),
         unit="video",
         description=f"preparing {out}",
         status=lambda frames: {"frames": frames, "clips": num_clips},
     )
+    function = functools.partial(prepare_source, out=out, settings=settings, test_identities=test_identities)
+    execute(function, todo, on_result=on_result)
 
 
 def _write_table(out: Path) -> list[clips.Row]:
