@@ -6,13 +6,14 @@ import argparse
 import copy
 import functools
 import pathlib
+import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fomm_tf import console, errors, files, model_folders
 from fomm_tf.cli import animate, options, scaling
-from fomm_tf.data import layout
+from fomm_tf.data import layout, storage
 
 if TYPE_CHECKING:
     from fomm_tf.inference import animator
@@ -32,8 +33,8 @@ def _run(arguments: argparse.Namespace) -> None:
     pairs = layout.read_pairs(arguments.pairs)
     data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
     files.check_name(out)
-    is_url = arguments.runner is not None and "://" in arguments.data
-    if not (is_url or data.is_dir()):
+    is_remote = arguments.runner is not None and storage.is_url(arguments.data)
+    if not (is_remote or data.is_dir()):
         raise errors.UserError(f"--data {data} is not a directory; give the one that the pairs' paths are relative to.")
     used = [data / path for pair in pairs for path in pair if path]
     inputs = files.Inputs([arguments.pairs, *used, *options.list_model_files(arguments.folder)])
@@ -65,17 +66,24 @@ def _run_here(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], input
 def _run_on_beam(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], inputs: files.Inputs) -> list[str]:
     """As `_run_here`, as a pipeline."""
     with scaling.requires_beam(arguments):
-        from fomm_tf.scale import animation, storage
+        from fomm_tf.scale import animation
+        from fomm_tf.scale import storage as scaled
+    from fomm_tf.inference import engines
+
     executor = scaling.make_executor(arguments, animation.AnimatePairs)
     data, report = arguments.data, (lambda line: None) if arguments.quiet else print
     folder = model_folders.read(arguments.folder or model_folders.BUNDLED)
-    engine, precision = animate.choose_engine(arguments, folder, storage.join(data, pairs[0].source), report)
+    with tempfile.TemporaryDirectory() as place:
+        source = scaled.join(data, pairs[0].source)
+        if engines.AUTO in (arguments.engine, arguments.precision):
+            source = str(scaled.Names(place).fetch(source))
+        engine, precision = animate.choose_engine(arguments, folder, source, report)
     todo, reasons = {}, {}
     for number, pair in enumerate(pairs, 1):
-        target = storage.join(arguments.out, f"{pair.name}.mp4")
+        target = scaled.join(arguments.out, f"{pair.name}.mp4")
         try:
             inputs.check(target)
-            task = animation.Task(storage.join(data, pair.source), storage.join(data, pair.driving), target)
+            task = animation.Task(scaled.join(data, pair.source), scaled.join(data, pair.driving), target)
             todo[task] = number, pair
         except errors.UserError as error:
             reasons[pair] = str(error)

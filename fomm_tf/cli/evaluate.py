@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fomm_tf import console, errors, files
 from fomm_tf.cli import options, scaling
+from fomm_tf.data import storage
 
 if TYPE_CHECKING:
     from fomm_tf import evaluation
@@ -105,9 +106,10 @@ def _evaluate(arguments: argparse.Namespace, pairs: str | None, **settings: obje
     with scaling.requires_beam(arguments, arguments.jobs):
         from fomm_tf.scale import evaluation as scaled
     for option in ("data", "out"):
-        if "://" in getattr(arguments, option):
+        if storage.is_url(getattr(arguments, option)):
             raise errors.UserError(
-                f"`{option}` must be a path that all workers share; got {getattr(arguments, option)}."
+                f"`{option}` must be a path that all workers share; got {getattr(arguments, option)}; copy the videos "
+                "to a shared directory."
             )
     executor = scaling.make_executor(arguments, scaled.EvaluateVideos)
     try:

@@ -1,9 +1,12 @@
 """Runners for tests, and the dead-letter table."""
 
 import csv
+import os
+import pathlib
 
 import pytest
 
+TESTS = pathlib.Path(__file__).resolve().parent.parent
 DIRECT = ["--runner", "DirectRunner"]
 
 
@@ -13,16 +16,14 @@ def direct():
     return DIRECT
 
 
-@pytest.fixture(scope="session")
-def two_workers():
-    """Options for two worker processes."""
-    return [*DIRECT, "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
-
-
-@pytest.fixture(scope="session")
-def two_threads():
-    """Options for two workers that are threads of this process."""
-    return [*DIRECT, "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+@pytest.fixture(
+    scope="session", params=["multi_threading", pytest.param("multi_processing", marks=pytest.mark.conformance)]
+)
+def two_workers(request):
+    """Options for two workers, as threads of this process or as processes, each of which imports TensorFlow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))  # they import finders.py too
+        yield [*DIRECT, "--direct_num_workers=2", f"--direct_running_mode={request.param}"]
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,12 @@ def animate(pairs, small_files, tmp_path, capsys):
     return run
 
 
-def test_animate_set_with_two_workers_equals_the_local_run(animate, two_threads, dead_letters):
+def test_animate_set_with_two_workers_equals_the_local_run(animate, two_workers, dead_letters):
     code, printed, out = animate("local")
     assert code == 2
     expected = read_contents(out)
     assert set(expected) == {"source--driving.mp4", "source--other.mp4"}
-    code, on_beam, out = animate("beam", *two_threads)
+    code, on_beam, out = animate("beam", *two_workers)
     assert code == 2
     assert on_beam.err.splitlines()[-1] == printed.err.splitlines()[-1]
     contents = read_contents(out)
