@@ -4,7 +4,9 @@ The paper finds keypoints without supervision. Rendered people know more: where 
 around it is turned. A detector that starts from these makes motion that follows speech and blinks, and the dense motion
 network and the generator learn from it at once.
 
-Convention: the loss is the mean absolute error of the keypoints plus `JACOBIAN_WEIGHT` times that of the Jacobians.
+Convention: the loss is the mean absolute error of the keypoints, plus `JACOBIAN_WEIGHT` times that of the Jacobians,
+plus `OPENING_WEIGHT` times that of the offsets between the keypoints of `PAIRS`: a lid moves less than the position of
+a face is off by, and without this term a detector follows heads and not blinks.
 """
 
 from __future__ import annotations
@@ -23,6 +25,14 @@ from fomm_tf.structures import Keypoints
 
 BATCH_SIZE = 32
 JACOBIAN_WEIGHT = 0.1
+# Keypoints whose offset from each other is speech, a smile, a blink or a raised brow.
+PAIRS = (
+    ("upper_lip", "lower_lip"), ("left_mouth", "right_mouth"),
+    ("left_upper_lid", "left_lower_lid"), ("right_upper_lid", "right_lower_lid"),
+    ("left_mid_brow", "left_upper_lid"), ("right_mid_brow", "right_upper_lid"),
+)  # fmt: skip
+OPENING_WEIGHT = 2.0
+_FIRST, _SECOND = ([landmarks.KEYPOINTS.index(pair[side]) for pair in PAIRS] for side in (0, 1))
 _LEARNING_RATE, _DECAY = 1e-3, {0.5: 0.3, 0.8: 0.1}
 # Ranges of the augmentation: rotation (radians), logarithm of the scale, shift; gamma's logarithm, white balance,
 # contrast, brightness, saturation, noise, and from sharper (below 0) to blurred (1).
@@ -150,13 +160,29 @@ def _jitter(images: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.clip_by_value(images, 0.0, 1.0)
 
 
+def mean_errors(found: Keypoints, truth: Keypoints) -> dict[str, tf.Tensor]:
+    """Mean absolute errors of keypoints with Jacobians, of N frames.
+
+    Args:
+      found: what the detector finds.
+      truth: where the landmarks are, and how the face around them is turned.
+
+    Returns:
+      Scalars: `keypoints`, `jacobians`, and `openings`, the offsets between the keypoints of `PAIRS`.
+    """
+    error = found.value - truth.value
+    openings = tf.gather(error, _FIRST, axis=1) - tf.gather(error, _SECOND, axis=1)
+    parts = {"keypoints": error, "jacobians": found.jacobian - truth.jacobian, "openings": openings}
+    return {name: tf.reduce_mean(tf.abs(part)) for name, part in parts.items()}
+
+
 class _Regression(tf.keras.Model):
     """A detector as a Keras model that `fit` trains on `make_dataset`."""
 
     def __init__(self, detector: models.KeypointDetector) -> None:
         super().__init__(autocast=False)
         self.detector = detector
-        self._means = [tf.keras.metrics.Mean(name) for name in ("keypoints", "jacobians")]
+        self._means = [tf.keras.metrics.Mean(name) for name in ("keypoints", "jacobians", "openings")]
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -172,13 +198,13 @@ class _Regression(tf.keras.Model):
         images, truth = data
         with tf.GradientTape() as tape:
             found = self(images, training=True)
-            errors_of_parts = [tf.reduce_mean(tf.abs(one - other)) for one, other in zip(found, truth, strict=True)]
-            loss = errors_of_parts[0] + JACOBIAN_WEIGHT * errors_of_parts[1]
+            parts = mean_errors(found, truth)
+            loss = parts["keypoints"] + JACOBIAN_WEIGHT * parts["jacobians"] + OPENING_WEIGHT * parts["openings"]
             loss /= tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
         variables = self.detector.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        for mean, value in zip(self._means, errors_of_parts, strict=True):
-            mean.update_state(value)
+        for mean in self._means:
+            mean.update_state(parts[mean.name])
         return {mean.name: mean.result() for mean in self._means}
 
 

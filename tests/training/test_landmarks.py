@@ -10,6 +10,7 @@ from fomm_tf import checkpoint, config, errors, models
 from fomm_tf.data import frames
 from fomm_tf.data.people import dataset
 from fomm_tf.data.people import landmarks as truth
+from fomm_tf.structures import Keypoints
 from fomm_tf.training import landmarks, loop
 
 
@@ -85,6 +86,21 @@ def test_make_dataset_is_a_function_of_the_seed(people_set):
     for one, other in zip(first(3), first(3), strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(first(3)[0], first(4)[0])
+
+
+def test_mean_errors_tell_openings_from_shifts():
+    value = np.random.default_rng(0).uniform(-0.5, 0.5, [2, len(truth.KEYPOINTS), 2]).astype(np.float32)
+    jacobian = np.tile(np.eye(2, dtype=np.float32), [2, len(truth.KEYPOINTS), 1, 1])
+    shifted = landmarks.mean_errors(Keypoints(value + 0.1, jacobian + 0.2), Keypoints(value, jacobian))
+    np.testing.assert_allclose(shifted["keypoints"], 0.1, rtol=1e-4)
+    np.testing.assert_allclose(shifted["jacobians"], 0.2, rtol=1e-4)
+    np.testing.assert_allclose(shifted["openings"], 0.0, atol=1e-6)
+
+    lid = value.copy()
+    lid[:, truth.KEYPOINTS.index("left_lower_lid"), 1] += 0.1
+    blink = landmarks.mean_errors(Keypoints(lid, jacobian), Keypoints(value, jacobian))
+    np.testing.assert_allclose(blink["keypoints"], 0.1 / value[0].size, rtol=1e-4)
+    np.testing.assert_allclose(blink["openings"], 0.1 / (2 * len(landmarks.PAIRS)), rtol=1e-4)
 
 
 def test_train_lowers_the_error(settings, people_set):
