@@ -5,7 +5,8 @@ Convention:
     length B, scalars and switches too, and examples do not affect each other;
   * frames are float32 in [0, 1]; a function whose name ends in `_uint8` takes and returns uint8, one whose name ends in
     `_jpeg` takes JPEG or PNG bytes of any size and returns JPEG bytes;
-  * T driving frames of one source are on axis 1, so that a source is encoded once for all of them;
+  * T driving frames of one source are on axis 1, so that a source is encoded once for all of them; they are rendered in
+    a loop, a few at a time, so that memory does not grow with T and a server can end the run;
   * a zeroth-order model has no input or output whose name ends in `jacobian`;
   * `serving_default`, which TF-Serving takes for a request that names no signature, is `animate_jpeg` with the run's
     options, and without the inputs that TF-Serving cannot fill in.
@@ -28,6 +29,8 @@ Tensors = checks.Tensors
 Specs = dict[str, tf.TensorSpec]
 # Dtype of input and output frames by suffix of the signature.
 _FORMS = {"": tf.float32, "_uint8": tf.uint8, "_jpeg": tf.string}
+# Frames that are rendered at once.
+_RENDERED_FRAMES = 8
 
 
 class Module:
@@ -128,19 +131,21 @@ class Module:
         """Only these outputs, so that the loop over the examples computes nothing else."""
         checks.check_finite(inputs)
 
-        def render(each: Tensors) -> Tensors:
-            outputs = self._render_one(each)
-            return {name: outputs[name] for name in names}
+        return _map_examples(lambda each: self._render_one(each, names), inputs, dict.fromkeys(names, tf.float32))
 
-        return _map_examples(render, inputs, dict.fromkeys(names, tf.float32))
-
-    def _render_example(self, inputs: Tensors) -> Tensors:
+    def _render_example(self, inputs: Tensors, names: tuple[str, ...]) -> Tensors:
+        """One example: the source has no batch axis, the keypoints have T frames."""
         each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
         source = EncodedSource(
             each["image"], each["features"], Keypoints.from_named(each, "source_"), each["source_lowres"]
         )
-        rendering = self.model.render(source, Keypoints.from_named(inputs), details=True)
-        return {name: tensor for name, tensor in rendering._asdict().items() if tensor is not None}
+        keypoints = Keypoints.from_named(inputs)
+
+        def render(frames: slice) -> Tensors:
+            rendering = self.model.render(source, keypoints.map(lambda part: part[frames]), details=True)
+            return {name: getattr(rendering, name) for name in names}
+
+        return _concat_parts(render, tf.shape(keypoints.value)[0], names)
 
     def _animate(self, inputs: Tensors) -> Tensors:
         dtype = inputs["driving"].dtype
@@ -170,7 +175,7 @@ class Module:
         }
         driving = {f"driving_{name}": value for name, value in driving.items()}
         moved = self._transfer_one(inputs | encoded | driving | initial)
-        frames = self._render_one(encoded | moved)["prediction"]
+        frames = self._render_one(encoded | moved, ("prediction",))["prediction"]
         return {_frames_name(dtype): images.from_float(frames, dtype)} | initial
 
     def _metadata(self, inputs: Tensors) -> Tensors:
@@ -230,6 +235,23 @@ def _checked(function: Callable[[Tensors], Tensors], inputs: Specs) -> tf.types.
 def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtypes: dict[str, tf.DType]) -> Tensors:
     """Maps over examples: with a batch of 1, one source is broadcast to all its driving frames without a copy."""
     return tf.map_fn(function, inputs, fn_output_signature=dtypes, parallel_iterations=1)
+
+
+def _concat_parts(function: Callable[[slice], Tensors], count: tf.Tensor, names: tuple[str, ...]) -> Tensors:
+    """Concatenates float32 outputs of a function of the next few of `count` frames."""
+    shapes = {}
+
+    def step(start: tf.Tensor, arrays: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, tuple[tf.TensorArray, ...]]:
+        outputs = function(slice(start, start + _RENDERED_FRAMES))
+        shapes.update({name: [None, *outputs[name].shape[1:]] for name in names})
+        index = start // _RENDERED_FRAMES
+        written = (array.write(index, outputs[name]) for name, array in zip(names, arrays, strict=True))
+        return start + _RENDERED_FRAMES, tuple(written)
+
+    length = -(-count // _RENDERED_FRAMES)
+    arrays = tuple(tf.TensorArray(tf.float32, length, infer_shape=False) for _ in names)
+    _, arrays = tf.while_loop(lambda start, _: start < count, step, (0, arrays), parallel_iterations=1)
+    return {name: tf.ensure_shape(array.concat(), shapes[name]) for name, array in zip(names, arrays, strict=True)}
 
 
 def _with_batch_axis(keypoints: Keypoints) -> Keypoints:

@@ -72,8 +72,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("limits").add_argument
     for option, default, text in (
         ("--queue", 128, "requests admitted at once; further ones are rejected (default: 128)"),
-        ("--max-batch", 8, "rows of batched requests (default: 8)"),
-        ("--threads", 1, "batches computed at once (default: 1)"),
+        ("--max-batch", 8, "frames of batched requests; a larger request runs beside them (default: 8)"),
+        ("--threads", 1, "batches computed at once, and as many larger requests beside them (default: 1)"),
         ("--max-mib", 16, "maximum request size in MiB (default: 16)"),
         (
             "--max-total-mib",
@@ -121,10 +121,10 @@ def _serve(arguments: argparse.Namespace) -> None:
         max_pixels=arguments.max_megapixels * 1_000_000,
         timeout=arguments.timeout,
         idle_timeout=arguments.idle_timeout,
-        max_batch_rows=arguments.max_batch,
+        max_batch_frames=arguments.max_batch,
         num_threads=arguments.threads,
     )
-    manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels), arguments.threads)
+    manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels), limits.max_runs)
     address = server.Address(arguments.host, arguments.grpc_port, listener, certificate, tuple(arguments.cors))
     animation = server.Animation(_animate_job, arguments.max_job_frames, arguments.max_upload_mib * _MEBIBYTE)
     asyncio.run(server.run(core.ServerCore(manager, limits, token), address, arguments.quiet, animation))
