@@ -78,8 +78,8 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         (
             "--max-total-mib",
             512,
-            "messages in memory at once, in MiB (default: 512); the model and a process that parses JSON, which may "
-            "take 40 times --max-mib, come on top",
+            "messages in memory at once, in MiB (default: 512); the model, its runs, and two processes that parse "
+            "JSON, which may take 40 times --max-mib and 40 MiB, come on top",
         ),
         ("--max-connections", 512, "connections by REST, and calls by gRPC, at once (default: 512)"),
         ("--max-frames", 64, "frames per request (default: 64)"),
