@@ -5,8 +5,9 @@ Convention:
     length B, scalars and switches too, and examples do not affect each other;
   * frames are float32 in [0, 1]; a function whose name ends in `_uint8` takes and returns uint8, one whose name ends in
     `_jpeg` takes JPEG or PNG bytes of any size and returns JPEG bytes;
-  * T driving frames of one source are on axis 1, so that a source is encoded once for all of them; they are rendered in
-    a loop, a few at a time, so that memory does not grow with T and a server can end the run;
+  * T driving frames of one source are on axis 1, so that a source is encoded once for all of them;
+  * the networks compute a few frames at a time, in loops, so that memory hardly grows with B and T and a server can end
+    a run between two iterations;
   * a zeroth-order model has no input or output whose name ends in `jacobian`;
   * `serving_default`, which TF-Serving takes for a request that names no signature, is `animate_jpeg` with the run's
     options, and without the inputs that TF-Serving cannot fill in.
@@ -29,8 +30,8 @@ Tensors = checks.Tensors
 Specs = dict[str, tf.TensorSpec]
 # Dtype of input and output frames by suffix of the signature.
 _FORMS = {"": tf.float32, "_uint8": tf.uint8, "_jpeg": tf.string}
-# Frames that are rendered at once.
-_RENDERED_FRAMES = 8
+# Frames that a network computes at once.
+_PART_FRAMES = 8
 
 
 class Module:
@@ -88,10 +89,10 @@ class Module:
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return self._detect_frames(self._frames(inputs, "frames"))
+        return _map_parts(self._detect_frames, self._frames(inputs, "frames"))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
-        return self._encode(self._frames(inputs, "source"))
+        return _map_parts(self._encode, self._frames(inputs, "source"))
 
     def _frames(self, inputs: Tensors, name: str) -> tf.Tensor:
         return images.as_float(inputs[name], self.config.model.frame_size, name)
@@ -168,7 +169,7 @@ class Module:
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        driving = self._detect_frames(inputs["driving"])
+        driving = _map_parts(self._detect_frames, inputs["driving"])
         initial = {
             f"initial_{name}": tf.where(inputs["use_initial"], inputs[f"initial_{name}"], value[0])
             for name, value in driving.items()
@@ -237,18 +238,24 @@ def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtype
     return tf.map_fn(function, inputs, fn_output_signature=dtypes, parallel_iterations=1)
 
 
+def _map_parts(function: tf.types.experimental.PolymorphicFunction, frames: tf.Tensor) -> Tensors:
+    """Applies a function of frames, whose outputs are float32 with a batch axis, to the next few of them at a time."""
+    names = tuple(function.get_concrete_function().structured_outputs)
+    return _concat_parts(lambda part: function(frames[part]), tf.shape(frames)[0], names)
+
+
 def _concat_parts(function: Callable[[slice], Tensors], count: tf.Tensor, names: tuple[str, ...]) -> Tensors:
     """Concatenates float32 outputs of a function of the next few of `count` frames."""
     shapes = {}
 
     def step(start: tf.Tensor, arrays: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, tuple[tf.TensorArray, ...]]:
-        outputs = function(slice(start, start + _RENDERED_FRAMES))
+        outputs = function(slice(start, start + _PART_FRAMES))
         shapes.update({name: [None, *outputs[name].shape[1:]] for name in names})
-        index = start // _RENDERED_FRAMES
+        index = start // _PART_FRAMES
         written = (array.write(index, outputs[name]) for name, array in zip(names, arrays, strict=True))
-        return start + _RENDERED_FRAMES, tuple(written)
+        return start + _PART_FRAMES, tuple(written)
 
-    length = -(-count // _RENDERED_FRAMES)
+    length = -(-count // _PART_FRAMES)
     arrays = tuple(tf.TensorArray(tf.float32, length, infer_shape=False) for _ in names)
     _, arrays = tf.while_loop(lambda start, _: start < count, step, (0, arrays), parallel_iterations=1)
     return {name: tf.ensure_shape(array.concat(), shapes[name]) for name, array in zip(names, arrays, strict=True)}
