@@ -24,7 +24,7 @@ import fomm_tf
 from fomm_tf import config, console, errors, fetch
 from fomm_tf.cli import animate, options
 from fomm_tf.fetch import catalog
-from fomm_tf.serving.local import listen
+from fomm_tf.serving.local import listen, memory
 
 if TYPE_CHECKING:
     from fomm_tf.inference import animator as animators
@@ -78,8 +78,10 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         (
             "--max-total-mib",
             512,
-            "messages in memory at once, in MiB (default: 512); the model, its runs, and two processes that parse "
-            "JSON, which may take 40 times --max-mib and 40 MiB, come on top",
+            "messages in memory at once, in MiB (default: 512); on top come the model, up to "
+            f"{memory.RUN_BYTES // _MEBIBYTE} MiB for each of the two runs of each of --threads, "
+            f"{memory.CONNECTION_BYTES // 2**10} KiB for each connection, and two processes that parse JSON, which may "
+            f"take {memory.PARSING_FACTOR} times --max-mib and {memory.PARSING_FACTOR} MiB",
         ),
         ("--max-connections", 512, "connections by REST, and calls by gRPC, at once (default: 512)"),
         ("--max-frames", 64, "frames per request (default: 64)"),

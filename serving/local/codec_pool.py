@@ -22,18 +22,12 @@ from typing import TypeVar
 
 import grpc
 
-from fomm_tf.serving.local import status
+from fomm_tf.serving.local import memory, status
 
 Result = TypeVar("Result")
 
-# Messages above this number of bytes go to a process. The worst of this size takes about 15 ms.
-_SMALL = 64 * 1024
-# One frame of 256 x 256, as numbers, takes 0.8 MB.
-_MEDIUM = 2**20
-# Of the process for messages above that.
+# Of the process for the largest messages.
 _NICENESS = 5
-# Bytes of memory for each byte of a message: a list takes 64, and `[],` is three bytes.
-_MEMORY_FACTOR = 40
 
 
 class CodecPool:
@@ -47,8 +41,8 @@ class CodecPool:
 
     def __init__(self, num_threads: int, max_bytes: int, timeout: float) -> None:
         self._threads = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="codec")
-        self._medium = Parser(_MEMORY_FACTOR * min(max_bytes, _MEDIUM), timeout, 0)
-        self._large = Parser(_MEMORY_FACTOR * max_bytes, timeout, _NICENESS)
+        self._medium = Parser(memory.PARSING_FACTOR * min(max_bytes, memory.MEDIUM_BYTES), timeout, 0)
+        self._large = Parser(memory.PARSING_FACTOR * max_bytes, timeout, _NICENESS)
 
     async def run(self, function: Callable[[], Result], size: int = 0) -> Result:
         """Runs a function of a message.
@@ -61,9 +55,9 @@ class CodecPool:
           status.RpcError: from the function; RESOURCE_EXHAUSTED if the message takes too much memory or time.
         """
         loop = asyncio.get_running_loop()
-        if size <= _SMALL:
+        if size <= memory.SMALL_BYTES:
             return await loop.run_in_executor(self._threads, function)
-        parser = self._medium if size <= _MEDIUM else self._large
+        parser = self._medium if size <= memory.MEDIUM_BYTES else self._large
         try:
             return await loop.run_in_executor(parser.thread, parser.run, function)
         except MemoryError:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import grpc
 
 from fomm_tf import video
-from fomm_tf.serving.local import batching, codec_pool, inputs, metrics, servable, status, versions
+from fomm_tf.serving.local import batching, codec_pool, inputs, memory, metrics, servable, status, versions
 
 Result = TypeVar("Result")
 
@@ -44,6 +44,12 @@ class Limits:
     def max_runs(self) -> int:
         """How many runs of the model there are at once."""
         return 2 * self.num_threads
+
+    @property
+    def max_memory(self) -> int:
+        """Bytes that the process takes at most, beside the loaded model."""
+        runs, connections = self.max_runs * memory.RUN_BYTES, self.max_connections * memory.CONNECTION_BYTES
+        return self.max_total_bytes + runs + connections
 
 
 class ServerCore:

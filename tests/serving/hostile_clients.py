@@ -46,9 +46,18 @@ def send_lists(server, done):
 
 
 @functools.cache
-def _images_body(encode):
-    image = encode(np.zeros((4999, 5000, 3), np.uint8)).numpy()
+def _image(encode, height, width):
+    return encode(np.zeros((height, width, 3), np.uint8)).numpy()
+
+
+def _images_body(encode, height=4999, width=5000):
+    image = _image(encode, height, width)
     return json.dumps({"signature_name": "detect_jpeg", "inputs": servers.as_json({"frames": [image]})}).encode()
+
+
+def _clip_body(count=_CLIP_FRAMES):
+    image = _image(tf.io.encode_jpeg, 32, 32)
+    return json.dumps({"instances": [servers.as_json({"source": image, "driving": [image] * count})]}).encode()
 
 
 def abandon_images(server, done):
@@ -60,10 +69,21 @@ def abandon_images(server, done):
 
 def abandon_clip(server, done):
     """A request with as many frames as the server accepts, abandoned while it is computed."""
-    image = tf.io.encode_jpeg(np.zeros((32, 32, 3), np.uint8)).numpy()
-    row = {"source": image, "driving": [image] * _CLIP_FRAMES}
-    body = json.dumps({"instances": [servers.as_json(row)]}).encode()
-    _abandon(server, body, lambda: done.wait(_PATIENCE))
+    _abandon(server, _clip_body(), lambda: done.wait(_PATIENCE))
+
+
+def send_image(server, height=4999, width=5000):
+    """A PNG image, which is decoded as a whole."""
+    _send(server, _images_body(tf.io.encode_png, height, width))
+
+
+def send_clip(server, count=_CLIP_FRAMES):
+    """A clip, by default of as many frames as the server accepts."""
+    _send(server, _clip_body(count))
+
+
+def _send(server, body):
+    httpx.post(f"{server.url}:predict", content=body, timeout=servers.SECONDS).raise_for_status()
 
 
 def _abandon(server, body, wait=lambda: None):
