@@ -6,6 +6,8 @@ Convention:
   * frames are float32 in [0, 1]; a function whose name ends in `_uint8` takes and returns uint8, one whose name ends in
     `_jpeg` takes JPEG or PNG bytes of any size and returns JPEG bytes;
   * T driving frames of one source are on axis 1, so that a source is encoded once for all of them;
+  * the networks compute a few frames at a time, in loops, so that memory hardly grows with B and T and a server can end
+    a run between two iterations;
   * a zeroth-order model has no input or output whose name ends in `jacobian`;
   * `serving_default`, which TF-Serving takes for a request that names no signature, is `animate_jpeg` with the run's
     options, and without the inputs that TF-Serving cannot fill in.
@@ -28,6 +30,8 @@ Tensors = checks.Tensors
 Specs = dict[str, tf.TensorSpec]
 # Dtype of input and output frames by suffix of the signature.
 _FORMS = {"": tf.float32, "_uint8": tf.uint8, "_jpeg": tf.string}
+# Frames that a network computes at once.
+_PART_FRAMES = 8
 
 
 class Module:
@@ -85,10 +89,10 @@ class Module:
         }
 
     def _detect(self, inputs: Tensors) -> Tensors:
-        return self._detect_frames(self._frames(inputs, "frames"))
+        return _map_parts(self._detect_frames, self._frames(inputs, "frames"))
 
     def _encode_source(self, inputs: Tensors) -> Tensors:
-        return self._encode(self._frames(inputs, "source"))
+        return _map_parts(self._encode, self._frames(inputs, "source"))
 
     def _frames(self, inputs: Tensors, name: str) -> tf.Tensor:
         return images.as_float(inputs[name], self.config.model.frame_size, name)
@@ -128,19 +132,21 @@ class Module:
         """Only these outputs, so that the loop over the examples computes nothing else."""
         checks.check_finite(inputs)
 
-        def render(each: Tensors) -> Tensors:
-            outputs = self._render_one(each)
-            return {name: outputs[name] for name in names}
+        return _map_examples(lambda each: self._render_one(each, names), inputs, dict.fromkeys(names, tf.float32))
 
-        return _map_examples(render, inputs, dict.fromkeys(names, tf.float32))
-
-    def _render_example(self, inputs: Tensors) -> Tensors:
+    def _render_example(self, inputs: Tensors, names: tuple[str, ...]) -> Tensors:
+        """One example: the source has no batch axis, the keypoints have T frames."""
         each = {name: tensor[tf.newaxis] for name, tensor in inputs.items() if name not in ("value", "jacobian")}
         source = EncodedSource(
             each["image"], each["features"], Keypoints.from_named(each, "source_"), each["source_lowres"]
         )
-        rendering = self.model.render(source, Keypoints.from_named(inputs), details=True)
-        return {name: tensor for name, tensor in rendering._asdict().items() if tensor is not None}
+        keypoints = Keypoints.from_named(inputs)
+
+        def render(frames: slice) -> Tensors:
+            rendering = self.model.render(source, keypoints.map(lambda part: part[frames]), details=True)
+            return {name: getattr(rendering, name) for name in names}
+
+        return _concat_parts(render, tf.shape(keypoints.value)[0], names)
 
     def _animate(self, inputs: Tensors) -> Tensors:
         dtype = inputs["driving"].dtype
@@ -163,14 +169,14 @@ class Module:
     def _animate_one(self, inputs: Tensors, dtype: tf.DType) -> Tensors:
         """One source with T driving frames; returns the initial keypoints too, for the next part of the clip."""
         encoded = {name: tensor[0] for name, tensor in self._encode(inputs["source"][tf.newaxis]).items()}
-        driving = self._detect_frames(inputs["driving"])
+        driving = _map_parts(self._detect_frames, inputs["driving"])
         initial = {
             f"initial_{name}": tf.where(inputs["use_initial"], inputs[f"initial_{name}"], value[0])
             for name, value in driving.items()
         }
         driving = {f"driving_{name}": value for name, value in driving.items()}
         moved = self._transfer_one(inputs | encoded | driving | initial)
-        frames = self._render_one(encoded | moved)["prediction"]
+        frames = self._render_one(encoded | moved, ("prediction",))["prediction"]
         return {_frames_name(dtype): images.from_float(frames, dtype)} | initial
 
     def _metadata(self, inputs: Tensors) -> Tensors:
@@ -230,6 +236,29 @@ def _checked(function: Callable[[Tensors], Tensors], inputs: Specs) -> tf.types.
 def _map_examples(function: Callable[[Tensors], Tensors], inputs: Tensors, dtypes: dict[str, tf.DType]) -> Tensors:
     """Maps over examples: with a batch of 1, one source is broadcast to all its driving frames without a copy."""
     return tf.map_fn(function, inputs, fn_output_signature=dtypes, parallel_iterations=1)
+
+
+def _map_parts(function: tf.types.experimental.PolymorphicFunction, frames: tf.Tensor) -> Tensors:
+    """Applies a function of frames, whose outputs are float32 with a batch axis, to the next few of them at a time."""
+    names = tuple(function.get_concrete_function().structured_outputs)
+    return _concat_parts(lambda part: function(frames[part]), tf.shape(frames)[0], names)
+
+
+def _concat_parts(function: Callable[[slice], Tensors], count: tf.Tensor, names: tuple[str, ...]) -> Tensors:
+    """Concatenates float32 outputs of a function of the next few of `count` frames."""
+    shapes = {}
+
+    def step(start: tf.Tensor, arrays: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, tuple[tf.TensorArray, ...]]:
+        outputs = function(slice(start, start + _PART_FRAMES))
+        shapes.update({name: [None, *outputs[name].shape[1:]] for name in names})
+        index = start // _PART_FRAMES
+        written = (array.write(index, outputs[name]) for name, array in zip(names, arrays, strict=True))
+        return start + _PART_FRAMES, tuple(written)
+
+    length = -(-count // _PART_FRAMES)
+    arrays = tuple(tf.TensorArray(tf.float32, length, infer_shape=False) for _ in names)
+    _, arrays = tf.while_loop(lambda start, _: start < count, step, (0, arrays), parallel_iterations=1)
+    return {name: tf.ensure_shape(array.concat(), shapes[name]) for name, array in zip(names, arrays, strict=True)}
 
 
 def _with_batch_axis(keypoints: Keypoints) -> Keypoints:

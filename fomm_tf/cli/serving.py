@@ -24,7 +24,7 @@ import fomm_tf
 from fomm_tf import config, console, errors, fetch
 from fomm_tf.cli import animate, options
 from fomm_tf.fetch import catalog
-from fomm_tf.serving.local import listen
+from fomm_tf.serving.local import listen, memory
 
 if TYPE_CHECKING:
     from fomm_tf.inference import animator as animators
@@ -72,14 +72,16 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("limits").add_argument
     for option, default, text in (
         ("--queue", 128, "requests admitted at once; further ones are rejected (default: 128)"),
-        ("--max-batch", 8, "rows of batched requests (default: 8)"),
-        ("--threads", 1, "batches computed at once (default: 1)"),
+        ("--max-batch", 8, "frames of batched requests; a larger request runs beside them (default: 8)"),
+        ("--threads", 1, "batches computed at once, and as many larger requests beside them (default: 1)"),
         ("--max-mib", 16, "maximum request size in MiB (default: 16)"),
         (
             "--max-total-mib",
             512,
-            "messages in memory at once, in MiB (default: 512); the model and a process that parses JSON, which may "
-            "take 40 times --max-mib, come on top",
+            "messages in memory at once, in MiB (default: 512); on top come the model, up to "
+            f"{memory.RUN_BYTES // _MEBIBYTE} MiB for each of the two runs of each of --threads, "
+            f"{memory.CONNECTION_BYTES // 2**10} KiB for each connection, and two processes that parse JSON, which may "
+            f"take {memory.PARSING_FACTOR} times --max-mib and {memory.PARSING_FACTOR} MiB",
         ),
         ("--max-connections", 512, "connections by REST, and calls by gRPC, at once (default: 512)"),
         ("--max-frames", 64, "frames per request (default: 64)"),
@@ -121,10 +123,10 @@ def _serve(arguments: argparse.Namespace) -> None:
         max_pixels=arguments.max_megapixels * 1_000_000,
         timeout=arguments.timeout,
         idle_timeout=arguments.idle_timeout,
-        max_batch_rows=arguments.max_batch,
+        max_batch_frames=arguments.max_batch,
         num_threads=arguments.threads,
     )
-    manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels), arguments.threads)
+    manager = versions.VersionManager(arguments.name, directory, dict(arguments.labels), limits.max_runs)
     address = server.Address(arguments.host, arguments.grpc_port, listener, certificate, tuple(arguments.cors))
     animation = server.Animation(_animate_job, arguments.max_job_frames, arguments.max_upload_mib * _MEBIBYTE)
     asyncio.run(server.run(core.ServerCore(manager, limits, token), address, arguments.quiet, animation))

@@ -31,7 +31,7 @@ class _Request:
     key: tuple  # servable, signature and shapes of the inputs without the batch axis; equal keys can be batched
     inputs: Arrays  # all with `rows` on axis 0
     rows: int
-    weight: int  # what counts for the size of a batch: rows, or more for large images
+    weight: int  # what counts for the size of a batch: rows, or more for clips and large images
     deadline: float  # `time.monotonic` after which the answer is not needed
     answer: asyncio.Future  # the future outputs
 
@@ -41,13 +41,13 @@ class Batcher:
 
     Args:
       num_threads: batches computed at once.
-      max_rows: of a batch of several requests; a larger request runs alone.
+      max_weight: of a batch of several requests; a larger request runs alone.
       recorder: counts and times every batch.
     """
 
-    def __init__(self, num_threads: int, max_rows: int, recorder: metrics.Metrics) -> None:
+    def __init__(self, num_threads: int, max_weight: int, recorder: metrics.Metrics) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
-        self._max_rows, self._recorder = max_rows, recorder
+        self._max_weight, self._recorder = max_weight, recorder
         self._queue: list[_Request] = []
         self._idle_threads = num_threads
 
@@ -102,7 +102,7 @@ class Batcher:
         queue = [request for request in self._queue if not request.answer.done() and request.deadline > now]
         batch, weight = [], 0
         for request in queue:
-            if not batch or (request.key == batch[0].key and weight + request.weight <= self._max_rows):
+            if not batch or (request.key == batch[0].key and weight + request.weight <= self._max_weight):
                 batch.append(request)
                 weight += request.weight
         self._queue = [request for request in queue if request not in batch]

@@ -1,8 +1,8 @@
-"""Where messages are converted: small ones in threads, large JSON in a process of its own.
+"""Where messages are converted: small ones in threads, larger JSON in two processes by size.
 
 Python's JSON parsers hold the interpreter's lock while they build a list, and 60 MB of `[]` become 20 million of them:
-in this process, no other request would be answered meanwhile. The parsing process has a limit of memory, imports no
-TensorFlow, and ends with the server.
+in this process, no other request would be answered meanwhile. One process is for messages of a few frames, which do
+not wait for larger ones. They have a limit of memory, import no TensorFlow, and end with the server.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import gc
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -21,14 +22,12 @@ from typing import TypeVar
 
 import grpc
 
-from fomm_tf.serving.local import status
+from fomm_tf.serving.local import memory, status
 
 Result = TypeVar("Result")
 
-# Messages above this number of bytes go to the process. The worst of this size takes about 15 ms.
-_LARGE = 64 * 1024
-# Bytes of memory for each byte of a message: a list takes 64, and `[],` is three bytes.
-_MEMORY_FACTOR = 40
+# Of the process for the largest messages.
+_NICENESS = 5
 
 
 class CodecPool:
@@ -37,13 +36,13 @@ class CodecPool:
     Args:
       num_threads: for small messages.
       max_bytes: the size of the largest message.
-      timeout: seconds for one message in the process.
+      timeout: seconds for one message in a process.
     """
 
     def __init__(self, num_threads: int, max_bytes: int, timeout: float) -> None:
         self._threads = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="codec")
-        self._parser = Parser(_MEMORY_FACTOR * max_bytes, timeout)
-        self._parser_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="parser")
+        self._medium = Parser(memory.PARSING_FACTOR * min(max_bytes, memory.MEDIUM_BYTES), timeout, 0)
+        self._large = Parser(memory.PARSING_FACTOR * max_bytes, timeout, _NICENESS)
 
     async def run(self, function: Callable[[], Result], size: int = 0) -> Result:
         """Runs a function of a message.
@@ -56,10 +55,11 @@ class CodecPool:
           status.RpcError: from the function; RESOURCE_EXHAUSTED if the message takes too much memory or time.
         """
         loop = asyncio.get_running_loop()
-        if size <= _LARGE:
+        if size <= memory.SMALL_BYTES:
             return await loop.run_in_executor(self._threads, function)
+        parser = self._medium if size <= memory.MEDIUM_BYTES else self._large
         try:
-            return await loop.run_in_executor(self._parser_thread, self._parser.run, function)
+            return await loop.run_in_executor(parser.thread, parser.run, function)
         except MemoryError:
             raise status.RpcError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -68,22 +68,28 @@ class CodecPool:
             ) from None
 
     def close(self) -> None:
-        """Stops the threads after their current work, and the process."""
-        self._parser_thread.shutdown(cancel_futures=True)
-        self._parser.close()
+        """Stops the threads after their current work, and the processes."""
+        for parser in (self._medium, self._large):
+            parser.thread.shutdown(cancel_futures=True)
+            parser.close()
         self._threads.shutdown()
 
 
 class Parser:
-    """Runs functions in a process that starts with the first one; used by one thread.
+    """Runs functions in a process that starts with the first one.
 
     Args:
       max_bytes: its limit of memory, beyond what Python itself takes.
       timeout: seconds for one function.
+      niceness: of the process, relative to this one.
+
+    Attributes:
+      thread: the only one that may call `run`.
     """
 
-    def __init__(self, max_bytes: int, timeout: float) -> None:
-        self._max_bytes, self._timeout = max_bytes, timeout
+    def __init__(self, max_bytes: int, timeout: float, niceness: int) -> None:
+        self._max_bytes, self._timeout, self._niceness = max_bytes, timeout, niceness
+        self.thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="parser")
         self._process: multiprocessing.Process | None = None
         self._connection: multiprocessing.connection.Connection | None = None
 
@@ -101,7 +107,7 @@ class Parser:
         if self._process is None:
             context = multiprocessing.get_context("spawn")
             self._connection, other = context.Pipe()
-            self._process = context.Process(target=_serve, args=(other, self._max_bytes), daemon=True)
+            self._process = context.Process(target=_serve, args=(other, self._max_bytes, self._niceness), daemon=True)
             self._process.start()
             other.close()
         try:
@@ -125,14 +131,15 @@ class Parser:
             self._process = None
 
 
-def _serve(connection: multiprocessing.connection.Connection, max_bytes: int) -> None:
+def _serve(connection: multiprocessing.connection.Connection, max_bytes: int, niceness: int) -> None:
     """Runs functions until the other end is closed, as at the end of the server."""
+    importlib.import_module("fomm_tf.serving.local.json_codec")  # before memory is limited
     gc.disable()  # JSON has no cycles, and the collector's time grows with the square of the number of lists
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
     with contextlib.suppress(OSError, ImportError, ValueError):  # platforms without such limits
         import resource
 
-        os.nice(5)
+        os.nice(niceness)
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[5])  # data and stack
         limit = pages * resource.getpagesize() + max_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

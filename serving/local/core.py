@@ -12,15 +12,15 @@ from typing import TypeVar
 import grpc
 
 from fomm_tf import video
-from fomm_tf.serving.local import batching, codec_pool, inputs, metrics, servable, status, versions
+from fomm_tf.serving.local import batching, codec_pool, inputs, memory, metrics, servable, status, versions
 
 Result = TypeVar("Result")
 
 _IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 # What an encoded image counts for that has no readable header: as many pixels as the exported models accept.
 _UNKNOWN_PIXELS = 25_000_000
-# Pixels that cost as much as one row of a batch.
-_PIXELS_PER_ROW = 1_000_000
+# Pixels that cost as much as one frame.
+_PIXELS_PER_FRAME = 1_000_000
 # Seconds for which a request waits for bytes of the budget.
 _BUDGET_WAIT = 1.0
 
@@ -37,8 +37,19 @@ class Limits:
     max_pixels: int = 100_000_000  # that the encoded images of a request declare
     timeout: float = 60.0  # seconds for a request without a deadline
     idle_timeout: float = 10.0  # seconds for a header, the next part of a body, or a gRPC message
-    max_batch_rows: int = 8  # rows of requests that are batched; 1 turns batching off
-    num_threads: int = 1  # batches computed at once
+    max_batch_frames: int = 8  # frames of requests that are batched; a request of more is a large one
+    num_threads: int = 1  # batches of small requests, and as many large ones, computed at once
+
+    @property
+    def max_runs(self) -> int:
+        """How many runs of the model there are at once."""
+        return 2 * self.num_threads
+
+    @property
+    def max_memory(self) -> int:
+        """Bytes that the process takes at most, beside the loaded model."""
+        runs, connections = self.max_runs * memory.RUN_BYTES, self.max_connections * memory.CONNECTION_BYTES
+        return self.max_total_bytes + runs + connections
 
 
 class ServerCore:
@@ -57,11 +68,14 @@ class ServerCore:
         self.versions, self.limits, self.token = version_manager, limits, token
         self.stopping = asyncio.Event()
         self.metrics = metrics.Metrics(version_manager.name)
-        self._batcher = batching.Batcher(limits.num_threads, limits.max_batch_rows, self.metrics)
-        self.codecs = codec_pool.CodecPool(limits.num_threads, limits.max_request_bytes, limits.timeout)
+        # Large requests wait for each other alone, and share the processor with small ones.
+        self._small, self._large = (
+            batching.Batcher(limits.num_threads, limits.max_batch_frames, self.metrics) for _ in range(2)
+        )
+        self.codecs = codec_pool.CodecPool(limits.max_runs, limits.max_request_bytes, limits.timeout)
         self._admitted = self._bytes = 0
         self._freed = asyncio.Event()
-        self.metrics.watch("queued_requests", "Requests that wait for a thread.", lambda: self._batcher.queued)
+        self.metrics.watch("queued_requests", "Requests that wait for a thread.", self._count_queued)
         self.metrics.watch("admitted_requests", "Requests that are queued or computed.", lambda: self._admitted)
         self.metrics.watch("message_bytes", "Bytes of requests and answers in memory.", lambda: self._bytes)
 
@@ -152,12 +166,18 @@ class ServerCore:
         pixels = 0
         if any(array.dtype == object for array in arrays.values()):
             pixels = await self.codecs.run(lambda: _count_pixels(arrays, self.limits.max_pixels))
-        return await self._batcher.submit(version, signature, arrays, rows, deadline, pixels // _PIXELS_PER_ROW)
+        frames = max(inputs.count_frames(arrays, version.inputs[signature]), pixels // _PIXELS_PER_FRAME)
+        batcher = self._small if frames <= self.limits.max_batch_frames else self._large
+        return await batcher.submit(version, signature, arrays, rows, deadline, frames)
 
     def close(self) -> None:
         """Stops the threads after their current work."""
-        self._batcher.close()
+        self._small.close()
+        self._large.close()
         self.codecs.close()
+
+    def _count_queued(self) -> int:
+        return self._small.queued + self._large.queued
 
     async def _take(self, count: int) -> None:
         try:

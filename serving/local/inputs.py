@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import grpc
@@ -84,12 +84,17 @@ def check_shape(name: str, dtype: str, shape: list[int], spec: Spec, sizes: Size
     )
     status.require(fits, f"{name}: got shape {list(shape)}; expected [{expected}].")
     status.require(0 not in shape, f"{name}: got the empty shape {list(shape)}; expected at least one item.")
-    count = math.prod(size for size, declared in zip(shape, spec.shape, strict=True) if declared is None)
+    count = _count_items(shape, spec)
     message = f"{name}: got {count:,} frames; expected at most {sizes.max_frames:,}; split the request."
     status.require(count <= sizes.max_frames, message)
     item_size = 1 if dtype == "string" else np.dtype(DTYPES[dtype]).itemsize
     message = f"{name}: got shape {shape}; expected at most {sizes.max_bytes:,} bytes; split the request."
     status.require(math.prod(shape) * item_size <= sizes.max_bytes, message)
+
+
+def count_frames(inputs: Mapping[str, np.ndarray], specs: Mapping[str, Spec]) -> int:
+    """Returns how many frames, or other items along the variable axes, the input with the most of them has."""
+    return max(_count_items(array.shape, specs[name]) for name, array in inputs.items())
 
 
 def check_batch(inputs: Mapping[str, np.ndarray]) -> int:
@@ -105,3 +110,7 @@ def check_batch(inputs: Mapping[str, np.ndarray]) -> int:
         message = f"{name} and {first}: got batch sizes {sizes} (axis 0); expected equal ones."
         status.require(count == rows[first], message)
     return rows[first]
+
+
+def _count_items(shape: Sequence[int], spec: Spec) -> int:
+    return math.prod(size for size, declared in zip(shape, spec.shape, strict=True) if declared is None)

@@ -24,7 +24,7 @@ import tensorflow as tf
 import tqdm
 from tensorflow_serving.apis import predict_pb2
 
-sys.path += [str(harness.ROOT), str(harness.ROOT / "tests" / "serving")]
+sys.path += [str(harness.ROOT), *(str(harness.ROOT / "tests" / name) for name in ("", "serving"))]
 
 import hostile_clients
 import servers

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import itertools
 import json
 import socket
@@ -13,7 +14,10 @@ import numpy as np
 import servers
 import tensorflow as tf
 
-_STALLED = 100
+_STALLED = 128
+_CLIP_FRAMES = 64
+# Seconds after which an abandoned clip is being computed.
+_PATIENCE = 0.5
 _HEAD = "POST /v1/models/fomm:predict HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n"
 
 
@@ -41,14 +45,51 @@ def send_lists(server, done):
         httpx.post(f"{server.url}:predict", content=body, timeout=servers.SECONDS)
 
 
-def abandon(server, done):
+@functools.cache
+def _image(encode, height, width):
+    return encode(np.zeros((height, width, 3), np.uint8)).numpy()
+
+
+def _images_body(encode, height=4999, width=5000):
+    image = _image(encode, height, width)
+    return json.dumps({"signature_name": "detect_jpeg", "inputs": servers.as_json({"frames": [image]})}).encode()
+
+
+def _clip_body(count=_CLIP_FRAMES):
+    image = _image(tf.io.encode_jpeg, 32, 32)
+    return json.dumps({"instances": [servers.as_json({"source": image, "driving": [image] * count})]}).encode()
+
+
+def abandon_images(server, done):
     """Requests with images of 25 megapixels, without waiting for an answer."""
     for encode in (tf.io.encode_jpeg, tf.io.encode_png):
-        image = encode(np.zeros((4999, 5000, 3), np.uint8)).numpy()
-        body = json.dumps({"signature_name": "detect_jpeg", "inputs": servers.as_json({"frames": [image]})}).encode()
         for _ in range(3):
-            with _connect(server) as connection:
-                connection.sendall(_HEAD.format(len(body)).encode() + body)
+            _abandon(server, _images_body(encode))
+
+
+def abandon_clip(server, done):
+    """A request with as many frames as the server accepts, abandoned while it is computed."""
+    _abandon(server, _clip_body(), lambda: done.wait(_PATIENCE))
+
+
+def send_image(server, height=4999, width=5000):
+    """A PNG image, which is decoded as a whole."""
+    _send(server, _images_body(tf.io.encode_png, height, width))
+
+
+def send_clip(server, count=_CLIP_FRAMES):
+    """A clip, by default of as many frames as the server accepts."""
+    _send(server, _clip_body(count))
+
+
+def _send(server, body):
+    httpx.post(f"{server.url}:predict", content=body, timeout=servers.SECONDS).raise_for_status()
+
+
+def _abandon(server, body, wait=lambda: None):
+    with _connect(server) as connection:
+        connection.sendall(_HEAD.format(len(body)).encode() + body)
+        wait()
 
 
 def send_invalid(server, done):
@@ -60,19 +101,21 @@ def send_invalid(server, done):
             httpx.post(f"{server.url}:predict", content=data)
 
 
+KINDS = (stall, send_lists, abandon_images, abandon_clip, send_invalid)
+
+
 @contextlib.contextmanager
-def attack(server, count):
+def attack(server, count, kinds=KINDS):
     """Runs so many of these clients, each kind in turn, until the block ends."""
     done = threading.Event()
 
     def repeat(client):
-        with contextlib.suppress(OSError):
-            while not done.is_set():
+        while not done.is_set():
+            with contextlib.suppress(OSError):
                 client(server, done)
 
-    kinds = itertools.islice(itertools.cycle([stall, send_lists, abandon, send_invalid]), count)
     with concurrent.futures.ThreadPoolExecutor(max(count, 1)) as pool:
-        running = [pool.submit(repeat, client) for client in kinds]
+        running = [pool.submit(repeat, client) for client in itertools.islice(itertools.cycle(kinds), count)]
         try:
             yield
         finally:

@@ -233,7 +233,7 @@ def test_rest_rejects_other_paths_and_methods(embedded):
 
 
 def test_requests_of_disconnected_clients_are_not_computed(embedded):
-    """In both protocols, while the thread computes another client's clip."""
+    """In both protocols, while another client's clip is computed: requests of so many frames wait for it."""
 
     def batches():
         return metric(embedded, "batch_size_count")
@@ -241,12 +241,13 @@ def test_requests_of_disconnected_clients_are_not_computed(embedded):
     def cancelled():
         return metric(embedded, "request_count", status="CANCELLED")
 
+    many = {"frames": np.repeat(FRAME, 9, axis=0)}
     before, long = (batches(), cancelled()), clip(driving=np.repeat(FRAME[:, np.newaxis], 32, axis=1))
     busy = embedded.predictions.Predict.future(message("animate_uint8", long))
     while not metric(embedded, "admitted_requests"):
         assert not busy.done(), "the long request finished too soon"
-    disconnected = embedded.predictions.Predict.future(message("detect_uint8", {"frames": FRAME}))
-    body = json.dumps({"signature_name": "detect_uint8", "inputs": as_json({"frames": FRAME})}).encode()
+    disconnected = embedded.predictions.Predict.future(message("detect_uint8", many))
+    body = json.dumps({"signature_name": "detect_uint8", "inputs": as_json(many)}).encode()
     host, port = embedded.rest.split(":")
     with socket.create_connection((host, int(port))) as connection:
         head = f"POST /v1/models/fomm:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -150,7 +150,7 @@ def test_request_whose_parsing_process_is_killed_is_refused(log):
     with in_process.serve(max_request_bytes=2**20) as server:
         rows = np.ones((8_000, 2)).tolist()
         assert server.post("double", rows).status_code == 400, "more than 64 frames"
-        os.kill(server.core.codecs._parser.pid, signal.SIGKILL)
+        os.kill(server.core.codecs._medium.pid, signal.SIGKILL)
         assert [server.post("double", rows).status_code for _ in range(2)] == [413, 400]
 
 

@@ -66,9 +66,9 @@ async def run_tasks():
     await asyncio.sleep(0)
 
 
-def run(scenario, threads=1, max_rows=8):
+def run(scenario, threads=1, max_weight=8):
     async def main():
-        batcher = batching.Batcher(threads, max_rows, metrics.Metrics("m"))
+        batcher = batching.Batcher(threads, max_weight, metrics.Metrics("m"))
         try:
             return await asyncio.wait_for(scenario(batcher), 2 * TIMEOUT)
         finally:
@@ -110,17 +110,17 @@ def test_batcher_runs_a_request_at_once_on_an_idle_thread():
 
 
 @pytest.mark.parametrize(
-    ("max_rows", "batches"), [(1, [1, 1, 1, 1]), (2, [1, 2, 1]), (3, [1, 3])], ids=["one", "two", "three"]
+    ("max_weight", "batches"), [(1, [1, 1, 1, 1]), (2, [1, 2, 1]), (3, [1, 3])], ids=["one", "two", "three"]
 )
-def test_batcher_respects_max_rows(max_rows, batches):
+def test_batcher_respects_max_weight(max_weight, batches):
     model = Model()
     requests = [{"value": value} for value in (1, 2, 3)]
-    answers = run(lambda batcher: submit_while_busy(batcher, model, *requests), max_rows=max_rows)
+    answers = run(lambda batcher: submit_while_busy(batcher, model, *requests), max_weight=max_weight)
     assert model.batches == batches
     assert [answer["y"][0, 0] for answer in answers] == [2, 4, 6]
 
 
-def test_batcher_runs_a_request_above_max_rows_alone():
+def test_batcher_runs_a_request_above_max_weight_alone():
     model = Model()
     run(lambda batcher: submit_while_busy(batcher, model, {"value": 1, "rows": 20}, {"value": 2}))
     assert model.batches == [1, 20, 1]

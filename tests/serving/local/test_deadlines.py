@@ -56,7 +56,7 @@ def run(scenario, timeout):
 
     async def main():
         model = Model()
-        server_core = core.ServerCore(FakeVersionManager(model), core.Limits(timeout=timeout, max_batch_rows=1))
+        server_core = core.ServerCore(FakeVersionManager(model), core.Limits(timeout=timeout, max_batch_frames=1))
         server = grpc_service.GrpcServer(server_core)
         port = await server.start("127.0.0.1", 0)
         application = httpx.ASGITransport(rest_app.RestApp(server_core))
