@@ -59,7 +59,7 @@ class RestApp:
             response = await self._answer(request, held)
             line = f"{scope['method']} {_path(request)} {response.status_code}"
             _LOG.info("%s %s %.1f ms", scope.get("client"), line, 1e3 * (time.perf_counter() - start))
-            await response(scope, receive, send)
+            await response(scope, receive, functools.partial(_send_and_drain, send))
 
     async def _answer(self, request: requests.Request, held: cores.HeldBytes) -> responses.Response:
         try:
@@ -171,6 +171,18 @@ async def cancel_on_disconnect(request: requests.Request, coroutine: Coroutine[N
     finally:
         task.cancel()
         disconnect.cancel()
+
+
+async def _send_and_drain(send: Callable, message: MutableMapping) -> None:
+    """Sends a part of a response; returns from the last one when the client has read nearly all.
+
+    uvicorn waits for the client before it takes a part, not after it: the last one, or only one, would be in memory
+    without counting as bytes that the request holds.
+    """
+    if message["type"] == "http.response.body" and not message.get("more_body", False):
+        await send({**message, "more_body": True})
+        message = {"type": "http.response.body"}
+    await send(message)
 
 
 def _path(request: requests.Request) -> str:

@@ -37,7 +37,7 @@ def server(cold):
 
 @pytest.fixture(scope="module")
 def send(server):
-    """Returns a function that sends a request to animate one frame, and returns its latency and outputs."""
+    """Returns a function that animates one frame, again if the server is busy, and returns the latency and outputs."""
     image = drawn_heads.draw_image(128)[np.newaxis]
     inputs = {
         "source": image,
@@ -50,9 +50,14 @@ def send(server):
     }
 
     def send():
-        start = time.perf_counter()
-        outputs = server.call("animate_uint8", inputs)
-        return time.perf_counter() - start, outputs["frames"]
+        while True:
+            start = time.perf_counter()
+            try:
+                outputs = server.call("animate_uint8", inputs)
+                return time.perf_counter() - start, outputs["frames"]
+            except grpc.RpcError as error:  # an attack holds all bytes that messages may take
+                assert error.code() == grpc.StatusCode.UNAVAILABLE
+                assert ("grpc-retry-pushback-ms", "1000") in error.trailing_metadata()
 
     send()
     return send
@@ -69,7 +74,10 @@ def resident(processes):
 
 @pytest.fixture(scope="module")
 def warm(server, send):
-    """Bytes of the server's process, and what it took for the largest runs, which TensorFlow's allocator keeps."""
+    """Bytes of the server's process, and what the largest runs added, beside smaller ones too.
+
+    TensorFlow's allocator keeps them.
+    """
     process = psutil.Process(server.process.pid)
     hostile_clients.send_image(server, 32, 32)  # a signature's graph is built at its first run
     hostile_clients.send_clip(server, 1)
@@ -77,7 +85,9 @@ def warm(server, send):
     for _ in range(2):
         hostile_clients.send_image(server)
         hostile_clients.send_clip(server)
-    send()
+    with hostile_clients.attack(server, len(hostile_clients.KINDS)):
+        for _ in range(REQUESTS):
+            send()
     after = process.memory_info().rss
     return after, after - before
 
@@ -85,7 +95,7 @@ def warm(server, send):
 @pytest.mark.slow
 def test_largest_runs_stay_within_the_stated_memory(warm):
     _, growth = warm
-    assert growth <= LIMITS.max_memory - LIMITS.max_total_bytes, f"{growth / 1e6:.0f} MB"
+    assert growth <= LIMITS.max_memory, f"{growth / 1e6:.0f} MB"
 
 
 @pytest.mark.slow
@@ -99,16 +109,11 @@ def test_one_frame_requests_are_answered_under_attack(server, send, warm, kind):
     for _ in range(ATTEMPTS):
         quiet, latencies = np.median([send()[0] for _ in range(REQUESTS)]), []
         with hostile_clients.attack(server, 1, [kind]):
-            while len(latencies) < REQUESTS:
+            for _ in range(REQUESTS):
                 growth = process.memory_info().rss - before
                 assert growth <= budget, f"{growth / 1e6:.0f} MB"
                 assert resident(process.children()) <= parsers + LIMITS.max_total_bytes
-                try:
-                    latency, frames = send()
-                except grpc.RpcError as error:  # the attack holds all bytes that messages may take
-                    assert error.code() == grpc.StatusCode.UNAVAILABLE
-                    assert ("grpc-retry-pushback-ms", "1000") in error.trailing_metadata()
-                    continue
+                latency, frames = send()
                 latencies.append(latency)
                 np.testing.assert_array_equal(frames, expected)
         ratios.append(np.median(latencies) / quiet)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 
 import grpc
@@ -130,10 +131,48 @@ def test_grpc_message_that_does_not_arrive_times_out():
         assert_answered(server)
 
 
+def test_grpc_refuses_calls_above_the_limit():
+    with in_process.serve(idle_timeout=in_process.TIMEOUT, max_connections=2) as server:
+        call = server.channel.stream_unary(PREDICT, lambda data: data, lambda data: data)
+        end = threading.Event()
+        stalled = [call.future(iter(end.wait, True), timeout=in_process.TIMEOUT) for _ in range(2)]
+        while server.core._bytes < 2 * server.core.limits.max_request_bytes:
+            time.sleep(0.001)
+        with pytest.raises(grpc.RpcError) as raised:
+            server.call("double", X)
+        assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        for future in stalled:
+            future.cancel()
+        end.set()
+        while server.core._bytes:
+            time.sleep(0.001)
+        assert_answered(server)
+
+
+class LargeAnswer(in_process.Model):
+    """More than the sockets' buffers hold."""
+
+    def run(self, *_):
+        return {"y": np.array([b"x" * 2**25], object)}
+
+
+def test_client_that_does_not_read_its_answer_is_disconnected():
+    body = b'{"signature_name": "double", "inputs": [[1, 1]]}'
+    with in_process.serve(LargeAnswer(), timeout=4) as server, connect(server) as connection:
+        connection.sendall(HEAD.replace(b"100", str(len(body)).encode()) + body)
+        while not servers.metric(server, "request_count"):
+            time.sleep(0.01)
+        assert servers.metric(server, "request_count", status="OK")
+        while server.core._bytes:  # until the answer is given up
+            time.sleep(0.01)
+        with contextlib.suppress(ConnectionResetError):
+            assert not read_all(connection).endswith(b"}")
+
+
 @pytest.mark.parametrize("kind", ["lists", "numbers"])
 def test_large_json_does_not_stop_others(server, log, kind):
     part = {"lists": b"[],", "numbers": b"1,"}[kind]
-    body = b'{"signature_name": "double", "inputs": [' + part * (2**20 // len(part) - 40) + part[:-1] + b"]}"
+    body = b'{"signature_name": "double", "inputs": [' + part * (2**23 // len(part) - 40) + part[:-1] + b"]}"
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         large = pool.submit(httpx.post, f"{server.url}:predict", content=body, timeout=in_process.TIMEOUT)
         answered = 0
