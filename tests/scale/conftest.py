@@ -16,14 +16,11 @@ def direct():
     return DIRECT
 
 
-@pytest.fixture(
-    scope="session", params=["multi_threading", pytest.param("multi_processing", marks=pytest.mark.conformance)]
-)
-def two_workers(request):
+@pytest.fixture(params=["multi_threading", pytest.param("multi_processing", marks=pytest.mark.conformance)])
+def two_workers(request, monkeypatch):
     """Options for two workers, as threads of this process or as processes, each of which imports TensorFlow."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))  # they import finders.py too
-        yield [*DIRECT, "--direct_num_workers=2", f"--direct_running_mode={request.param}"]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))  # they import finders.py too
+    return [*DIRECT, "--direct_num_workers=2", f"--direct_running_mode={request.param}"]
 
 
 @pytest.fixture(scope="session")
