@@ -16,7 +16,7 @@ import tensorflow as tf
 
 _STALLED = 128
 _CLIP_FRAMES = 64
-# Seconds after which an abandoned clip is being computed.
+# Seconds after which an abandoned request is being computed.
 _PATIENCE = 0.5
 _HEAD = "POST /v1/models/fomm:predict HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n"
 
@@ -45,26 +45,28 @@ def send_lists(server, done):
         httpx.post(f"{server.url}:predict", content=body, timeout=servers.SECONDS)
 
 
-@functools.cache
 def _image(encode, height, width):
     return encode(np.zeros((height, width, 3), np.uint8)).numpy()
 
 
+@functools.cache
 def _images_body(encode, height=4999, width=5000):
     image = _image(encode, height, width)
     return json.dumps({"signature_name": "detect_jpeg", "inputs": servers.as_json({"frames": [image]})}).encode()
 
 
+@functools.cache
 def _clip_body(count=_CLIP_FRAMES):
     image = _image(tf.io.encode_jpeg, 32, 32)
     return json.dumps({"instances": [servers.as_json({"source": image, "driving": [image] * count})]}).encode()
 
 
 def abandon_images(server, done):
-    """Requests with images of 25 megapixels, without waiting for an answer."""
+    """Six requests with images of 25 megapixels, without waiting for an answer; again while they are computed."""
     for encode in (tf.io.encode_jpeg, tf.io.encode_png):
         for _ in range(3):
             _abandon(server, _images_body(encode))
+    done.wait(_PATIENCE)
 
 
 def abandon_clip(server, done):
