@@ -88,10 +88,11 @@ def _prepare(arguments: argparse.Namespace) -> None:
         videos = list(fetch.fetch(arguments.preset, report=print).values())
 
     from fomm_tf.data.prepare import run as pipeline
+    from fomm_tf.data.prepare import table
 
     if arguments.runner is None:
         print(pipeline.prepare(videos, arguments.out, settings, arguments.processes))
-        dropped = pipeline.describe_dropped(arguments.out)
+        dropped = table.describe_dropped(arguments.out)
     else:
         dropped = _prepare_on_beam(arguments, videos, settings)
     for line in dropped:

@@ -157,6 +157,7 @@ def _train_on_videos(
 
     from fomm_tf import checkpoint, files
     from fomm_tf.data.prepare import run as pipeline
+    from fomm_tf.data.prepare import table
     from fomm_tf.training import loop, planning
 
     checkpoint.refuse_existing(folder, "continue it with `resume`, or give another `folder`")
@@ -177,7 +178,7 @@ def _train_on_videos(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* has no test clip")  # an error below, where that matters
         print(pipeline.prepare([videos], clips, chosen))
-    for line in pipeline.describe_dropped(clips):
+    for line in table.describe_dropped(clips):
         print(options.name_options(line))
     if personal and not all(any((clips / split).glob("*")) for split in layout.SPLITS):
         raise errors.UserError(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from apache_beam.io.filesystems import FileSystems
 
 from fomm_tf import errors
-from fomm_tf.data.prepare import clips
+from fomm_tf.data.prepare import clips, table
 from fomm_tf.data.prepare import run as local
 from fomm_tf.data.prepare.settings import Settings
 from fomm_tf.scale import items, pipeline, storage
@@ -36,14 +36,13 @@ class PrepareVideos(items.ProcessItems):
         counts = collections.Counter({"clips kept": len(result.clips)})
         for row in result.rows:
             if row.reason:
-                noun = "segments" if row.frames else "videos"
-                reason = local.drop_reason(row) if row.frames else "unreadable"
+                noun, reason = ("videos", "unreadable") if row.is_fault else ("segments", table.drop_reason(row))
                 counts.update({f"{noun} dropped": 1, f"{noun} dropped: {reason}": 1})
         return counts
 
     @staticmethod
     def faults(result: clips.Plan) -> Sequence[str]:
-        return [row.reason for row in result.rows if row.reason and not row.frames]
+        return [row.reason for row in result.rows if row.is_fault]
 
     @staticmethod
     def to_json(result: clips.Plan) -> Any:
@@ -82,16 +81,16 @@ def prepare(paths: Sequence[str], out: str, settings: Settings, executor: pipeli
     with tempfile.TemporaryDirectory() as place:
         names = storage.Names(place)
         videos = [names.stand_in(path) for path in paths]
-        folder = names.stand_in(out, with_contents=(".json", local.TABLE))
+        folder = names.stand_in(out, with_contents=(".json", table.TABLE))
         execute = _UrlExecutor(executor, names, folder, out, settings) if any(has_url) else executor
         with _show_urls(names):
             summary = local.prepare(videos, folder, settings, execute=execute)
         if has_url[-1]:
-            storage.upload(folder / local.TABLE, FileSystems.join(out, local.TABLE))
+            storage.upload(folder / table.TABLE, FileSystems.join(out, table.TABLE))
         return Prepared(
             names.show(summary),
-            [names.show(line) for line in local.describe_dropped(folder)],
-            local.list_faults(folder),
+            [names.show(line) for line in table.describe_dropped(folder)],
+            table.list_faults(folder),
         )
 
 

@@ -76,6 +76,16 @@ class Row(NamedTuple):
         """The crop."""
         return segments.Square(self.left, self.top, self.side)
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether the video cannot be read, or not to its end."""
+        return bool(self.reason) and not self.frames
+
+    @property
+    def is_dropped_segment(self) -> bool:
+        """Whether a segment of a readable part is dropped."""
+        return bool(self.reason) and self.frames > 0
+
 
 class Plan(NamedTuple):
     """The segments of a video.

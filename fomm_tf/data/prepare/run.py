@@ -1,4 +1,4 @@
-"""All videos of a data set: their discovery, train/test split, worker processes, resuming, and the table of clips."""
+"""All videos of a data set: their discovery, train/test split, worker processes and resuming."""
 
 from __future__ import annotations
 
@@ -14,17 +14,10 @@ from pathlib import Path
 
 from fomm_tf import detectors, errors, files, video, workers
 from fomm_tf.data import layout
-from fomm_tf.data.prepare import clips
+from fomm_tf.data.prepare import clips, table
 from fomm_tf.data.prepare.settings import WHOLE, Facts, Settings
 
-RECORD, TABLE = "prepare.json", "prepare.csv"
-# What would keep a dropped segment, by a word of the reason.
-_CURES = {
-    "fewer than": "; a lower `min_frames` keeps it",
-    "less than": "; a lower `min_side` keeps it",
-    "no detection": "; `crop` none keeps whole frames",
-    "edge": "; a lower `edge_margin`, such as -1, keeps it",
-}
+RECORD = "prepare.json"
 _LOCK = "lock"
 # In bytes; a clip's name has its frames and a suffix too.
 _MAX_IDENTITY, _MAX_NAME = 120, 225
@@ -74,8 +67,8 @@ def prepare(
         todo = [source for source in videos if not _is_done(source, out, settings)]
         if todo:
             _prepare_all(todo, len(videos), out, settings, test_identities, processes, execute)
-        rows = _write_table(out)
-    return _summarize(out, videos, rows, settings)
+        rows = table.write(out)
+    return table.summarize(out, len(videos), rows, settings)
 
 
 def survey(paths: Sequence[str | Path], out: str | Path, find_faces: bool) -> list[Facts]:
@@ -91,30 +84,6 @@ def survey(paths: Sequence[str | Path], out: str | Path, find_faces: bool) -> li
             has_face = detect is not None and len(detect([next(iter(opened))])[0].box) > 0
             facts.append(Facts(source.identity, opened.frame_count, min(opened.size), has_face))
     return facts
-
-
-def describe_dropped(out: str | Path) -> Iterator[str]:
-    """A line for each reason for which segments or videos of a data set were dropped, with what would keep them."""
-    groups: dict[str, list[clips.Row]] = {}
-    for row in _read_rows(Path(out)):
-        if row.reason:
-            groups.setdefault(drop_reason(row) if row.frames else row.reason, []).append(row)
-    for reason, group in sorted(groups.items(), key=lambda item: -len(item[1])):
-        frames, first = sum(row.frames for row in group), Path(group[0].video).name
-        cure = next((cure for word, cure in _CURES.items() if word in reason), "")
-        of = f"{first}{' and others' if len(group) > 1 else ''}"
-        subject = f"{len(group)} segment{'s' * (len(group) > 1)}, {frames} frames, of {of}" if frames else of
-        yield f"dropped {subject}: {group[0].reason}{cure}"
-
-
-def list_faults(out: str | Path) -> list[tuple[str, str]]:
-    """Path and reason of each video of a data set that cannot be read, or not to its end."""
-    return [(row.video, row.reason) for row in _read_rows(Path(out)) if row.reason and not row.frames]
-
-
-def drop_reason(row: clips.Row) -> str:
-    """The reason why a segment was dropped, without its own numbers."""
-    return re.sub(r"^\d+ frames, |is \d+ pixels", "", row.reason)
 
 
 def find_sources(paths: Iterable[Path], settings: Settings, out: Path) -> list[clips.Source]:
@@ -298,35 +267,3 @@ def _prepare_all(
     )
     function = functools.partial(prepare_source, out=out, settings=settings, test_identities=test_identities)
     execute(function, todo, on_result=on_result)
-
-
-def _write_table(out: Path) -> list[clips.Row]:
-    """Writes the table of all segments of all videos."""
-    rows = _read_rows(out)
-    files.write_csv(out / TABLE, clips.Row._fields, rows)
-    return rows
-
-
-def _read_rows(out: Path) -> list[clips.Row]:
-    return [row for plan in sorted((out / clips.PLANS).rglob("*.json")) for row in clips.read_plan(plan).rows]
-
-
-def _summarize(out: Path, videos: list[clips.Source], rows: list[clips.Row], settings: Settings) -> str:
-    counts = {split: sum(row.split == split for row in rows) for split in layout.SPLITS}
-    dropped = [row.reason for row in rows if row.reason and row.frames]
-    faults = [row.reason for row in rows if row.reason and not row.frames]
-    if not any(counts.values()):
-        reason = max(faults + dropped, key=(faults + dropped).count)
-        raise errors.UserError(
-            f"no clip of {len(videos)} videos was kept; the most frequent reason: {reason.rstrip('.')}. {out / TABLE} "
-            "lists all segments."
-        )
-    for split, count in counts.items():
-        if not count and (split == "train" or settings.test_share or settings.test_identities):
-            warnings.warn(
-                f"{out} has no {split} clip; training needs both splits: see `split` and `test_share`.", stacklevel=2
-            )
-    return (
-        f"{out}: {counts['train']} clips in train, {counts['test']} in test, {len(dropped)} segments dropped, "
-        f"{len(faults)} faulty videos; {out / TABLE} lists all segments"
-    )
