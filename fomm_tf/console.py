@@ -39,8 +39,13 @@ class Command(NamedTuple):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises a `UserError` of one line, and knows which option sets which parameter."""
+    """An argument parser that raises a `UserError` of one line, and knows which option sets which parameter.
 
+    Attributes:
+      takes_foreign_options: options of another program may stand anywhere on the line; `parse_known_args` returns them.
+    """
+
+    takes_foreign_options = False
     _is_parsing = False
 
     def error(self, message: str) -> None:
@@ -52,26 +57,29 @@ class Parser(argparse.ArgumentParser):
         """Parses; positional arguments may come before, between and after options, in subcommands too."""
         if self._subparsers is not None or self._is_parsing:
             return super().parse_known_args(args, namespace)
-        args, unknown = self._split_off_unknown(args)
+        foreign: list[str] = []
+        if self.takes_foreign_options and args is not None:
+            args, foreign = self._split_off_foreign(args)
         self._is_parsing = True  # `parse_known_intermixed_args` calls this method
         try:
             namespace, rest = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._is_parsing = False
-        return namespace, [*unknown, *rest]
+        return namespace, [*foreign, *rest]
 
-    def _split_off_unknown(self, args: Sequence[str] | None) -> tuple[Sequence[str] | None, list[str]]:
-        """With `--runner`, whose own options may stand between arguments, splits off options of other programs."""
-        if args is None or "--runner" not in self._option_string_actions:
-            return args, []
+    def _split_off_foreign(self, args: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Splits off the options that this parser does not know, which may stand between its arguments."""
         end = args.index("--") if "--" in args else len(args)
-        names = [arg.partition("=")[0] for arg in args[:end]]
-        is_unknown = [
-            name.startswith("--") and not any(option.startswith(name) for option in self._option_string_actions)
-            for name in names
-        ]
-        unknown = [arg for arg, split_off in zip(args, is_unknown, strict=False) if split_off]
-        return [*(arg for arg, split_off in zip(args, is_unknown, strict=False) if not split_off), *args[end:]], unknown
+        own: list[str] = []
+        foreign: list[str] = []
+        for arg in args[:end]:
+            (own if self._knows(arg) else foreign).append(arg)
+        return [*own, *args[end:]], foreign
+
+    def _knows(self, arg: str) -> bool:
+        """Whether an argument is positional, or an option of this parser, which may be abbreviated."""
+        name = arg.partition("=")[0]
+        return not name.startswith("--") or any(option.startswith(name) for option in self._option_string_actions)
 
     def name_options(self, message: str) -> str:
         """Replaces parameters in backquotes by the options that set them; leaves other names as they are."""

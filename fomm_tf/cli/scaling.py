@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from fomm_tf.scale import items, pipeline
 
 
-def add_runner(parser: argparse.ArgumentParser) -> None:
+def add_runner(parser: console.Parser) -> None:
     """Declares the runner; `pipeline_options` then has the arguments that the command does not know."""
     text = (
         "run on Apache Beam (extra beam): DirectRunner, FlinkRunner, SparkRunner, DataflowRunner or another one; "
         "options of Beam follow as --name=value (default: processes on this machine)"
     )
     parser.add_argument("--runner", metavar="RUNNER", help=text)
+    parser.takes_foreign_options = True
 
 
 @contextlib.contextmanager
