@@ -56,7 +56,7 @@ def _run_here(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], input
                 model, arguments, str(data / pair.source), str(data / pair.driving), str(target)
             )
         except errors.UserError as error:
-            failures.append(_describe_failure(pair, str(error)))
+            failures.append(f"{_describe(pair)}: {error}")
             continue
         if not arguments.quiet:
             print(f"{number}/{len(pairs)} {target}: {count} frames")
@@ -103,9 +103,8 @@ def _run_on_beam(arguments: argparse.Namespace, pairs: Sequence[layout.Pair], in
         on_result=on_result,
         on_failure=lambda task, reason: reasons.update({todo[task][1]: reason}),
     )
-    letters = ((f"{pair.source} by {pair.driving}", reason) for pair, reason in reasons.items())
-    scaling.report(executor, letters, arguments.quiet)
-    return [_describe_failure(pair, reasons[pair]) for pair in pairs if pair in reasons]
+    scaling.report(executor, ((_describe(pair), reason) for pair, reason in reasons.items()), arguments.quiet)
+    return [f"{_describe(pair)}: {reasons[pair]}" for pair in pairs if pair in reasons]
 
 
 def _animate_task(
@@ -137,8 +136,8 @@ def _for_workers(arguments: argparse.Namespace) -> argparse.Namespace:
     return chosen
 
 
-def _describe_failure(pair: layout.Pair, reason: str) -> str:
-    return f"{pair.source} by {pair.driving}: {reason}"
+def _describe(pair: layout.Pair) -> str:
+    return f"{pair.source} by {pair.driving}"
 
 
 ANIMATE_SET = console.Command("animate many pairs of image and video, listed in a CSV file", _add_arguments, _run)
