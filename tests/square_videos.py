@@ -31,6 +31,14 @@ def write_parts(path, *parts):
     return path
 
 
+def write_noise(folder, counts):
+    """Videos of noise of 40x48, which hold so many frames each: name -> number."""
+    random = np.random.default_rng(0)
+    for name, count in counts.items():
+        write_parts(folder / f"{name}.mp4", random.integers(0, 256, [count, 40, 48, 3], np.uint8))
+    return folder
+
+
 def prepare(out, *arguments):
     return cli.main(["prepare", "--out", str(out), *ARGUMENTS, *map(str, arguments)])
 

@@ -7,6 +7,7 @@ import faces
 import numpy as np
 import processes
 import pytest
+import square_videos
 
 from fomm_tf import checkpoint, cli, config, evaluation, video
 
@@ -24,13 +25,7 @@ def run_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     """Two clips of 9 frames of 40x48, which are cropped to the model's size, and one of a single frame."""
-    folder = tmp_path_factory.mktemp("videos")
-    random = np.random.default_rng(0)
-    for name, count in (("a", 9), ("b", 9), ("single", 1)):
-        with video.write_video(folder / f"{name}.mp4", 25) as writer:
-            for frame in random.integers(0, 256, [count, 40, 48, 3], np.uint8):
-                writer.write(frame)
-    return folder
+    return square_videos.write_noise(tmp_path_factory.mktemp("videos"), {"a": 9, "b": 9, "single": 1})
 
 
 def call(*arguments):

@@ -1,10 +1,9 @@
 """`fomm evaluate --runner`: the same bytes as on this machine, resuming, dead letters."""
 
-import numpy as np
 import pytest
-from square_videos import read_contents
+from square_videos import read_contents, write_noise
 
-from fomm_tf import cli, video
+from fomm_tf import cli
 
 pytestmark = pytest.mark.slow
 
@@ -12,12 +11,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     """Two clips of noise, one of a single frame, and a damaged file."""
-    folder = tmp_path_factory.mktemp("clips")
-    random = np.random.default_rng(0)
-    for name, count in (("a", 9), ("b", 5), ("single", 1)):
-        with video.write_video(folder / f"{name}.mp4", 25) as writer:
-            for frame in random.integers(0, 256, [count, 40, 48, 3], np.uint8):
-                writer.write(frame)
+    folder = write_noise(tmp_path_factory.mktemp("clips"), {"a": 9, "b": 5, "single": 1})
     (folder / "bad.mp4").write_bytes((folder / "a.mp4").read_bytes()[:700])
     return folder
 
