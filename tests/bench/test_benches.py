@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fomm_tf import checkpoint
+from fomm_tf.data.people import dataset as people
 from fomm_tf.data.puppets import __main__ as command
 
 pytestmark = [pytest.mark.slow, pytest.mark.conformance]
@@ -72,6 +73,16 @@ def test_jacobians_bench_measures_jacobians(tmp_path):
     (found,) = json.loads((tmp_path / "jacobians.json").read_text()).values()
     assert 0 < found["Eq. 13"] < found["Eq. 13 with constant Jacobians"]
     assert 0 < found["L1"] < found["L1 with the first frame's Jacobians"]
+
+
+def test_landmarks_bench_measures_detectors_of_landmarks(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "bench.json"
+    people.write(data, identities=1, test_identities=2, clips_per_identity=1, frames=4, frame_step=8, size=256, seed=0)
+    run("landmarks.py", checkpoint.BUNDLED, "--data", data, "--out", out)
+    found = json.loads(out.read_text())
+    assert found["true landmarks"]["mouth opening"] > 0.8
+    measured = found[str(checkpoint.BUNDLED)]
+    assert 0 < measured["result"] < 1 and 0 < measured["warped source"] < 1 and measured["pixels off"] > 0
 
 
 def test_shards_bench_compares_shards_and_files(tmp_path):
