@@ -19,7 +19,7 @@ import numpy as np
 
 from fomm_tf import errors, files, video, workers
 from fomm_tf.data import layout
-from fomm_tf.data.people import rendering
+from fomm_tf.data.people import rendering, shots
 
 PLAN, TRUTH, PAIRS = "plan.json", "people.json", "pairs.csv"
 _FPS = 25
@@ -30,7 +30,7 @@ class Job(NamedTuple):
 
     folder: pathlib.Path  # directory of the set
     name: str  # of the clip below it: `train/00003#001`
-    clip: rendering.Clip  # its parameters
+    clip: shots.Clip  # its parameters
     masks: bool = False  # also write the face's masks to `masks/NAME`
     still: str = ""  # where to write the first frame as an image, below `folder`; empty for nowhere
 
@@ -77,13 +77,13 @@ def write(
     for name, value, minimum in (
         ("identities", identities, 1), ("test_identities", test_identities, 0), ("frames", frames, 2),
         ("clips_per_identity", clips_per_identity, 1), ("frame_step", frame_step, 1), ("seed", seed, 0),
-        ("size", size, rendering.MIN_SIDE), ("processes", processes, 1), ("transfers", transfers, 1),
+        ("size", size, shots.MIN_SIDE), ("processes", processes, 1), ("transfers", transfers, 1),
     ):  # fmt: skip
         if value is not None and value < minimum:
             raise errors.UserError(f"`{name}` must be at least {minimum}; got {value}.")
     if not 0 < amount <= 1:
         raise errors.UserError(f"`amount` must be above 0 and at most 1; got {amount:g}.")
-    template = rendering.Clip(0, 0, 0, frames=frames, step=frame_step, size=size, amount=amount)
+    template = shots.Clip(0, 0, 0, frames=frames, step=frame_step, size=size, amount=amount)
     options = {"frames": frames, "frame_step": frame_step, "size": size, "seed": seed, "framing": list(framing),
                "amount": amount}  # fmt: skip
     if transfers is None:
@@ -112,7 +112,7 @@ def _plan(
     counts: tuple[int, int],
     clips_per_identity: int,
     seed: int,
-    template: rendering.Clip,
+    template: shots.Clip,
     framings: Sequence[str],
     masks: bool = False,
 ) -> list[Job]:
@@ -138,7 +138,7 @@ def _seed(seed: int, parity: int, *place: int) -> int:
     return value - value % 2 + parity
 
 
-def _plan_pairs(out: pathlib.Path, count: int, seed: int, template: rendering.Clip, framings: list[str]) -> list[Job]:
+def _plan_pairs(out: pathlib.Path, count: int, seed: int, template: shots.Clip, framings: list[str]) -> list[Job]:
     """The true animation and the driving clip of each pair; `template` has what all clips share."""
     jobs = []
     for index in range(count):
@@ -225,7 +225,7 @@ def _write(job: Job) -> None:
         files.write_json(_truth_path(job), _record(job.clip, truths), indent=None)
 
 
-def _record(clip: rendering.Clip, truths: list[rendering.Truth]) -> dict:
+def _record(clip: shots.Clip, truths: list[rendering.Truth]) -> dict:
     def rounded(values: list, digits: int) -> list:
         return np.round(np.array(values, float), digits).tolist()
 

@@ -16,43 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm_tf import errors
-from fomm_tf.data.people import body, geometry, motion, person, scene, shading
+from fomm_tf.data.people import body, geometry, person, scene, shading, shots
 from fomm_tf.data.people.person import Person
 from fomm_tf.data.people.scene import Camera, Scene
 from fomm_tf.opencv import cv2
 
-MIN_SIDE = 32
 _FACE = 0.5
 _EDGE_DEPTH, _EDGE_BEND = 0.12, 0.75
 _FINE = 3
 _SHADOW_RAYS = 6
-
-
-class Clip(NamedTuple):
-    """Parameters of a clip.
-
-    Attributes:
-      identity_seed: of the person.
-      motion_seed: of the motion.
-      scene_seed: of light, camera, and background.
-      framing: one of `scene.FRAMINGS`.
-      frames: number of frames.
-      step: 25ths of a second between frames.
-      size: side of the frames in pixels.
-      amount: of head and body motion, above 0 and at most 1.
-      still: whether the camera does not move.
-    """
-
-    identity_seed: int
-    motion_seed: int
-    scene_seed: int
-    framing: str = "talking"
-    frames: int = 16
-    step: int = 1
-    size: int = 64
-    amount: float = 1.0
-    still: bool = False
 
 
 class Truth(NamedTuple):
@@ -94,45 +66,21 @@ def landmark_names() -> tuple[str, ...]:
     return tuple(body.load().landmarks)
 
 
-def render(clip: Clip) -> Iterator[Frame]:
+def render(clip: shots.Clip) -> Iterator[Frame]:
     """Renders the frames of a clip, one after another.
 
     Raises:
       UserError: if the framing is unknown or the size is below 32.
     """
-    if clip.framing not in scene.FRAMINGS:
-        raise errors.UserError(f"`framing` must be one of {', '.join(scene.FRAMINGS)}; got {clip.framing!r}.")
-    if clip.size < MIN_SIDE:
-        raise errors.UserError(f"`size` must be at least {MIN_SIDE}; got {clip.size}.")
-    whole = clip.framing == "figure"
-    subject = person.sample_person(clip.identity_seed, whole, texture_width=512 if clip.size <= 96 else 768)
-    moves = motion.sample_motion(clip.motion_seed, clip.frames, clip.step, clip.amount, whole)
-    place = scene.sample_scene(clip.scene_seed, clip.framing, clip.frames, clip.size, clip.step, clip.still)
-    posed = [person.pose(subject, *values) for values in zip(moves.units, moves.rotations, moves.shift, strict=True)]
-    target = _find_middle([vertices for vertices, _ in posed], clip.framing)
-    rest = _measure_lids(subject.vertices, np.array([0.0, 1.0, 0.0]))
-    neutral, _ = person.pose(subject, 0 * moves.units[0], 0 * moves.rotations[0], 0 * moves.shift[0])
-    face = body.load().landmarks["nose_bridge"]
-    close = scene.Camera(np.float32([*neutral[face][:2] - (0, 0.2), place.distance]), place.distance / 1.2)
-    exposure = _measure_exposure(subject, neutral, close, place)
-    for frame, (vertices, head) in enumerate(posed):
-        camera = scene.aim(place, target, frame)
-        drawing = _draw(subject, vertices, camera, place, scene.background_of(place, frame, clip.size), exposure)
+    shot = shots.prepare(clip)
+    rest = _measure_lids(shot.person.vertices, np.array([0.0, 1.0, 0.0]))
+    exposure = _expose_face(shot)
+    for frame, (vertices, head, camera) in enumerate(zip(shot.vertices, shot.heads, shot.cameras, strict=True)):
+        background = scene.background_of(shot.scene, frame, clip.size)
+        drawing = _draw(shot.person, vertices, camera, shot.scene, background, exposure)
         noise = np.random.default_rng([clip.scene_seed, 97, frame])
-        truth = _measure(vertices, head, camera, clip.size, rest, moves.gaze[frame])
-        yield Frame(scene.expose(drawing.image, place, noise), drawing.face > _FACE, drawing.person > _FACE, truth)
-
-
-def _find_middle(posed: list[np.ndarray], framing: str) -> np.ndarray:
-    """The point that the camera aims at: the middle of all positions of the face in the clip, as in a crop of it."""
-    human = body.load()
-    if framing == "figure":
-        middle = np.stack([vertices[: len(human.vertices)].mean(axis=0) for vertices in posed]).mean(axis=0)
-        return np.float32([middle[0], middle[1] - 1.8, 0])
-    parts = [human.landmarks[name] for name in ("nose_bridge", "left_ear", "right_ear", "chin", "nose_tip")]
-    face = np.stack([vertices[parts].mean(axis=0) for vertices in posed])
-    middle = (face.max(axis=0) + face.min(axis=0)) / 2
-    return (middle + np.float32([0, -0.6 if framing == "portrait" else 0.05, 0])).astype(np.float32)
+        truth = _measure(vertices, head, camera, clip.size, rest, shot.motion.gaze[frame])
+        yield Frame(scene.expose(drawing.image, shot.scene, noise), drawing.face > _FACE, drawing.person > _FACE, truth)
 
 
 def _measure_lids(vertices: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -144,7 +92,7 @@ def _measure_lids(vertices: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 def _measure(vertices, head, camera, size, rest, gaze) -> Truth:
     marks = body.load().landmarks
-    edges = _project(camera, vertices[list(marks.values())])
+    edges = shots.project(camera, vertices[list(marks.values())])
     # From the frame's edges at -1 and 1 to pixel centers.
     positions = edges * size / (size - 1)
     forward, up = head[:, 2], head[:, 1]
@@ -183,7 +131,7 @@ def _draw(
     place = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     x, y = (grid.ravel() for grid in np.meshgrid(place, -place))
     back = background if factor == 1 else cv2.resize(background, (side, side), interpolation=cv2.INTER_LINEAR)
-    hits = caster.intersect(*_rays_through(camera, x, y))
+    hits = caster.intersect(*shots.rays_through(camera, x, y))
     hit = hits.triangle >= 0
     face, covered = np.zeros(side * side, np.float32), hit.astype(np.float32)
     image = back.reshape(-1, 3).copy()
@@ -196,7 +144,7 @@ def _draw(
         offsets = ((np.arange(_FINE) + 0.5) / _FINE * 2 - 1) / side
         dx, dy = (grid.ravel().astype(np.float32) for grid in np.meshgrid(offsets, offsets))
         fine_x, fine_y = (x[where][:, None] + dx).ravel(), (y[where][:, None] + dy).ravel()
-        hits = caster.intersect(*_rays_through(camera, fine_x, fine_y))
+        hits = caster.intersect(*shots.rays_through(camera, fine_x, fine_y))
         hit = hits.triangle >= 0
         colors = np.repeat(image[where] * 0 + back.reshape(-1, 3)[where], _FINE**2, axis=0)
         share = np.zeros(len(colors), np.float32)
@@ -208,18 +156,6 @@ def _draw(
     if factor > 1:
         layers = layers.reshape(size, factor, size, factor, 5).mean(axis=(1, 3))
     return _Drawing(layers[..., :3], layers[..., 3], layers[..., 4])
-
-
-def _project(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """`[N, 2]` (x, y) in the frame, x right, y down, -1 and 1 at the frame's EDGES, of points `[N, 3]`."""
-    depth = camera.position[2] - points[:, 2]
-    across = camera.focal * (points[:, :2] - camera.position[:2]) / depth[:, None]
-    return across * np.float32([1, -1])
-
-
-def _rays_through(camera: Camera, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    directions = np.stack([x / camera.focal, y / camera.focal, -np.ones_like(x)], axis=-1)
-    return np.broadcast_to(camera.position, directions.shape), directions
 
 
 def _find_edges(person: Person, hits: geometry.Hits, normals: np.ndarray, side: int) -> np.ndarray:
@@ -271,14 +207,18 @@ def _shade(person, attributes, scene, camera, hits, chosen, x, y, exposure):
     return shading.shade(person, scene, triangle, mixed, directions, exposure)
 
 
-def _measure_exposure(person: Person, vertices: np.ndarray, camera: Camera, scene: Scene) -> float:
-    """The factor that brings the median brightness of the face's skin to the scene's."""
+def _expose_face(shot: shots.Shot) -> float:
+    """The factor that brings the median brightness of the face's skin, at rest and from the front, to the scene's."""
+    moves, place = shot.motion, shot.scene
+    vertices, _ = person.pose(shot.person, 0 * moves.units[0], 0 * moves.rotations[0], 0 * moves.shift[0])
+    middle = vertices[body.load().landmarks["nose_bridge"]]
+    camera = Camera(np.float32([*middle[:2] - (0, 0.2), place.distance]), place.distance / 1.2)
     gray = np.zeros((40, 40, 3), np.float32)
-    drawing = _draw(person, vertices, camera, scene, gray, 1.0)
+    drawing = _draw(shot.person, vertices, camera, place, gray, 1.0)
     linear = shading.decode(drawing.image[drawing.face > 0.9].mean(axis=-1))
     if not len(linear):
         return 1.0
-    tone = person.skin.tone.mean()
+    tone = shot.person.skin.tone.mean()
     # Cameras expose dark skin darker than light skin, but not by all of the difference.
-    aim = scene.brightness * (0.55 + 0.75 * tone)
+    aim = place.brightness * (0.55 + 0.75 * tone)
     return float(np.clip(shading.decode(np.array(aim)) / (np.median(linear) + 1e-4), 0.1, 8))

@@ -16,6 +16,8 @@ from fomm_tf.opencv import cv2
 FRAMINGS = ("talking", "portrait", "figure")
 # Half width of the visible area at the person's distance, in decimeters: minimum and maximum.
 _HALF_WIDTHS = {"talking": (1.2, 1.75), "portrait": (1.8, 2.6), "figure": (9.3, 11.5)}
+# Fraction of the background's side that the camera sees, and how far it may move in units of half the frame.
+SEEN, _SPARE = 0.8, 0.2
 
 
 class Camera(NamedTuple):
@@ -143,13 +145,17 @@ def aim(scene: Scene, target: np.ndarray, frame: int) -> Camera:
 def background_of(scene: Scene, frame: int, size: int) -> np.ndarray:
     """`[size, size, 3]` float32 sRGB: the part of the background that the camera sees."""
     side = scene.background.shape[0]
-    spare = 0.1
-    center = 0.5 + 0.5 * 0.8 * np.clip(scene.shake[frame] * [1, -1], -spare * 2, spare * 2)
-    scale = 0.8 * side / size
+    center = 0.5 + 0.5 * background_shift(scene, frame)
+    scale = SEEN * side / size
     corner = center * side - scale * size / 2 + 0.5 * scale - 0.5
     matrix = np.float32([[scale, 0, corner[0]], [0, scale, corner[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(scene.background, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT)
+
+
+def background_shift(scene: Scene, frame: int) -> np.ndarray:
+    """`[2]`: the middle of the part that the camera sees, (x, y) in the background, y down, -1 and 1 at its edges."""
+    return SEEN * np.clip(scene.shake[frame] * [1, -1], -_SPARE, _SPARE)
 
 
 def expose(image: np.ndarray, scene: Scene, random: np.random.Generator) -> np.ndarray:
