@@ -68,7 +68,7 @@ class Animator:
 
     @classmethod
     def bundled(cls, precision: str | None = None, engine: str | None = None) -> Animator:
-        """Loads the model that is part of the package: drawn characters, see its README.txt.
+        """Loads the model that is part of the package; see its README.txt.
 
         Args:
           precision: see `load`.

@@ -85,6 +85,18 @@ def test_landmarks_bench_measures_detectors_of_landmarks(tmp_path):
     assert 0 < measured["result"] < 1 and 0 < measured["warped source"] < 1 and measured["pixels off"] > 0
 
 
+def test_true_motion_bench_measures_motions(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "bench.json"
+    people.write(data, identities=1, test_identities=2, clips_per_identity=1, frames=4, frame_step=8, size=256, seed=0)
+    run("true_motion.py", checkpoint.BUNDLED, "--data", data, "--out", out)
+    (measured,) = json.loads(out.read_text()).values()
+    assert 0.5 < measured["visible"] < 1
+    visible = measured["L1, visible pixels"]
+    assert 0 < visible["true motion"] < visible["estimated motion"] < measured["L1"]["estimated motion"]
+    distances = measured["pixels from the true motion"]
+    assert distances["true motion"] == 0 < distances["best local motion"] < distances["estimated motion"]
+
+
 def test_shards_bench_compares_shards_and_files(tmp_path):
     few = ("--clips", 90, "--shards", 2, "--rounds", 1)
     printed = run("shards.py", *few, "--out", tmp_path / "bench.json")
