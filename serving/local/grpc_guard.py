@@ -73,7 +73,10 @@ class Guard(grpc.aio.ServerInterceptor):
                 answer = handler.response_serializer(await handler.unary_unary(request, context))
                 del request
                 held.set(len(answer))
-                await context.write(answer)
+                try:
+                    await context.write(answer)
+                except Exception:  # of a call that has ended meanwhile
+                    raise status.cancelled() from None
 
         async def stream(_: object, context: grpc.aio.ServicerContext) -> None:
             async def requests() -> AsyncIterator[message.Message]:
