@@ -43,11 +43,12 @@ class Batcher:
       num_threads: batches computed at once.
       max_weight: of a batch of several requests; a larger request runs alone.
       recorder: counts and times every batch.
+      background: whether to compute with low priority.
     """
 
-    def __init__(self, num_threads: int, max_weight: int, recorder: metrics.Metrics) -> None:
+    def __init__(self, num_threads: int, max_weight: int, recorder: metrics.Metrics, background: bool = False) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
-        self._max_weight, self._recorder = max_weight, recorder
+        self._max_weight, self._recorder, self._background = max_weight, recorder, background
         self._queue: list[_Request] = []
         self._idle_threads = num_threads
 
@@ -138,7 +139,7 @@ class Batcher:
         for request in batch:
             request.answer.add_done_callback(count_down)
         try:
-            return await loop.run_in_executor(self._pool, _run_batch, batch, cancellation)
+            return await loop.run_in_executor(self._pool, _run_batch, batch, cancellation, self._background)
         except Exception as error:
             return [error] * len(batch)
         finally:
@@ -147,11 +148,15 @@ class Batcher:
             self._recorder.count_batch(sum(request.rows for request in batch), time.perf_counter() - start)
 
 
-def _run_batch(batch: list[_Request], cancellation: Cancellation) -> list[Arrays]:
+def _run_batch(batch: list[_Request], cancellation: Cancellation, background: bool) -> list[Arrays]:
     servable, signature, _ = batch[0].key
+
+    def run(inputs: Arrays) -> Arrays:
+        return servable.run(signature, inputs, cancellation, background)
+
     if len(batch) == 1:
-        return [servable.run(signature, batch[0].inputs, cancellation)]
+        return [run(batch[0].inputs)]
     inputs = {name: np.concatenate([request.inputs[name] for request in batch]) for name in batch[0].inputs}
     ends = np.cumsum([request.rows for request in batch])[:-1]
-    outputs = {name: np.split(array, ends) for name, array in servable.run(signature, inputs, cancellation).items()}
+    outputs = {name: np.split(array, ends) for name, array in run(inputs).items()}
     return [{name: arrays[index] for name, arrays in outputs.items()} for index in range(len(batch))]

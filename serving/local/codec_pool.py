@@ -14,7 +14,6 @@ import gc
 import importlib
 import multiprocessing
 import multiprocessing.connection
-import os
 import pathlib
 import signal
 from collections.abc import Callable
@@ -22,12 +21,9 @@ from typing import TypeVar
 
 import grpc
 
-from fomm_tf.serving.local import memory, status
+from fomm_tf.serving.local import memory, priority, status
 
 Result = TypeVar("Result")
-
-# Of the process for the largest messages.
-_NICENESS = 5
 
 
 class CodecPool:
@@ -41,8 +37,8 @@ class CodecPool:
 
     def __init__(self, num_threads: int, max_bytes: int, timeout: float) -> None:
         self._threads = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="codec")
-        self._medium = Parser(memory.PARSING_FACTOR * min(max_bytes, memory.MEDIUM_BYTES), timeout, 0)
-        self._large = Parser(memory.PARSING_FACTOR * max_bytes, timeout, _NICENESS)
+        self._medium = Parser(memory.PARSING_FACTOR * min(max_bytes, memory.MEDIUM_BYTES), timeout, background=False)
+        self._large = Parser(memory.PARSING_FACTOR * max_bytes, timeout, background=True)
 
     async def run(self, function: Callable[[], Result], size: int = 0) -> Result:
         """Runs a function of a message.
@@ -81,14 +77,14 @@ class Parser:
     Args:
       max_bytes: its limit of memory, beyond what Python itself takes.
       timeout: seconds for one function.
-      niceness: of the process, relative to this one.
+      background: whether the process has a low priority.
 
     Attributes:
       thread: the only one that may call `run`.
     """
 
-    def __init__(self, max_bytes: int, timeout: float, niceness: int) -> None:
-        self._max_bytes, self._timeout, self._niceness = max_bytes, timeout, niceness
+    def __init__(self, max_bytes: int, timeout: float, background: bool) -> None:
+        self._max_bytes, self._timeout, self._background = max_bytes, timeout, background
         self.thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="parser")
         self._process: multiprocessing.Process | None = None
         self._connection: multiprocessing.connection.Connection | None = None
@@ -107,7 +103,7 @@ class Parser:
         if self._process is None:
             context = multiprocessing.get_context("spawn")
             self._connection, other = context.Pipe()
-            self._process = context.Process(target=_serve, args=(other, self._max_bytes, self._niceness), daemon=True)
+            self._process = context.Process(target=_serve, args=(other, self._max_bytes, self._background), daemon=True)
             self._process.start()
             other.close()
         try:
@@ -131,15 +127,16 @@ class Parser:
             self._process = None
 
 
-def _serve(connection: multiprocessing.connection.Connection, max_bytes: int, niceness: int) -> None:
+def _serve(connection: multiprocessing.connection.Connection, max_bytes: int, background: bool) -> None:
     """Runs functions until the other end is closed, as at the end of the server."""
+    if background:
+        priority.lower()
     importlib.import_module("fomm_tf.serving.local.json_codec")  # before memory is limited
     gc.disable()  # JSON has no cycles, and the collector's time grows with the square of the number of lists
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
     with contextlib.suppress(OSError, ImportError, ValueError):  # platforms without such limits
         import resource
 
-        os.nice(niceness)
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[5])  # data and stack
         limit = pages * resource.getpagesize() + max_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import TypeVar
 
 import grpc
@@ -41,6 +41,16 @@ class Limits:
     num_threads: int = 1  # batches of small requests, and as many large ones, computed at once
 
     @property
+    def max_large_requests(self) -> int:
+        """Large requests that may wait: they leave places for small ones."""
+        return max(1, self.max_requests // 2)
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """Of the outputs of a request."""
+        return self.max_total_bytes // 4
+
+    @property
     def max_runs(self) -> int:
         """How many runs of the model there are at once."""
         return 2 * self.num_threads
@@ -68,9 +78,10 @@ class ServerCore:
         self.versions, self.limits, self.token = version_manager, limits, token
         self.stopping = asyncio.Event()
         self.metrics = metrics.Metrics(version_manager.name)
-        # Large requests wait for each other alone, and share the processor with small ones.
+        # Large requests wait for each other, and leave the processor to small ones.
         self._small, self._large = (
-            batching.Batcher(limits.num_threads, limits.max_batch_frames, self.metrics) for _ in range(2)
+            batching.Batcher(limits.num_threads, limits.max_batch_frames, self.metrics, background)
+            for background in (False, True)
         )
         self.codecs = codec_pool.CodecPool(limits.max_runs, limits.max_request_bytes, limits.timeout)
         self._admitted = self._bytes = 0
@@ -148,10 +159,11 @@ class ServerCore:
             task.cancel()
             stop.cancel()
 
+    @contextlib.asynccontextmanager
     async def predict(
         self, version: servable.Servable, signature: str, arrays: inputs.Arrays, deadline: float
-    ) -> inputs.Arrays:
-        """Runs a signature.
+    ) -> AsyncIterator[inputs.Arrays]:
+        """Runs a signature and yields its outputs, which count in the byte budget until the block ends.
 
         Args:
           version: the leased version.
@@ -160,15 +172,23 @@ class ServerCore:
           deadline: `time.monotonic` after which the answer is not needed.
 
         Raises:
-          status.RpcError: from the model, or DEADLINE_EXCEEDED.
+          status.RpcError: from the model, DEADLINE_EXCEEDED, or UNAVAILABLE.
         """
-        rows = inputs.check_batch(arrays)
+        rows, frames = inputs.check_batch(arrays), inputs.count_frames(arrays, version.inputs[signature])
+        size, limit = inputs.answer_bytes(version.outputs(signature), rows, frames), self.limits.max_answer_bytes
+        message = f"{signature}: the answer would have {size:,} bytes; expected at most {limit:,}; split the request."
+        status.require(size <= limit, message)
         pixels = 0
         if any(array.dtype == object for array in arrays.values()):
             pixels = await self.codecs.run(lambda: _count_pixels(arrays, self.limits.max_pixels))
-        frames = max(inputs.count_frames(arrays, version.inputs[signature]), pixels // _PIXELS_PER_FRAME)
-        batcher = self._small if frames <= self.limits.max_batch_frames else self._large
-        return await batcher.submit(version, signature, arrays, rows, deadline, frames)
+        weight, batcher = max(frames, pixels // _PIXELS_PER_FRAME), self._small
+        if weight > self.limits.max_batch_frames:
+            batcher = self._large
+            if batcher.queued >= self.limits.max_large_requests:
+                raise status.unavailable(f"{batcher.queued} large requests are queued")
+        with self.hold_bytes() as held:
+            await held.add(size)
+            yield await batcher.submit(version, signature, arrays, rows, deadline, weight)
 
     def close(self) -> None:
         """Stops the threads after their current work."""

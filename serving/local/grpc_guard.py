@@ -1,7 +1,8 @@
 """What protects every gRPC method: the token, time limits for messages, the byte budget, and statuses for errors.
 
-gRPC reads the message of a unary method before the method is called, without a limit of time. So each method is served
-as one of a stream of requests, which is the same on the wire: its message is read here.
+gRPC reads the message of a unary method before the method is called, without a limit of time, and sends its answer
+after the method has ended. So each method is served as one of streams, which is the same on the wire: its messages are
+read and written here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from fomm_tf.serving.local import status
 _LOG = logging.getLogger(__name__)
 # Methods that load balancers call without a token.
 _OPEN = "/grpc.health.v1.Health/"
+# Calls without an end at once, such as those that watch the server's health, for which no token is needed.
+_MAX_WATCHERS = 32
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -63,11 +66,17 @@ class Guard(grpc.aio.ServerInterceptor):
             except message.DecodeError:
                 raise status.invalid_argument(f"request to {details.method}: the message cannot be parsed.") from None
 
-        async def call(_: object, context: grpc.aio.ServicerContext) -> message.Message:
+        async def call(_: object, context: grpc.aio.ServicerContext) -> None:
             async with self._checked(details, context) as held:
                 request = await read(context, held)
                 status.require(request is not None, f"request to {details.method}: got no message; expected one.")
-                return await handler.unary_unary(request, context)
+                answer = handler.response_serializer(await handler.unary_unary(request, context))
+                del request
+                held.set(len(answer))
+                try:
+                    await context.write(answer)
+                except Exception:  # of a call that has ended meanwhile
+                    raise status.cancelled() from None
 
         async def stream(_: object, context: grpc.aio.ServicerContext) -> None:
             async def requests() -> AsyncIterator[message.Message]:
@@ -75,6 +84,8 @@ class Guard(grpc.aio.ServerInterceptor):
                     yield request
 
             async with self._checked(details, context) as held:
+                if len(self._streams) >= _MAX_WATCHERS:
+                    raise status.unavailable(f"{_MAX_WATCHERS} calls without an end are served")
                 self._streams.add(asyncio.current_task())
                 try:
                     if handler.request_streaming:
@@ -95,7 +106,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
-        return grpc.stream_unary_rpc_method_handler(call, None, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(call)
 
     @contextlib.asynccontextmanager
     async def _checked(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import grpc
 import numpy as np
@@ -20,13 +21,18 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from fomm_tf.serving.local import grpc_guard, inputs, status
+from fomm_tf.serving.local import grpc_guard, inputs, status, wire_format
 from fomm_tf.serving.local.core import ServerCore
 
 METADATA_FIELD = "signature_def"
 _PREDICTION, _MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+# Whose health is reported; the empty name is the server's.
+_SERVICES = ("", _PREDICTION, _MODEL)
 # Streams of one connection, of which each is a call.
 _MAX_STREAMS = 100
+# A connection takes no new calls after so many times the server's timeout, and is closed when those before had time to
+# end: a client that does not read its answer, or watches the server's health, would keep it forever. Clients reconnect.
+_CONNECTION_TIMEOUTS = 10
 
 
 class GrpcServer:
@@ -38,13 +44,16 @@ class GrpcServer:
 
     def __init__(self, core: ServerCore) -> None:
         limits, methods = core.limits, _Methods(core)
-        self._guard, self._health = grpc_guard.Guard(core), health.aio.HealthServicer()
+        self._guard, self._health = grpc_guard.Guard(core), _Health()
+        milliseconds = int(1000 * limits.timeout)
         self._server = grpc.aio.server(
             interceptors=[self._guard],
             options=[
                 ("grpc.max_receive_message_length", limits.max_request_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_concurrent_streams", _MAX_STREAMS),
+                ("grpc.max_connection_age_ms", _CONNECTION_TIMEOUTS * milliseconds),
+                ("grpc.max_connection_age_grace_ms", milliseconds + int(1000 * limits.idle_timeout)),
                 ("grpc.so_reuseport", 0),
             ],
             maximum_concurrent_rpcs=limits.max_connections,
@@ -76,7 +85,7 @@ class GrpcServer:
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise OSError(str(error)) from error
-        for service in ("", _PREDICTION, _MODEL):
+        for service in _SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
         return port
@@ -86,6 +95,17 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
         self._guard.end_streams()
         await self._server.stop(seconds)
+
+
+class _Health(health.aio.HealthServicer):
+    """Health checks, without what the package keeps forever for each unknown name that is watched."""
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext) -> None:
+        """See grpc.health.v1."""
+        if request.service not in _SERVICES:
+            message = f"service: got an unknown one; expected one of: {', '.join(map(repr, _SERVICES))}."
+            raise status.RpcError(grpc.StatusCode.NOT_FOUND, message)
+        await super().Watch(request, context)
 
 
 class _Methods:
@@ -133,8 +153,9 @@ class _Methods:
                     model_spec=_model_spec(request.model_spec.name, version.version, signature), outputs=tensors
                 )
 
-            outputs = await core.predict(version, signature, await core.codecs.run(decode), deadline)
-            return await core.codecs.run(encode)
+            arrays = await core.codecs.run(decode)
+            async with core.predict(version, signature, arrays, deadline) as outputs:
+                return await core.codecs.run(encode)
 
     async def get_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, _: grpc.aio.ServicerContext
@@ -188,7 +209,8 @@ def get_status(
 
 
 def _handler(function: Callable, request: type[message.Message]) -> grpc.RpcMethodHandler:
-    return grpc.unary_unary_rpc_method_handler(function, request.FromString, lambda answer: answer.SerializeToString())
+    parse = functools.partial(wire_format.parse, request)
+    return grpc.unary_unary_rpc_method_handler(function, parse, lambda answer: answer.SerializeToString())
 
 
 def _model_key(spec: model_pb2.ModelSpec) -> tuple[str, int | None, str | None]:
@@ -202,14 +224,14 @@ def _model_spec(name: str, version: int, signature: str = "") -> model_pb2.Model
     return spec
 
 
-def _filter_outputs(request: predict_pb2.PredictRequest, outputs: set[str]) -> set[str]:
-    unknown = set(request.output_filter) - outputs
+def _filter_outputs(request: predict_pb2.PredictRequest, outputs: Iterable[str]) -> set[str]:
+    unknown = set(request.output_filter).difference(outputs)
     if unknown:
         raise status.invalid_argument(
             f"output_filter: got unknown {', '.join(sorted(unknown))[:200]}; "
             f"expected some of: {', '.join(sorted(outputs))}."
         )
-    return set(request.output_filter) or outputs
+    return set(request.output_filter or outputs)
 
 
 def _decode(name: str, proto: tensor_pb2.TensorProto, spec: inputs.Spec, sizes: inputs.Sizes) -> np.ndarray:

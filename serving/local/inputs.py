@@ -1,4 +1,4 @@
-"""Inputs of signatures: what is declared, and the checks of what was sent; without TensorFlow."""
+"""Inputs and outputs of signatures: what is declared, and the checks of what was sent; without TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DTYPES = {"float32": np.float32, "uint8": np.uint8, "bool": np.bool_, "string": 
 
 
 class Spec(NamedTuple):
-    """A signature's input."""
+    """A signature's input or output."""
 
-    dtype: str  # a key of `DTYPES`
+    dtype: str  # of an input: a key of `DTYPES`
     shape: tuple[int | None, ...]  # None where any size fits
 
 
@@ -95,6 +95,23 @@ def check_shape(name: str, dtype: str, shape: list[int], spec: Spec, sizes: Size
 def count_frames(inputs: Mapping[str, np.ndarray], specs: Mapping[str, Spec]) -> int:
     """Returns how many frames, or other items along the variable axes, the input with the most of them has."""
     return max(_count_items(array.shape, specs[name]) for name, array in inputs.items())
+
+
+def answer_bytes(outputs: Mapping[str, Spec], rows: int, frames: int) -> int:
+    """Returns how many bytes the outputs have as arrays, as far as their declarations tell; strings count nothing.
+
+    Args:
+      outputs: declarations.
+      rows: of the inputs, on axis 0.
+      frames: of the inputs, as `count_frames` counts them.
+    """
+    total = 0
+    for spec in outputs.values():
+        if spec.dtype != "string":
+            sizes = [size for size in spec.shape if size is not None]
+            count = rows if len(spec.shape) - len(sizes) < 2 else frames
+            total += count * math.prod(sizes) * np.dtype(spec.dtype).itemsize
+    return total
 
 
 def check_batch(inputs: Mapping[str, np.ndarray]) -> int:

@@ -156,6 +156,10 @@ class Jobs:
         try:
             with core.record("REST"), core.versions.lease(*key) as version:
 
+                async def predict(*call: object) -> inputs.Arrays:
+                    async with core.predict(version, *call) as outputs:
+                        return outputs
+
                 def run(signature: str, arrays: inputs.Arrays) -> inputs.Arrays:
                     if job.cancelled.is_set():
                         raise status.cancelled()
@@ -164,8 +168,7 @@ class Jobs:
                         f"driving: got more than {self._max_frames:,} frames; give a `duration` or a lower `fps`.",
                     )
                     deadline = time.monotonic() + core.limits.timeout
-                    prediction = core.predict(version, signature, arrays, deadline)
-                    outputs = asyncio.run_coroutine_threadsafe(prediction, loop).result()
+                    outputs = asyncio.run_coroutine_threadsafe(predict(signature, arrays, deadline), loop).result()
                     if signature.startswith("render"):
                         job.frames += arrays["value"].shape[1]
                     return outputs

@@ -122,9 +122,9 @@ class RestApp:
         core = self._core
         call = functools.partial(json_codec.decode, content, version.inputs, core.sizes)
         prediction = await core.codecs.run(call, len(content))
-        outputs = await core.predict(version, prediction.signature, prediction.arrays, deadline)
-        size = sum(array.nbytes for array in outputs.values() if array.dtype != object)
-        return await core.codecs.run(functools.partial(json_codec.encode, outputs, prediction.row_format), size)
+        async with core.predict(version, prediction.signature, prediction.arrays, deadline) as outputs:
+            size = sum(array.nbytes for array in outputs.values() if array.dtype != object)
+            return await core.codecs.run(functools.partial(json_codec.encode, outputs, prediction.row_format), size)
 
     async def read_body(self, request: requests.Request, held: cores.HeldBytes) -> bytes:
         """Reads the body, up to the limit.

@@ -10,14 +10,17 @@ import threading
 from collections.abc import Mapping
 
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.framework import tensor_shape_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
 from fomm_tf.serving.local import inputs as declared
-from fomm_tf.serving.local import status
+from fomm_tf.serving.local import priority, status
 from fomm_tf.serving.local.inputs import DEFAULT_SIGNATURE, Arrays
 
 _WARMUP = "assets.extra/tf_serving_warmup_requests"
+# TensorFlow keeps threads apart for such runs, between operations and within them; see `_start_background_threads`.
+_BACKGROUND = config_pb2.RunOptions(experimental=config_pb2.RunOptions.Experimental(use_run_handler_pool=True))
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})")
 
 
@@ -48,6 +51,7 @@ class Servable:
         options.graph_options.optimizer_options.do_function_inlining = True
         self._session = tf.compat.v1.Session(graph=graph, config=options)
         with graph.as_default():
+            _start_background_threads(self._session)
             stored = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(directory))
             self._signatures = {
                 name: _Signature(definition, self._session, num_threads)
@@ -62,17 +66,24 @@ class Servable:
                 {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()},
             )
 
-    def outputs(self, signature: str) -> set[str]:
-        """Returns the names of a signature's outputs."""
-        return set(self._signatures[signature].outputs)
+    def outputs(self, signature: str) -> Mapping[str, declared.Spec]:
+        """Returns a signature's outputs."""
+        return self._signatures[signature].outputs
 
-    def run(self, signature: str, inputs: Mapping[str, object], cancellation: Cancellation | None = None) -> Arrays:
+    def run(
+        self,
+        signature: str,
+        inputs: Mapping[str, object],
+        cancellation: Cancellation | None = None,
+        background: bool = False,
+    ) -> Arrays:
         """Runs a signature; thread-safe.
 
         Args:
           signature: its name.
           inputs: checked arrays.
           cancellation: by which another thread can end the run.
+          background: whether to compute it in threads of low priority.
 
         Raises:
           status.RpcError: with the code of TensorFlow's error; CANCELLED.
@@ -82,7 +93,8 @@ class Servable:
         cancellation = cancellation or Cancellation()
         try:
             with cancellation.covers(slot):
-                outputs = slot.run(*(inputs[name] for name in function.inputs))
+                arguments = (inputs[name] for name in function.inputs)
+                outputs = slot.run(*arguments, options=_BACKGROUND if background else None)
         except tf.errors.OpError as error:
             raise status.from_tensorflow(error) from error
         finally:
@@ -135,11 +147,13 @@ class _Signature:
     """A signature's inputs and outputs, and its function, once for each concurrent run."""
 
     def __init__(self, definition: meta_graph_pb2.SignatureDef, session: tf.compat.v1.Session, count: int) -> None:
-        self.inputs = {
-            name: declared.Spec(tf.dtypes.as_dtype(info.dtype).name, _shape(info.tensor_shape))
-            for name, info in sorted(definition.inputs.items())
-        }
-        self.outputs = sorted(definition.outputs)
+        self.inputs, self.outputs = (
+            {
+                name: declared.Spec(tf.dtypes.as_dtype(info.dtype).name, _shape(info.tensor_shape))
+                for name, info in sorted(tensors.items())
+            }
+            for tensors in (definition.inputs, definition.outputs)
+        )
         fetches = [definition.outputs[name].name for name in self.outputs]
         feeds = [definition.inputs[name].name for name in self.inputs]
         self.slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
@@ -175,8 +189,25 @@ class _Slot:
         self._session.run(self._drain)
 
 
-def _shape(shape: object) -> tuple[int | None, ...]:
-    return tuple(tf.TensorShape(shape).as_list())
+def _start_background_threads(session: tf.compat.v1.Session) -> None:
+    """Starts the threads of runs in the background, once in a process: by the first such run, whose priority they have.
+
+    That run is in a thread of its own. A thread of low priority that calls TensorFlow, instead of being called by it,
+    would keep the interpreter's lock from others while it waits for the processor.
+    """
+    nothing = tf.no_op()
+
+    def start() -> None:
+        priority.lower()
+        session.run(nothing, options=_BACKGROUND)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+
+
+def _shape(shape: tensor_shape_pb2.TensorShapeProto) -> tuple[int | None, ...]:
+    return () if shape.unknown_rank else tuple(tf.TensorShape(shape).as_list())
 
 
 def _check_complete(directory: pathlib.Path) -> None:

@@ -22,6 +22,7 @@ class Model:
       runs: how many there were.
       started: set by each run.
       cancellations: of the runs.
+      backgrounds: whether each run was in the background.
     """
 
     version = 1
@@ -33,14 +34,16 @@ class Model:
             "images": {"images": inputs.Spec("string", (None,))},
         }
         self.runs, self.started, self.may_end, self.cancellations = 0, threading.Event(), threading.Event(), []
+        self.backgrounds = []
         self.may_end.set()
 
     def outputs(self, _):
-        return {"y"}
+        return {"y": inputs.Spec("string", (None,))}  # whose size is unknown
 
-    def run(self, _, arrays, cancellation):
+    def run(self, _, arrays, cancellation, background):
         self.runs += 1
         self.cancellations.append(cancellation)
+        self.backgrounds.append(background)
         self.started.set()
         assert self.may_end.wait(TIMEOUT), "the test did not let the model run"
         (array,) = arrays.values()

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -14,11 +15,15 @@ import grpc
 import httpx
 import in_process
 import numpy as np
+import psutil
 import pytest
 import servers
 import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import parser
 from tensorflow_serving.apis import predict_pb2
+
+from fomm_tf.serving.local import grpc_guard, inputs, priority
 
 X = in_process.ONE
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -169,6 +174,98 @@ def test_client_that_does_not_read_its_answer_is_disconnected():
             assert not read_all(connection).endswith(b"}")
 
 
+def test_grpc_answer_counts_in_the_byte_budget_until_it_is_sent():
+    size = 2**25
+    with in_process.serve(LargeAnswer(), max_total_bytes=2 * size) as server:
+        predict = server.channel.unary_stream(PREDICT, lambda request: request.SerializeToString(), len)
+        answer = predict(servers.message("double", X))
+        while server.core._bytes < size:  # the client does not read
+            time.sleep(0.001)
+        assert next(answer) > size
+        while server.core._bytes:
+            time.sleep(0.001)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_answer_above_the_limit_is_refused_before_it_is_computed(protocol):
+    class Model(in_process.Model):
+        def outputs(self, _):
+            return {"y": inputs.Spec("float32", (None, 1000))}
+
+    model = Model()
+    with in_process.serve(model, max_request_bytes=2**12, max_total_bytes=2**15) as server:
+        assert_answered(server)
+        rows = {"x": np.ones((3, 2), np.float32)}
+        expected = "double: the answer would have 12,000 bytes; expected at most 8,192; split the request."
+        if protocol == "rest":
+            answer = server.post("double", rows)
+            assert (answer.status_code, answer.json()["error"]) == (400, expected)
+        else:
+            with pytest.raises(grpc.RpcError) as raised:
+                server.call("double", rows)
+            assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, expected)
+        assert model.runs == 2
+        while server.core._bytes:
+            time.sleep(0.001)
+
+
+def test_large_requests_run_in_the_background_and_leave_places_for_small_ones():
+    model, large = in_process.Model(), {"x": np.ones((9, 2), np.float32)}
+    with in_process.serve(model, max_requests=4) as server:
+        assert_answered(server)
+        model.may_end.clear()
+        calls = [server.predictions.Predict.future(servers.message("double", large)) for _ in range(3)]
+        while server.core._large.queued < 2:
+            time.sleep(0.001)
+        answer = server.post("double", large)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        calls.append(server.predictions.Predict.future(servers.message("double", X)))
+        while len(model.backgrounds) < 4:
+            time.sleep(0.001)
+        model.may_end.set()
+        assert all(call.result() for call in calls)
+    assert sorted(model.backgrounds[:4]) == [False, False, False, True]
+
+
+def test_watchers_of_health_are_limited(monkeypatch):
+    monkeypatch.setattr(grpc_guard, "_MAX_WATCHERS", 2)
+    request = health_pb2.HealthCheckRequest()
+    with in_process.serve(token="secret") as server:
+        stub = health_pb2_grpc.HealthStub(server.channel)
+        watches = [stub.Watch(request) for _ in range(2)]
+        assert [next(watch).status for watch in watches] == [health_pb2.HealthCheckResponse.SERVING] * 2
+        with pytest.raises(grpc.RpcError) as raised:
+            next(stub.Watch(request))
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert stub.Check(request).status == health_pb2.HealthCheckResponse.SERVING
+        watches[0].cancel()
+        answer = None
+        while answer is None:
+            with contextlib.suppress(grpc.RpcError):  # until the first one's end has arrived
+                answer = next(stub.Watch(request))
+
+
+def test_watchers_of_unknown_services_are_not_kept(server):
+    with pytest.raises(grpc.RpcError) as raised:
+        next(health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest(service="unknown")))
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_watcher_is_disconnected_in_the_end():
+    with in_process.serve(timeout=0.1, idle_timeout=0.1) as server:
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+        with pytest.raises(grpc.RpcError):
+            list(watch)
+
+
+@pytest.mark.parametrize("field", [b"\x12\x00", b"\x1a\x00", b"\x5b\x5c"], ids=["inputs", "filters", "groups"])
+def test_grpc_refuses_too_many_fields(server, log, field):
+    with pytest.raises(grpc.RpcError) as raised:
+        server.channel.unary_unary(PREDICT)(field * 2**21)
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "20,000 fields" in raised.value.details()
+
+
 @pytest.mark.parametrize("kind", ["lists", "numbers"])
 def test_large_json_does_not_stop_others(server, log, kind):
     part = {"lists": b"[],", "numbers": b"1,"}[kind]
@@ -181,6 +278,8 @@ def test_large_json_does_not_stop_others(server, log, kind):
             answered += 1
         assert large.result().status_code in (400, 413)
         assert answered > 1
+    process = psutil.Process(server.core.codecs._large.pid)
+    assert process.nice() == psutil.Process().nice() + (priority.NICENESS if sys.platform == "linux" else 0)
     assert server.core._bytes == 0
 
 

@@ -27,7 +27,7 @@ class Model:
         self.cancellations = []
         self.may_run.set()
 
-    def run(self, signature, inputs, cancellation):
+    def run(self, signature, inputs, cancellation, _):
         self.started.release()
         self.cancellations.append(cancellation)
         assert self.may_run.wait(TIMEOUT), "the test did not let the batch run"

@@ -1,6 +1,11 @@
 """A loaded version: its warm-up requests, its runs and their cancellation."""
 
+import collections
 import concurrent.futures
+import contextlib
+import os
+import pathlib
+import sys
 import time
 
 import counter_model
@@ -10,7 +15,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from fomm_tf.serving.local import servable, status
+from fomm_tf.serving.local import priority, servable, status
 
 
 @pytest.fixture
@@ -44,6 +49,44 @@ def test_servable_rejects_a_version_whose_warm_up_request_fails(load):
     with pytest.raises(status.RpcError) as caught:
         load(3, -1)
     assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+class Power(tf.Module):
+    """Products that take some tenths of a second of processor time, of a matrix that is copied within milliseconds."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "matrix")])
+    def power(self, matrix):
+        product = matrix
+        for _ in range(12):
+            product = tf.matmul(product, matrix)
+        return {"power": product}
+
+
+def thread_seconds():
+    """Niceness -> processor time of this process's threads."""
+    seconds = collections.Counter()
+    for task in pathlib.Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            seconds[int(fields[16])] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_servable_computes_in_the_background_in_threads_of_low_priority(tmp_path):
+    module, matrix = Power(), np.eye(1024, dtype=np.float32)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"power": module.power})
+    loaded, own = servable.Servable(tmp_path / "1"), os.nice(0)
+    loaded.run("power", {"matrix": matrix})  # the first run builds the graph, in the calling thread
+    for background in (True, False):
+        before = thread_seconds()
+        outputs = loaded.run("power", {"matrix": matrix}, background=background)
+        spent = thread_seconds() - before
+        np.testing.assert_array_equal(outputs["power"], matrix)
+        low, normal = (spent[min(own + niceness, 19)] for niceness in (priority.NICENESS, 0))
+        assert (low > 4 * normal) is background, spent
+        assert low + normal > 0.1, spent
+    loaded.close()
 
 
 class Loop(tf.Module):
