@@ -29,7 +29,7 @@ def load_clips(data, size):
 
 
 def measure(model, images, motion):
-    """Of one clip: sums of the errors of each image, `[2]` (all, visible pixels); sums of distances; what is visible."""
+    """Sums over a clip: errors of images (in all and in visible pixels), distances of motions; the visible pixels."""
     size = images.shape[1]
     truth = [motion.between(0, driving) for driving in range(1, len(images))]
     true, visible = (np.stack(part) for part in zip(*truth, strict=True))
