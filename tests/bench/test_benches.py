@@ -68,6 +68,11 @@ def test_decoding_bench_compares_frames_with_the_exact_result():
     assert "crop and resize" in printed and "filters against today" in printed
 
 
+def test_convolutions_bench_times_each_convolution():
+    printed = run("convolutions.py", "--rounds", 1)
+    assert printed.count("padded") == 24
+
+
 @pytest.mark.network
 def test_web_bench_compares_builds_and_runtimes(export_once, tmp_path):
     site, _ = export_once("bundled-web", "--to", "web")
