@@ -28,6 +28,14 @@ def test_import_does_not_load_tensorflow(module):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_commands_are_imported_when_they_run_and_parsed_without_tensorflow():
+    code = "import sys; from fomm_tf import cli; cli.parse(['faces', 'x.png']); print(*sys.modules); cli._parser(); "
+    code += "sys.exit('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "fomm_tf.cli.animate" in done.stdout and "fomm_tf.cli.training" not in done.stdout
+
+
 def test_imports_are_absolute():
     relative = [
         f"{path}:{node.lineno}"

@@ -4,56 +4,43 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import fomm_tf
 from fomm_tf import console
-from fomm_tf.cli import (
-    animate,
-    animate_set,
-    app,
-    bench,
-    convert,
-    deployment,
-    evaluate,
-    experiments,
-    options,
-    personalization,
-    preparation,
-    serving,
-    table3,
-    training,
-)
+from fomm_tf.cli import options
 
+# By module of this package and name; a module is imported when its command runs, or to list all commands.
 _COMMANDS = {
-    "animate": animate.ANIMATE,
-    "animate-set": animate_set.ANIMATE_SET,
-    "faces": animate.FACES,
-    "train": training.TRAIN,
-    "reconstruct": evaluate.RECONSTRUCT,
-    "evaluate": evaluate.EVALUATE,
-    "convert": convert.CONVERT,
-    "info": convert.INFO,
-    "models": convert.MODELS,
-    "fetch": convert.FETCH,
-    "prepare": preparation.PREPARE,
-    "shards": preparation.SHARDS,
-    "study": experiments.STUDY,
-    "figure": experiments.FIGURE,
-    "ablation": experiments.ABLATION,
-    "personalization": personalization.PERSONALIZATION,
-    "experiment": table3.EXPERIMENT,
-    "bench": bench.BENCH,
-    "export": deployment.EXPORT,
-    "serve": serving.SERVE,
-    "client": deployment.CLIENT,
-    "app": app.APP,
-    "webcam": app.WEBCAM,
-    "demo": animate.DEMO,
+    "animate": "animate.ANIMATE",
+    "animate-set": "animate_set.ANIMATE_SET",
+    "faces": "animate.FACES",
+    "train": "training.TRAIN",
+    "reconstruct": "evaluate.RECONSTRUCT",
+    "evaluate": "evaluate.EVALUATE",
+    "convert": "convert.CONVERT",
+    "info": "convert.INFO",
+    "models": "convert.MODELS",
+    "fetch": "convert.FETCH",
+    "prepare": "preparation.PREPARE",
+    "shards": "preparation.SHARDS",
+    "study": "experiments.STUDY",
+    "figure": "experiments.FIGURE",
+    "ablation": "experiments.ABLATION",
+    "personalization": "personalization.PERSONALIZATION",
+    "experiment": "table3.EXPERIMENT",
+    "bench": "bench.BENCH",
+    "export": "deployment.EXPORT",
+    "serve": "serving.SERVE",
+    "client": "deployment.CLIENT",
+    "app": "app.APP",
+    "webcam": "app.WEBCAM",
+    "demo": "animate.DEMO",
 }
 
 
@@ -86,7 +73,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       errors.UserError: for a bad command line.
     """
-    parser = _parser()
+    parser = _parser(argv[:1]) if argv and argv[0] in _COMMANDS else _parser()
     arguments, arguments_of_beam = parser.parse_known_args(argv)
     if arguments_of_beam and getattr(arguments, "runner", None) is None:
         parser.error(f"unrecognized arguments: {' '.join(arguments_of_beam)}")
@@ -94,13 +81,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _parser() -> console.Parser:
+def _parser(names: Iterable[str] = tuple(_COMMANDS)) -> console.Parser:
     parser = console.Parser(
         prog="fomm", description="First Order Motion Model: animates a still image by the motion in a video."
     )
     parser.add_argument("--version", action="version", version=f"fomm-tf {fomm_tf.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, command in _COMMANDS.items():
+    for name in names:
+        module, _, attribute = _COMMANDS[name].partition(".")
+        command = getattr(importlib.import_module(f"fomm_tf.cli.{module}"), attribute)
         description = f"{command.text[0].upper()}{command.text[1:]}."
         subparser = subparsers.add_parser(name, help=command.text, description=description)
         command.add_arguments(subparser)

@@ -29,6 +29,9 @@ _DECODING_ERRORS = (
 )
 # Brands of a file type box, without those of AVIF, which Pillow reads itself.
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
+# To find that a video is no image, Pillow would load the code of all its formats.
+_VIDEO_BRANDS = {b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"avc1", b"mp41", b"mp42", b"M4V ", b"qt  "}
+_MATROSKA = b"\x1aE\xdf\xa3"
 _XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:description="{}"/></rdf:RDF></x:xmpmeta>'
@@ -81,8 +84,13 @@ def open_image(path: Path) -> Image.Image | None:
     Raises:
       UnreadableError: if it declares more than `MAX_PIXELS` pixels, or if it is HEIC and pillow-heif is missing.
     """
+    with path.open("rb") as file:
+        header = file.read(12)
+    brand = header[8:12] if header[4:8] == b"ftyp" else None
+    if brand in _VIDEO_BRANDS or header.startswith(_MATROSKA):
+        return None
     image = _open(path)
-    if image is None and _is_heif(path):
+    if image is None and brand in _HEIF_BRANDS:
         _register_heif(path)
         image = _open(path)
     return image
@@ -109,13 +117,6 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
         except (*_DECODING_ERRORS, Image.DecompressionBombError):
             return None
     return height, width
-
-
-def _is_heif(path: Path) -> bool:
-    """Whether a file starts like HEIC or HEIF."""
-    with path.open("rb") as file:
-        header = file.read(12)
-    return header[4:8] == b"ftyp" and header[8:12] in _HEIF_BRANDS
 
 
 def _register_heif(path: Path) -> None:

@@ -49,6 +49,30 @@ def test_exports_bench_times_exported_and_keras_networks(tmp_path):
     assert "tflite-dynamic: " in printed and "frames/s" in printed
 
 
+def test_engines_bench_times_engines_and_skips_a_missing_reference(tmp_path):
+    few = ("--config", "tiny", "--rounds", 1, "--frames", 2, "--engines", "litert float32", "--no-auto")
+    printed = run("engines.py", *few, "--torch-python", "false", "--out", tmp_path / "bench.json")
+    assert "false has no PyTorch" in printed
+    parts = json.loads((tmp_path / "bench.json").read_text())["engines tiny"]["parts"]
+    assert set(parts) == {"keras float32", "litert float32"}
+    assert all(part["ms"] > 0 and part["psnr"] > 60 for part in parts.values())
+
+
+def test_startup_bench_times_the_first_frame_without_tensorflow():
+    printed = run("startup.py", "--rounds", 1, "--engines", "litert-float32")
+    assert "wall" in printed and "no TensorFlow" in printed
+
+
+def test_decoding_bench_compares_frames_with_the_exact_result():
+    printed = run("decoding.py", "--rounds", 1, "--frames", 8)
+    assert "crop and resize" in printed and "filters against today" in printed
+
+
+def test_convolutions_bench_times_each_convolution():
+    printed = run("convolutions.py", "--rounds", 1)
+    assert printed.count("padded") == 24
+
+
 @pytest.mark.network
 def test_web_bench_compares_builds_and_runtimes(export_once, tmp_path):
     site, _ = export_once("bundled-web", "--to", "web")

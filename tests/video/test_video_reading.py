@@ -49,6 +49,13 @@ def test_open_video_yields_every_frame_once_from_any_start(tmp_path, clip, numbe
     assert [number(frame) for frame in video.open_video(path, start=98 / float(fps))] == [98, 99]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_open_video_tries_no_image_formats_on_common_containers(tmp_path, clip, monkeypatch, suffix):
+    path = clip(tmp_path / f"a{suffix}", 2, **CONTAINERS[suffix])
+    monkeypatch.setattr(Image, "open", None)
+    assert len(list(video.open_video(path))) == 2 and video.is_video(path)
+
+
 def test_open_video_seeks_to_a_late_start(tmp_path, clip, monkeypatch):
     path = clip(tmp_path / "a.mp4", 250, codec_options={"g": "25"})
     late = video.open_video(path, start=9.5, duration=0.1)
