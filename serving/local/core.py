@@ -41,11 +41,6 @@ class Limits:
     num_threads: int = 1  # batches of small requests, and as many large ones, computed at once
 
     @property
-    def max_large_requests(self) -> int:
-        """Large requests that may wait: they leave places for small ones."""
-        return max(1, self.max_requests // 2)
-
-    @property
     def max_answer_bytes(self) -> int:
         """Of the outputs of a request."""
         return self.max_total_bytes // 4
@@ -181,11 +176,8 @@ class ServerCore:
         pixels = 0
         if any(array.dtype == object for array in arrays.values()):
             pixels = await self.codecs.run(lambda: _count_pixels(arrays, self.limits.max_pixels))
-        weight, batcher = max(frames, pixels // _PIXELS_PER_FRAME), self._small
-        if weight > self.limits.max_batch_frames:
-            batcher = self._large
-            if batcher.queued >= self.limits.max_large_requests:
-                raise status.unavailable(f"{batcher.queued} large requests are queued")
+        weight = max(frames, pixels // _PIXELS_PER_FRAME)
+        batcher = self._small if weight <= self.limits.max_batch_frames else self._large
         with self.hold_bytes() as held:
             await held.add(size)
             yield await batcher.submit(version, signature, arrays, rows, deadline, weight)
