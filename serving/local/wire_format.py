@@ -12,6 +12,7 @@ from fomm_tf.serving.local import memory, status
 
 # Values of a tensor are one field, be they in `tensor_content` or, packed, in such as `float_val`.
 MAX_FIELDS = 20_000
+_TOO_MANY = f"request: got more than {MAX_FIELDS:,} fields; send values as tensor_content, or packed."
 _MAX_DEPTH = 100
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
@@ -39,8 +40,7 @@ def _check_fields(kind: descriptor.Descriptor, data: bytes) -> None:
             ends.pop()
             continue
         count += 1
-        message = f"request: got more than {MAX_FIELDS:,} fields; send values as tensor_content, or packed."
-        status.require(count <= MAX_FIELDS, message)
+        status.require(count <= MAX_FIELDS, _TOO_MANY)
         try:
             tag, position = _read_varint(data, position)
             if tag & 7 == _VARINT:

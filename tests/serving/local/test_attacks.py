@@ -209,7 +209,7 @@ def test_answer_above_the_limit_is_refused_before_it_is_computed(protocol):
             time.sleep(0.001)
 
 
-def test_large_requests_run_in_the_background_and_leave_places_for_small_ones():
+def test_large_requests_run_in_the_background_and_small_ones_beside_them():
     model, large = in_process.Model(), {"x": np.ones((9, 2), np.float32)}
     with in_process.serve(model, max_requests=4) as server:
         assert_answered(server)
@@ -217,8 +217,6 @@ def test_large_requests_run_in_the_background_and_leave_places_for_small_ones():
         calls = [server.predictions.Predict.future(servers.message("double", large)) for _ in range(3)]
         while server.core._large.queued < 2:
             time.sleep(0.001)
-        answer = server.post("double", large)
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         calls.append(server.predictions.Predict.future(servers.message("double", X)))
         while len(model.backgrounds) < 4:
             time.sleep(0.001)
