@@ -6,15 +6,11 @@ keypoints are off, and how well the openings of mouth and eyes follow the truth:
 that of forehead and chin, and correlated with the true values within each clip.
 """
 
-import argparse
-import json
-import pathlib
-
+import clips
 import numpy as np
 import tqdm
 
-from fomm_tf.data import frames
-from fomm_tf.data.people import dataset, landmarks
+from fomm_tf.data.people import landmarks
 from fomm_tf.inference import animator
 
 EYES = (("left_upper_lid", "left_lower_lid"), ("right_upper_lid", "right_lower_lid"))
@@ -56,31 +52,24 @@ def correlate(keypoints, records):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="models of one frame size")
-    parser.add_argument("--data", required=True, type=pathlib.Path, help="data set with test clips")
-    parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
-    arguments = parser.parse_args()
+    arguments = clips.parse_arguments(__doc__)
     summary = {}
     for run in arguments.runs:
         model = animator.Animator.load(run)
-        index = frames.load(arguments.data, "test", model.config.model.frame_size)
-        clips = [np.stack([clip.frame(number) for number in range(len(clip))]) for clip in index.clips]
-        losses = np.sum([reconstruct(model, clip) for clip in tqdm.tqdm(clips, unit="clip", disable=None)], axis=0)
+        index, images = clips.load(arguments.data, model.config.model.frame_size)
+        losses = np.sum([reconstruct(model, clip) for clip in tqdm.tqdm(images, unit="clip", disable=None)], axis=0)
         summary[run] = {"result": losses[0] / losses[2], "warped source": losses[1] / losses[2]}
-        if (arguments.data / dataset.TRUTH).is_file() and model.config.model.num_keypoints == len(landmarks.KEYPOINTS):
-            records = json.loads((arguments.data / dataset.TRUTH).read_text(encoding="utf-8"))["clips"]
-            records = [records[clip.path.relative_to(arguments.data).as_posix()] for clip in index.clips]
-            ends = np.cumsum([len(clip) for clip in clips])
+        records = clips.load_records(arguments.data, index)
+        if records and model.config.model.num_keypoints == len(landmarks.KEYPOINTS):
+            ends = np.cumsum([len(clip) for clip in images])
             true = np.split(landmarks.load(index, arguments.data).keypoints, ends[:-1])
-            found = [model.detect(clip).value.numpy() for clip in clips]
+            found = [model.detect(clip).value.numpy() for clip in images]
             off = np.abs(np.concatenate(found) - np.concatenate(true)).mean() * (index.frame_size[1] - 1) / 2
             summary[run] |= {"pixels off": off} | correlate(found, records)
             summary["true landmarks"] = correlate(true, records)
     for name, values in summary.items():
         print(f"{name}: {', '.join(f'{key} {value:.3f}' for key, value in values.items())}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(summary, indent=1, default=float) + "\n", encoding="utf-8")
+    clips.write(arguments.out, summary)
 
 
 if __name__ == "__main__":

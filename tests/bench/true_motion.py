@@ -5,27 +5,22 @@ copy's, in all pixels, and in those that the source shows: what is hidden there 
 local motions is, in each pixel, that of the keypoint (or the background) that is nearest to the true one.
 """
 
-import argparse
-import json
-import pathlib
-
+import clips
 import numpy as np
 import tqdm
 
 from fomm_tf import ops
-from fomm_tf.data import frames, people
-from fomm_tf.data.people import dataset
+from fomm_tf.data import people
 from fomm_tf.inference import animator
 from fomm_tf.ops import resample, warp
 
 
-def load_clips(data, size):
+def load_clips(data, frame_size):
     """The frames and the true motion of each test clip."""
-    records = json.loads((data / dataset.TRUTH).read_text(encoding="utf-8"))["clips"]
-    for clip in frames.load(data, "test", (size, size)).clips:
-        record = records[clip.path.relative_to(data).as_posix()] | {"size": size}
-        motion = people.TrueMotion(people.Clip(**{name: record[name] for name in people.Clip._fields}))
-        yield np.stack([clip.frame(number) for number in range(len(clip))]), motion
+    index, images = clips.load(data, frame_size)
+    for clip, record in zip(images, clips.load_records(data, index), strict=True):
+        parameters = {name: record[name] for name in people.Clip._fields} | {"size": frame_size[0]}
+        yield clip, people.TrueMotion(people.Clip(**parameters))
 
 
 def measure(model, images, motion):
@@ -56,16 +51,12 @@ def measure(model, images, motion):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="models of one frame size")
-    parser.add_argument("--data", required=True, type=pathlib.Path, help="set of rendered people")
-    parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
-    arguments = parser.parse_args()
+    arguments = clips.parse_arguments(__doc__)
     summary = {}
     for run in arguments.runs:
         model = animator.Animator.load(run)
-        clips = load_clips(arguments.data, model.config.model.frame_size[0])
-        measured = [measure(model, *clip) for clip in tqdm.tqdm(clips, unit="clip", disable=None)]
+        pairs = load_clips(arguments.data, model.config.model.frame_size)
+        measured = [measure(model, *pair) for pair in tqdm.tqdm(pairs, unit="clip", disable=None)]
         sums, moved = ({name: sum(part[i][name] for part in measured) for name in measured[0][i]} for i in (0, 1))
         count = sum(visible.sum() for *_, visible in measured)
         total = sums["source copy"][0]
@@ -78,8 +69,7 @@ def main():
         print(f"{run}: {summary[run]['visible']:.0%} of the pixels are visible in the source")
         for kind, values in list(summary[run].items())[1:]:
             print(f"  {kind}: {', '.join(f'{name} {value:.3f}' for name, value in values.items())}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(summary, indent=1, default=float) + "\n", encoding="utf-8")
+    clips.write(arguments.out, summary)
 
 
 if __name__ == "__main__":
