@@ -1,22 +1,11 @@
-"""What benchmarks of models on the test clips of a set share: options, clips, and what is known of rendered people."""
+"""What benchmarks of models on the test clips of a set share: the clips, and what is known of rendered people."""
 
-import argparse
 import json
-import pathlib
 
 import numpy as np
 
 from fomm_tf.data import frames
 from fomm_tf.data.people import dataset
-
-
-def parse_arguments(description):
-    """The runs, the set, and where to write the figures."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="models of one frame size")
-    parser.add_argument("--data", required=True, type=pathlib.Path, help="data set with test clips")
-    parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
-    return parser.parse_args()
 
 
 def load(data, frame_size):

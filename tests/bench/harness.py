@@ -60,6 +60,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def parse_models(description: str) -> argparse.Namespace:
+    """The options of benchmarks of models on a data set: `runs`, `data`, and `out`, None unless it is given."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="models of one frame size")
+    parser.add_argument("--data", required=True, type=pathlib.Path, help="data set with test clips")
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
+    return parser.parse_args()
+
+
 def wait(result: object) -> object:
     """Tensors to NumPy, at any depth."""
     return tf.nest.map_structure(lambda value: value.numpy() if tf.is_tensor(value) else value, result)

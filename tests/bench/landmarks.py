@@ -7,6 +7,7 @@ that of forehead and chin, and correlated with the true values within each clip.
 """
 
 import clips
+import harness
 import numpy as np
 import tqdm
 
@@ -52,7 +53,7 @@ def correlate(keypoints, records):
 
 
 def main():
-    arguments = clips.parse_arguments(__doc__)
+    arguments = harness.parse_models(__doc__)
     summary = {}
     for run in arguments.runs:
         model = animator.Animator.load(run)

@@ -6,6 +6,7 @@ local motions is, in each pixel, that of the keypoint (or the background) that i
 """
 
 import clips
+import harness
 import numpy as np
 import tqdm
 
@@ -51,7 +52,7 @@ def measure(model, images, motion):
 
 
 def main():
-    arguments = clips.parse_arguments(__doc__)
+    arguments = harness.parse_models(__doc__)
     summary = {}
     for run in arguments.runs:
         model = animator.Animator.load(run)
