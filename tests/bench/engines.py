@@ -102,7 +102,10 @@ def psnr(predictions, exact):
 
 
 def has_torch(python):
-    return subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
+    try:
+        return subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
+    except OSError:  # no such interpreter
+        return False
 
 
 def print_table(times, quality, base):

@@ -49,10 +49,11 @@ def test_exports_bench_times_exported_and_keras_networks(tmp_path):
     assert "tflite-dynamic: " in printed and "frames/s" in printed
 
 
-def test_engines_bench_times_engines_and_skips_a_missing_reference(tmp_path):
+@pytest.mark.parametrize("python", ["false", "no/such/python"])
+def test_engines_bench_times_engines_and_skips_a_missing_reference(python, tmp_path):
     few = ("--config", "tiny", "--rounds", 1, "--frames", 2, "--engines", "litert float32", "--no-auto")
-    printed = run("engines.py", *few, "--torch-python", "false", "--out", tmp_path / "bench.json")
-    assert "false has no PyTorch" in printed
+    printed = run("engines.py", *few, "--torch-python", python, "--out", tmp_path / "bench.json")
+    assert f"{python} has no PyTorch" in printed
     parts = json.loads((tmp_path / "bench.json").read_text())["engines tiny"]["parts"]
     assert set(parts) == {"keras float32", "litert float32"}
     assert all(part["ms"] > 0 and part["psnr"] > 60 for part in parts.values())
