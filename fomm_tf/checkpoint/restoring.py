@@ -19,8 +19,8 @@ _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 # Keys of the model section that may differ from the run that initializes a new one: they do not change what a weight
 # means.
 _FREE = (
-    "frame_size", "align_corners", "motion_scale", "keypoint_detector.scale", "keypoint_detector.antialias_size",
-    "dense_motion.antialias_size", "generator.scale", "discriminator",
+    "frame_size", "align_corners", "resize_displacements", "motion_scale", "keypoint_detector.scale",
+    "keypoint_detector.antialias_size", "dense_motion.antialias_size", "generator.scale", "discriminator",
 )  # fmt: skip
 
 

@@ -149,6 +149,7 @@ def _describe_run(folder: pathlib.Path) -> Iterator[str]:
         f"model: {model.num_keypoints} keypoints, frames of {model.frame_size[1]}x{model.frame_size[0]}, "
         f"{model.traits.orders[model.jacobian]}, {'with' if model.occlusion else 'without'} occlusion map, "
         f"align_corners {str(model.align_corners).lower()}"
+        f"{', resizes displacements' if model.resize_displacements else ''}"
         f"{', blends the warped source' if model.generator.blend_source else ''}"
         f"{', warped skip connections' if model.generator.warp_skips else ''}"
     )

@@ -35,7 +35,7 @@ class Generator(execution.Network):
     def __init__(self, settings: config.ModelConfig, **kwargs) -> None:
         super().__init__(autocast=False, **kwargs)
         sizes = settings.generator
-        self.align_corners = settings.align_corners
+        self.align_corners, self._resize_displacements = settings.align_corners, settings.resize_displacements
         widths = [min(sizes.max_features, sizes.block_expansion * 2**i) for i in range(sizes.num_down_blocks + 1)]
         self.first = blocks.SameBlock(widths[0])
         self.down_blocks = [blocks.DownBlock(width) for width in widths[1:]]
@@ -94,7 +94,23 @@ class Generator(execution.Network):
           `[B, H, W, C]`.
         """
         _, height, width, _ = ops.sizes(image)
-        return warp.backward_warp(image, resample.resize(deformation, height, width), align_corners=self.align_corners)
+        grid = self.resize_deformation(deformation, height, width)
+        return warp.backward_warp(image, grid, align_corners=self.align_corners)
+
+    def resize_deformation(self, deformation: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+        """Resizes a deformation, see `resize_displacements` of `fomm_tf.config.ModelConfig`.
+
+        Args:
+          deformation: `[B, h, w, 2]`, (x, y).
+          height: rows of the result.
+          width: columns of the result.
+
+        Returns:
+          `[B, height, width, 2]`.
+        """
+        if self._resize_displacements:
+            return warp.resize_displacements(deformation, height, width, self.align_corners)
+        return resample.resize(deformation, height, width)
 
     def decode(self, features: tf.Tensor, warped_source: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """Decodes warped features to an image.

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fomm_tf import ops
+from fomm_tf.ops import resample
 
 with warnings.catch_warnings():
     # At import it warns of its end of life and of untested TensorFlow versions; both packages are pinned.
@@ -106,6 +107,31 @@ def backward_warp(image: tf.Tensor, grid: tf.Tensor, padding: str = "zeros", ali
         queries = tf.reshape(pixels, [1 if image.shape[0] == 1 else batch, -1, 2])
         warped = tf.reshape(_sample(image, queries), [batch, height, width, channels])
     return tf.cast(tf.ensure_shape(warped, [*grid.shape[:3], image.shape[-1]]), image_dtype)
+
+
+def resize_displacements(
+    grid: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, align_corners: bool
+) -> tf.Tensor:
+    """Resizes a grid for `backward_warp` so that the identity stays the identity.
+
+    The displacements from the identity grid are resized bilinearly. Resized positions would magnify the image: the
+    centers of the first and last pixel, at -1 and +1 in any size, are further from the edge in a smaller grid.
+
+    Args:
+      grid: `[B, h, w, 2]`, (x, y); the identity is `ops.identity_grid(h, w)`.
+      height: rows of the result.
+      width: columns of the result.
+      align_corners: of the warp that the result is for.
+
+    Returns:
+      `[B, height, width, 2]`; the identity of that warp plus the displacements.
+    """
+    _, rows, columns, _ = ops.sizes(grid)
+    displacements = resample.resize(grid - ops.identity_grid(rows, columns, grid.dtype), height, width)
+    identity = ops.identity_grid(height, width, grid.dtype)
+    if not align_corners:  # the centers of the first and last pixel are half a pixel from -1 and +1
+        identity *= 1.0 - 1.0 / tf.cast([width, height], grid.dtype)
+    return identity + displacements
 
 
 def _check(image: tf.Tensor, grid: tf.Tensor, padding: str) -> None:

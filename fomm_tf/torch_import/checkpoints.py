@@ -101,11 +101,16 @@ def export_checkpoint(run: checkpoint.Run) -> dict:
             f"model.kind: got {run.config.model.kind}; the PyTorch reference has no such model; keep the run "
             "directory, or use `fomm export`."
         )
-    for option in ("blend_source", "warp_skips"):
-        if getattr(run.config.model.generator, option):
+    model = run.config.model
+    for key, value in (
+        ("resize_displacements", model.resize_displacements),
+        ("generator.blend_source", model.generator.blend_source),
+        ("generator.warp_skips", model.generator.warp_skips),
+    ):
+        if value:
             raise errors.UserError(
-                f"model.generator.{option}: got true; expected false, as the PyTorch reference has no such generator; "
-                "keep the run directory, or use `fomm export`."
+                f"model.{key}: got true; expected false, as the PyTorch reference has no such option; keep the run "
+                "directory, or use `fomm export`."
             )
     entries = _entries(run)
     tree: dict = {

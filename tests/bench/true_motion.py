@@ -13,7 +13,7 @@ import tqdm
 from fomm_tf import ops
 from fomm_tf.data import people
 from fomm_tf.inference import animator
-from fomm_tf.ops import resample, warp
+from fomm_tf.ops import warp
 
 
 def load_clips(data, frame_size):
@@ -31,7 +31,7 @@ def measure(model, images, motion):
     true, visible = (np.stack(part) for part in zip(*truth, strict=True))
     source, keypoints = model.encode_source(images[0]), model.detect(images[1:])
     rendering = model.render(source, keypoints, details=True)
-    estimated = resample.resize(rendering.deformation, size, size).numpy()
+    estimated = model.model.generator.resize_deformation(rendering.deformation, size, size).numpy()
     local = model.model.dense_motion.local_motions(source.keypoints, keypoints, size, size).numpy()
     distances = np.linalg.norm(local - true[:, np.newaxis], axis=-1)
     nearest = distances.argmin(axis=1)[:, np.newaxis, ..., np.newaxis]

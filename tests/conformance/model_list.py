@@ -37,14 +37,16 @@ MODELS = {
     "uneven-scales": _changed(frame_size=[64, 96], motion_scale=0.5, keypoint_detector={"scale": 0.25}),
     "one-down-block": _changed(generator={"num_down_blocks": 1}),
     "no-residual-blocks": _changed(generator={"num_residual_blocks": 0}),
-    "scaled-generator": _changed(generator={"blend_source": True, "warp_skips": True, "scale": 0.5}),
+    "scaled-generator": _changed(
+        resize_displacements=True, generator={"blend_source": True, "warp_skips": True, "scale": 0.5}
+    ),
     "blend-source": _changed(generator={"blend_source": True}),
     "warp-skips": _changed(generator={"warp_skips": True}),
     "spectral-keypoint-discriminator": _changed(discriminator={"spectral_norm": True, "use_keypoints": True}),
     "two-scale-discriminator": _changed(discriminator={"scales": [1.0, 0.5]}),
     # Several of these at once: what they change is in different networks.
     "zeroth-order-no-occlusion-blend-skips": _changed(
-        jacobian=False, occlusion=False, generator={"blend_source": True, "warp_skips": True}
+        jacobian=False, occlusion=False, resize_displacements=True, generator={"blend_source": True, "warp_skips": True}
     ),
     "single-jacobian-map-two-scales": _changed(
         keypoint_detector={"single_jacobian_map": True}, discriminator={"scales": [1.0, 0.5]}

@@ -1,5 +1,6 @@
 """The generator's options: the blend of the warped source, and warped skip connections."""
 
+import dataclasses
 import functools
 
 import model_list
@@ -86,6 +87,18 @@ def test_scaled_generator_keeps_the_warped_source_at_full_size(source):
     scaled, motion = models.FirstOrderMotionModel(model_list.MODELS["scaled-generator"]).generator, motion_by(0.125)
     set_alpha(scaled, 50.0)
     np.testing.assert_allclose(scaled(source, motion), scaled.warp_image(source, motion.deformation), atol=1e-6)
+
+
+@pytest.mark.parametrize("resize_displacements", [False, True])
+def test_only_resized_displacements_leave_the_source_as_it_is_without_motion(resize_displacements, source):
+    settings = dataclasses.replace(model_list.MODELS["blend-source"], resize_displacements=resize_displacements)
+    generator, motion = models.FirstOrderMotionModel(settings).generator, motion_by(0.0)
+    change = np.abs(generator.warp_image(source, motion.deformation) - source)
+    assert (change.max() < 1e-5) == resize_displacements
+    features = generator.encode(source)
+    change = np.abs(generator.warp_features(features, motion) - features)
+    # The motion has the size of the features here, 16x16: nothing is resized.
+    assert change.max() < 1e-5
 
 
 def test_scaled_generator_enlarges_color_bilinearly(source):

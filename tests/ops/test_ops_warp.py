@@ -208,6 +208,49 @@ def test_warp_gradients_are_numeric_away_from_pixel_centers(padding, align_corne
     check_gradient(lambda i, w: warp.backward_warp(i, w, padding, align_corners), image, grid[:, :2, :3])
 
 
+def resize_line(values, size):
+    """Linear, with half-pixel centers; the first and the last value go on outside of them."""
+    centers = (np.arange(size) + 0.5) * len(values) / size - 0.5
+    return np.interp(centers, np.arange(len(values)), values)
+
+
+@both_conventions
+def test_resize_displacements_equals_loops(align_corners):
+    grid = make_grid(height=3, width=4)
+    expected = np.empty((BATCH, HEIGHT, WIDTH, 2))
+    for image, axis in np.ndindex(BATCH, 2):
+        still = np.linspace(-1, 1, 4) if axis == 0 else np.linspace(-1, 1, 3)[:, np.newaxis]
+        moved = grid[image, ..., axis] - still
+        wide = np.stack([resize_line(row, WIDTH) for row in moved])
+        large = np.stack([resize_line(column, HEIGHT) for column in wide.T], axis=1)
+        for i, j in np.ndindex(HEIGHT, WIDTH):
+            place, size = (j, WIDTH) if axis == 0 else (i, HEIGHT)
+            own = 2 * place / (size - 1) - 1 if align_corners else (2 * place + 1) / size - 1
+            expected[image, i, j, axis] = own + large[i, j]
+    found = warp.resize_displacements(tf.constant(grid), HEIGHT, WIDTH, align_corners)
+    np.testing.assert_allclose(found, expected, atol=1e-6)  # TensorFlow resizes in float32
+
+
+@properties
+@given(st.integers(1, 9), st.integers(2, 9), st.integers(2, 3), st.booleans())
+def test_resized_identity_leaves_the_image_as_it_is(height, width, factor, align_corners):
+    image = tf.constant(make_image(1, height * factor, width * factor), tf.float32)
+    still = ops.identity_grid(height, width)[tf.newaxis]
+    grid = warp.resize_displacements(still, height * factor, width * factor, align_corners)
+    np.testing.assert_allclose(warp.backward_warp(image, grid, align_corners=align_corners), image, atol=2e-6)
+
+
+@both_conventions
+def test_resize_displacements_gradient_reaches_every_displacement(align_corners):
+    grid = tf.constant(make_grid(1, 2, 3), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(grid)
+        large = warp.resize_displacements(grid, 4, 6, align_corners)
+        total = tf.reduce_sum(large)
+    # A displacement reaches as many pixels of the result as one pixel covers.
+    np.testing.assert_allclose(tf.reduce_sum(tape.gradient(total, grid)), 2 * 4 * 6, rtol=1e-6)
+
+
 def test_warp_gradient_at_a_pixel_center_is_the_slope_to_its_right():
     image = tf.constant(make_image(1), tf.float32)
     grid = tf.zeros([1, 1, 1, 2])  # with 5 rows, y = 0 is the third row's center; with 8 columns, x = 0 is no center's

@@ -1,6 +1,7 @@
 """Importing and exporting checkpoints of the reference: round trips, optimizers, counters, and what is rejected."""
 
 import copy
+import re
 
 import model_list
 import numpy as np
@@ -100,10 +101,17 @@ def test_import_accepts_optimizers_without_moments():
     assert torch_import.export_checkpoint(run)["optimizer_generator"]["state"] == {}
 
 
-@pytest.mark.parametrize(("name", "option"), [("blend-source", "blend_source"), ("warp-skips", "warp_skips")])
-def test_export_checkpoint_rejects_other_generators(name, option):
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("blend-source", "generator.blend_source"),
+        ("warp-skips", "generator.warp_skips"),
+        ("scaled-generator", "resize_displacements"),
+    ],
+)
+def test_export_checkpoint_rejects_options_that_the_reference_lacks(name, key):
     run = checkpoint.build(config.Config(model=model_list.MODELS[name]))
-    with pytest.raises(errors.UserError, match=rf"model\.generator\.{option}: got true; expected false"):
+    with pytest.raises(errors.UserError, match=rf"model\.{re.escape(key)}: got true; expected false"):
         torch_import.export_checkpoint(run)
 
 
