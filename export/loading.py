@@ -9,7 +9,7 @@ import yaml
 
 from fomm_tf import checkpoint
 from fomm_tf import config as configs
-from fomm_tf.models import blocks
+from fomm_tf.models import folding
 
 
 def load(folder: str | pathlib.Path, precision: str = "float32") -> tuple[checkpoint.Run, dict[str, object]]:
@@ -27,7 +27,7 @@ def load(folder: str | pathlib.Path, precision: str = "float32") -> tuple[checkp
     """
     run = checkpoint.load(folder, precision=precision)
     weights = run.model.weights_sha256()
-    blocks.fold_batch_norms(run.model)
+    folding.fold_batch_norms(run.model)
     model = run.config.model
     metadata = {
         "name": pathlib.Path(folder).resolve().name,

@@ -19,7 +19,7 @@ from fomm_tf.evaluation import metrics
 from fomm_tf.export import examples
 from fomm_tf.export import report as export_report
 from fomm_tf.inference.engines import choice
-from fomm_tf.models import blocks, execution
+from fomm_tf.models import execution, folding
 from fomm_tf.structures import Keypoints, Rendering
 
 # In exact modes: half a gray level of 8-bit frames, and 0.01 pixels of frames of 256 x 256. Otherwise the least PSNR of
@@ -138,7 +138,7 @@ def time_animation(settings: config.Config, batch_size: int, mode: Mode, rounds:
     """Times detecting and rendering a batch of driving frames of one source, with random weights."""
     with execution.mixed_precision_scope(mode.precision):
         model = models.create(settings.model)
-    blocks.fold_batch_norms(model)
+    folding.fold_batch_norms(model)
     frames = np.random.default_rng(0).random([batch_size, *settings.model.frame_size, 3], np.float32)
     source, driving = model.encode_source(frames[0]), tf.constant(frames)
     render = tf.function(

@@ -7,7 +7,6 @@ Convention: NHWC; `training` is a Python bool. Convolutions start from torch's i
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from fomm_tf import ops
 from fomm_tf.models import execution
-from fomm_tf.ops import resample
+from fomm_tf.ops import conv, resample
 
 layers = tf.keras.layers
 # Options of a weight that each training pass assigns, such as a moving mean; one replica's value is saved.
@@ -226,13 +225,50 @@ class UpBlock(SameBlock):
         return UpConvolution(filters)
 
 
+class ResidualConvolution(Convolution):
+    """A convolution 3x3.
+
+    Attributes:
+      winograd_kernel: the kernel for `conv.winograd_conv2d`; None to compute the usual way. See `use_winograd`.
+    """
+
+    winograd_kernel: tf.Tensor | None = None
+    # With fewer filters or pixels, the transforms cost more than they save.
+    MIN_FILTERS = 128
+    MIN_PIXELS = 1024
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(filters, 3, **kwargs)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        _, height, width, _ = inputs.shape
+        if self.winograd_kernel is None or None in (height, width):
+            return super().call(inputs, training=training)
+        if height % 4 or width % 4 or height * width < self.MIN_PIXELS:
+            return super().call(inputs, training=training)
+        return conv.winograd_conv2d(inputs, self.winograd_kernel, self.bias)
+
+
+class ImageConvolution(Convolution):
+    """A convolution 7x7 to the few channels of an image, four pixels at a time outside of training."""
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(filters, 7, **kwargs)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        sides = inputs.shape[1:3]
+        if training or None in sides or any(side % 2 for side in sides):
+            return super().call(inputs, training=training)
+        return conv.few_filters_conv2d(inputs, self.kernel, self.bias)
+
+
 class ResidualBlock(Block):
     """Pre-activation: (normalization, ReLU, convolution 3x3) twice, plus the input."""
 
     def __init__(self, filters: int, **kwargs) -> None:
         super().__init__(**kwargs)
         self.norm1, self.norm2 = BatchNorm(), BatchNorm()
-        self.conv1, self.conv2 = Convolution(filters, 3), Convolution(filters, 3)
+        self.conv1, self.conv2 = ResidualConvolution(filters), ResidualConvolution(filters)
 
     def compute(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         hidden = self.conv1(tf.nn.relu(self.norm1(inputs, training=training)))
@@ -273,45 +309,3 @@ class Hourglass(layers.Layer):
         for block in self.up_blocks:
             outputs = tf.concat([block(outputs, training=training), skips.pop()], axis=-1)
         return outputs
-
-
-class FoldedNorm(layers.Layer):
-    """Stands in for a normalization that was folded into the preceding convolution."""
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns `inputs`.
-
-        Raises:
-          ValueError: in training mode, which needs the batch statistics.
-        """
-        if training:
-            raise ValueError("training is True on a folded network; load the run again to train it.")
-        return inputs
-
-
-def fold_batch_norms(*networks: tf.keras.Model) -> None:
-    """Folds every normalization that follows a convolution, in place; the first one of a residual block stays.
-
-    With s = gamma / sqrt(variance + epsilon): s (k * x + b - mean) + beta = (s k) * x + s (b - mean) + beta.
-
-    The networks cannot be trained or saved afterwards. Call this before they are traced.
-
-    Args:
-      *networks: built and restored; folding twice changes nothing.
-    """
-    for module in itertools.chain.from_iterable(network.submodules for network in networks):
-        if isinstance(module, SameBlock):
-            _fold(module, "conv", "norm")
-        elif isinstance(module, ResidualBlock):
-            _fold(module, "conv1", "norm2")
-
-
-def _fold(block: Block, convolution: str, norm: str) -> None:
-    conv: Convolution = getattr(block, convolution)
-    norm_layer: BatchNorm | FoldedNorm = getattr(block, norm)
-    if isinstance(norm_layer, FoldedNorm):
-        return
-    scale = norm_layer.gamma * tf.math.rsqrt(norm_layer.moving_variance + norm_layer.EPSILON)
-    conv.kernel.assign(conv.kernel * scale)
-    conv.bias.assign((conv.bias - norm_layer.moving_mean) * scale + norm_layer.beta)
-    setattr(block, norm, FoldedNorm(name=norm_layer.name, autocast=False))

@@ -45,7 +45,7 @@ class Generator(execution.Network):
         # What packed features hold, from the highest resolution to the lowest: channels, and how many times its sides.
         levels = [(width, 2 ** (sizes.num_down_blocks - index)) for index, width in enumerate(widths)]
         self._levels = levels if sizes.warp_skips else levels[-1:]
-        self.final = blocks.Convolution(4 if sizes.blend_source else 3, 7)
+        self.final = blocks.ImageConvolution(4 if sizes.blend_source else 3)
 
     def encode(self, source: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the features of the source; animation does this once.
@@ -133,7 +133,7 @@ class Generator(execution.Network):
             features = block(features, training=training)
             if skips:
                 features = tf.concat([features, skips.pop()], axis=-1)
-        outputs = ops.at_least_float32(self.final(features))
+        outputs = ops.at_least_float32(self.final(features, training=training))
         if not self.blend_source:
             return tf.sigmoid(outputs)
         if warped_source is None:

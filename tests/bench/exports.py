@@ -20,7 +20,7 @@ sys.path.append(str(harness.ROOT))
 
 from fomm_tf import checkpoint, config
 from fomm_tf.export import VARIANTS, examples, pipeline, runner, stages
-from fomm_tf.models import blocks
+from fomm_tf.models import folding
 
 KINDS = [f"{form}-{variant}" for form in ("tflite", "onnx") for variant in VARIANTS[form]]
 
@@ -79,7 +79,7 @@ def main():
         if not (folder / "run").exists():
             checkpoint.save(folder / "run", checkpoint.build(settings), "random weights, for a bench")
         run = checkpoint.load(folder / "run")
-        blocks.fold_batch_norms(run.model)
+        folding.fold_batch_norms(run.model)
         built = stages.Stages(settings, run.model)
         image, frame = np.float32(examples.draw(settings.model.frame_size, 2)) / 255
         keras = pipeline.KerasPipeline(built)

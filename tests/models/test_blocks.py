@@ -113,6 +113,17 @@ def test_up_convolution_equals_convolution_of_upsampled_image(way, side, trainin
     assert len(calls) == (side == 8)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 7)], ids=["even", "odd"])
+def test_image_convolution_computes_blocks_of_even_images_outside_of_training(shape, training, monkeypatch):
+    calls, by_blocks = [], blocks.conv.few_filters_conv2d
+    monkeypatch.setattr(blocks.conv, "few_filters_conv2d", lambda *args: calls.append(1) or by_blocks(*args))
+    inputs, layer = tf.random.stateless_normal([2, *shape, 5], [1, 2]), blocks.ImageConvolution(3)
+    outputs = layer(inputs, training=training)
+    np.testing.assert_allclose(outputs, tf.nn.conv2d(inputs, layer.kernel, 1, "SAME") + layer.bias, atol=1e-6)
+    assert len(calls) == (not training and shape == (8, 8))
+
+
 def test_convolve_together_equals_separate_convolutions_and_gradients():
     inputs = tf.random.stateless_normal([2, 9, 7, 5], [1, 2])
     layers = [blocks.Convolution(3, 5), blocks.Convolution(1, 5)]

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf import checkpoint, config, errors, models
-from fomm_tf.models import blocks
+from fomm_tf.models import folding
 from fomm_tf.training.objective import Objective
 
 KINDS = {"fomm": models.FirstOrderMotionModel, "monkey-net": models.MonkeyNet, "x2face": models.X2Face}
@@ -94,7 +94,7 @@ def test_folded_norms_and_packaged_weights_change_nothing(name, tmp_path):
     assert loaded.step == 7 and loaded.model.weights_sha256() == model.weights_sha256()
     copied = type(model).from_config(model.get_config())
     copied.set_weights(model.get_weights())
-    blocks.fold_batch_norms(loaded.model)
+    folding.fold_batch_norms(loaded.model)
     inputs = {"source": frames, "driving": frames[::-1]}
     expected = model(inputs).prediction
     np.testing.assert_array_equal(copied(inputs).prediction, expected)

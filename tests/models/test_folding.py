@@ -1,4 +1,6 @@
-"""`fold_batch_norms`: equal outputs up to rounding, no training."""
+"""Rewrites of trained networks: equal outputs up to rounding, no training."""
+
+import dataclasses
 
 import model_list
 import numpy as np
@@ -7,7 +9,8 @@ import tensorflow as tf
 
 from fomm_tf import checkpoint, config, models
 from fomm_tf.inference import animator
-from fomm_tf.models import blocks
+from fomm_tf.models import blocks, folding
+from fomm_tf.ops import conv
 
 pytestmark = pytest.mark.slow
 
@@ -52,12 +55,12 @@ def test_fold_batch_norms_preserves_outputs(name):
     frames = np.random.default_rng(4).random([2, *settings.frame_size, 3], np.float32)
     model = draw(settings)
     before = compute_outputs(model, frames)
-    blocks.fold_batch_norms(model)
+    folding.fold_batch_norms(model)
     norms = [module for module in model.submodules if isinstance(module, blocks.BatchNorm)]
     assert len(norms) == settings.generator.num_residual_blocks  # the first of each residual block
     warped = ("deformed", "prediction") if settings.generator.blend_source else ("deformed",)
     assert_same(compute_outputs(model, frames), before, 1e-5, warped)
-    blocks.fold_batch_norms(model)
+    folding.fold_batch_norms(model)
     assert_same(compute_outputs(model, frames), before, 1e-5, warped)
 
 
@@ -67,13 +70,37 @@ def test_fold_batch_norms_preserves_outputs_at_256():
     frames = np.random.default_rng(4).random([1, *settings.frame_size, 3], np.float32)
     model = draw(settings)
     before = compute_outputs(model, frames)
-    blocks.fold_batch_norms(model)
+    folding.fold_batch_norms(model)
     assert_same(compute_outputs(model, frames), before, 1e-4)
+
+
+def test_winograd_preserves_outputs_of_wide_residual_blocks(monkeypatch):
+    # Features of 16x16 pixels, which 1,024 would exclude.
+    monkeypatch.setattr(blocks.ResidualConvolution, "MIN_PIXELS", 256)
+    calls, winograd = [], conv.winograd_conv2d
+    monkeypatch.setattr(conv, "winograd_conv2d", lambda *args: calls.append(1) or winograd(*args))
+    tiny = next(iter(model_list.MODELS.values()))
+    wide = dataclasses.replace(tiny.generator, block_expansion=32, max_features=128)
+    settings = dataclasses.replace(tiny, generator=wide)
+    frames = np.random.default_rng(4).random([2, *settings.frame_size, 3], np.float32)
+    model = draw(settings)
+    before = compute_outputs(model, frames)
+    folding.use_winograd(model)
+    assert not calls
+    assert_same(compute_outputs(model, frames), before, 1e-5)
+    assert len(calls) == 2 * settings.generator.num_residual_blocks
+
+
+def test_winograd_leaves_narrow_residual_blocks_alone():
+    model = draw(next(iter(model_list.MODELS.values())))
+    folding.use_winograd(model)
+    layers = [module for module in model.submodules if isinstance(module, blocks.ResidualConvolution)]
+    assert layers and all(layer.winograd_kernel is None for layer in layers)
 
 
 def test_folded_network_rejects_training():
     model = draw(next(iter(model_list.MODELS.values())))
-    blocks.fold_batch_norms(model)
+    folding.fold_batch_norms(model)
     size = next(iter(model_list.MODELS.values())).frame_size
     with pytest.raises(ValueError, match="training is True on a folded network; load the run again"):
         model.detector(tf.zeros([1, *size, 3]), training=True)
@@ -86,5 +113,5 @@ def test_animator_load_folds_the_model(tmp_path):
     plain = animator.Animator(run.model, run.config).detect(frames).value
     checkpoint.save(tmp_path / "run", run, "test")
     model = animator.Animator.load(tmp_path / "run")
-    assert any(isinstance(module, blocks.FoldedNorm) for module in model.model.detector.submodules)
+    assert any(isinstance(module, folding.FoldedNorm) for module in model.model.detector.submodules)
     np.testing.assert_allclose(model.detect(frames).value, plain, atol=1e-5)
