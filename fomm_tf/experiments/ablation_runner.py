@@ -187,7 +187,8 @@ def draw_images(
 
 def median_video(report: Mapping[str, list]) -> str:
     """Name of the video with the median L1, which is typical rather than flattering."""
-    l1 = {result["name"]: result["model"]["l1"] for result in report["videos"]}
+    # A pair without ground truth has none.
+    l1 = {result["name"]: result["model"]["l1"] for result in report["videos"] if "l1" in result["model"]}
     ranked = sorted(l1, key=lambda name: l1[name]["total"] / l1[name]["frames"])
     return ranked[len(ranked) // 2]
 
