@@ -93,12 +93,8 @@ def test_report_of_unfinished_runs():
 
 
 def test_report_without_pairs_or_a_common_seed_leaves_their_parts_out():
-    found = {
-        "baseline": {1: draw_reports(0)},
-        "pyramid": {0: draw_reports(1)},
-        "full": {0: draw_reports(2)},
-    }
-    found = {name: {seed: {"reconstruction": run["reconstruction"]} for seed, run in runs.items()} for name, runs in found.items()}
+    runs = [{seed: {"reconstruction": draw_reports(number)["reconstruction"]}} for number, seed in enumerate((1, 0, 0))]
+    found = dict(zip(("baseline", "pyramid", "full"), runs, strict=True))
     report = make_report(found, wanted=6)
     text, contents = report.markdown(), json.loads(report.json())
     assert "nimation L1" not in text and contents["variants"]["baseline"]["minus_full"] == {}

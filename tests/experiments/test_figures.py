@@ -94,9 +94,10 @@ def test_read_inputs_rejects_zero_frames(tmp_path):
 
 
 def test_render_of_a_model_without_keypoints_and_masks_has_neither(monkeypatch):
-    settings = config.Config(model=config.ModelConfig(kind="x2face", frame_size=(32, 32), occlusion=False, jacobian=False))
+    x2face = config.ModelConfig(kind="x2face", frame_size=(128, 128), occlusion=False, jacobian=False)
+    settings = config.Config(model=x2face)
     model = types.SimpleNamespace(config=settings, detect=lambda frames: None, encode_source=lambda source: source)
-    image, frame = np.full((32, 32, 3), 51, np.uint8), np.full((32, 32, 3), 102, np.uint8)
+    image, frame = (np.full((128, 128, 3), gray, np.uint8) for gray in (51, 102))
 
     def render_stream(model, source, driving, transfer, **_):
         images = tf.constant(np.stack([source] * len(driving)), tf.float32) / 255
@@ -106,7 +107,8 @@ def test_render_of_a_model_without_keypoints_and_masks_has_neither(monkeypatch):
     inputs = figures.Inputs(["s"], [image], [0.4], [frame], frame)
     outputs = figures.render("A", model, inputs, settings.animate, height=64)
     assert [set(panels) for panels in outputs.panels] == [{"result", "deformed"}]
-    assert [row.label for row in figures.KINDS["motion"].rows(inputs, [outputs])[0]] == ["driving", "deformed", "result"]
+    rows, _ = figures.KINDS["motion"].rows(inputs, [outputs])
+    assert [row.label for row in rows] == ["driving", "deformed", "result"]
     assert (outputs.panels[0]["result"][0] == 51).all()
     # The larger images are unmarked.
     (marked_source,), (marked_frame,) = outputs.marked_sources, outputs.marked_frames

@@ -84,7 +84,7 @@ def report_of(person, l1, clips):
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """Evaluations without a model: (run, clips, output directory, metrics) of each; fine-tunings: (clips, overrides)."""
+    """Evaluations without a model: (run, clips, output directory, metrics); fine-tunings: (clips, overrides)."""
     calls = []
 
     def evaluate(folder, clips, out, settings):

@@ -118,7 +118,9 @@ def test_run_with_estimate_only_times_each_method_once_and_trains_nothing(recipe
     configs = table3.load_recipes(NAMES, recipes, 3060, None)
     table, lines = run_table3(configs, tmp_path, estimate_only=True)
     # 3060 steps of 1, 2 and 3 s, twice, at 85 % of the time.
-    text = "6 of 6 runs to do, about 12.0 h on this machine (X2Face 1.00 s a step, Monkey-Net 2.00 s a step, First order 3"
+    text = (
+        "6 of 6 runs to do, about 12.0 h on this machine (X2Face 1.00 s a step, Monkey-Net 2.00 s a step, First order"
+    )
     assert table is None and len(lines) == 1 and lines[0].startswith(text)
     assert not trained and [path.name for path in tmp_path.iterdir()] == ["cost.json"]
     monkeypatch.delattr(table3, "time_steps")
