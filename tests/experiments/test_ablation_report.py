@@ -110,3 +110,6 @@ def test_videos_without_a_metric_are_left_out():
     assert ablation_report.mean([reports], "animation_l1").value == pytest.approx(overall_of(kept, "l1"))
     assert ablation_report.compare([reports], [reports], "animation_l1").value == 0
     assert ablation_runner.median_video(reports["animation"]) == "clip1"
+    for result in kept:
+        del result["model"]["l1"]
+    assert ablation_runner.median_video(reports["animation"]) == "clip2"
