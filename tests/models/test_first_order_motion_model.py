@@ -120,7 +120,8 @@ def test_from_preset_rejects_unknown_name():
 
 
 def test_detect_traces_images_of_any_size(model):
-    detect = tf.function(model.detect, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    signature = [tf.TensorSpec([None, None, None, 3], tf.uint8)]
+    detect = tf.function(model.detect, input_signature=signature, autograph=False)
     for size in ((32, 32), (64, 32)):
         images = draw_images(1, size)
         np.testing.assert_allclose(detect(images).value, model.detect(images).value, atol=1e-5)
