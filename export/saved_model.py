@@ -167,7 +167,7 @@ def check_tolerances(comparison: Comparison, precision: str) -> None:
       errors.UserError: if a tolerance is exceeded; names the worst output.
     """
     if precision != "float32":
-        if comparison.psnr < _MIN_PSNR_DB:
+        if not comparison.psnr >= _MIN_PSNR_DB:
             raise errors.UserError(
                 f"{precision}: PSNR against the Keras model is {comparison.psnr:.1f} dB; expected at least "
                 f"{_MIN_PSNR_DB:.0f}; export another precision, or skip the verification."

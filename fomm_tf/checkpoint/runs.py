@@ -233,16 +233,13 @@ def restore_packaged(run: Run, folder: str | pathlib.Path) -> None:
 
 def _variables(run: Run) -> Iterator[tuple[str, tf.Variable]]:
     for name, network in run.model.networks.items():
-        yield from _below(name, network, set())
+        yield from _below(name, network)
 
 
-def _below(path: str, trackable: object, seen: set[int]) -> Iterator[tuple[str, tf.Variable]]:
-    """Yields the variables below an object, each once, by attribute path as in a checkpoint."""
-    if id(trackable) in seen:
-        return
-    seen.add(id(trackable))
+def _below(path: str, trackable: object) -> Iterator[tuple[str, tf.Variable]]:
+    """Yields the variables below an object by attribute path as in a checkpoint."""
     if isinstance(trackable, tf.Variable):
         yield path, trackable
         return
     for name, child in sorted(tf.train.TrackableView.children(trackable).items()):
-        yield from _below(f"{path}/{name}", child, seen)
+        yield from _below(f"{path}/{name}", child)

@@ -178,11 +178,8 @@ def _merge(base: dict, changes: dict) -> dict:
 
 
 def recipes() -> dict[str, pathlib.Path]:
-    """Name -> file of each recipe, in the checkout or in the installed package."""
-    here = pathlib.Path(__file__).resolve().parent.parent
-    folder = next((folder for folder in (here / "configs", here.parent / "configs") if folder.is_dir()), None)
-    if folder is None:
-        return {}
+    """Name -> file of each recipe."""
+    folder = pathlib.Path(__file__).resolve().parents[1] / "configs"
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 

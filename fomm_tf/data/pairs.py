@@ -167,14 +167,13 @@ def make_dataset(
         encoded, params = tf.numpy_function(read, [step], [tf.string, tf.float32])
         return tf.ensure_shape(encoded, [local, 2]), tf.ensure_shape(params, [local, augment.NUM_UNIFORMS])
 
+    def load_frame(encoded: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        frame = tf.ensure_shape(frames.decode(encoded), [*index.frame_size, 3])
+        frame = tf.image.convert_image_dtype(frame, tf.float32)
+        return augment.apply(data_config.augment, augment.AugmentParams(*tf.unstack(params)), frame)
+
     def make_pair(encoded: tf.Tensor, params: tf.Tensor) -> dict[str, tf.Tensor]:
-        params = augment.AugmentParams(*tf.unstack(params))
-        pair = {}
-        for place, name in enumerate(("source", "driving")):
-            frame = tf.ensure_shape(frames.decode(encoded[place]), [*index.frame_size, 3])
-            frame = tf.image.convert_image_dtype(frame, tf.float32)
-            pair[name] = augment.apply(data_config.augment, params, frame)
-        return pair
+        return {"source": load_frame(encoded[0], params), "driving": load_frame(encoded[1], params)}
 
     dataset = tf.data.Dataset.counter(start_step)
     dataset = dataset.map(open_batch, num_parallel_calls=2, deterministic=True).unbatch()

@@ -103,7 +103,7 @@ def check_onnx(folder: str | pathlib.Path) -> tuple[str, str]:
             check=lambda files, built: measured.update(export_report.measure(files, built)),
             whole=False,
         )
-    output, worst = max(measured["float32"].worst.items(), key=lambda item: item[1])
+    output, worst = measured["float32"].find_worst()
     tolerance = export_report.TOLERANCE
     return PASSED if worst <= tolerance else FAILED, (
         f"{output} differs by {worst:.1e}, the animation by {measured['float32'].psnr:.0f} dB (limit: "

@@ -85,7 +85,7 @@ class Data(NamedTuple):
         folder = test if test.is_dir() else self.root
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         if self.pairs is not None:
-            names = (name for pair in layout.read_pairs(self.pairs) for name in pair)
+            names = (name for pair in layout.read_pairs(self.pairs) for name in pair if name)
             paths += [self.pairs, *(self.pairs.parent / name for name in names)]
         return [files.fingerprint(path).hex() for path in paths]
 

@@ -110,7 +110,12 @@ class Report:
             for name, by_seed in reports.items()
         }
         self._source_copy = {column: mean(self._runs[:1], column, SOURCE_COPY) for column in self._columns}
-        self._differences = {name: self._compare(name) for name in reports if name != ablation_plan.FULL}
+        full = reports.get(ablation_plan.FULL, {})
+        self._differences = {
+            name: self._compare(name)
+            for name, by_seed in reports.items()
+            if name != ablation_plan.FULL and by_seed.keys() & full.keys()
+        }
 
     def json(self) -> str:
         """The report as JSON."""
@@ -139,10 +144,8 @@ class Report:
         return "\n".join(self._table_1())
 
     def _compare(self, name: str) -> dict[str, Difference]:
-        mine, full = self._reports[name], self._reports.get(ablation_plan.FULL, {})
+        mine, full = self._reports[name], self._reports[ablation_plan.FULL]
         seeds = [seed for seed in mine if seed in full]
-        if not seeds:
-            return {}
         runs = [[which[seed] for seed in seeds] for which in (mine, full)]
         return {column: compare(*runs, column) for column in self._columns}
 
@@ -168,7 +171,7 @@ class Report:
                 "Animation L1: images animated by other characters' clips, against the ground truth, "
                 f"{self._count(ANIMATION)}."
             )
-        if any(self._differences.values()):
+        if self._differences:
             yield from ("", "## Against Full", "", *self._table_of_differences(), "")
             yield (
                 "A variant's value minus Full's, over the same seeds, with the 95 % bootstrap confidence interval over "
@@ -204,8 +207,7 @@ class Report:
     def _table_of_differences(self) -> Iterator[str]:
         yield from head(["", *self._titles()])
         for name, differences in self._differences.items():
-            if differences:
-                yield row([ablation_plan.VARIANTS[name].title, *difference_cells(differences)])
+            yield row([ablation_plan.VARIANTS[name].title, *difference_cells(differences)])
 
     def _table_3(self) -> Iterator[str]:
         yield from head(["", *self._titles(), "L1 / L1 of the source-copy baseline"])

@@ -186,9 +186,10 @@ def draw_images(
 
 
 def median_video(report: Mapping[str, list]) -> str:
-    """Name of the video with the median L1, which is typical rather than flattering."""
-    l1 = {result["name"]: result["model"]["l1"] for result in report["videos"]}
-    ranked = sorted(l1, key=lambda name: l1[name]["total"] / l1[name]["frames"])
+    """Name of the video with the median L1, which is typical rather than flattering; those without L1 do not count."""
+    l1 = {result["name"]: result["model"].get("l1") for result in report["videos"]}
+    known = [name for name in l1 if l1[name] is not None]
+    ranked = sorted(known, key=lambda name: l1[name]["total"] / l1[name]["frames"]) or list(l1)
     return ranked[len(ranked) // 2]
 
 

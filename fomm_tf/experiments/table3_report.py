@@ -49,7 +49,11 @@ class Report:
         self._copied = {
             column: ablation_report.mean(self._runs[:1], column, SOURCE_COPY).value for column in self._columns
         }
-        self._differences = {pair: self._compare(*pair) for pair in itertools.combinations(reports, 2)}
+        self._differences = {
+            (one, other): self._compare(one, other)
+            for one, other in itertools.combinations(reports, 2)
+            if reports[one].keys() & reports[other].keys()
+        }
 
     def json(self) -> str:
         """The report as JSON."""
@@ -79,8 +83,6 @@ class Report:
 
     def _compare(self, one: str, other: str) -> dict[str, Difference]:
         seeds = [seed for seed in self._reports[one] if seed in self._reports[other]]
-        if not seeds:
-            return {}
         runs = [[self._reports[name][seed] for seed in seeds] for name in (one, other)]
         return {column: ablation_report.compare(*runs, column) for column in self._columns}
 
@@ -97,7 +99,7 @@ class Report:
             "Means over all frames, then over the seeds, with minimum and maximum over seeds in brackets. The paper's "
             "L1 is for other data, larger frames and far longer training: only the order can be compared."
         )
-        if any(self._differences.values()):
+        if self._differences:
             yield from ("", "## Differences", "", *self._table_of_differences(), "")
             yield (
                 "The first method's value minus the second's, over the same seeds, with the 95 % bootstrap confidence "
@@ -121,15 +123,12 @@ class Report:
     def _table_of_differences(self) -> Iterator[str]:
         yield from ablation_report.head(["", *(COLUMNS[column].title for column in self._columns)])
         for (one, other), columns in self._differences.items():
-            if columns:
-                title = f"{METHODS[one].title} - {METHODS[other].title}"
-                yield ablation_report.row([title, *ablation_report.difference_cells(columns)])
+            title = f"{METHODS[one].title} - {METHODS[other].title}"
+            yield ablation_report.row([title, *ablation_report.difference_cells(columns)])
 
     def _order(self) -> Iterator[str]:
         """Whether each pair has the paper's order in L1."""
         for (one, other), columns in self._differences.items():
-            if not columns:
-                continue
             worse, better = METHODS[one].title, METHODS[other].title
             low, high = columns["l1"].low, columns["l1"].high
             verdict = "is not decided: the interval holds 0"

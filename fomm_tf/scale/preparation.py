@@ -168,5 +168,4 @@ def _show_urls(names: storage.Names) -> Iterator[None]:
         finally:
             messages = [(names.show(warning.message), warning.category) for warning in caught]
     for message, category in messages:
-        if issubclass(category, UserWarning):
-            warnings.warn(message, category, stacklevel=3)
+        warnings.warn(message, category, stacklevel=3)

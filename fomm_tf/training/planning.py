@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fomm_tf import checkpoint, config
+from fomm_tf import checkpoint, config, errors
 from fomm_tf.training import reporting, setup
 from fomm_tf.training import step as steps
 
@@ -177,6 +177,9 @@ def try_learning_rates(session: setup.Session, report: Callable[[str], object]) 
 
     Returns:
       The suggestion.
+
+    Raises:
+      errors.UserError: if the loss is NaN or infinite at the lowest rate.
     """
     train_step, batches = _compile(session), session.open_batches()
     rates, losses, smooth = np.geomspace(_LOWEST, _HIGHEST, _RATES), [], []
@@ -190,6 +193,10 @@ def try_learning_rates(session: setup.Session, report: Callable[[str], object]) 
         if not math.isfinite(smooth[-1]) or smooth[-1] > _DIVERGED * min(smooth):
             report(f"learning rate {rate:.2g}: loss {smooth[-1]:.4g}, too high")
             break
+    if not math.isfinite(smooth[0]):
+        raise errors.UserError(
+            f"the loss is {smooth[0]} at the first step already; check the frames, and the weights that it starts from."
+        )
     best = rates[int(np.nanargmin(smooth))] / 10
     report(
         f"suggestion: train.learning_rate_generator={best:.1g} train.learning_rate_detector={best:.1g}, a tenth of the "

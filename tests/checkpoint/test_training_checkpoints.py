@@ -290,3 +290,18 @@ def test_resume_restores_loss_scale(folder):
     resumed, missing = checkpoint.resume(folder, settings, discriminator=False)
     assert missing == []
     assert float(scaled(resumed.optimizers["generator"]).loss_scale) == 64.0
+
+
+@pytest.mark.parametrize(("scale", "is_copied"), [(0.5, True), (0.25, False)])
+def test_initialize_copies_antialias_kernels_of_the_same_size(scale, is_copied, tmp_path):
+    def build(scale):
+        changes = [f"model.motion_scale={scale}", "model.frame_size=[64,64]", f"model.keypoint_detector.scale={scale}"]
+        return checkpoint.build(config.override(config.load(SMALL), changes))
+
+    other, new = build(0.5), build(scale)
+    other.model.detector.antialias.kernel.assign_add(tf.ones_like(other.model.detector.antialias.kernel))
+    checkpoint.save(tmp_path / "other", other, PROVENANCE)
+    initial = new.model.detector.antialias.kernel.numpy()
+    assert checkpoint.initialize(new, tmp_path / "other") == []
+    expected = other.model.detector.antialias.kernel if is_copied else initial
+    np.testing.assert_array_equal(new.model.detector.antialias.kernel, expected)

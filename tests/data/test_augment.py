@@ -150,3 +150,8 @@ def test_apply_any_params_yield_valid_frames(seed):
         ).numpy()
         assert result.shape == frame.shape and result.dtype == np.float32
         assert np.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
+
+
+def test_apply_of_disabled_augmentations_keeps_the_frame_whatever_the_params():
+    frame, nothing = image(), config.AugmentConfig(horizontal_flip=False, time_flip=False)
+    assert np.array_equal(applied(frame, nothing, mirror=1.0, brightness=0.5, hue=0.3, scale=0.7, top=1.0), frame)

@@ -210,3 +210,8 @@ def test_load_is_silent_on_success(tmp_path, write_clip, capfd):
         warnings.simplefilter("error")
         frames.load(tmp_path, "train", SIZE)
     assert not os.isatty(2) and capfd.readouterr() == ("", "")
+
+
+def test_load_rejects_an_unknown_split(tmp_path):
+    with pytest.raises(ValueError, match=r"^split must be one of train, test; got 'val'\.$"):
+        frames.load(tmp_path, "val", (48, 48))

@@ -179,3 +179,25 @@ def test_make_dataset_rejects_batch_not_divisible_by_replicas(index):
     context = tf.distribute.InputContext(1, 0, num_replicas_in_sync=4)
     with pytest.raises(errors.UserError, match="batch_size must be a multiple of 4, the number of replicas; got 6"):
         pairs.make_dataset(index, JITTERED, 6, seed=0, context=context)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            tf.errors.UnknownError(None, None, "UserError: a.tar is truncated; copy it.\nTraceback"),
+            "a.tar is truncated; copy it.",
+        ),
+        (tf.errors.ResourceExhaustedError(None, None, "out of memory"), None),
+    ],
+)
+def test_unwrap_errors_raises_what_the_reading_thread_raised(error, message):
+    def read():
+        yield {"source": 1}
+        raise error
+
+    batches = pairs.unwrap_errors(read())
+    assert next(batches) == {"source": 1}
+    with pytest.raises(errors.UserError if message else type(error)) as caught:
+        next(batches)
+    assert str(caught.value) == message if message else caught.value is error

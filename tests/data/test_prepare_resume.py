@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from square_videos import ARGUMENTS, draw_frames, list_clips, prepare, read_contents, write_parts
 
+from fomm_tf import detectors
+from fomm_tf.data.prepare import clips, settings
+
 pytestmark = pytest.mark.slow
 
 
@@ -144,3 +147,23 @@ def test_prepare_resumes_after_kill_at_start(people, tmp_path):
     (tmp_path / "set" / ".fomm-half").mkdir()
     assert prepare(tmp_path / "set", people) == 0
     assert not (tmp_path / "set" / ".fomm-half").exists()
+
+
+def test_prepare_names_a_video_that_became_shorter(tmp_path, monkeypatch):
+    """Between its planning and its writing; the clip that was cut off is no file of the data set."""
+    video = write_parts(tmp_path / "ann.mp4", draw_frames(20))
+    source, out = clips.Source(video, "ann"), tmp_path / "set"
+    crop = {"crop": "finders:find_white", "size": 32, "margin": 1.5}
+    chosen = settings.choose(None, {**crop, "format": "mp4", "min_frames": 8})
+    detect = detectors.load_boxes(chosen.crop)
+    honest = clips._write_clips
+
+    def write_clips(*arguments):
+        write_parts(video, draw_frames(12))
+        honest(*arguments)
+
+    monkeypatch.setattr(clips, "_write_clips", write_clips)
+    plan = clips.prepare(source, out, chosen, False, detect)
+    assert plan.rows[-1].is_fault
+    assert plan.rows[-1].reason == f"{video} became shorter while it was prepared; run the command again."
+    assert plan.clips and not list(out.rglob("*.mp4"))

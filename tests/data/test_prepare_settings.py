@@ -20,6 +20,7 @@ def test_fit_recipe_takes_size_and_length_of_the_model():
         ([("a", 20, 1080), ("b", None, 1080)], (10, 10)),
         ([("a", 300, 1080), ("b", 300, 1080), ("c", 5, 1080)], (16, 150)),
         ([("a", 3, 1080)], (2, 2)),
+        ([("a", None, 1080)], (16, 1024)),  # of unknown length
     ],
 )
 def test_fit_videos_keeps_short_clips_and_splits_few_videos(videos, expected):

@@ -73,12 +73,13 @@ def test_find_sources_accepts_directory_of_frames(tmp_path):
 
 
 def test_find_sources_extracts_identity_by_pattern(tmp_path):
-    _touch(tmp_path, "001_smile_2.mp4", "001_smile_1.mp4", "017_posed.mp4", "other.mp4", "a/002_x.mp4")
+    _touch(tmp_path, "001_smile_2.mp4", "001_smile_1.mp4", "017_posed.mp4", "other.mp4", "a/002_x.mp4", "003/003_y.mp4")
     videos = _find(tmp_path, identity=settings.PRESETS["nemo"]["identity"])
     assert [(source.name, source.identity) for source in videos] == [
         ("001#001_smile_1", "001"),
         ("001#001_smile_2", "001"),
         ("002#a#002_x", "002"),
+        ("003#003_y", "003"),
         ("017#017_posed", "017"),
         ("other", "other"),
     ]

@@ -45,6 +45,7 @@ def test_write_transfers_depends_on_the_seed(tmp_path):
     ("extra", "message"),
     [
         (["--transfers", "0"], "--transfers must be at least 1; got 0"),
+        (["--transfers", "1000001"], "--transfers must be at most 1000000; got 1000001"),
         (["--frames", "1"], "--frames must be at least 2; got 1"),
         (["--size", "16"], "--size must be at least 32x32 for a puppet; got 16x16"),
     ],

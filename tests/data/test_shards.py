@@ -6,6 +6,7 @@ import json
 import pathlib
 import shutil
 import tarfile
+import threading
 import warnings
 
 import fsspec
@@ -242,3 +243,58 @@ def test_load_names_url_that_cannot_be_read(url):
     with pytest.raises(errors.UserError, match=url) as caught:
         frames.load(url, "train", SIZE)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["test/a"], "has no clip to train on"), (["train/broken.mp4", "test/a"], "has no usable clip to train on")],
+)
+def test_write_refuses_a_data_set_without_a_usable_clip_to_train_on(names, message, tmp_path, write_clip):
+    for name in names:
+        (tmp_path / "data" / name).parent.mkdir(parents=True)
+        write_clip(tmp_path / "data" / name)
+        if name.endswith(".mp4"):
+            (tmp_path / "data" / name).write_bytes(b"no video")
+    with pytest.raises(errors.UserError, match=message), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write(tmp_path / "data", tmp_path / "out")
+    assert not (tmp_path / "out" / "shards.json").exists()
+
+
+def test_load_names_a_split_without_clips(tmp_path, write_clip):
+    write_clip(tmp_path / "data" / "train" / "a")
+    write(tmp_path / "data", tmp_path / "out")
+    with pytest.raises(
+        errors.UserError, match=r"out has no test clip; write shards with a test split by fomm shards\.$"
+    ):
+        frames.load(tmp_path / "out", "test", SIZE)
+
+
+def test_write_clips_drops_no_clip_because_it_was_stopped(clips, tmp_path, monkeypatch):
+    """A reading that is interrupted is no fault of the clip."""
+    stop = threading.Event()
+
+    def encode_frames(path, size, stop):
+        stop.set()
+        raise errors.UnreadableError(f"{path} was not read")
+        yield
+
+    monkeypatch.setattr(frames, "encode_frames", encode_frames)
+    path = next(path for path in clips.iterdir() if not path.name.startswith("."))
+    with open(tmp_path / "a.tar", "wb") as file, pytest.raises(errors.UnreadableError, match="was not read"):
+        shard = sharding._Shard(tmp_path / "a", [path], ["a"])
+        sharding._write_clips(sharding.shards.Writer(file), shard, clips, SIZE, stop)
+
+
+def test_read_ranges_names_the_object_that_is_gone(sharded):
+    system = fsspec.filesystem("memory")
+    system.pipe("/bucket/a", b"0123456789")
+    ranges = [storage.Range("memory://bucket/a", 2, 3), storage.Range("memory://bucket/b", 0, 4)]
+    try:
+        assert storage.read_ranges(ranges[:1]) == [b"234"]
+        with pytest.raises(errors.UserError, match=r"^memory://bucket/b does not exist; copy it again"):
+            storage.read_ranges(ranges)
+        with pytest.raises(errors.UserError, match=r"^memory://bucket/a is truncated or was replaced"):
+            storage.read_ranges([storage.Range("memory://bucket/a", 8, 3)])
+    finally:
+        system.rm("/bucket", recursive=True)

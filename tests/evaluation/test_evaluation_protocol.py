@@ -107,3 +107,13 @@ def test_list_clips_reads_directories_of_identities(tmp_path):
 def test_list_clips_of_empty_directory_shows_layouts(tmp_path):
     with pytest.raises(errors.UserError, match=r"holds no clips; accepted layouts: .*ROOT/test/IDENTITY/CLIP"):
         protocol.list_clips(tmp_path, config.DataConfig())
+
+
+def test_list_pairs_reads_paths_relative_to_a_directory(tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("source,driving,truth\na.png,b.mp4,c.mp4\nd.png,b.mp4,\n")
+    one, other = protocol.list_pairs(tmp_path, pairs).samples
+    assert (one.source, one.driving, one.truth) == tuple(tmp_path / name for name in ("a.png", "b.mp4", "c.mp4"))
+    assert (other.source, other.truth) == (tmp_path / "d.png", None)
+    with pytest.raises(errors.UserError, match=r"^`data` .*absent is not a directory; give the one that the paths"):
+        protocol.list_pairs(tmp_path / "absent", pairs)

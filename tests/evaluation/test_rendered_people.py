@@ -171,3 +171,13 @@ def test_score_rejects_a_missing_or_misshapen_result(drawn_set, few_features):
         rendered_people.score(drawn_set, drawn_set / "nowhere", reader)
     with pytest.raises(errors.UserError, match="has no truth about train"):
         rendered_people.fit_reader(drawn_set / "nowhere", 2, None)
+
+
+def test_expression_reader_rejects_frames_without_detected_points(few_features):
+    frames, landmarks, values = draw_clip(0, 12)
+
+    def detect_nothing(frames):
+        return np.zeros([len(frames), 9, 2]), np.zeros([len(frames), 9])
+
+    with pytest.raises(ValueError, match="`frames`: the detector found no points in any of them"):
+        rendered_people.ExpressionReader(detect_nothing, frames, landmarks, values)

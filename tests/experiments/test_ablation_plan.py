@@ -1,5 +1,7 @@
 """Variants, data and runs of an ablation."""
 
+import dataclasses
+
 import pytest
 
 from fomm_tf import config, errors
@@ -59,3 +61,46 @@ def test_configure_rejects_a_recipe_that_is_not_the_full_model(base, name, assig
     with pytest.raises(errors.UserError) as caught:
         ablation_plan.configure(config.override(base, [assignment]), [name, "full"])
     assert f"`config` already has {assignment}, in which {name} differs from full" in str(caught.value)
+
+
+def test_check_accepts_measured_feature_scales_but_no_other_ones(base, tmp_path):
+    def plan(scales):
+        return ablation_plan.Run("full", 0, replace_scales(base, scales), tmp_path)
+
+    def replace_scales(settings, scales):
+        return dataclasses.replace(settings, train=dataclasses.replace(settings.train, feature_scales=scales))
+
+    plan(None).check()
+    plan(None).folder.mkdir()
+    measured = (1.0, 2.0, 3.0, 4.0, 5.0)
+    (plan(None).folder / "config.yaml").write_text(config.dump(replace_scales(base, measured)))
+    plan(None).check()
+    plan(measured).check()
+    with pytest.raises(errors.UserError, match=r"was started with train\.feature_scales .*2\.0.*, but now it is"):
+        plan((1.0,) * 5).check()
+
+
+@pytest.fixture
+def finished(base, tmp_path):
+    """A run, and how it was evaluated: on a clip, and on a pair without ground truth beside one with it."""
+    root = tmp_path / "data"
+    for name in ("test/a.mp4", "x.png", "y.png", "truth.mp4", "pairs.csv"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "pairs.csv").write_text("source,driving,truth\nx.png,test/a.mp4,truth.mp4\ny.png,test/a.mp4,\n")
+    return ablation_plan.Run("full", 0, base, tmp_path), ablation_plan.Data(root, root / "pairs.csv", False)
+
+
+@pytest.mark.parametrize("has_pairs", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "counts"), [("test/a.mp4", True), ("truth.mp4", "pairs"), (".fomm-cache", False), ("notes", False)]
+)
+def test_run_is_finished_until_a_file_it_was_evaluated_on_changes(has_pairs, changed, counts, finished):
+    run, data = finished
+    data = data if has_pairs else data._replace(pairs=None)
+    protocol = ablation_plan.Protocol(data, ("l1",), "none", "")
+    run.mark_finished(protocol, data.fingerprints())
+    assert run.is_finished(protocol, data.fingerprints())
+    (data.root / changed).write_text("more")
+    expected = not (has_pairs if counts == "pairs" else counts)
+    assert run.is_finished(protocol, data.fingerprints()) == expected

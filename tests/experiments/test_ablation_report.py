@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn_reports import draw_reports, overall_of
 
-from fomm_tf.experiments import ablation_report
+from fomm_tf.experiments import ablation_report, ablation_runner
 
 
 def test_mean_over_seeds_of_means_over_frames():
@@ -90,3 +90,26 @@ def test_report_of_unfinished_runs():
     text = make_report({"baseline": {0: draw_reports(0)}}, wanted=6).markdown()
     assert "**1 of 6 runs so far.**" in text and "Against Full" not in text and "Table 3" not in text
     assert "nan" not in text
+
+
+def test_report_without_pairs_or_a_common_seed_leaves_their_parts_out():
+    runs = [{seed: {"reconstruction": draw_reports(number)["reconstruction"]}} for number, seed in enumerate((1, 0, 0))]
+    found = dict(zip(("baseline", "pyramid", "full"), runs, strict=True))
+    report = make_report(found, wanted=6)
+    text, contents = report.markdown(), json.loads(report.json())
+    assert "nimation L1" not in text and contents["variants"]["baseline"]["minus_full"] == {}
+    compared = text.partition("## Against Full")[2].partition("## ")[0]
+    assert "| Pyr. |" in compared and "| Baseline |" not in compared
+
+
+def test_videos_without_a_metric_are_left_out():
+    """A pair to animate need not have ground truth."""
+    reports = draw_reports(0, videos=4)
+    kept = reports["animation"]["videos"][:3]
+    del reports["animation"]["videos"][3]["model"]["l1"]
+    assert ablation_report.mean([reports], "animation_l1").value == pytest.approx(overall_of(kept, "l1"))
+    assert ablation_report.compare([reports], [reports], "animation_l1").value == 0
+    assert ablation_runner.median_video(reports["animation"]) == "clip1"
+    for result in kept:
+        del result["model"]["l1"]
+    assert ablation_runner.median_video(reports["animation"]) == "clip2"

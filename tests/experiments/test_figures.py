@@ -1,10 +1,14 @@
 """Rows and columns of each kind of figure, and the frames that it shows."""
 
+import types
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from fomm_tf import errors, video
+from fomm_tf import config, errors, structures, video
 from fomm_tf.experiments import figures
+from fomm_tf.inference import stream
 
 TWO = figures.Inputs(["s", "t"], ["S", "T"], [0.4, 0.8], ["D1", "D2"], "D0")
 ONE = TWO._replace(names=["s"], sources=["S"])
@@ -87,3 +91,25 @@ def test_read_inputs_of_a_part_of_the_clip(tmp_path):
 def test_read_inputs_rejects_zero_frames(tmp_path):
     with pytest.raises(errors.UserError, match="`frames` must be at least 1; got 0"):
         figures.read_inputs([], clip(tmp_path / "clip", 3), 0)
+
+
+def test_render_of_a_model_without_keypoints_and_masks_has_neither(monkeypatch):
+    x2face = config.ModelConfig(kind="x2face", frame_size=(128, 128), occlusion=False, jacobian=False)
+    settings = config.Config(model=x2face)
+    model = types.SimpleNamespace(config=settings, detect=lambda frames: None, encode_source=lambda source: source)
+    image, frame = (np.full((128, 128, 3), gray, np.uint8) for gray in (51, 102))
+
+    def render_stream(model, source, driving, transfer, **_):
+        images = tf.constant(np.stack([source] * len(driving)), tf.float32) / 255
+        yield None, structures.Rendering(images, images)
+
+    monkeypatch.setattr(stream, "render_stream", render_stream)
+    inputs = figures.Inputs(["s"], [image], [0.4], [frame], frame)
+    outputs = figures.render("A", model, inputs, settings.animate, height=64)
+    assert [set(panels) for panels in outputs.panels] == [{"result", "deformed"}]
+    rows, _ = figures.KINDS["motion"].rows(inputs, [outputs])
+    assert [row.label for row in rows] == ["driving", "deformed", "result"]
+    assert (outputs.panels[0]["result"][0] == 51).all()
+    # The larger images are unmarked.
+    (marked_source,), (marked_frame,) = outputs.marked_sources, outputs.marked_frames
+    assert marked_source.shape == (64, 64, 3) and (marked_source == 51).all() and (marked_frame == 102).all()

@@ -83,6 +83,62 @@ def report_of(person, l1, clips):
 
 
 @pytest.fixture
+def evaluated(monkeypatch):
+    """Evaluations without a model: (run, clips, output directory, metrics); fine-tunings: (clips, overrides)."""
+    calls = []
+
+    def evaluate(folder, clips, out, settings):
+        names = sorted(path.resolve().name for path in clips.iterdir() if path.is_symlink())
+        calls.append((folder, names, out, settings.metrics))
+        return report_of(names[0].split("#")[0], 0.5 if "evaluation/before" in str(out) else 0.25, len(names))
+
+    def fine_tune(start, clips, folder, steps, overrides, command, report):
+        names = [[path.name for path in sorted((clips / split).iterdir())] for split in ("train", "test")]
+        calls.append((names, overrides))
+
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(personalization, "fine_tune", fine_tune)
+    monkeypatch.setattr(checkpoint, "read_count", lambda folder, name: len(folder.parent.name))
+    return calls
+
+
+def test_run_fine_tunes_on_a_person_s_clips_and_evaluates_on_the_later_ones(data, evaluated, tmp_path_factory):
+    out, start = tmp_path_factory.mktemp("out"), checkpoint.BUNDLED
+    table = personalization.run(data, start, out, 9, ["train.batch_size=2"], ["anna"], "none", "fomm personalization")
+    folder = out / "anna"
+    unseen, clips = ["anna#006", "anna#007"], [[f"anna#{number:03d}" for number in range(5)], ["anna#005"]]
+    assert evaluated == [
+        (start, unseen, folder / "evaluation" / "before", ("l1", "psnr")),
+        (clips, ["train.batch_size=2", "train.freeze_detector=false"]),
+        (folder / "after" / "best", unseen, folder / "evaluation" / "after", ("l1", "psnr")),
+        (clips, ["train.batch_size=2", "train.freeze_detector=true"]),
+        (
+            folder / "after-frozen-detector" / "best",
+            unseen,
+            folder / "evaluation" / "after-frozen-detector",
+            ("l1", "psnr"),
+        ),
+    ]
+    assert (out / "report.md").read_text() == table.markdown() and (out / "report.json").read_text() == table.json()
+    assert json.loads(table.json())["best_steps"] == {"after": {"anna": 5}, "after, frozen detector": {"anna": 21}}
+    rows = [line.split(" | ")[0].strip("| ") for line in table.table().splitlines()[2:]]
+    # The rows of all people would repeat those of one; the changes stay.
+    assert rows == ["anna"] * 4 + ["all"] * 2 and table.change("after", "l1").value == -0.25
+
+
+def test_run_replaces_the_links_of_a_run_on_other_clips(data, evaluated, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    unseen = out / "ben" / "unseen"
+    (unseen / ".fomm-cache").mkdir(parents=True)
+    (unseen / "ben#009").symlink_to(data / "test" / "ben#009")
+    table = personalization.run(data, checkpoint.BUNDLED, out, 9)
+    assert sorted(path.name for path in unseen.iterdir()) == [".fomm-cache", "ben#002"]
+    assert evaluated[0][3] == ("l1", "psnr", "akd", "aed")
+    people = json.loads(table.json())["people"]
+    assert all(list(people[title]) == ["anna", "ben"] for title in ("before", "after", "after, frozen detector"))
+
+
+@pytest.fixture
 def table():
     values = {"before": (4.0, 6.0), "after": (3.0, 6.5), "after, frozen detector": (3.5, 4.0)}
     results = {

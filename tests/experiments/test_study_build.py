@@ -138,6 +138,12 @@ def test_build_never_overwrites_a_key(inputs, build, refused, tmp_path, built):
     assert built.path.read_bytes() == kept and built.page.read_text() == built.text
 
 
+def test_build_refuses_a_directory_as_page(inputs, build, refused, tmp_path):
+    (tmp_path / "page.html").mkdir()
+    assert "page.html is a directory; name a file" in refused(build(inputs(1)))
+    assert not list((tmp_path / "page.html").iterdir()) and not (tmp_path / "page.key.json").exists()
+
+
 def test_build_leaves_nothing_when_interrupted(inputs, tmp_path):
     folder = inputs(2)
     before = sorted(tmp_path.iterdir())

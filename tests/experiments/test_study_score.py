@@ -69,6 +69,8 @@ def test_score_counts_the_latest_answer_once(files):
     once = count(files, answers("p", "oot"), answers("q", "ttt"))
     twice = count(files, answers("p", "oot"), answers("q", "ttt"), answers("p", "oot"))
     assert twice.overall == once.overall == (2, 6) and twice.repeated == 3
+    note = "Repeated answers of one person to one question: 3. The latest one counts."
+    assert note in study_score.as_markdown([twice]) and "Repeated" not in study_score.as_markdown([once])
     for order in (1, -1):
         found = count(files, *[answers("p", "ooo", day=2), answers("p", "ttt", day=1)][::order])
         assert found.overall == (3, 3) and found.repeated == 3

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import pathlib
 
+import numpy as np
 import processes
 import pytest
 from drawn_reports import draw_reports, overall_of
 
-from fomm_tf import cli, config, errors, files
+from fomm_tf import cli, config, errors, files, video
+from fomm_tf.data import layout
 from fomm_tf.data.puppets import dataset
 from fomm_tf.experiments import ablation_plan, ablation_report, ablation_runner, study_build, table3, table3_report
 
@@ -77,6 +79,88 @@ def test_estimate_counts_the_steps_that_are_left(recipes, tmp_path):
     assert text.startswith("4 of 4 runs to do, about 10.0 h on this machine (X2Face 1.70 s a step, First order 3.40")
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """The runs that were trained and evaluated: in no time, with drawn numbers; and the report before each of them."""
+    calls = []
+
+    def train_and_evaluate(run, protocol):
+        report = run.out / "report.md"
+        calls.append((run.name, report.read_text() if report.exists() else ""))
+        files.write_text(run.folder / "config.yaml", config.dump(run.config))
+        for task, contents in draw_reports(run.seed + len(run.variant), videos=2).items():
+            files.write_json(run.results / task / "report.json", contents)
+            for clip in contents["videos"]:
+                strip = run.results / task / "results" / task / f"{clip['name']}.png"
+                video.write_image(strip, np.zeros((3 * 32, 4 * 32, 3), np.uint8))
+        for pair in layout.read_pairs(protocol.data.pairs):
+            with video.write_video(run.results / "animation" / f"{pair.name}.mp4", 25) as writer:
+                for number in range(4):
+                    writer.write(np.full((32, 32, 3), 60 * number, np.uint8))
+
+    def run_here(function, tasks, on_result=lambda task, result: None, **_):
+        for task in tasks:
+            on_result(task, function(task))
+
+    monkeypatch.setattr(ablation_runner, "train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr(table3, "time_steps", lambda task: 1.0 + NAMES.index(task[0]))
+    monkeypatch.setattr(table3.workers, "run", run_here)
+    return calls
+
+
+def run_table3(configs, out, **changes):
+    """The table, and the lines for the user."""
+    lines = []
+    return table3.run(configs, (0, 1), out, None, "fomm experiment table3", lines.append, **changes), lines
+
+
+def test_run_with_estimate_only_times_each_method_once_and_trains_nothing(recipes, trained, tmp_path, monkeypatch):
+    configs = table3.load_recipes(NAMES, recipes, 3060, None)
+    table, lines = run_table3(configs, tmp_path, estimate_only=True)
+    # 3060 steps of 1, 2 and 3 s, twice, at 85 % of the time.
+    text = (
+        "6 of 6 runs to do, about 12.0 h on this machine (X2Face 1.00 s a step, Monkey-Net 2.00 s a step, First order"
+    )
+    assert table is None and len(lines) == 1 and lines[0].startswith(text)
+    assert not trained and [path.name for path in tmp_path.iterdir()] == ["cost.json"]
+    monkeypatch.delattr(table3, "time_steps")
+    assert run_table3(configs, tmp_path, estimate_only=True)[1] == lines
+
+
+def test_run_reports_after_each_run_and_builds_a_study_of_each_pair(recipes, trained, tmp_path):
+    configs = table3.load_recipes(NAMES, recipes, None, None)
+    table, lines = run_table3(configs, tmp_path)
+    assert [name for name, _ in trained] == [f"{name}-seed{seed}" for seed in (0, 1) for name in NAMES]
+    assert ["so far" in report and report.split("**")[1] for _, report in trained] == [
+        False,
+        *(f"{count} of 6 runs so far." for count in range(1, 6)),
+    ]
+    text = (tmp_path / "report.md").read_text()
+    assert table in text and "so far" not in text and "3 of 3 seeds" not in text
+    for task in ("reconstruction", "animation"):
+        assert f"]({task}.png)" in text and (tmp_path / f"{task}.png").is_file()
+    studies = ["x2face--monkey-net", "x2face--fomm", "monkey-net--fomm"]
+    assert [line.split(".html: ")[0] for line in lines[1:]] == [str(tmp_path / "study" / name) for name in studies]
+    keys = {name: tmp_path / "study" / f"{name}.key.json" for name in studies}
+    key = study_build.read_key(keys["x2face--fomm"])
+    assert key.methods == ("X2Face", "First order") and key.seed == 0 and len(key.questions) == 2
+
+    # Nothing is left to do; a key stays, since answers to its page need it, and a lost study is built again.
+    kept = {name: path.read_bytes() for name, path in keys.items()}
+    keys["x2face--fomm"].unlink()
+    again, lines = run_table3(configs, tmp_path)
+    assert again == table and len(trained) == 6 and lines[0].startswith("0 of 6 runs to do, about 0.0 h")
+    assert [line.split(".html: ")[0] for line in lines[1:]] == [str(tmp_path / "study" / "x2face--fomm")]
+    assert {name: path.read_bytes() for name, path in keys.items()}.keys() == kept.keys()
+    assert all(keys[name].read_bytes() == kept[name] for name in studies if name != "x2face--fomm")
+
+
+def test_build_studies_without_pairs_builds_none(tmp_path):
+    runs = ablation_plan.plan(table3.load_recipes(NAMES, None, None, None), (0,), tmp_path)
+    assert table3.build_studies(runs, ablation_plan.Data(tmp_path, None, False), tmp_path / "study") == []
+    assert not (tmp_path / "study").exists()
+
+
 def make_report(runs=3):
     shifts = {"x2face": 0.02, "monkey-net": 0.01, "fomm": 0.0}
     reports = {
@@ -115,6 +199,17 @@ def test_report_says_which_order_is_not_reproduced():
     assert "X2Face worse than First order in L1, is not decided: the interval holds 0." in text
     partial = table3_report.Report(about, {"x2face": {0: reports["x2face"][0]}}).markdown()
     assert "**1 of 9 runs so far.**" in partial and "Differences" not in partial
+
+
+def test_report_compares_the_methods_that_share_a_seed():
+    reports, _ = make_report()
+    about = ablation_report.About("", "", None, (0, 1, 2), 9, "data/x", None)
+    found = {"x2face": {0: reports["x2face"][0]}, "monkey-net": {1: reports["monkey-net"][1]}, "fomm": reports["fomm"]}
+    report = table3_report.Report(about, found)
+    text = report.markdown()
+    assert "| X2Face - First order |" in text and "X2Face worse than First order" in text
+    assert "X2Face - Monkey-Net" not in text and "X2Face worse than Monkey-Net" not in text
+    assert list(json.loads(report.json())["differences"]) == ["x2face - fomm", "monkey-net - fomm"]
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,8 @@ def test_export_saved_model_over_tolerance_leaves_nothing(run_folder, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_check_tolerances_rejects_low_psnr():
-    with pytest.raises(errors.UserError, match=r"bfloat16: PSNR against the Keras model is 30.0 dB"):
-        saved_model.check_tolerances(saved_model.Comparison([], 30.0), "bfloat16")
+@pytest.mark.parametrize("psnr", [30.0, float("nan")])
+def test_check_tolerances_rejects_low_psnr(psnr):
+    with pytest.raises(errors.UserError, match=rf"bfloat16: PSNR against the Keras model is {psnr:.1f} dB"):
+        saved_model.check_tolerances(saved_model.Comparison([], psnr), "bfloat16")
+    saved_model.check_tolerances(saved_model.Comparison([], 45.0), "bfloat16")

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from fomm_tf import errors, fetch, weights
 from fomm_tf.losses import backbones
+from fomm_tf.losses.backbones import pretrained
 
 KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
@@ -129,3 +130,17 @@ def test_keras_vgg19_rejects_wrong_file(tmp_path, damage):
             file["numbers"] = np.arange(10000)
         path.write_bytes(b"<html>log in</html>" if damage == "not h5" else path.read_bytes()[:20000])
     assert_rejected(f"{path} is not Keras' file of VGG-19 (", KERAS_FILE, name="vgg19-keras", file=str(path))
+
+
+def test_keras_vgg19_is_read_from_the_cache_of_keras_without_network(tmp_path, monkeypatch):
+    """Keras would wait for a server, though it has the file."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(fetch, "is_offline", lambda: True)
+    cached = tmp_path / ".keras" / "models" / KERAS_FILE
+    assert_rejected(f"{cached} is not a file", "train.backbone_file", name="vgg19-keras")
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    built = []
+    monkeypatch.setattr(tf.keras.applications, "VGG19", lambda include_top, weights: built.append(weights))
+    pretrained._build_keras(None)
+    assert built == [str(cached)]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, config, errors, fetch, models
+from fomm_tf.models import execution
 
 SMALL = config.load(pathlib.Path(__file__).parents[1] / "training" / "small.yaml")
 DATA = pathlib.Path(__file__).parents[1] / "parity" / "data"
@@ -116,3 +117,25 @@ def test_from_preset_loads_a_reference_checkpoint():
 def test_from_preset_rejects_unknown_name():
     with pytest.raises(errors.UserError, match=r"'absent' is not the name of a model; .*puppets-128.*run directory"):
         fomm_tf.FirstOrderMotionModel.from_preset("absent")
+
+
+def test_detect_traces_images_of_any_size(model):
+    signature = [tf.TensorSpec([None, None, None, 3], tf.uint8)]
+    detect = tf.function(model.detect, input_signature=signature, autograph=False)
+    for size in ((32, 32), (64, 32)):
+        images = draw_images(1, size)
+        np.testing.assert_allclose(detect(images).value, model.detect(images).value, atol=1e-5)
+
+
+def test_mixed_precision_scope_rejects_unknown_precision():
+    before = tf.keras.mixed_precision.global_policy()
+    message = r"^precision must be one of float32, .*; got 'float8'\.$"
+    with pytest.raises(errors.UserError, match=message), execution.mixed_precision_scope("float8"):
+        pass
+    assert tf.keras.mixed_precision.global_policy() is before
+
+
+def test_discriminator_of_keypoints_rejects_images_alone():
+    discriminator = models.Discriminator(SMALL.model)
+    with pytest.raises(ValueError, match=r"keypoint_values is None; this discriminator \(use_keypoints\) expects"):
+        discriminator({1.0: tf.zeros([1, 32, 32, 3])})

@@ -290,3 +290,10 @@ def test_warp_rejects_other_shapes_at_trace_time():
     traced = tf.function(warp.backward_warp)
     with pytest.raises(ValueError, match=re.escape("got 2 and 3.")):
         traced.get_concrete_function(tf.TensorSpec([2, None, None, 3]), tf.TensorSpec([3, None, None, 2]))
+
+
+def test_use_resampler_op_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(warp, "resampler", None)
+    with pytest.raises(ImportError, match="tensorflow_addons is not installed"), warp.use_resampler_op():
+        pass
+    assert not warp._use_resampler_op.get()

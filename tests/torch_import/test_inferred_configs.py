@@ -1,5 +1,6 @@
 """Configs inferred from the tensors of a checkpoint that comes without one."""
 
+import model_list
 import pytest
 from reference_checkpoints import RELEASED, load
 
@@ -136,3 +137,12 @@ def test_import_of_small_models_needs_config(name):
         errors.UserError, match=r"its keypoint detector is not that of the rel.*; give as `reference_config`"
     ):
         torch_import.import_checkpoint(load(name), None, True, name)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_model_without_downsampling_has_no_antialias_kernels(scale):
+    section = model_list.TINY["keypoint_detector"] | {"scale": scale}
+    settings = config.parse({"model": model_list.TINY | {"keypoint_detector": section, "motion_scale": scale}})
+    exported = torch_import.export_checkpoint(checkpoint.build(settings))
+    kernels = {"kp_detector": "down.weight", "generator": "dense_motion_network.down.weight"}
+    assert all((name in exported[network]) == (scale < 1) for network, name in kernels.items())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fomm_tf import checkpoint, config, errors, models, torch_import, weights
-from fomm_tf.torch_import import layouts
+from fomm_tf.torch_import import checkpoints, layouts
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 NETWORKS = ("generator", "kp_detector", "discriminator")
@@ -267,3 +267,25 @@ def test_antialias_of_given_size_sums_to_one():
     detector.antialias.build((1, 64, 64, 3))
     assert detector.antialias.kernel.shape == (9, 9, 3, 1)
     np.testing.assert_allclose(detector.antialias.kernel.numpy().sum((0, 1, 3)), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [0, layouts._DEPTH, layouts._DEPTH + 1])
+def test_find_networks_looks_a_few_levels_deep(depth):
+    tree = networks(load())
+    for _ in range(depth):
+        tree = {"model": tree}
+    found = torch_import.find_networks(tree, "cpk")
+    assert ("generator" in found and "kp_detector" in found) == (depth <= layouts._DEPTH)
+
+
+def test_import_ignores_what_is_no_antialias_kernel():
+    settings = torch_import.choose_config({}, str(DATA / "tiny.yaml"), "tiny").model
+
+    def with_kernels(*shape):
+        tree = {part: {} for part in NETWORKS}
+        tree["kp_detector"]["down.weight"] = np.zeros(shape, "f4")
+        return checkpoints._with_stored_kernels(settings, tree)
+
+    assert with_kernels(3, 1, 9, 9).keypoint_detector.antialias_size == 9
+    for shape in ((3, 1, 9, 7), (3, 1, 8, 8), (3, 9, 9), ()):
+        assert with_kernels(*shape) == settings

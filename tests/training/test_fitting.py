@@ -1,6 +1,7 @@
 """`FirstOrderMotionModel.compile` and `fit`: the same steps as `fomm train`, callbacks, saving."""
 
 import csv
+import dataclasses
 import pathlib
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 import fomm_tf
 from fomm_tf import checkpoint, config, errors
 from fomm_tf.data import frames
+from fomm_tf.models import execution
 from fomm_tf.training import fitting, loop, samples, setup
 
 pytestmark = pytest.mark.slow
@@ -233,3 +235,36 @@ def test_compile_of_a_preset_uses_its_recipe():
     model.compile()
     assert model._trainer.train == checkpoint.read_config(checkpoint.BUNDLED).train
     assert model._trainer.train != config.TrainConfig()
+
+
+def test_compile_in_float16_scales_the_losses(settings):
+    with execution.mixed_precision_scope("float16"):
+        model = fomm_tf.FirstOrderMotionModel(settings.model)
+    for each in (model, fomm_tf.FirstOrderMotionModel(settings.model)):
+        each.compile(settings)
+        optimizers = each._trainer.run.optimizers.values()
+        is_scaled = [isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer) for optimizer in optimizers]
+        assert is_scaled == [each is model] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "has_features", "scales"),
+    [
+        ({"feature_scales": (1.0, 2.0, 3.0, 4.0, 5.0)}, True, (1.0, 2.0, 3.0, 4.0, 5.0)),
+        ({"loss_weights": config.LossWeightsConfig(perceptual=(0.0,) * 5)}, False, None),
+    ],
+)
+def test_fit_measures_no_features_whose_scales_are_given_or_unused(change, has_features, scales, settings, monkeypatch):
+    used = []
+    monkeypatch.setattr(fitting, "Objective", lambda run, model, discriminator, features: used.append(features))
+    monkeypatch.setattr(fitting.steps, "compile_step", lambda *_: None)
+    trainer = fitting.Trainer(
+        fomm_tf.FirstOrderMotionModel(settings.model), dataclasses.replace(settings.train, **change)
+    )
+    trainer.start(None, 1)
+    assert trainer.train.feature_scales == scales and (used[0] is not None) == has_features
+    if has_features:
+        images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0])
+        plain = fitting.backbones.RandomBackbone()(images)
+        for scale, features, unscaled in zip(scales, used[0](images), plain, strict=True):
+            np.testing.assert_allclose(features * scale, unscaled, rtol=1e-6)

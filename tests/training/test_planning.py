@@ -1,9 +1,12 @@
 """Recipes for a user's own clips, the dry run and the learning rate test."""
 
+import types
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from fomm_tf import checkpoint, config
+from fomm_tf import checkpoint, config, errors
 from fomm_tf.training import loop, planning
 
 
@@ -64,3 +67,47 @@ def test_plan_training_takes_the_steps_that_fit_the_time(make_config, puppets, m
     assert (chosen.train.batch_size, chosen.data.root, chosen.model) == (2, str(puppets), settings.model)
     assert lines == [f"{chosen.train.steps} steps of 2 pairs take about 10 min, with tests and pictures"]
     assert np.isclose(chosen.data.augment.brightness, 0.1)
+
+
+def try_rates(monkeypatch, losses):
+    """Tries learning rates with a step that yields these losses; returns the rate of each step, and the lines."""
+    rate, rates, lines = tf.Variable(0.0), [], []
+
+    def train_step(batch, number):
+        assert int(number) == 7 + len(rates)
+        rates.append(float(rate))
+        return {"perceptual": tf.constant(losses[len(rates) - 1])}
+
+    run = types.SimpleNamespace(step=7, optimizers={"generator": types.SimpleNamespace(learning_rate=rate)})
+    session = types.SimpleNamespace(run=run, open_batches=lambda: iter(dict, None))
+    monkeypatch.setattr(planning, "_compile", lambda _: train_step)
+    monkeypatch.setattr(planning, "_WINDOW", 1)
+    try:
+        return rates, lines, planning.try_learning_rates(session, lines.append)
+    except errors.UserError as error:
+        return rates, lines, str(error)
+
+
+@pytest.mark.parametrize("exploded", [1e4, float("inf"), float("nan")])
+def test_learning_rate_test_ends_when_the_loss_explodes(exploded, monkeypatch):
+    rates, lines, best = try_rates(monkeypatch, [5.0, 3.0, 4.0, exploded, 1.0])
+    assert len(rates) == 4 and best == pytest.approx(rates[1] / 10)
+    assert lines[-2] == f"learning rate {rates[3]:.2g}: loss {exploded:.4g}, too high"
+    assert f"train.learning_rate_generator={rates[1] / 10:.1g} " in lines[-1]
+
+
+@pytest.mark.parametrize("first", [float("inf"), float("nan")])
+def test_learning_rate_test_suggests_none_if_the_first_loss_is_no_number(first, monkeypatch):
+    rates, lines, message = try_rates(monkeypatch, [first, 1.0])
+    assert message.startswith(f"the loss is {first} at the first step already; check the frames")
+    assert len(rates) == 1 and "suggestion" not in "".join(lines)
+
+
+def test_dry_run_reports_the_memory_of_each_gpu(monkeypatch):
+    peaks = {"GPU:0": {"peak": 3 << 30}, "GPU:1": {"peak": 1 << 29}}
+    names = [types.SimpleNamespace(name=f"/device:{name}") for name in peaks]
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", peaks.__getitem__)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: names if kind == "GPU" else [])
+    assert planning._peak_memory() == "3.00 GiB and 0.50 GiB on the GPU"
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
+    assert planning._peak_memory().endswith(" GiB") and float(planning._peak_memory().split()[0]) > 0

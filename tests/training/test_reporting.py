@@ -1,5 +1,7 @@
 """Progress lines, TensorBoard files and history.csv of a run."""
 
+import io
+import sys
 import types
 
 import numpy as np
@@ -146,3 +148,17 @@ def test_history_drops_rows_after_the_resumed_step(tmp_path):
     resumed = reporting.History(path, step=20)
     assert resumed.add(30, samples.Score(0.15, 0.4))
     assert [line.split(",")[0] for line in path.read_text().split()[1:]] == ["10", "20", "30"]
+
+
+def test_progress_reporter_shows_losses_beside_the_bar_on_a_terminal(clock, monkeypatch):
+    terminal, lines = io.StringIO(), []
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with reporting.ProgressReporter(done=3, total=101, batch_size=8, report=lines.append) as progress:
+        progress.add_step(4)
+        clock.seconds += 0.5
+        assert progress.log(14, MEANS) == pytest.approx(8 * 10 / 0.5)
+        progress.write_line("a warning")
+    bar = terminal.getvalue().replace("\r", "\n").splitlines()[-1]
+    assert " 4/101 , loss 12.5, perceptual 12, " in bar and bar.endswith("baseline; 160 images/s, 4 s left")
+    assert lines == ["a warning"]

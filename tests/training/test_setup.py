@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fomm_tf import config, errors, video
 from fomm_tf.training import setup
@@ -106,3 +107,43 @@ def test_prepare_under_mixed_precision_keeps_float32_variables(precision, make_c
     assert hasattr(session.run.optimizers["generator"], "loss_scale") == (precision == "float16")
     plain, _ = prepare(make_config(), one_replica)
     assert plain.run.model.generator.final.compute_dtype == "float32"
+
+
+def test_prepare_draws_puppets_in_no_job_of_several_workers(make_config, tmp_path):
+    settings = make_config(f"data.root={tmp_path / 'new'}", "data.puppets.identities=3")
+    with pytest.raises(errors.UserError) as caught:
+        setup._load_data(settings, False, pytest.fail, None)
+    assert str(caught.value) == (
+        f"data.root {tmp_path / 'new'} does not exist, and several workers would draw it at once; draw it first with "
+        "python -m fomm_tf.data.puppets."
+    )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_mistake"),
+    [
+        (ValueError("no port\nmore"), True),
+        (KeyError("index"), True),
+        (tf.errors.InvalidArgumentError(None, None, "no port\nmore"), True),
+        (tf.errors.UnavailableError(None, None, "one:1"), False),
+        (None, False),
+    ],
+)
+def test_choose_strategy_reads_tf_config_and_names_mistakes_in_it(error, is_mistake, monkeypatch):
+    def create():
+        if error:
+            raise error
+        return "workers"
+
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", create)
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    if error is None:
+        assert setup.choose_strategy() == "workers"
+        return
+    with pytest.raises(errors.UserError if is_mistake else type(error)) as caught:
+        setup.choose_strategy()
+    if is_mistake:
+        message = str(caught.value)
+        assert message.startswith("TF_CONFIG cannot be used: ") and '{"cluster": {"worker": ' in message
+        assert ("no port; expected" if "port" in str(error) else "'index'; expected") in message

@@ -1,6 +1,7 @@
 """The deformations of a step; tests/parity compares its losses and gradients with the reference's."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from fomm_tf import config
@@ -57,3 +58,29 @@ def test_clip_norm_scales_gradients_down_to_it(one_replica):
         norms = train_step._apply(tape, total, ("generator",))
         np.testing.assert_allclose(-variable.numpy(), expected, rtol=1e-6)
         assert float(norms["gradient_norm_generator"]) == 5.0
+
+
+def test_compile_step_compiles_with_xla_only_if_asked(one_replica, monkeypatch):
+    """A function of Python is no part of a kernel that XLA compiles; what it can compile is the same without it."""
+
+    def make(train, function):
+        monkeypatch.setattr(step, "TrainStep", lambda *_: function)
+        return step.compile_step(None, None, train, one_replica)
+
+    def add(source, driving, transform):
+        return {"sum": tf.reduce_sum(source * driving), "drawn": tf.reduce_sum(transform.theta)}
+
+    def call_python(source, driving, transform):
+        return {"sum": tf.numpy_function(np.sum, [source], tf.float32)}
+
+    batch = {"source": tf.fill([4, 2, 2, 3], 0.5), "driving": tf.fill([4, 2, 2, 3], 0.25)}
+    plain, xla = (config.TrainConfig(batch_size=4, seed=3, xla=xla) for xla in (False, True))
+    expected, actual = (make(train, add)(batch, tf.constant(7, tf.int64)) for train in (plain, xla))
+    assert float(expected["sum"]) == 6.0
+    assert float(expected["drawn"]) == pytest.approx(draw(one_replica, 7)[0].sum(), rel=1e-6)
+    assert {name: float(value) for name, value in actual.items()} == pytest.approx(
+        {name: float(value) for name, value in expected.items()}, rel=1e-6
+    )
+    assert float(make(plain, call_python)(batch, tf.constant(7, tf.int64))["sum"]) == 24.0
+    with pytest.raises(tf.errors.OpError):
+        make(xla, call_python)(batch, tf.constant(7, tf.int64))

@@ -237,3 +237,22 @@ NAMESPACE = b"cargparse\nNamespace\n"
 def test_load_rejects_malicious_leftovers(body, reason, tmp_path):
     torch_files.write_zip(tmp_path / "a", torch_files.pickle_dict(x=body))
     assert reason in load_error(tmp_path / "a")
+
+
+EASY_DICT = b"ceasydict\nEasyDict\n)\x81"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"ccollections\ndeque\n)\x81" + torch_files.put(1) + b"a",
+        b"ccollections\ndeque\n)\x81(" + torch_files.put(1) + torch_files.put(2) + b"e",
+        EASY_DICT + torch_files.put("a") + torch_files.put(1) + b"s",
+        EASY_DICT + b"(" + b"".join(map(torch_files.put, ("a", 1, "b", 2))) + b"u" + torch_files.put({"a": 1}) + b"b",
+    ],
+    ids=["one element", "two elements", "one item", "two items and attributes"],
+)
+def test_load_drops_what_is_put_into_leftovers(body, tmp_path):
+    """Protocol 2 puts single elements and several ones into a container with other opcodes."""
+    torch_files.write_zip(tmp_path / "a", torch_files.pickle_dict(x=body, list=torch_files.put([1, 2]), epoch=b"K\x07"))
+    assert weights.load(tmp_path / "a") == {"x": None, "list": [1, 2], "epoch": 7}

@@ -126,3 +126,13 @@ def test_relative_transfer_of_the_first_frame_reconstructs_the_source(frames):
     assert np.isfinite(rendering.prediction).all()
     still = model.render(source, source.keypoints)
     np.testing.assert_allclose(rendering.prediction[0], still.prediction[0], atol=1e-3)
+
+
+def test_model_without_covariances_has_gaussians_of_one_variance(frames):
+    model = models.create(model_list.BASELINES["monkey-net-one-variance"])
+    keypoints = model.detect(frames)
+    assert keypoints.value.shape == (2, 5, 2) and keypoints.jacobian is None
+    found = model.dense_motion.heatmaps(keypoints, 8, 8)
+    variance = model.config.dense_motion.heatmap_variance * np.eye(2, dtype=np.float32)
+    covariance = tf.constant(np.tile(variance, [2, 5, 1, 1]))
+    np.testing.assert_allclose(found, covariances.gaussian_heatmaps(keypoints.value, covariance, 8, 8), atol=1e-6)
