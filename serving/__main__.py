@@ -4,5 +4,4 @@ import sys
 
 from fomm_tf import cli
 
-if __name__ == "__main__":
-    sys.exit(cli.main(["serve", *sys.argv[1:]]))
+sys.exit(cli.main(["serve", *sys.argv[1:]]))

@@ -12,6 +12,7 @@ import in_process
 import numpy as np
 import psutil
 import pytest
+import servers
 import tensorflow as tf
 from in_process import PREDICT, assert_answered, connect, read_all
 from tensorflow_serving.apis import predict_pb2
@@ -129,3 +130,11 @@ def test_server_refuses_images_of_too_many_pixels():
             grpc.RpcError, match=r"images: its images declare 2,000,000 pixels; expected at most 1,500,000"
         ):
             server.call("images", images)
+
+
+def test_grpc_rejects_unknown_outputs(server):
+    request = servers.message("double", in_process.ONE)
+    request.output_filter.extend(["y", "z", "a"])
+    with pytest.raises(grpc.RpcError, match=r"output_filter: got unknown a, z; expected some of: y\.") as raised:
+        server.predictions.Predict(request)
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
