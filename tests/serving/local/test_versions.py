@@ -113,9 +113,7 @@ def test_resolve_takes_a_version_or_a_label_of_its_model(directory):
 def test_load_initial_rejects_a_label_of_a_damaged_version(directory):
     add(directory, 2)
     (directory / "1" / "saved_model.pb").write_bytes(b"?")
-    with pytest.raises(
-        status.RpcError, match="contains version 1, which cannot be loaded: "
-    ) as raised:
+    with pytest.raises(status.RpcError, match="contains version 1, which cannot be loaded: ") as raised:
         run(None, directory, {"stable": 1})
     assert raised.value.code == grpc.StatusCode.FAILED_PRECONDITION
 
