@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from fomm_tf import cli, device_check
+from fomm_tf import cli, device_check, devices
 
 
 def test_bench_without_gpu_says_why_and_succeeds(tmp_path, capsys):
@@ -29,3 +29,10 @@ def test_bench_writes_the_table_and_ends_with_the_worst_status(status, code, tmp
     assert f"| a check | float32 | {status} | 0 |" in out.read_text()
     printed, err = capsys.readouterr()
     assert out.read_text() in printed and ("a check, float32" in err) is (code == 2)
+
+
+def test_bench_prints_problems_of_the_device_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(device_check, "run", lambda *_: ({}, []))
+    monkeypatch.setattr(devices, "find_problems", lambda: ["GPU: no kernels"])
+    assert cli.main(["bench", "--device", "cpu", "--out", str(tmp_path / "table.md")]) == 0
+    assert capsys.readouterr().out.startswith("GPU: no kernels\n")

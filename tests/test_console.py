@@ -1,5 +1,10 @@
 """How commands end, and how errors of libraries name the options of the command line."""
 
+import contextlib
+import errno
+import io
+import os
+
 import pytest
 
 from fomm_tf import console, errors
@@ -86,3 +91,55 @@ def test_parser_takes_options_between_positional_arguments():
     for line in ("clips --jobs 2", "clips a", "clips a --jobs 2 --depth 3"):
         with pytest.raises(errors.UserError):
             parser.parse_args(line.split())
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.mp4"),
+            "out.mp4 cannot be written: No space left on device",
+        ),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300),
+            f"the name {'a' * 80}... is too long; shorten it.",
+        ),
+    ],
+)
+def test_run_reports_errors_of_the_system_that_users_can_cure(error, message, capsys):
+    def command():
+        raise error
+
+    assert console.run("clips", command) == 2
+    assert capsys.readouterr().err.startswith(f"clips: {message}")
+
+
+def test_run_keeps_the_traceback_of_other_errors_of_the_system():
+    def command():
+        raise PermissionError(errno.EACCES, "Permission denied", "a.py")
+
+    with pytest.raises(PermissionError):
+        console.run("clips", command)
+
+
+def test_run_prints_to_a_stream_that_takes_any_text():
+    """As in a notebook, whose stdout has no encoding."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert console.run("clips", lambda: print("\udcff")) == 0
+    assert printed.getvalue() == "\udcff\n"
+
+
+@pytest.mark.parametrize(("verbose", "level"), [(False, "3"), (True, None)])
+def test_prepare_tensorflow_hides_its_messages(verbose, level, monkeypatch):
+    for name in ("TF_FORCE_GPU_ALLOW_GROWTH", "TF_CPP_MIN_LOG_LEVEL"):
+        monkeypatch.setenv(name, "")  # for the end of the test
+        monkeypatch.delenv(name)
+    console.prepare_tensorflow(verbose)
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level
+
+
+def test_prepare_tensorflow_keeps_what_the_user_has_set(monkeypatch):
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    console.prepare_tensorflow(False)
+    assert (os.environ["TF_FORCE_GPU_ALLOW_GROWTH"], os.environ["TF_CPP_MIN_LOG_LEVEL"]) == ("false", "0")

@@ -5,13 +5,14 @@ import re
 import subprocess
 import sys
 
+import disc_engine
 import drawn_heads
 import numpy as np
 import pytest
 
 import fomm_tf
 from fomm_tf import cli, demo, video
-from fomm_tf.inference import quality
+from fomm_tf.inference import animator, quality
 
 pytestmark = pytest.mark.slow
 COUNT = 75
@@ -42,6 +43,16 @@ def test_demo_takes_inputs_of_the_users(tmp_path):
     assert cli.main(["demo", *map(str, files), "--out", str(tmp_path / "out")]) == 0
     frames = list(video.open_video(tmp_path / "out" / "animated.mp4"))
     assert len(frames) == 4 and frames[0].shape == (2 * 128, 2 * 128, 3)
+
+
+def test_demo_of_an_engine_without_details_shows_none(tmp_path, monkeypatch):
+    engine = disc_engine.DiscEngine()
+    engine.has_details = False
+    monkeypatch.setattr(animator.Animator, "load", lambda folder: disc_engine.load(engine))
+    source, driving = disc_engine.write_files(tmp_path, 2)
+    lines = list(demo.run(None, tmp_path / "out", [str(source)], str(driving)))
+    assert len(lines) == 4 and not [line for line in lines if "visualize" in line]
+    assert not (tmp_path / "out" / "visualize").exists() and (tmp_path / "out" / "animated.gif").exists()
 
 
 def test_bundled_model_is_better_than_source_copy_on_people_it_has_not_seen():

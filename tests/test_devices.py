@@ -99,3 +99,10 @@ def test_info_names_missing_kernels_of_a_faked_gpu(fake_gpu, capsys):
     assert cli.main(["info", str(checkpoint.BUNDLED)]) == 0
     device, problem = capsys.readouterr().out.splitlines()[-2:]
     assert device == "device: GPU (Faked H100)" and problem.startswith("Faked H100: ")
+
+
+def test_find_problems_names_a_tensorflow_without_cuda_beside_a_faked_driver(fake_gpu, monkeypatch):
+    fake_gpu(None, "535.1")
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: False)
+    (line,) = devices.find_problems()
+    assert "535.1" in line and "is built without CUDA; install the standard wheel for Linux" in line

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import types
 
 import faces
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import square_videos
 
 from fomm_tf import checkpoint, cli, config, evaluation, video
+from fomm_tf.evaluation import rendered_people
 
 SMALL = pathlib.Path(__file__).parent / "training" / "small.yaml"
 OWN = ("--detector", "custom_detectors:find_brightest", "--embedding", "custom_detectors:embed_color")
@@ -162,3 +164,18 @@ def test_evaluate_rejects_expressions_without_truth(split, videos, tmp_path, cap
     named = videos if split == "test" else tmp_path / "set"
     assert f"{named} has no truth about {split}; give a complete set of" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_evaluate_adds_the_table_of_expressions(quiet, tmp_path, monkeypatch, capsys):
+    settings = []
+    report = types.SimpleNamespace(summary=lambda: "| L1 |")
+    monkeypatch.setattr(evaluation, "evaluate", lambda *arguments, **_: settings.append(arguments[3]) or report)
+    checked = []
+    monkeypatch.setattr(rendered_people, "check_set", lambda path, split: checked.append((path.name, split)))
+    monkeypatch.setattr(rendered_people, "write", lambda people, data, out: f"| expressions of {data} |")
+    line = ["evaluate", "--data", "data", "--out", str(tmp_path / "out"), "--expressions", str(tmp_path / "people")]
+    assert cli.main([*line, *["--quiet"] * quiet]) == 0
+    expected = f"| L1 |\n\n| expressions of data |\n\n{tmp_path}/out: report.md, report.json, sheet.png\n"
+    assert capsys.readouterr().out == ("" if quiet else expected)
+    assert settings[0].png and checked == [("people", "train"), ("data", "test")]

@@ -88,3 +88,9 @@ def test_fingerprint_changes_with_size_time_and_values(tmp_path):
     assert files.fingerprint(path) != first and files.fingerprint(tmp_path) != first
     assert files.fingerprint(tmp_path / "missing") == b""
     assert json.dumps(files.digest("a", 1).hex()) != json.dumps(files.digest("a", 2).hex())
+
+
+@pytest.mark.parametrize("path", ["a\0b", "folder/\0/a.png"])
+def test_check_name_rejects_a_nul_byte(path):
+    with pytest.raises(errors.UserError, match=r"the name .* has a NUL byte; remove it"):
+        files.check_name(path)

@@ -1,7 +1,10 @@
 """Import time, loaded packages, public names and error output of the package."""
 
+import importlib.util
+import os
 import pathlib
 import resource
+import runpy
 import statistics
 import subprocess
 import sys
@@ -90,3 +93,15 @@ def test_bug_keeps_its_traceback_and_exit_code_1():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Traceback" in done.stderr and "a bug" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("packages", "expected"),
+    [({"tf_keras"}, "1"), ({"tf_keras", "tensorflow_addons"}, None), ({"tensorflow_addons"}, None), (set(), None)],
+)
+def test_import_selects_keras_2_where_its_package_is_installed(packages, expected, monkeypatch):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "")  # for the end of the test
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in packages or None)
+    runpy.run_path(fomm_tf.__file__)
+    assert os.environ.get("TF_USE_LEGACY_KERAS") == expected

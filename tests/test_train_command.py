@@ -145,6 +145,16 @@ def test_personalize_refuses_a_photo(tmp_path, capsys):
     assert complaint.count("\n") == 1 and [path.name for path in tmp_path.iterdir()] == ["me.jpg"]
 
 
+@pytest.mark.parametrize("option", [[], ["--personalize"]])
+def test_train_on_a_directory_without_readable_videos_writes_nothing(option, tmp_path, capsys):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").write_bytes(b"nonsense")
+    line = ["train", *option, str(tmp_path / "clips"), "--crop", "none", "--out", str(tmp_path / "run")]
+    assert cli.main(line) == 2
+    assert f"{tmp_path}/clips holds no readable video." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
 @pytest.mark.slow
 def test_personalize_fine_tunes_on_a_video_and_tests_on_its_last_part(tmp_path):
     draw_clip(tmp_path / "me.mp4", 1, count=24)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
@@ -147,3 +148,19 @@ def test_workers_end_with_a_command_that_is_killed(start, tmp_path):
 def test_tick_does_nothing_without_workers():
     workers.tick()
     assert workers._shared is None
+
+
+def test_run_of_no_tasks_starts_no_process(monkeypatch):
+    monkeypatch.setattr(workers, "_run_pool", None)
+    assert collect(square, [], 2) == {}
+
+
+def test_a_second_interrupt_kills_the_workers(monkeypatch):
+    """The first one waits until they have saved."""
+    pool, shared, children = mock.Mock(), mock.Mock(), [mock.Mock(), mock.Mock()]
+    pool.shutdown.side_effect = KeyboardInterrupt
+    monkeypatch.setattr(workers.multiprocessing, "active_children", lambda: children)
+    with pytest.raises(KeyboardInterrupt):
+        workers._shut_down(pool, shared)
+    shared.stop.set.assert_called_once_with()
+    assert all(child.kill.call_count == 1 for child in children)

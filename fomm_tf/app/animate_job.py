@@ -69,8 +69,6 @@ class WatchedEngine(engines.Engine):
 
     def render(self, source: EncodedSource, keypoints: Keypoints, details: bool = False) -> Rendering:
         self._job.check()
-        if threading.get_ident() == self._owner:
-            return self._engine.render(source, keypoints, details)
         if self._job.frames + len(keypoints.value) > self._max_frames:
             raise errors.UserError(
                 f"The animation has more than {self._max_frames:,} frames; give a shorter `duration` or a lower `fps`."

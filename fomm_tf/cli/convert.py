@@ -225,7 +225,7 @@ def _run_models(arguments: argparse.Namespace) -> None:
             print(line)
         return
     if len(arguments.words) != 3 or arguments.words[0] != "add":
-        raise errors.UserError(f"got `words` {' '.join(arguments.words)!r}; expected add NAME RUN, or nothing.")
+        raise errors.UserError(f"models: got {' '.join(arguments.words)!r}; expected add NAME RUN|FILE, or nothing.")
     from fomm_tf import presets
 
     _, name, origin = arguments.words

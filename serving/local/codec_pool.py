@@ -148,3 +148,5 @@ def _serve(connection: multiprocessing.connection.Connection, max_bytes: int, ba
             except Exception as error:
                 result = error
             connection.send(result)
+            # The message, or an error's traceback with its values, would count in the memory of the next one.
+            del function, result

@@ -62,6 +62,20 @@ def test_job_takes_a_video_as_source(files, job):
     assert job.frames == 12 and job.figure.shape == (64, 5 * 64, 3)
 
 
+def test_job_draws_two_frames_and_the_result_of_an_engine_without_details(files, job):
+    class Engine(disc_engine.DiscEngine):
+        has_details = False
+
+        def render(self, source, keypoints, details=False):
+            assert not details
+            return super().render(source, keypoints)._replace(mask=None)
+
+    run(job, *files, Engine())
+    source, driving, result = np.split(job.figure, 3, axis=1)
+    assert (driving != source).any()
+    assert abs(np.nonzero(result[..., 0] > 128)[1].mean() - 35) < 1
+
+
 def test_job_keeps_its_own_links_to_uploads(files, job, tmp_path):
     """The uploads may be deleted meanwhile, to make space."""
     (tmp_path / "uploads").mkdir()

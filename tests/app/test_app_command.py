@@ -7,7 +7,8 @@ import urllib.request
 import processes
 import pytest
 
-from fomm_tf import cli
+from fomm_tf import cli, errors
+from fomm_tf.app import models
 
 
 def run(capsys, *arguments):
@@ -26,16 +27,35 @@ def run(capsys, *arguments):
     ],
 )
 def test_app_command_reports_mistakes(capsys, arguments, line):
-    code, errors = run(capsys, *arguments)
-    assert code == 2 and line in errors and len(errors.splitlines()) == 1
+    code, complaint = run(capsys, *arguments)
+    assert code == 2 and line in complaint and len(complaint.splitlines()) == 1
 
 
 def test_app_command_reports_a_taken_port(capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        code, errors = run(capsys, "--port", str(taken.getsockname()[1]))
-    assert code == 2 and "choose another --port or --host" in errors
+        code, complaint = run(capsys, "--port", str(taken.getsockname()[1]))
+    assert code == 2 and "choose another --port or --host" in complaint
+
+
+@pytest.mark.parametrize(
+    ("options", "warns"),
+    [
+        (["--host", "0.0.0.0"], True),
+        (["--host", "0.0.0.0", "--auth", "ann:secret"], False),
+        (["--host", "0.0.0.0", "--quiet"], False),
+        ([], False),
+    ],
+)
+def test_app_command_warns_when_strangers_can_use_the_page(capsys, monkeypatch, options, warns):
+    def stop(*_):
+        raise errors.UserError("stopped before the model is loaded")
+
+    monkeypatch.setattr(models, "ModelPool", stop)
+    code, complaint = run(capsys, "--port", "0", *options)
+    assert code == 2 and complaint.endswith("fomm: stopped before the model is loaded\n")
+    assert ("0.0.0.0 can be reached from other machines: without --auth, anyone" in complaint) is warns
 
 
 @pytest.mark.slow
@@ -49,11 +69,11 @@ def test_app_command_serves_until_a_signal_and_leaves_nothing(tmp_path, monkeypa
     with urllib.request.urlopen(address) as answer:
         assert b"gradio" in answer.read()
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    _, complaint = process.communicate()
+    assert process.returncode == 0, complaint
     warning = (
         "fomm: warning: 0.0.0.0 can be reached from other machines: without --auth, anyone there can use the page."
     )
-    assert errors.splitlines() == [warning]
+    assert complaint.splitlines() == [warning]
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "keras.json"]
     assert left == []

@@ -1,5 +1,6 @@
 """Jobs: their order, bounds, errors and files."""
 
+import errno
 import threading
 import warnings
 
@@ -119,3 +120,33 @@ def test_progress_names_frames_rate_and_time_left(tmp_path):
     assert job.progress().startswith("10 of 20 frames, ") and job.progress().endswith(" s left")
     job.total = None
     assert "left" not in job.progress()
+
+
+def test_job_fails_with_a_line_when_the_disk_is_full(queue, caplog):
+    def run(job):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    job = queue.submit("a", "model", run)
+    assert job.finished.wait(SECONDS)
+    assert (job.state, job.error) == ("failed", "The disk of the server is full; try again later.")
+    assert not caplog.records
+
+
+def test_job_logs_other_errors_of_files(queue, caplog):
+    def run(job):
+        raise PermissionError("secret.txt")
+
+    job = queue.submit("a", "model", run)
+    assert job.finished.wait(SECONDS)
+    assert (job.state, job.error) == ("failed", "Internal error; the log of the server has the details.")
+    assert "PermissionError: secret.txt" in caplog.text
+
+
+def test_warnings_outside_of_jobs_are_shown_as_before(queue, monkeypatch):
+    shown = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_, **__: shown.append(str(message)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with jobs.warnings_as_notes():
+            warnings.warn("by the server itself", stacklevel=1)
+    assert shown == ["by the server itself"]

@@ -1,9 +1,12 @@
 """Limits of uploaded files, and the options of the page."""
 
+import contextlib
+import dataclasses
+
 import disc_engine
 import pytest
 
-from fomm_tf import errors
+from fomm_tf import errors, video
 from fomm_tf.app import limits, options
 
 
@@ -51,3 +54,13 @@ def test_options_pass_on_what_differs_from_the_defaults():
 def test_errors_name_the_labels_of_the_page():
     line = "`face` all needs `paste_back`; --start 3 is late; `unknown` stays."
     assert options.name_labels(line) == "Face all needs Paste back; Start 3 is late; `unknown` stays."
+
+
+@pytest.mark.parametrize(("chosen", "is_refused"), [({}, False), ({"duration": "3"}, True), ({"duration": "1"}, False)])
+def test_check_pair_of_a_video_of_unknown_length_limits_its_duration(files, monkeypatch, chosen, is_refused):
+    """Without a duration, the job counts its frames."""
+    endless = dataclasses.replace(video.open_video(files[1]), frame_count=None)
+    monkeypatch.setattr(video, "open_video", lambda path: endless)
+    expected = pytest.raises(errors.UserError, match=r"3\.0 s would be animated; expected at most 2 s")
+    with expected if is_refused else contextlib.nullcontext():
+        limits.check_pair(limits.Limits(seconds=2), *files, chosen)

@@ -1,12 +1,14 @@
 """Live animation: the same frames as from a video, recentering, and the sessions of the page."""
 
 import base64
+import dataclasses
 
 import disc_engine
+import drawn_discs
 import numpy as np
 import pytest
 
-from fomm_tf import errors
+from fomm_tf import detectors, errors
 from fomm_tf.app import live
 
 PLAIN = live.Settings(smooth=0)
@@ -100,3 +102,42 @@ def test_decode_rejects_what_is_no_small_jpeg(size):
 def test_decode_rejects_damaged_text(text, match):
     with pytest.raises(errors.UserError, match=match):
         live.decode(text)
+
+
+def test_recenter_is_for_the_sessions_of_its_visitor(animated):
+    sessions, other = live.LiveSessions(2), live.LiveAnimator(disc_engine.load(), disc_engine.draw((24, 40)), PLAIN)
+    sessions.open("a", animated)
+    sessions.open("b", other)
+    for each in (animated, other):
+        each(disc_engine.draw((20, 32)))
+    sessions.recenter("a")
+    assert center(animated(disc_engine.draw((30, 32)))) == (24, 40)
+    assert center(other(disc_engine.draw((30, 32)))) == (34, 40)
+
+
+def test_decode_rejects_a_damaged_jpeg():
+    data = base64.b64decode(live.encode(np.zeros([64, 64, 3], np.uint8)))
+    table = data.index(b"\xff\xdb")  # of quantization; libjpeg needs it
+    length = int.from_bytes(data[table + 2 : table + 4], "big")
+    with pytest.raises(errors.UserError, match="A frame of the camera is damaged"):
+        live.decode(base64.b64encode(data[:table] + data[table + 2 + length :]).decode())
+
+
+def test_live_crops_the_camera_to_the_face(monkeypatch):
+    """Motion in the crop is larger than in the whole frame; a first frame without a face uses its center."""
+    monkeypatch.setattr(detectors, "are_installed", lambda: True)
+    monkeypatch.setitem(detectors.BOXES, "face", lambda threads: drawn_discs.DiscDetector())
+    model = disc_engine.load()
+    model.config = dataclasses.replace(model.config, animate=dataclasses.replace(model.config.animate, crop="face"))
+    animated = live.LiveAnimator(model, disc_engine.draw((32, 32)), PLAIN)
+    assert animated.is_cropped
+
+    def move(first):
+        animated.recenter()
+        places = [center(animated(first))]
+        places += [center(animated(drawn_discs.draw((320, 320), (x, 160, 40))[0])) for x in (160, 180)]
+        return places[2][0] - places[1][0]
+
+    whole = move(np.zeros([320, 320, 3], np.uint8))
+    assert whole == pytest.approx(20 * 64 / 320, abs=1)
+    assert move(drawn_discs.draw((320, 320), (160, 160, 40))[0]) >= whole + 2

@@ -89,3 +89,12 @@ def test_shared_engine_runs_one_call_at_a_time():
         for call in calls:
             call.result()
     assert (engine.calls, engine.most_threads) == (4, 1)
+
+
+def test_find_lists_installed_models_by_their_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOMM_TF_CACHE", str(tmp_path))
+    folder = tmp_path / "models" / "mine" / "float32"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config.dump(config.Config()))
+    entry = models.find(None, tmp_path / "runs")["mine"]
+    assert (entry.path, entry.origin) == (folder, "installed")

@@ -3,6 +3,7 @@
 import sys
 import threading
 import types
+from unittest import mock
 
 import disc_engine
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from fomm_tf import cli, errors, video
 from fomm_tf.app import live, webcam
+from fomm_tf.cli import app
 
 PLAIN = live.Settings(smooth=0)
 
@@ -74,6 +76,30 @@ def test_camera_that_cannot_be_opened_is_named():
         webcam.Camera(99)
 
 
+@pytest.fixture
+def capture(monkeypatch):
+    """A camera of three frames, in OpenCV's order of colors."""
+    frames = [np.full([4, 6, 3], [blue, 20, 30], np.uint8) for blue in (0, 1, 2)]
+    capture = mock.Mock()
+    capture.read.side_effect = [*((True, frame) for frame in frames), (False, None)]
+    monkeypatch.setattr(webcam.cv2, "VideoCapture", lambda number: capture)
+    return capture
+
+
+def test_camera_reads_rgb_frames_until_it_is_unplugged(capture):
+    camera = webcam.Camera(0)
+    frames = [frame for frame, _ in camera.frames()]
+    assert frames[-1][0, 0].tolist() == [30, 20, 2] and len(frames) + camera.dropped == 3
+    capture.release.assert_called_once_with()
+
+
+def test_run_rejects_a_camera_without_frames():
+    camera = mock.Mock(frames=lambda: iter(()))
+    with pytest.raises(errors.UserError, match="`camera` shows no frames; choose another one"):
+        webcam.run(mock.Mock(), camera, [])
+    camera.close.assert_called_once_with()
+
+
 def test_camera_reports_a_file_that_breaks_off(files, tmp_path):
     (tmp_path / "bad.mp4").write_text("text")
     with pytest.raises(errors.UserError, match=r"bad\.mp4"):
@@ -102,6 +128,18 @@ def test_virtual_camera_says_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvirtualcam", types.SimpleNamespace(Camera=fail))
     with pytest.raises(errors.UserError, match="has no driver"):
         webcam.VirtualCamera((64, 64))
+
+
+def test_webcam_command_shows_a_window_until_its_key(files, capsys, monkeypatch):
+    shown, closed = [], []
+    monkeypatch.setattr(webcam.cv2, "namedWindow", lambda title: None)
+    monkeypatch.setattr(webcam.cv2, "imshow", lambda title, frame: shown.append(frame))
+    monkeypatch.setattr(webcam.cv2, "waitKey", lambda milliseconds: ord("q"))
+    monkeypatch.setattr(webcam.cv2, "destroyAllWindows", lambda: closed.append(True))
+    monkeypatch.setattr(app, "_load", lambda *_: disc_engine.load())
+    assert cli.main(["webcam", "--source", str(files[0]), "--camera", str(files[1])]) == 0
+    assert len(shown) == 1 and shown[0][0, 0].tolist() == [60, 40, 20] and closed == [True]
+    assert capsys.readouterr().out.splitlines()[:2] == ["device: CPU", "q ends, r recenters"]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from animate_lines import assert_user_error, folder_of
 from PIL import Image, ImageFile
 
 from fomm_tf import cli, config, video
+from fomm_tf.inference import engines
 
 # Wrong inputs.
 
@@ -105,3 +106,23 @@ def test_animate_rejects_wrong_options(arguments, capsys, tmp_path):
         assert_user_error(capsys, [*arguments(), *options], word)
     assert_user_error(capsys, ["animate"], "--source")
     assert not (tmp_path / "out.mp4").exists()
+
+
+class PredictingEngine(engines.Engine):
+    """Computes predictions only."""
+
+    name, precision, has_details = "litert", "float32", False
+    detect = encode_source = render = weights_sha256 = None
+
+    def device(self):
+        return "CPU"
+
+
+def test_animate_visualizes_on_an_engine_that_computes_details_only(arguments, tmp_path, monkeypatch, capsys):
+    loaded = []
+    monkeypatch.setattr(engines, "load", lambda folder, engine, *_: loaded.append(engine) or PredictingEngine())
+    for chosen, engine in (("auto", "keras"), ("litert", "litert")):
+        argv = [*arguments(visualize=tmp_path / "details"), "--engine", chosen]
+        assert_user_error(capsys, argv, "--visualize needs intermediate results, which litert does not compute")
+        assert loaded.pop() == engine
+    assert folder_of(tmp_path) == []

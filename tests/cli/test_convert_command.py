@@ -12,6 +12,7 @@ from convert_lines import DATA, STEP5, TINY, YAML, fail
 
 import fomm_tf
 from fomm_tf import checkpoint, cli, config, weights
+from fomm_tf.cli import convert
 
 
 def test_convert_does_not_overwrite(tmp_path, capfd):
@@ -190,3 +191,35 @@ def test_convert_round_trip_as_a_user_types_it(tmp_path):
     assert lines[4] == "Adam moments: generator, kp_detector, discriminator"
     assert sorted(os.listdir(tmp_path)) == ["back.pth.tar", "cpk.pth.tar", "runs"]
     assert os.listdir(tmp_path / "runs") == ["tiny"]
+
+
+def test_info_describes_a_run_directory_without_provenance(run, tmp_path, capfd):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    with_text = list(convert.describe(folder))
+    (folder / "README.txt").unlink()
+    assert [line for line in with_text if line not in convert.describe(folder)] == [
+        line for line in with_text if line.startswith("First Order Motion Model of fomm-tf")
+    ]
+
+
+def test_info_describes_a_checkpoint_without_a_detector(tmp_path):
+    tree = {"generator": weights.load(TINY)["generator"]}
+    weights.save(tmp_path / "generator.pth.tar", tree)
+    lines = list(convert.describe(tmp_path / "generator.pth.tar"))
+    assert [line.split(":")[0] for line in lines[1:]] == ["generator", "Adam moments", "to use it", "device"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["models", "delete", "mine"], "models: got 'delete mine'; expected add NAME RUN|FILE, or nothing."),
+        (["models", "add", "mine"], "models: got 'add mine'; expected add NAME RUN|FILE, or nothing."),
+        (["fetch", "faces", "vox"], "NAME, --from and --keep-original belong to `fomm fetch model NAME`."),
+        (["fetch", "faces", "--keep-original"], "NAME, --from and --keep-original belong to `fomm fetch model NAME`."),
+        (["fetch", "model"], "the NAME of the model is missing; fomm models lists them."),
+        (["fetch", "model", "absent"], "the model 'absent' is not in the list of released models: "),
+    ],
+)
+def test_models_and_fetch_reject_wrong_words(arguments, message, capfd):
+    assert fail(capfd, *arguments).startswith(message)

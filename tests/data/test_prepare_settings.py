@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fomm_tf import detectors, video
+from fomm_tf import cli, detectors, fetch, video
 from fomm_tf.data.prepare import run, settings
 
 
@@ -59,3 +59,26 @@ def test_survey_reads_headers_and_looks_for_faces_in_first_frames(tmp_path, monk
     facts = run.survey([tmp_path], tmp_path / "out", find_faces=True)
     assert facts == [settings.Facts("face", 5, 40, True), settings.Facts("none", 5, 40, False)]
     assert not any(fact.has_face for fact in run.survey([tmp_path], tmp_path / "out", find_faces=False))
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """What `fomm prepare` would prepare: videos, directory and settings."""
+    calls = []
+    monkeypatch.setattr(run, "prepare", lambda *arguments: calls.append(arguments) or "1 clip")
+    return calls
+
+
+def test_prepare_for_a_recipe_takes_its_size_unless_another_is_given(prepared, tmp_path):
+    for options, size in (([], 64), (["--size", "48"], 48)):
+        line = ["prepare", str(tmp_path), "--crop", "none", "--out", str(tmp_path / "set"), "--for", "tiny", *options]
+        assert cli.main(line) == 0
+        chosen = prepared.pop()[2]
+        assert (chosen.size, chosen.min_crop_side, chosen.min_frames) == (size, 32, 16)
+
+
+def test_prepare_fetches_the_videos_of_a_preset(prepared, tmp_path, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(fetch, "fetch", lambda name, report: fetched.append(name) or {"a.mp4": tmp_path / "a.mp4"})
+    assert cli.main(["prepare", "--preset", "faces", "--out", str(tmp_path / "set")]) == 0
+    assert fetched == ["detectors", "faces"] and prepared[0][0] == [tmp_path / "a.mp4"]

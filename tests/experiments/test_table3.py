@@ -267,3 +267,16 @@ def test_table3_trains_evaluates_and_builds_studies(recipes, tmp_path):
     assert key.methods == ("X2Face", "First order") and len(key.questions) == 2
     again = processes.run("-c", _IN_ONE_PROCESS, *line, cwd=ROOT)
     assert again.returncode == 0 and "0 of 3 runs to do, about 0.0 h" in again.stdout and "step 3" not in again.stdout
+
+
+@pytest.mark.parametrize("table", ["| L1 |", None])
+def test_command_prints_the_table_of_finished_runs(table, monkeypatch, capsys):
+    """An estimate has none."""
+    calls = []
+    monkeypatch.setattr(table3, "run", lambda *arguments, **options: calls.append((arguments, options)) or table)
+    arguments = ["--seeds", "3", "3", "1", "--out", "runs/t3", "--models", "x2face", *["--estimate"] * (table is None)]
+    assert cli.main(["experiment", "table3", *arguments]) == 0
+    expected = "| L1 |\n\nruns/t3: report.md, report.json, images, and the pages of user studies\n"
+    assert capsys.readouterr().out == (expected if table else "")
+    (((configs, seeds, *_), options),) = calls
+    assert (list(configs), seeds, options) == (["x2face"], (3, 1), {"estimate_only": table is None})

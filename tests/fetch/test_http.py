@@ -1,6 +1,7 @@
 """Downloads from a server that misbehaves: each ends with the file, or with one line and no file."""
 
 import hashlib
+import itertools
 import pathlib
 import resource
 import shutil
@@ -8,6 +9,7 @@ import signal
 from collections import namedtuple
 
 import pytest
+import requests
 
 from fomm_tf import errors, fetch
 from fomm_tf.fetch import catalog, http
@@ -182,3 +184,23 @@ def test_download_is_refused_offline(server, tmp_path, monkeypatch):
     with pytest.raises(fetch.UnavailableError, match="FOMM_OFFLINE"):
         download(addresses(server, "file"), tmp_path)
     assert not server.requests
+
+
+def test_download_takes_complete_file_of_known_size_without_a_request(server, tmp_path):
+    (tmp_path / "m.pth.tar.part").write_bytes(CONTENT)
+    assert download(addresses(server, "file", size=len(CONTENT)), tmp_path)[0] == CONTENT
+    assert server.requests == []
+
+
+def test_download_resumes_where_the_client_does_not_check_the_length(server, tmp_path, monkeypatch):
+    """As urllib3 before version 2: the connection closes early, and it ends without an error."""
+    read, calls = requests.Response.iter_content, []
+
+    def read_first_chunk(response, size):
+        calls.append(size)
+        return itertools.islice(read(response, size), 1 if len(calls) == 1 else None)
+
+    monkeypatch.setattr(requests.Response, "iter_content", read_first_chunk)
+    monkeypatch.setattr(http, "_CHUNK", 1000)
+    assert download(addresses(server, "file"), tmp_path)[0] == CONTENT
+    assert server.requests == [("file", None), ("file", "bytes=1000-")]

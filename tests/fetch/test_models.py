@@ -223,3 +223,27 @@ def test_serve_exports_model_by_name_once(sandbox, monkeypatch, tmp_path):
     assert written == [fetch.bundled()["puppets-128"]]
     with pytest.raises(fetch.NotInstalledError):
         serving._find_directory("small")
+
+
+def test_locate_finds_each_form_that_is_installed(sandbox):
+    folder = catalog.folder("small")
+    (folder / "float16").mkdir(parents=True)
+    (folder / "float16" / "config.yaml").touch()
+    assert fetch.locate("small") == fetch.locate("small/float16") == folder / "float16"
+    for name in ("small/float32", "small/int8"):
+        with pytest.raises(fetch.NotInstalledError):
+            fetch.locate(name)
+
+
+def test_install_deletes_exports_of_what_it_replaces(sandbox, converted_before, released):
+    folder = catalog.folder("small")
+    (folder / "float32" / "saved_model-0.0.9" / "1").mkdir(parents=True)
+    install(origin=str(released[0]))
+    assert not list(folder.rglob("saved_model-*"))
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "float16", "float32", "source.json"]
+
+
+def test_add_reports_a_checkpoint_that_does_not_exist(sandbox, tmp_path):
+    with pytest.raises(errors.UserError, match=r"missing\.pth\.tar.* (does not exist|cannot be read)"):
+        presets.add("mine", str(tmp_path / "missing.pth.tar"))
+    assert "mine" not in fetch.installed()

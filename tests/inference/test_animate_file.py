@@ -10,7 +10,7 @@ from drawn_discs import draw
 from shifting_model import ShiftingModel
 
 from fomm_tf import errors, video
-from fomm_tf.inference import animate, animation, framing
+from fomm_tf.inference import animate, animation, framing, motion_files
 
 pytestmark = pytest.mark.usefixtures("discs")
 
@@ -118,3 +118,13 @@ def test_animate_file_copies_sound_of_either_video(audio_from, has_sound, pitch,
     out = tmp_path / "out.mp4"
     animate_file(source, driving, animate.Output(str(out), audio_from=audio_from))
     assert loudest(out) == (None if pitch is None else pytest.approx(pitch, rel=0.1))
+
+
+def test_animate_file_saves_no_motion_of_a_motion_file(tmp_path):
+    source, driving = write_inputs(tmp_path)
+    motion = tmp_path / "motion.npz"
+    animate_file(source, driving, animate.Output(str(tmp_path / "out"), save_motion=str(motion)))
+    output = animate.Output(str(tmp_path / "again"), save_motion=str(tmp_path / "copy.npz"))
+    with pytest.raises(errors.UserError, match="`save_motion` needs a driving video; the motion is in a file already"):
+        animate_file(source, motion_files.read_motion(motion), output)
+    assert not (tmp_path / "again").exists() and not (tmp_path / "copy.npz").exists()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from disc_scenes import HEIGHT, RADIUS, SIDE, WIDTH, center, centers, clip, run, walk
 from drawn_discs import draw
+from shifting_model import ShiftingModel
 
 from fomm_tf import detectors
 from fomm_tf.video import VideoNote
@@ -111,3 +112,37 @@ def test_animation_finds_best_frame():
     performance, _ = run(source, clip(images), best_frame="auto", on_cut="continue", report=lines.append)
     assert performance.best >= 1
     assert "1 of 6 frames without visible keypoints were skipped" in lines[2]
+
+
+class Landmarks:
+    """Landmarks of each disc by its gray level, a pose; or none at all."""
+
+    shapes = np.random.default_rng(5).normal(size=[3, 20, 2])
+
+    def __init__(self, hidden=False):
+        self.hidden = hidden
+
+    def __call__(self, frames):
+        poses = [int(frame.max() > 210) + int(frame.max() > 235) for frame in frames]
+        value = np.full([len(frames), 20, 2], np.nan) if self.hidden else self.shapes[poses]
+        return detectors.Points(np.float32(value), np.ones([len(frames), 20], np.float32))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_animation_finds_best_frame_by_landmarks(monkeypatch, hidden):
+    """Where the source shows none, the model's keypoints decide."""
+    monkeypatch.setitem(detectors.POINTS, "face-points", lambda threads: Landmarks(hidden))
+    images = walk(6)
+    images[:3], images[4:] = [image // 255 * 200 for image in images[:3]], [image // 255 * 200 for image in images[4:]]
+    lines = []
+    performance, _ = run(walk(1)[0], clip(images), best_frame="auto", report=lines.append)
+    (line,) = [line for line in lines if line.startswith("best frame")]
+    assert ("face points" in line) is not hidden and ("keypoints" in line) is hidden
+    assert hidden or performance.best == 3
+
+
+def test_animation_starts_from_the_first_frame_where_no_pose_can_be_compared(monkeypatch):
+    monkeypatch.setattr(ShiftingModel, "_detect", lambda self, frame: np.array([[0, 0], [0.1, 0.1], [0.2, 0.2]]))
+    lines = []
+    performance, _ = run(walk(1)[0], clip(walk(4)), best_frame="auto", report=lines.append)
+    assert performance.best == 0 and not [line for line in lines if line.startswith("best frame")]

@@ -1,5 +1,6 @@
 """Animations of drawn scenes: videos as source, loops, poses, motion files, and what is read how often."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -132,3 +133,52 @@ def test_animation_memory_is_flat_with_all_options():
         if len(resident) < 20:  # up to the best frame
             continue
         assert max(resident[6:]) - resident[5] < 30, resident
+
+
+def record(images):
+    """The motion file of a clip."""
+    model = ShiftingModel()
+    recorder = motion_files.MotionRecorder(Fraction(25), model.weights_sha256())
+    performance = animation.Animation(
+        model, draw((HEIGHT, WIDTH), (160, 90, RADIUS))[0], "a.jpg", clip(images), model.config.animate
+    )
+    list(performance.frames(recorder))
+    return performance.finish_motion(recorder)
+
+
+@pytest.mark.parametrize(("found", "best"), [(None, 1), ([True, False, True, True], 2)])
+def test_animation_finds_the_best_frame_of_a_motion_file(found, best):
+    """By its keypoints; those of a frame without the object do not count."""
+    motion, lines = record(walk(4)), []
+    value = motion.value * np.float32([[[1, 2]], [[1, 1]], [[1, 1.2]], [[1, 3]]])
+    motion = motion._replace(value=value, found=None if found is None else np.array(found))
+    performance, _ = run(draw((HEIGHT, WIDTH), (160, 90, RADIUS))[0], motion, best_frame="auto", report=lines.append)
+    assert performance.best == best
+    assert lines[1].startswith(f"best frame: {best}, whose keypoints are closest to the source's")
+
+
+def test_animation_rejects_a_best_frame_behind_the_motion_file():
+    with pytest.raises(
+        errors.UserError, match="best_frame is 4, counted from 0, but the motion file has 4 frames; give a smaller"
+    ):
+        run(draw((HEIGHT, WIDTH), (160, 90, RADIUS))[0], record(walk(4)), best_frame=4)
+
+
+@pytest.mark.parametrize(("loop", "length", "expected"), [(1, None, None), (1, 3, None), (0, 3, 3)])
+def test_frame_count_of_a_driving_video_of_unknown_length(loop, length, expected):
+    """It is known only where the motion is repeated until the source video ends."""
+    driving = dataclasses.replace(clip(walk(4)), frame_count=None)
+    still = draw((HEIGHT, WIDTH), (160, 90, RADIUS))[0]
+    source = still if length is None else clip([still] * length, "source.mp4")
+    performance, frames = run(source, driving, loop=loop)
+    assert performance.frame_count == expected
+    assert len(frames) == (length or 4)
+
+
+def test_animation_pastes_back_with_the_colors_of_each_scene():
+    """The second scene of the source is pasted as if it were the only one: no mean of colors lasts over the cut."""
+    first, second = ([shade + draw((HEIGHT, WIDTH), (x, 90, RADIUS))[0] // 2] * 3 for shade, x in ((0, 60), (90, 240)))
+    _, both = run(clip(first + second, "source.mp4"), clip(walk(6, 0)), follow=True, paste_back=True)
+    assert [frame.moment.scene for frame in both] == [0, 0, 0, 1, 1, 1]
+    _, alone = run(clip(second, "source.mp4"), clip(walk(3, 0)), follow=True, paste_back=True)
+    np.testing.assert_array_equal(both[3].result, alone[0].result)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import fomm_tf
 from fomm_tf import checkpoint, errors, torch_import, video, weights
-from fomm_tf.inference import scenes, stream
+from fomm_tf.inference import engines, scenes, stream
 
 DATA = pathlib.Path(__file__).parent.parent / "parity" / "data"
 VECTORS = np.load(DATA / "inference.npz")
@@ -244,3 +244,42 @@ def test_lower_precision_matches_float32_up_to_rounding(precision, off, run_fold
 def test_load_rejects_unknown_precision(run_folder):
     with pytest.raises(errors.UserError, match="precision must be one of float32, float16, bfloat16; got 'int8'"):
         fomm_tf.Animator.load(run_folder, "int8")
+
+
+def test_detect_accepts_a_list_of_images_and_paths(tmp_path):
+    images = frames(2)
+    video.write_image(tmp_path / "a.png", images[1])
+    together = tiny().detect([images[0], tmp_path / "a.png"]).value
+    np.testing.assert_array_equal(together, tiny().detect(images).value)
+    with pytest.raises(errors.UserError, match="not empty"):
+        tiny().detect([])
+
+
+def test_frames_of_another_size_and_dtype_are_rejected_unchanged():
+    with pytest.raises(errors.UserError, match=r"uint8 or float in \[0, 1\]; got int32"):
+        tiny().detect([np.zeros([96, 80, 3], np.int32)])
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 64, 4), (2, 64, 64, 3), (0, 64, 3)])
+def test_animate_rejects_a_source_that_is_no_image(shape):
+    with pytest.raises(errors.UserError, match=r"An image must be \[H, W, 3\]; got shape \["):
+        list(tiny().animate(np.zeros(shape, np.uint8), frames(2), smooth=1.0))
+
+
+def test_animate_with_options_takes_a_video_and_rejects_no_frames():
+    source, driving = frames(1)[0], frames(3, seed=1)
+    clip = video.Video(pathlib.Path("clip"), 25, (64, 64), 3, False, lambda: iter(driving))
+    expected = list(tiny().animate(source, list(driving), smooth=1.0))
+    np.testing.assert_array_equal(list(tiny().animate(source, clip, smooth=1.0)), expected)
+    with pytest.raises(errors.UserError, match="driving holds no frames; give at least one"):
+        list(tiny().animate(source, [], smooth=1.0))
+
+
+def test_model_is_that_of_keras_only():
+    class Engine(engines.Engine):
+        name, precision = "litert", "float32"
+        detect = encode_source = render = weights_sha256 = device = None
+
+    assert tiny().model is tiny().engine.model
+    with pytest.raises(errors.UserError, match=r"The engine litert has no Keras model; load the run\."):
+        fomm_tf.Animator(Engine(), tiny().config).model  # noqa: B018

@@ -1,11 +1,12 @@
 """Choice of an engine: what is slow on a CPU is left out or refused; the rest is timed once, within a quality bound."""
 
 import time
+import types
 
 import numpy as np
 import pytest
 
-from fomm_tf import errors, model_folders
+from fomm_tf import config, errors, model_folders
 from fomm_tf.inference import engines
 from fomm_tf.inference.engines import choice
 from fomm_tf.structures import EncodedSource, Keypoints, Rendering
@@ -174,3 +175,60 @@ def test_check_refuses_what_is_slow_unless_forced(run):
         choice.check(run, "litert", "int8", force=True, on=AVX2)
     choice.check(run, None, None, on=AVX2)
     choice.check(run, None, "bfloat16", on=AVX512)
+
+
+def machine(monkeypatch, folder):
+    """The machine whose files are in a directory."""
+    fake = types.SimpleNamespace(Path=lambda path: folder / path.lstrip("/"))
+    monkeypatch.setattr(choice, "pathlib", fake)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    return choice.current_machine.__wrapped__()
+
+
+def test_current_machine_reads_the_first_processor(tmp_path, monkeypatch):
+    (tmp_path / "proc" / "driver" / "nvidia").mkdir(parents=True)
+    (tmp_path / "proc" / "driver" / "nvidia" / "version").touch()
+    for model in ("One", "Two"):
+        with (tmp_path / "proc" / "cpuinfo").open("a") as file:
+            file.write(f"model name\t: CPU {model}\nflags\t\t: avx2 avx512_bf16\n\n")
+    read = machine(monkeypatch, tmp_path)
+    assert (read.processor, read.flags, read.has_gpu) == ("CPU One", {"avx2", "avx512_bf16"}, True)
+
+
+def test_current_machine_without_proc_has_no_known_flags(tmp_path, monkeypatch):
+    read = machine(monkeypatch, tmp_path)
+    assert read.processor and not read.flags and not read.has_gpu
+    assert read.slowness("keras", "bfloat16") is None
+
+
+def test_candidates_name_the_package_that_is_missing(monkeypatch):
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None if "onnx" in name else name)
+    pairs, omitted = choice.candidates("auto", "auto", AVX512)
+    assert not [pair for pair in pairs if pair[0] == "onnxruntime"]
+    assert omitted == ["onnxruntime needs onnxruntime"]
+
+
+def test_fastest_is_the_best_where_none_is_within_the_quality_bound():
+    timings = {("litert", "int8"): choice.Timing(10, 20), ("litert", "dynamic"): choice.Timing(30, 35)}
+    assert choice.fastest(timings) == ("litert", "dynamic")
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "expected"),
+    [("auto", "auto", (None, None)), (None, "float16", (None, "float16")), ("litert", "auto", ("litert", None))],
+)
+def test_choose_leaves_the_choice_of_an_export_to_its_files(tmp_path, engine, precision, expected):
+    folder = model_folders.ModelFolder(tmp_path, "tflite", config.Config())
+    assert choice.choose(folder, engine, precision, None) == expected
+
+
+def test_choose_runs_other_methods_on_keras(tmp_path):
+    settings = config.Config(
+        model=config.parse({"model": {"kind": "x2face", "occlusion": False, "jacobian": False}}, "test").model
+    )
+    folder, lines = model_folders.ModelFolder(tmp_path, "run", settings), []
+    assert choice.choose(folder, "auto", "float32", None, report=lines.append, on=AVX2) == KERAS
+    assert "a model of kind x2face runs on keras only" in lines[-1]
+    with pytest.raises(errors.UserError, match="got int8 for the engine litert: a model of kind x2face runs on keras"):
+        choice.choose(folder, "litert", "int8", None, on=AVX512)

@@ -1,13 +1,16 @@
 """Engines: each kind of model directory gives the same frames; exports are cached; TensorFlow only where needed."""
 
+import contextlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
 import fomm_tf
-from fomm_tf import cli, errors, model_folders, video
+import fomm_tf.export
+from fomm_tf import cli, config, errors, model_folders, video
 from fomm_tf.inference import engines
 from fomm_tf.inference.engines import choice, stages
 
@@ -157,3 +160,49 @@ def test_animate_command_on_exported_files_loads_no_tensorflow(form, small_files
     )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def fake_export(monkeypatch, kind, write):
+    monkeypatch.setattr(fomm_tf.export, kind, types.SimpleNamespace(write=write), raising=False)
+
+
+def test_export_once_writes_the_networks_for_onnxruntime(small_files, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOMM_TF_CACHE", str(tmp_path))
+    calls, lines = [], []
+    fake_export(monkeypatch, "onnx", lambda *arguments, **options: calls.append((arguments, options)))
+    run = model_folders.read(small_files("run"))
+    target = stages.export_once(run, "onnxruntime", "float16", lines.append)
+    assert target == stages.cache_folder(run) / "onnxruntime-float16"
+    assert calls == [((run.path, target, ["float16"]), {"whole": False})]
+    assert lines == [f"exporting {run.path} for onnxruntime in float16, once"]
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_export_once_takes_what_another_process_wrote_meanwhile(small_files, tmp_path, monkeypatch, is_written):
+    monkeypatch.setenv("FOMM_TF_CACHE", str(tmp_path))
+
+    def write(path, target, variants):
+        if is_written:
+            target.mkdir(parents=True)
+            (target / model_folders.PIPELINE).touch()
+        raise errors.UserError(f"{target} already exists.")
+
+    fake_export(monkeypatch, "tflite", write)
+    run = model_folders.read(small_files("run"))
+    with contextlib.nullcontext() if is_written else pytest.raises(errors.UserError, match="already exists"):
+        assert (stages.export_once(run, "litert", "float32", str) / model_folders.PIPELINE).is_file()
+
+
+def test_run_digest_of_a_directory_without_weights_is_an_error(tmp_path):
+    (tmp_path / "config.yaml").write_text(config.dump(config.Config()))
+    with pytest.raises(errors.UserError, match=f"{tmp_path} has no checkpoint"):
+        model_folders.run_digest(tmp_path)
+
+
+def test_run_digest_of_a_packaged_model_is_that_of_its_file(tmp_path):
+    (tmp_path / "config.yaml").write_text(config.dump(config.Config()))
+    digests = []
+    for content in (b"a", b"b", b"a"):
+        (tmp_path / model_folders.PACKAGED).write_bytes(content)
+        digests.append(model_folders.run_digest(tmp_path))
+    assert digests[0] == digests[2] != digests[1]

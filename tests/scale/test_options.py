@@ -1,11 +1,16 @@
 """`--runner` and the options of Beam: what is passed on, and what is refused in one line."""
 
 import sys
+import types
 
+import drawn_heads
+import numpy as np
+import object_store  # noqa: F401  Beam finds its subclasses of `FileSystem`
 import pytest
 from animate_lines import assert_user_error
 
-from fomm_tf import cli
+from fomm_tf import cli, errors, video
+from fomm_tf.cli import animate, scaling
 
 PREPARE = ["prepare", "--crop", "none", "--out"]
 
@@ -50,3 +55,43 @@ def test_options_of_beam_may_come_anywhere():
     arguments = cli.parse(line.split())
     assert arguments.videos == ["a.mp4", "b.mp4"]
     assert arguments.pipeline_options == ["--direct_num_workers=2", "--streaming"]
+
+
+def test_animate_set_times_engines_on_the_first_source_of_a_store(tmp_path, monkeypatch, capsys, direct):
+    """The timings are made here, so the source is fetched first."""
+    (tmp_path / "bucket").mkdir()
+    video.write_image(tmp_path / "bucket" / "a.png", drawn_heads.draw_image(32))
+    (tmp_path / "pairs.csv").write_text("source,driving\na.png,b.mp4\n")
+    monkeypatch.setenv("STORE", str(tmp_path))
+
+    def choose_engine(arguments, folder, source, report):
+        np.testing.assert_array_equal(video.read_image(source), drawn_heads.draw_image(32))
+        raise errors.UserError("timed")
+
+    monkeypatch.setattr(animate, "choose_engine", choose_engine)
+    line = f"animate-set --pairs {tmp_path}/pairs.csv --data store://bucket --out store://out --engine auto"
+    assert_user_error(capsys, [*line.split(), *direct], "timed")
+
+
+@pytest.mark.parametrize("option", ["data", "out"])
+def test_evaluate_on_beam_needs_directories_that_workers_share(option, capsys, tmp_path, direct):
+    line = {"--data": tmp_path, "--out": tmp_path / "out"} | {f"--{option}": "store://bucket"}
+    arguments = ["evaluate", *(str(part) for pair in line.items() for part in pair), *direct]
+    assert_user_error(capsys, arguments, f"--{option} must be a path that all workers share; got store://bucket")
+
+
+@pytest.mark.parametrize(
+    ("counters", "letters", "quiet", "lines"),
+    [
+        ({}, [], False, []),
+        ({"read": 2}, [], True, []),
+        ({"read": 2}, [], False, ["counters: "]),
+        ({"read": 2}, [("a.mp4", "damaged")], False, ["counters: ", "dead letters: "]),
+    ],
+)
+def test_report_prints_counters_and_the_table_of_failures(counters, letters, quiet, lines, tmp_path, capsys):
+    executor = types.SimpleNamespace(counters=counters, out=str(tmp_path))
+    scaling.report(executor, letters, quiet)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(lines) and all(map(str.startswith, printed, lines))
+    assert (tmp_path / "dead-letters.csv").is_file() is bool(letters)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import queue
 import re
+import socket
 import threading
 
 import numpy as np
@@ -13,6 +14,8 @@ from fomm_tf.serving.local import core, inputs, listen, server
 
 TIMEOUT = 60  # seconds; only a failing test waits so long
 ONE = {"x": np.ones((1, 2), np.float32)}
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+HEAD = b"POST /v1/models/fomm:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
 
 
 class Model:
@@ -119,3 +122,23 @@ def serve(model=None, token=None, certificate=None, versions=None, animation=Non
         thread.join(TIMEOUT)
     assert not thread.is_alive(), "the server did not stop"
     assert not failures
+
+
+def connect(server):
+    """A connection to the REST port."""
+    host, port = server.rest.split(":")
+    return socket.create_connection((host, int(port)), timeout=TIMEOUT)
+
+
+def assert_answered(server):
+    """A request of another client is answered, by both protocols."""
+    assert server.post("double", ONE).json() == {"outputs": [[2.0, 2.0]]}
+    assert server.call("double", ONE)["y"].tolist() == [[2.0, 2.0]]
+
+
+def read_all(connection):
+    """What arrives until the connection is closed."""
+    parts = []
+    while part := connection.recv(2**16):
+        parts.append(part)
+    return b"".join(parts)

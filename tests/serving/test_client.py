@@ -63,7 +63,7 @@ def test_client_smooths_keypoints_and_scales_motion(fake, kind, relative):
         if relative:
             moved = motion_filters.scale_motion(source.keypoints, moved, 1.5)
         expected = np.rint(client.render(source, moved) * 255)
-        for batch_size in (4, 100):
+        for batch_size in (4, 7, 100):  # with a last chunk of one frame, full chunks, and one chunk
             frames = client.animate(
                 SOURCE, iter(CLIP), batch_size=batch_size, smooth=2.0, motion_strength=1.5, fps=30.0, **options
             )

@@ -66,6 +66,8 @@ NAN_VALUE = np.full([1, 2, 2], np.nan, np.float32)
         ("animate", [SOURCE, []], "`driving`: got no frames"),
         ("animate", [SOURCE, [SOURCE[1:]]], "`driving` frame 0: got .*6, 8, 3"),
         ("animate", [SOURCE, CLIP, True, False, 0], "`batch_size`: got 0; expected at least 1"),
+        ("animate", [SOURCE, CLIP, True, False, 0, 1.0], "`batch_size`: got 0; expected at least 1"),
+        ("animate", [SOURCE, [], True, False, 8, 1.0], "`driving`: got no frames; expected at least one"),
         ("animate_jpeg", [b"GIF89a", JPEGS], "`source`: got bytes that start with b'GIF89a'; expected a JPEG or PNG"),
         ("animate_jpeg", [JPEGS[0], [JPEGS[0], "face.jpg"]], "`driving` frame 1: got str; expected bytes"),
     ],
@@ -94,6 +96,7 @@ def test_client_rejects_jacobians_for_a_model_without():
         ({"model": ""}, "`model`: got an empty name"),
         ({"version": 1, "label": "stable"}, "`version` and `label`: got 1 and 'stable'"),
         ({"version": -1}, "`version`: got -1"),
+        ({"ca_file": "missing.pem"}, "`ca_file`: missing.pem does not exist; expected a certificate, a PEM file"),
         ({"protocol": "soap"}, "`protocol`: got 'soap'; expected rest or grpc"),
         ({"timeout": 0.0}, "`timeout`: got 0 s"),
         ({"retry_timeout": -1.0}, "`retry_timeout`: got -1 s"),
@@ -103,6 +106,12 @@ def test_client_rejects_jacobians_for_a_model_without():
 def test_client_rejects_an_invalid_target(client_class, options, message):
     with pytest.raises(clients.ArgumentError, match=message):
         client_class(**{"server": "localhost:8501"} | options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_client_closes_without_a_request(kind):
+    with (client_kinds.BlockingClient if "asyncio" in kind else clients.Client)("localhost:1", protocol=kind[:4]):
+        pass
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -233,3 +233,15 @@ def test_client_animate_crops_and_filters_as_fomm_animate_does(embedded, animate
     assert here.shape == there.shape == (11, 150, 150, 3)
     assert np.abs(here - there).max() <= 1
     np.testing.assert_array_equal(here[:, :8], here[:1, :8].repeat(11, 0))
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_client_animate_says_what_it_crops(embedded, animated, tmp_path, capsys, quiet):
+    argv = [part for part in animated[0] if part != "--quiet"] + ["--quiet"] * quiet
+    options = ["--crop", "20,10,100,100", "--duration", "0.05", "--out", str(tmp_path / "out"), "--server"]
+    assert cli.main(["client", *argv, *options, embedded.rest]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    if quiet:
+        assert lines == []
+    else:
+        assert "source.png: cropped to" in lines[0] and lines[-1].startswith(f"{tmp_path}/out: ")

@@ -1,11 +1,14 @@
 """`fomm serve` with invalid arguments, ports and models."""
 
 import socket
+import types
+from unittest import mock
 
 import counter_model
 import pytest
 
-from fomm_tf import cli
+from fomm_tf import cli, errors
+from fomm_tf.cli import animate, serving
 
 
 def assert_user_error(capsys, *options, words):
@@ -64,3 +67,55 @@ def test_serve_rejects_a_damaged_version(capsys, tmp_path):
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"?")
     free = ["--grpc-port", 0, "--rest-port", 0]
     assert_user_error(capsys, "--model", tmp_path, *free, words=["cannot be loaded", "export it again"])
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ([], "without --token-file and --cert and --key, anyone there can use the model or read along"),
+        (["--token-file", "token"], "without --cert and --key, anyone"),
+        (["--quiet"], None),
+        (["--host", "127.0.0.1"], None),
+    ],
+)
+def test_serve_warns_when_strangers_can_reach_it(capsys, tmp_path, monkeypatch, options, missing):
+    (tmp_path / "token").write_text("secret\n")
+    monkeypatch.chdir(tmp_path)
+    free = ["--grpc-port", "0", "--rest-port", "0", "--host", "0.0.0.0"]
+    assert cli.main(["serve", "--model", "missing", *free, *options]) == 2
+    warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(warned) == (missing is not None)
+    assert not warned or (missing in warned[0] and "0.0.0.0 can be reached from other machines" in warned[0])
+
+
+@pytest.mark.parametrize("text", ["", " \n", "two words", "bell\x07"], ids=["empty", "blank", "words", "control"])
+def test_read_token_rejects_what_no_header_can_hold(tmp_path, text):
+    (tmp_path / "token").write_text(text)
+    with pytest.raises(errors.UserError, match="token must hold one token, printable and without spaces"):
+        serving.read_token(str(tmp_path / "token"))
+
+
+def test_read_token_strips_the_end_of_the_line(tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    assert serving.read_token(str(tmp_path / "token")) == "secret"
+
+
+def test_serve_rejects_files_that_are_no_certificate(capsys, tmp_path):
+    (tmp_path / "text.pem").write_text("text")
+    pair = ["--cert", tmp_path / "text.pem", "--key", tmp_path / "missing.pem"]
+    words = [f"--cert {tmp_path}/text.pem and --key {tmp_path}/missing.pem are not a certificate and its key"]
+    assert_user_error(capsys, "--model", tmp_path, *pair, words=words)
+
+
+@pytest.mark.parametrize(("value", "copies"), [("yes", True), ("1", True), ("no", False), ("false", False)])
+def test_prepare_animation_reads_switches(monkeypatch, value, copies):
+    opened = []
+    model = types.SimpleNamespace(engine=types.SimpleNamespace(weights_sha256=lambda: ""))
+    monkeypatch.setattr(animate, "open_pair", lambda arguments, *_: opened.append(arguments) or mock.Mock())
+    serving.prepare_animation(model, {"audio": value}, "a.png", "b.mp4", "c.mp4")
+    assert [arguments.audio for arguments in opened] == [copies]
+
+
+def test_prepare_animation_rejects_other_values_of_switches():
+    with pytest.raises(errors.UserError, match="audio: got 'maybe'; expected yes or no"):
+        serving.prepare_animation(None, {"audio": "maybe"}, "a.png", "b.mp4", "c.mp4")

@@ -140,3 +140,12 @@ def test_open_video_reads_frames_of_minutes(tmp_path):
     opened = video.open_video(tmp_path / "a.png")
     assert opened.fps == Fraction(1, 100)
     assert [frame[0, 0, 0] // 20 for frame in opened] == [0] * 3 + [1] * 3 + [2] * 36
+
+
+def test_open_video_rejects_stacked_images_of_several_sizes(tmp_path):
+    first, second = (Image.fromarray(np.zeros((side, 64, 3), np.uint8)) for side in (64, 32))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[first, second])
+    with pytest.raises(
+        errors.UserError, match=r"a\.tif: frame 2 is 64 x 32, but the first is 64 x 64; all frames must have the same"
+    ):
+        list(video.open_video(tmp_path / "a.tif"))

@@ -132,3 +132,8 @@ def test_audio_track_is_interleaved_with_video(tmp_path, clip):
     for _, kind, time in sorted(places):
         last[kind] = time
         assert abs(last["audio"] - last["video"]) < 1.5
+
+
+def test_write_video_takes_audio_from_a_transport_stream_without_video(tmp_path, sound_file, pitches):
+    path = _write(tmp_path / "out.mp4", 1, audio_from=sound_file(tmp_path / "a.ts", "aac", 2))
+    _assert_pitches(pitches(path), _expected(0, 1))

@@ -7,8 +7,10 @@ import av
 import drawn_videos
 import numpy as np
 import pytest
+from PIL import Image
 
 from fomm_tf import video
+from fomm_tf.video import color as video_color
 
 _GREEN = (40, 180, 60)
 _NEAR_LOSSLESS = {"crf": "4"}
@@ -124,3 +126,32 @@ def test_open_video_says_that_dolby_vision_is_shown_wrong(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"hev1", b"dvhe"))
     with pytest.warns(video.VideoNote, match=r"a\.mp4 has the colors of Dolby Vision \(profile 5\).*convert it to SDR"):
         assert len(list(video.open_video(path))) == 3
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ((9, 1, 18, 2), (9, 1, 18, 9)),  # HDR has the primaries of BT.2020
+        ((2, 1, 16, 2), (9, 1, 16, 9)),  # and its matrix
+        ((2, 1, 16, 12), (9, 1, 16, 12)),
+        ((10, 1, 14, 9), (9, 1, 14, 9)),  # constant luminance, which the scaler does not know
+        ((6, 1, 1, 9), (6, 1, 1, 9)),
+    ],
+)
+def test_missing_and_unknown_tags_are_inferred(tags, expected):
+    frame = av.VideoFrame(64, 64, "yuv420p10le")
+    video_color.set_tags(frame, video_color.Tags(*tags))
+    video_color._infer_tags(frame)
+    assert video_color.read_tags(frame) == expected
+
+
+def test_image_with_the_tags_of_display_p3_is_converted_without_a_note(tmp_path, monkeypatch):
+    tags = b"".join(number.to_bytes(2, "big") for number in (12, 13, 6))
+    (tmp_path / "a.avif").write_bytes(b"\0\0\0\x1cftypavif" + b"colrnclx" + tags)
+    converted = []
+    monkeypatch.setattr(video_color, "RgbConverter", lambda size: converted.append)  # its tables take seconds
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        video_color.image_to_srgb(tmp_path / "a.avif", Image.fromarray(drawn_videos.chart()))
+    (frame,) = converted
+    assert video_color.read_tags(frame) == (0, 2, 13, 12)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fomm_tf import errors, video
-from fomm_tf.video import decoding, timing
+from fomm_tf.video import decoding, images, timing
 
 CONTAINERS = {
     ".mp4": {"codec_options": {"g": "30", "bf": "3"}},
@@ -354,3 +354,10 @@ def test_open_still_is_a_video_of_one_frame(tmp_path):
     assert (still.fps, still.size, still.frame_count, still.has_audio) == (30, (24, 48), 1, False)
     for _ in range(2):
         np.testing.assert_array_equal(list(still), image[np.newaxis])
+
+
+def test_open_video_rejects_frames_of_too_many_pixels(tmp_path, clip, monkeypatch):
+    path = clip(tmp_path / "a.mp4", 2)
+    monkeypatch.setattr(images, "MAX_PIXELS", 2000)
+    with pytest.raises(errors.UserError, match=r"a\.mp4 has frames of 64 x 32; the limit is 2,000 pixels"):
+        video.open_video(path)

@@ -257,3 +257,18 @@ def test_batcher_uses_all_threads():
 
     assert run(lambda batcher: scenario(batcher, 2), threads=2) == 0
     assert run(lambda batcher: scenario(batcher, 1), threads=1) == 1
+
+
+def test_batcher_does_not_run_what_is_cancelled_before_its_thread_starts():
+    model = Model()
+
+    async def scenario(batcher):
+        task = submit(batcher, model, 1)
+        await run_tasks()
+        assert not batcher._queue, "the batch has been taken"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return await submit(batcher, model, 2)
+
+    assert run(scenario)["y"].tolist() == [[4] * 3]
+    assert model.batches == [1]

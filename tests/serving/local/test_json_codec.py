@@ -134,3 +134,10 @@ def test_decode_accepts_booleans_and_numbers_in_one_request():
     arrays_of = decode(b'{"inputs": {"switch": [true], "levels": [[1, 2]]}}', "switch", "levels")
     assert arrays_of["switch"].tolist() == [True]
     assert arrays_of["levels"].tolist() == [[1, 2]]
+
+
+def test_decode_takes_true_in_text_for_no_boolean():
+    body = b'{"inputs": {"bytes": [["true", ":false,"]], "levels": [[1, 2]]}}'
+    arrays_of = decode(body, "bytes", "levels")
+    assert arrays_of["bytes"].tolist() == [[b"true", b":false,"]]
+    assert arrays_of["levels"].tolist() == [[1, 2]]

@@ -7,6 +7,7 @@ import weakref
 from unittest import mock
 
 import counter_model
+import grpc
 import pytest
 
 from fomm_tf.serving.local import status, versions
@@ -92,6 +93,29 @@ def test_labeled_version_stays_loaded(directory):
             return stable.version, newest.version, manager.states("fomm", label="stable")
 
     assert run(scenario, directory, {"stable": 1}) == (1, 3, {1: ("AVAILABLE", "")})
+
+
+def test_resolve_takes_a_version_or_a_label_of_its_model(directory):
+    async def scenario(manager, scan):
+        for name, version, label, message in (
+            ("fomm", 1, "stable", "got a version and a label; expected at most one of them"),
+            ("fomm", None, "canary", "Unrecognized servable version label: canary"),
+            ("other", None, "stable", "Unrecognized servable version label: stable"),
+        ):
+            with pytest.raises(status.RpcError, match=message) as raised:
+                manager.resolve(name, version, label)
+            assert raised.value.code == grpc.StatusCode.INVALID_ARGUMENT
+        return [manager.resolve("fomm", *key) for key in ((None, None), (7, None), (None, "stable"))]
+
+    assert run(scenario, directory, {"stable": 1}) == [None, 7, 1]
+
+
+def test_load_initial_rejects_a_label_of_a_damaged_version(directory):
+    add(directory, 2)
+    (directory / "1" / "saved_model.pb").write_bytes(b"?")
+    with pytest.raises(status.RpcError, match="contains version 1, which cannot be loaded: ") as raised:
+        run(None, directory, {"stable": 1})
+    assert raised.value.code == grpc.StatusCode.FAILED_PRECONDITION
 
 
 @pytest.mark.parametrize(
