@@ -265,7 +265,7 @@ def animate_pair(
 ANIMATE = console.Command(
     "animate an image or a video by the motion of a driving video", _add_animate_arguments, _run_animate
 )
-DEMO = console.Command("animate images that come with the program, or your own,", _add_demo_arguments, _run_demo)
+DEMO = console.Command("animate images that come with the program, or your own", _add_demo_arguments, _run_demo)
 FACES = console.Command(
     "list the faces of an image with their numbers and boxes, from left to right", _add_faces_arguments, _run_faces
 )
