@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from fomm_tf import ops, structures
-from fomm_tf.ops import keypoints, motion, resample, tps, warp
+from fomm_tf.ops import conv, keypoints, motion, resample, tps, warp
 
 RANDOM = np.random.default_rng(20)
 BATCH, HEIGHT, WIDTH, COUNT = 2, 9, 12, 5
@@ -26,6 +26,7 @@ EXCEPTIONS = {
     "warp.use_resampler_op": "how warps are traced, not an op",
     "tps.sample": "random, for training only; stateless_normal is not a TFLite builtin",
     "resample.stride": "a number from a number, at trace time",
+    "conv.transform_kernel": "NumPy, when a model is loaded",
     "resample.antialias_kernel": "NumPy, at trace time",
     "covariances.from_heatmaps": "for Monkey-Net, which has no TFLite export",
     "covariances.clip": "for Monkey-Net, which has no TFLite export",
@@ -144,6 +145,26 @@ OPS = [
         lambda value, image: keypoints.gaussian_heatmaps(value, *sizes_of(image), 0.01),
         (VALUES[1], IMAGE),
         (ANY_POINTS, ()),
+    ),
+    Op(
+        "conv.few_filters_conv2d",
+        conv.few_filters_conv2d,
+        (uniform(BATCH, 8, 12, 3), uniform(5, 5, 3, 4), uniform(4)),
+        ((1, 2, 3), (0, 1, 2, 3), (0,)),
+        tolerance=1e-5,
+    ),
+    Op(
+        "conv.winograd_conv2d",
+        conv.winograd_conv2d,
+        (uniform(BATCH, 8, 12, 3), conv.transform_kernel(uniform(3, 3, 3, 4)), uniform(4)),
+        ((1, 2, 3), (0, 1, 2), (0,)),
+        tolerance=1e-5,
+    ),
+    Op(
+        "warp.resize_displacements[sizes of a tensor]",
+        lambda grid, image: warp.resize_displacements(grid, *sizes_of(image), align_corners=False),
+        (OTHER_GRID, uniform(4, 10, 14, 3)),  # to twice the size: XLA's bilinear resize is wrong for some odd ratios
+        ((3,), ()),
     ),
     Op("resample.downsample[0.25]", lambda image: resample.downsample(image, 0.25), (IMAGE,), (ANY_IMAGE,)),
     Op("resample.downsample[1]", lambda image: resample.downsample(image, 1.0), (IMAGE,), (ANY_IMAGE,)),

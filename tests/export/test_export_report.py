@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from fomm_tf import config, errors, models, video
 from fomm_tf.export import cross_layer_equalization, examples, loading, report, web
-from fomm_tf.models import blocks
+from fomm_tf.models import folding
 
 
 def variant(worst=5e-5, psnr=60.0):
@@ -114,7 +114,7 @@ def test_equalized_decoder_has_the_same_outputs_and_evener_channels(name):
     model = models.FirstOrderMotionModel(model_list.MODELS[name])
     generator = model.generator
     model_list.shake(generator.weights, 0.05)
-    blocks.fold_batch_norms(model)
+    folding.fold_batch_norms(model)
     source = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2])
     # A residual block whose channels are far from alike.
     generator.bottleneck[-1].conv2.kernel.assign(
