@@ -9,7 +9,8 @@ correct program may be off. `ROUNDING` is the error of a float32 sum of as many 
 activations cross their kink is chance, so the bound is three times the largest of a few draws.
 
 Measured (largest error over bound / 3, over all gradients): 0.3 with oneDNN's AVX-512 kernels, 0.3 with AVX2, 0.2 with
-SSE4.1, 0.9 with plain Eigen kernels (TF_ENABLE_ONEDNN_OPTS=0). A wrong sign or a swapped axis is off by the whole norm.
+SSE4.1, 0.9 with plain Eigen kernels (TF_ENABLE_ONEDNN_OPTS=0). A wrong sign or a swapped axis is off by the whole norm, so
+a bound must be below half of it (the largest: 0.26, the first norm's bias with `align_corners=False`).
 """
 
 import numpy as np
@@ -40,4 +41,4 @@ def test_float32_gradients_are_within_measured_conditioning(align_corners):
         sensitivity = max(np.linalg.norm(draw[name] - gradient) for draw in perturbed)
         bound = 3 * sensitivity if norm > ZERO else ZERO_GRADIENT_TOLERANCE
         assert error <= bound, f"{name}: off by {error:.2e} of {norm:.2e}, bound {bound:.2e}"
-        assert norm <= ZERO or bound < 0.25 * norm, f"{name}: the bound {bound:.2e} of {norm:.2e} says nothing"
+        assert norm <= ZERO or bound < 0.5 * norm, f"{name}: the bound {bound:.2e} of {norm:.2e} says nothing"
