@@ -9,8 +9,8 @@ correct program may be off. `ROUNDING` is the error of a float32 sum of as many 
 activations cross their kink is chance, so the bound is three times the largest of a few draws.
 
 Measured (largest error over bound / 3, over all gradients): 0.3 with oneDNN's AVX-512 kernels, 0.3 with AVX2, 0.2 with
-SSE4.1, 0.9 with plain Eigen kernels (TF_ENABLE_ONEDNN_OPTS=0). A wrong sign or a swapped axis is off by the whole norm, so
-a bound must be below half of it (the largest: 0.26, the first norm's bias with `align_corners=False`).
+SSE4.1, 0.9 with plain Eigen kernels (TF_ENABLE_ONEDNN_OPTS=0). A wrong sign or a swapped axis is off by the whole norm,
+so a bound must be below half of it (the largest: 0.26, the first norm's bias with `align_corners=False`).
 """
 
 import numpy as np
